@@ -1,0 +1,1 @@
+"""Image generators: networks, checkpoints, features and training."""

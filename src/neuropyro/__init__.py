@@ -1,0 +1,7 @@
+"""neuropyro: a Pyro model zoo for brain imaging.
+
+Compose a model (:mod:`neuropyro.models`), a guide (:mod:`neuropyro.guides`) and a runner
+(:mod:`neuropyro.inference`), and read the answer in ArviZ.  For research use only.
+"""
+
+__version__ = "0.1.0.dev0"
