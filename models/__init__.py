@@ -1,1 +1,8 @@
-"""placeholder"""
+"""The model zoo: each file one model, or one component that several share."""
+
+from neuropyro.models.scores import ScorePriors
+from neuropyro.models.trajectory import TrajectoryPriors
+from neuropyro.models.vertex_clusters import VertexClusterMixture, VertexPriors
+from neuropyro.models.visit_normal import VisitNormal
+
+__all__ = ["ScorePriors", "TrajectoryPriors", "VertexClusterMixture", "VertexPriors", "VisitNormal"]

@@ -1,0 +1,21 @@
+"""The one error that data raise, and the small checks that raise it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CohortError", "read_only"]
+
+
+class CohortError(ValueError):
+    """Data that cannot be used; the message names the file, the field and the remedy."""
+
+
+def read_only(array: NDArray[np.generic]) -> NDArray[Any]:
+    """Return a view of ``array`` that cannot be written through."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,108 @@
+"""The bundled template cortex: fsaverage5, and smooth noise on any mesh.
+
+nilearn ships the fsaverage5 surfaces and maps, so that nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from neuropyro.data.errors import CohortError
+from neuropyro.data.mesh import Mesh
+
+__all__ = ["cortex_mesh", "cortical_thickness", "smooth_noise", "smoothing_steps", "template_surface"]
+
+MEDIAL_WALL_THICKNESS = 0.1  # mm; the bundled map is about zero on the medial wall and nowhere else
+Hemisphere = Literal["left", "right"]
+
+
+def template_surface(
+    name: str, hemisphere: Hemisphere, template: str = "fsaverage5"
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Return ``(vertices, 3)`` coordinates in mm and ``(faces, 3)`` triangles of a whole template hemisphere.
+
+    ``name`` is ``"white_matter"``, ``"pial"``, ``"inflated"`` or ``"sphere"``.
+    """
+    part = _fsaverage(template)[name].parts[hemisphere]
+    return np.asarray(part.coordinates, np.float32), np.asarray(part.faces, np.int32)
+
+
+def cortical_thickness() -> NDArray[np.float32]:
+    """Return the bundled fsaverage5 thickness map in mm, ``(20484,)``, left hemisphere first."""
+    from nilearn.datasets import load_fsaverage_data
+
+    parts = load_fsaverage_data(mesh="fsaverage5", data_type="thickness").data.parts
+    return np.concatenate([np.asarray(parts[h], np.float32) for h in ("left", "right")])
+
+
+def cortex_mesh(hemispheres: tuple[Hemisphere, ...] = ("left", "right")) -> Mesh:
+    """Return the fsaverage5 cortex without its medial wall; coordinates are those of the white surface."""
+    left, right = (template_surface("white_matter", h) for h in ("left", "right"))
+    n_left = len(left[0])
+    whole = Mesh(
+        n_vertices=n_left + len(right[0]),
+        faces=np.concatenate([left[1], right[1] + n_left]).astype(np.int64),
+        coordinates=np.concatenate([left[0], right[0]]),
+        template="fsaverage5",
+        template_index=np.arange(n_left + len(right[0])),
+    )
+    wanted = np.r_[np.full(n_left, "left" in hemispheres), np.full(len(right[0]), "right" in hemispheres)]
+    return whole.subset(np.flatnonzero(wanted & (cortical_thickness() > MEDIAL_WALL_THICKNESS)))
+
+
+def smoothing_steps(mesh: Mesh, fwhm: float) -> int:
+    """Return how many nearest-neighbour averages smooth white noise to a given full width at half maximum in mm.
+
+    One step replaces a vertex by the mean of itself and its neighbours.  A step spreads a point by the mean squared
+    distance to the averaged vertices, which adds up over steps (a random walk); a Gaussian of that variance a
+    dimension of the surface has FWHM = sqrt(8 ln 2 variance).
+    """
+    if mesh.coordinates is None:
+        raise CohortError("mesh: smooth noise needs `coordinates` in mm")
+    i, j = mesh.adjacency.nonzero()
+    squared = ((mesh.coordinates[i] - mesh.coordinates[j]) ** 2).sum(1)
+    spread = np.bincount(i, squared, mesh.n_vertices) / (np.bincount(i, minlength=mesh.n_vertices) + 1)
+    variance = fwhm**2 / (8 * np.log(2))
+    return max(1, round(2 * variance / float(spread.mean())))
+
+
+def smooth_noise(mesh: Mesh, n_maps: int, fwhm: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw Gaussian maps ``(n_maps, vertices)`` of unit variance at each vertex, smooth on the surface.
+
+    Parameters
+    ----------
+    fwhm
+        Full width at half maximum of the smoothing kernel, mm; 0 gives white noise.
+    """
+    maps = rng.standard_normal((mesh.n_vertices, n_maps), dtype=np.float32)
+    if fwhm <= 0 or n_maps == 0:
+        return maps.T
+    operator = _averaging(mesh)
+    for _ in range(smoothing_steps(mesh, fwhm)):
+        maps = operator @ maps
+    return (maps / _noise_sd(mesh, operator, fwhm)[:, None]).T
+
+
+def _averaging(mesh: Mesh) -> sp.csr_array:
+    with_self = (mesh.adjacency + sp.eye_array(mesh.n_vertices, dtype=np.float32)).tocsr()
+    return (sp.diags_array(1 / with_self.sum(axis=1)) @ with_self).tocsr().astype(np.float32)
+
+
+def _noise_sd(mesh: Mesh, operator: sp.csr_array, fwhm: float) -> NDArray[np.float32]:
+    """Exact sd of smoothed unit white noise: the norm of each row of the operator's power."""
+    power = operator.astype(np.float32)
+    for _ in range(smoothing_steps(mesh, fwhm) - 1):
+        power = operator @ power
+    return np.sqrt(power.multiply(power).sum(axis=1)).astype(np.float32)
+
+
+def _fsaverage(template: str) -> Any:
+    from nilearn.datasets import load_fsaverage
+
+    if template != "fsaverage5":
+        raise CohortError(f"mesh: template {template!r} is not bundled; only fsaverage5 is")
+    return load_fsaverage(template)

@@ -1,0 +1,65 @@
+"""Where data live: device, dtype, and a fingerprint to know them by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["choose_device", "fingerprint", "prepare"]
+
+
+def choose_device(device: torch.device | str | None) -> torch.device:
+    """Return the device asked for, else CUDA where there is one, else the CPU."""
+    if device is not None:
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def prepare(model: Callable[..., Any], data: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """Let the model prepare the data, or else move the tensors and arrays in them to the device and dtype."""
+    if hasattr(model, "prepare"):
+        return model.prepare(data, device, dtype)
+    return _moved(data, device, dtype)
+
+
+def _moved(data: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    if isinstance(data, np.ndarray):
+        data = torch.as_tensor(data)
+    if isinstance(data, Tensor):
+        return data.to(device=device, dtype=dtype if data.is_floating_point() else None)
+    if isinstance(data, Mapping):
+        return {key: _moved(value, device, dtype) for key, value in data.items()}
+    if isinstance(data, tuple) and type(data) is tuple:
+        return tuple(_moved(value, device, dtype) for value in data)
+    return data
+
+
+def fingerprint(data: Any) -> str:
+    """Return the data's own ``hash``, or a SHA-256 of the tensors and arrays in them."""
+    own = getattr(data, "hash", None)
+    if isinstance(own, str):
+        return own
+    digest = hashlib.sha256()
+    _digest(data, digest)
+    return digest.hexdigest()
+
+
+def _digest(data: Any, digest: Any) -> None:
+    if isinstance(data, Tensor):
+        data = data.detach().cpu().numpy()
+    if isinstance(data, np.ndarray):
+        digest.update(f"{data.dtype.str} {data.shape};".encode() + np.ascontiguousarray(data).tobytes())
+    elif isinstance(data, Mapping):
+        for key in sorted(data):
+            digest.update(f"{key}=".encode())
+            _digest(data[key], digest)
+    elif isinstance(data, tuple | list):
+        for value in data:
+            _digest(value, digest)
+    else:
+        digest.update(repr(data).encode())

@@ -1,0 +1,177 @@
+"""What a fit returns: losses, a verdict, posterior draws, and how to keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyro
+import torch
+from numpy.typing import NDArray
+from pyro import poutine
+from pyro.infer.autoguide import AutoDelta
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Fit", "Run"]
+
+Draws = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One optimisation from one start.
+
+    Parameters
+    ----------
+    guide
+        The fitted guide.
+    losses
+        ``(steps,)`` negative ELBO at each step (for a point guide: the negative log joint density), nats.
+    converged, verdict
+        Whether the stopping rule was met, and the reason in words.
+    seconds
+        Wall time of the optimisation.
+    """
+
+    guide: Any
+    losses: NDArray[np.float64]
+    converged: bool
+    verdict: str
+    seconds: float
+
+    @property
+    def final_loss(self) -> float:
+        """Mean loss of the last 50 steps, nats."""
+        return float(self.losses[-50:].mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted posterior.
+
+    Parameters
+    ----------
+    model
+        The Pyro program.
+    data
+        The data as the model's ``prepare`` left them.
+    runs
+        One for each restart, the best first.
+    guide_name
+        Name of the guide, None where an object was given.
+    seed
+        Seed of the fit; draws are seeded by it too.
+    fingerprint
+        SHA-256 of the data.
+    """
+
+    model: Callable[[Any], Any]
+    data: Any
+    runs: tuple[Run, ...]
+    guide_name: str | None
+    seed: int
+    fingerprint: str
+
+    @property
+    def guide(self) -> Any:
+        """The best run's guide."""
+        return self.runs[0].guide
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """``(steps,)`` negative ELBO of the best run, nats."""
+        return self.runs[0].losses
+
+    @property
+    def elbo(self) -> float:
+        """Final ELBO of the best run, nats."""
+        return -self.runs[0].final_loss
+
+    @property
+    def converged(self) -> bool:
+        """Whether the best run met its stopping rule."""
+        return self.runs[0].converged
+
+    @property
+    def verdict(self) -> str:
+        """Why the best run stopped."""
+        return self.runs[0].verdict
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all runs."""
+        return sum(run.seconds for run in self.runs)
+
+    @property
+    def is_point(self) -> bool:
+        """Whether the guide is a point, so that all draws are one."""
+        return isinstance(self.guide, AutoDelta)
+
+    @cached_property
+    def _drawn(self) -> dict[tuple[int, int], Draws]:
+        return {}
+
+    def posterior(self, draws: int = 500, run: int = 0) -> Draws:
+        """Draw from the guide; arrays ``(draws, ...)`` by site, on the CPU.
+
+        Where the model has ``identify``, draws are as it leaves them: in one gauge, with one labelling.  The same call
+        gives the same draws.
+
+        Parameters
+        ----------
+        draws
+            Number of draws.
+        run
+            Which of the restarts, the best being 0.
+        """
+        if draws < 1:
+            raise ValueError(f"posterior: {draws} draws; ask for 1 or more")
+        if (draws, run) not in self._drawn:
+            raw = self._sample_guide(1 if self.is_point else draws, run)
+            identified = self.model.identify(raw, self.data) if hasattr(self.model, "identify") else raw
+            if self.is_point:
+                identified = {name: np.broadcast_to(x, (draws, *x.shape[1:])) for name, x in identified.items()}
+            self._drawn[draws, run] = identified
+        return dict(self._drawn[draws, run])
+
+    def _sample_guide(self, draws: int, run: int) -> Draws:
+        guide = self.runs[run].guide
+        collected: dict[str, list[NDArray[Any]]] = {}
+        with pyro.settings.context(module_local_params=True), torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(self.seed)
+            for _ in range(draws):
+                trace = poutine.trace(guide).get_trace(self.data)
+                for name, site in trace.nodes.items():
+                    if site["type"] == "sample" and not site["is_observed"] and not _is_auxiliary(site):
+                        collected.setdefault(name, []).append(site["value"].cpu().numpy())
+        return {name: np.stack(values) for name, values in collected.items()}
+
+    def log_likelihood(self, draws: int = 100, run: int = 0) -> NDArray[np.float64]:
+        """Return the pointwise log-likelihood ``(draws, units)``; the model says what a unit is."""
+        if not hasattr(self.model, "log_likelihood"):
+            raise AttributeError("this model has no `log_likelihood(result, draws)`; write one to have it in ArviZ")
+        pointwise: NDArray[np.float64] = self.model.log_likelihood(self, draws)
+        return pointwise
+
+    def to_arviz(self, draws: int = 500) -> xarray.DataTree | Any:
+        """Return ArviZ's container: InferenceData (ArviZ 0.x) or DataTree (1.x); restarts are chains."""
+        from neuropyro.inference.export import to_arviz
+
+        return to_arviz(self, draws)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the fit into a folder; `load_fit` reads it, given the data."""
+        from neuropyro.inference.storage import save_fit
+
+        save_fit(self, Path(folder))
+
+
+def _is_auxiliary(site: dict[str, Any]) -> bool:
+    """Whether a guide's site is none of the model's, such as the joint latent of a multivariate guide, or a plate."""
+    return bool(site["infer"].get("is_auxiliary")) or type(site["fn"]).__name__ == "_Subsample"

@@ -1,0 +1,25 @@
+"""Priors given as plain numbers, placed on the data's device and dtype."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+from torch import Tensor
+
+__all__ = ["Pair", "log_normal", "normal"]
+
+Pair = tuple[float, float]
+
+
+def normal(prior: Pair, like: Tensor) -> dist.Normal:
+    """Normal with mean and sd given."""
+    return dist.Normal(*_filled(prior, like))
+
+
+def log_normal(prior: Pair, like: Tensor) -> dist.LogNormal:
+    """LogNormal with mean and sd of the logarithm given."""
+    return dist.LogNormal(*_filled(prior, like))
+
+
+def _filled(prior: Pair, like: Tensor) -> tuple[Tensor, Tensor]:
+    # new_full, not new_tensor: a fill does not make a GPU wait for the host.
+    return like.new_full((), prior[0]), like.new_full((), prior[1])

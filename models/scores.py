@@ -1,0 +1,121 @@
+r"""Progression scores: each subject's own onset and speed along one common course.
+
+.. math::  s_n = \alpha_i (t_n - t_0) + \beta_i, \qquad
+   (\log \alpha_i, \beta_i) \sim \mathrm{Normal}\left(\begin{bmatrix}\mu_\alpha\\ \mu_\beta\end{bmatrix},
+   \begin{bmatrix}\tau_\alpha^2 & \rho\tau_\alpha\tau_\beta\\ & \tau_\beta^2\end{bmatrix}\right)
+
+for visit n of subject i, with t_0 the cohort's mean time.  Two changes of variables leave the model as it is and make
+its posterior easy:
+
+* In place of beta, an extrapolation over decades where time is age, stands the subject's *stage*, the score at the mean
+  time of the subject's own visits.  Given alpha they differ by the constant alpha (mean time - t_0).
+* log alpha and stage, Normal(m, tau) given the rest, are sampled as m + tau z with z ~ Normal(0, 1).  Otherwise the joint
+  density is largest where tau is 0, or where all scores are one and the trajectories infinitely steep: no mode that a
+  point guide should find.  (In z a point guide finds scores that are hardly shrunk, and a tau that is too large.)
+
+The *gauge*: s -> (s - m) / r leaves every trajectory the same when theta moves along.  `fix_gauge` sets m and r, in
+every posterior draw, so that the reference visits (the controls' first) have mean 0 and sd 1.
+
+References
+----------
+Marinescu et al., NeuroImage 2019 (DIVE), eq. 1 and section on identifiability; Jedynak et al., NeuroImage 2012.
+Betancourt & Girolami, "Hamiltonian Monte Carlo for hierarchical models", 2015 (changes of variables).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuropyro.models.priors import Pair, log_normal, normal
+from neuropyro.models.visits import Visits
+
+__all__ = ["Draws", "ScorePriors", "fix_gauge", "sample_scores"]
+
+Draws = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ScorePriors:
+    """Hyperpriors, as (location, scale); times in years, scores in sds of the reference visits.
+
+    Parameters
+    ----------
+    log_alpha_mean, log_alpha_sd
+        Normal and LogNormal: mean and sd over subjects of the log speed.
+    beta_mean, beta_sd
+        Normal and LogNormal: mean and sd over subjects of the score at the cohort's mean time.
+    correlation
+        Concentration of a symmetric Beta on (-1, 1).
+    """
+
+    log_alpha_mean: Pair = (-2.0, 1.0)
+    log_alpha_sd: Pair = (-1.0, 0.5)
+    beta_mean: Pair = (0.5, 1.0)
+    beta_sd: Pair = (0.3, 0.5)
+    correlation: float = 2.0
+
+
+def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> Tensor:
+    """Sample the sites of the progression in the plate of subjects; returns the scores ``(*, visits)``.
+
+    Sites: log_alpha_mean, log_alpha_sd, beta_mean, beta_sd, correlation (scalars); log_alpha_z, stage_z (subjects); log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.
+    """
+    like = visits.values
+    mean_a = pyro.sample("log_alpha_mean", normal(priors.log_alpha_mean, like))
+    sd_a = pyro.sample("log_alpha_sd", log_normal(priors.log_alpha_sd, like))
+    mean_b = pyro.sample("beta_mean", normal(priors.beta_mean, like))
+    sd_b = pyro.sample("beta_sd", log_normal(priors.beta_sd, like))
+    concentration = like.new_full((), priors.correlation)
+    rho = pyro.sample("correlation", dist.AffineBeta(concentration, concentration, -1.0, 2.0))
+    with subjects:
+        log_alpha = _sample_decentred("log_alpha", mean_a.expand_as(mean_a + visits.subject_time), sd_a)
+        alpha = pyro.deterministic("alpha", log_alpha.exp())
+        travelled = alpha * visits.subject_time
+        mean_stage = mean_b + rho * sd_b / sd_a * (log_alpha - mean_a) + travelled
+        stage = _sample_decentred("stage", mean_stage, sd_b * (1 - rho * rho).sqrt())
+        pyro.deterministic("beta", stage - travelled)
+    return pyro.deterministic("dps", alpha[..., visits.subject] * visits.time_within + stage[..., visits.subject])
+
+
+def _sample_decentred(site: str, mean: Tensor, sd: Tensor) -> Tensor:
+    """Sample Normal(mean, sd) as mean + sd z; ``mean (*, subjects)``."""
+    z = pyro.sample(f"{site}_z", dist.Normal(torch.zeros_like(mean), 1.0))
+    value: Tensor = pyro.deterministic(site, mean + sd * z)
+    return value
+
+
+def fix_gauge(draws: Draws, reference: NDArray[np.int64]) -> Draws:
+    """Move draws of the scores and of what is measured in scores to the common gauge.
+
+    Parameters
+    ----------
+    draws
+        Arrays ``(draws, ...)`` by site.
+    reference
+        Row numbers of the visits whose scores get mean 0 and sd 1.
+    """
+    scores = draws["dps"][:, reference]
+    shift, scale = scores.mean(1), scores.std(1)
+    scale = np.where(scale > 0, scale, 1.0)
+
+    def column(vector: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
+        return vector.reshape(-1, *[1] * (like.ndim - 1))
+
+    moved = dict(draws)
+    for name in ("dps", "stage", "beta", "beta_mean", "c"):
+        moved[name] = (draws[name] - column(shift, draws[name])) / column(scale, draws[name])
+    for name in ("alpha", "beta_sd", "scatter_c"):
+        if name in draws:
+            moved[name] = draws[name] / column(scale, draws[name])
+    for name in ("log_alpha", "log_alpha_mean"):
+        moved[name] = draws[name] - column(np.log(scale), draws[name])
+    moved["b"] = draws["b"] * column(scale, draws["b"])
+    return moved

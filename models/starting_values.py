@@ -1,0 +1,181 @@
+"""Starting values from the data alone, close enough to the mode for the optimiser's first steps.
+
+The first principal component of standardised maps orders visits along the course; its sign comes from the diagnosis,
+or else from time.  Maps averaged over bins of that order are curves with little noise, which k-means groups.  The
+component saturates where the trajectories do: the scores of the bins and a sigmoid for each cluster are fitted
+jointly, which bends the scores straight.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.optimize
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuropyro.models.visits import Visits
+
+__all__ = ["BinnedCurves", "bin_curves", "first_component", "fit_bins", "start_clusters"]
+
+Floats = NDArray[np.float64]
+MAX_BINS = 24
+VISITS_A_BIN = 8
+MIN_SPEED = 0.02  # scores a year: where time says nothing, or the wrong thing
+GRID = 400  # points at which a subject's stage is tried
+STIFFNESS = 0.02  # of the bins' scores against bending, in sds of the curves
+
+
+class BinnedCurves(NamedTuple):
+    """Clusters of vertices as mean values in bins of an order of the visits."""
+
+    scores: Floats  # (bins,) mean score of a bin
+    means: Floats  # (K, bins)
+    share: Floats  # (K,) share of the vertices
+    residual_sd: Floats  # (K,) sd of a value about its vertex's mean in the bin
+    course: Floats  # (K, visits) mean value of the cluster's vertices at each visit, 0 where none was seen
+    precision: Floats  # (K, visits) of the course
+
+
+def start_clusters(visits: Visits, n_clusters: int, rng: np.random.Generator) -> dict[str, Floats]:
+    """Return starting values of the scores' and the clusters' sites."""
+    component = first_component(visits)
+    curves = bin_curves(visits, component, n_clusters, rng)
+    bins, theta = fit_bins(curves)
+    scores = _bent(component, curves.scores, bins)
+    subject, within = visits.subject.cpu().numpy(), _array(visits.time_within)
+    speed = max(float((scores * within).sum() / max(float((within**2).sum()), 1e-12)), MIN_SPEED)
+    stage = _stages(curves, theta, speed * within, subject, bins)
+    reference = (stage[subject] + speed * within)[visits.reference.cpu().numpy()]
+    shift, scale = reference.mean(), reference.std() or 1.0
+    beta = (stage - speed * _array(visits.subject_time) - shift) / scale
+    spread = max(beta.std(), 0.1)
+    a, b, c, d = theta.T
+    return {
+        "log_alpha_mean": np.log(speed / scale),
+        "log_alpha_sd": np.array(0.3),
+        "beta_mean": beta.mean(),
+        "beta_sd": spread,
+        "correlation": np.array(0.0),
+        "log_alpha_z": np.zeros(visits.n_subjects),
+        "stage_z": (beta - beta.mean()) / spread,
+        "a": a,
+        "b": b * scale,
+        "c": (c - shift) / scale,
+        "d": d,
+        "pi": curves.share,
+        "sigma": curves.residual_sd,
+    }
+
+
+def _stages(curves: BinnedCurves, theta: Floats, travelled: Floats, subject: NDArray[np.int64], bins: Floats) -> Floats:
+    """Return each subject's best score at its mean time, on a grid that reaches a quarter beyond the bins."""
+    reach = 0.25 * (bins[-1] - bins[0])
+    grid = np.linspace(bins[0] - reach, bins[-1] + reach, GRID)
+    a, b, c, d = (column[:, None] for column in theta.T)
+    misfit = np.empty((subject.max() + 1, GRID))
+    for g, stage in enumerate(grid):
+        curve = d + a / (1 + np.exp(-np.clip(b * (stage + travelled - c), -50, 50)))
+        misfit[:, g] = np.bincount(subject, (curves.precision * (curves.course - curve) ** 2).sum(0))
+    return grid[np.where(np.ptp(misfit, 1) > 0, misfit.argmin(1), GRID // 2)]
+
+
+def first_component(visits: Visits) -> Floats:
+    """Return the first principal component of the maps ``(visits,)``; missing values are at the vertex's mean.
+
+    Patients get the higher scores; where no diagnosis tells them from controls, later visits do.
+    """
+    centred = visits.values - visits.values.mean(-1, keepdim=True)
+    _, _, right = torch.svd_lowrank(centred.float(), q=min(6, *centred.shape), niter=4)
+    component = _array(right[:, 0]) * np.sqrt(visits.n_visits)
+    control = visits.is_control.cpu().numpy()
+    if 0 < control.sum() < len(control):
+        trend = component[~control].mean() - component[control].mean()
+    else:
+        trend = float((component * _array(visits.time_within)).sum())
+    return component if trend >= 0 else -component
+
+
+def bin_curves(visits: Visits, order: Floats, n_clusters: int, rng: np.random.Generator) -> BinnedCurves:
+    """Group vertices by their mean value in bins of ``order (visits,)``; vertices that say nothing are left out."""
+    from sklearn.cluster import KMeans  # half a second to import
+
+    n_bins = int(np.clip(visits.n_visits // VISITS_A_BIN, 2, MAX_BINS))
+    place = np.argsort(np.argsort(order, kind="stable"), kind="stable") * n_bins // visits.n_visits
+    member = torch.as_tensor(np.eye(n_bins)[place]).to(visits.values)
+    seen = member.sum(0) if visits.observed is None else visits.observed @ member
+    curves = (visits.values @ member) / seen.clamp(min=1)
+    residual = (visits.sum_squares - (seen * curves.square()).sum(-1)) / seen.sum(-1).clamp(min=1)
+    keep = visits.is_informative
+    groups = KMeans(n_clusters, n_init=8, random_state=int(rng.integers(2**31))).fit(_array(curves[keep]))
+    count = np.bincount(groups.labels_, minlength=n_clusters)
+    variance = np.bincount(groups.labels_, _array(residual[keep]), n_clusters) / np.maximum(count, 1)
+    sd = np.sqrt(np.maximum(variance, 1e-3))
+    label = torch.full((visits.n_vertices,), -1, device=keep.device)
+    label[keep] = torch.as_tensor(groups.labels_, dtype=torch.long, device=keep.device)
+    member = (label == torch.arange(n_clusters, device=keep.device).unsqueeze(-1)).to(visits.values)
+    seen = member.sum(-1, keepdim=True) if visits.observed is None else member @ visits.observed
+    course = (member @ visits.values) / seen.clamp(min=1)
+    return BinnedCurves(
+        scores=np.bincount(place, order, n_bins) / np.maximum(np.bincount(place, minlength=n_bins), 1),
+        means=groups.cluster_centers_.astype(np.float64),
+        share=(count + 1) / (count.sum() + n_clusters),
+        residual_sd=sd,
+        course=_array(course),
+        precision=_array(seen) / sd[:, None] ** 2 * np.ones_like(_array(course)),
+    )
+
+
+def fit_bins(curves: BinnedCurves) -> tuple[Floats, Floats]:
+    """Fit the scores of the bins and one sigmoid a cluster jointly, by least squares.
+
+    Returns
+    -------
+    scores ``(bins,)``, increasing, with the ends where they were; theta ``(K, 4)``, columns a, b, c, d
+    """
+    n_bins, n_clusters = len(curves.scores), len(curves.means)
+    steps = np.maximum(np.diff(curves.scores), 1e-3)
+    reach = float(steps.sum())
+    size = float(np.ptp(curves.means)) or 1.0
+    weight = np.sqrt(curves.share * n_clusters)[:, None] / size
+
+    def unpack(p: Floats) -> tuple[Floats, Floats]:
+        bent = np.exp(p[: n_bins - 1]) * steps
+        scores = curves.scores[0] + np.r_[0, np.cumsum(bent)] * reach / bent.sum()
+        a, log_b, c, d = p[n_bins - 1 :].reshape(n_clusters, 4).T
+        return scores, np.stack([a, np.exp(log_b), c, d], 1)
+
+    def misfit(p: Floats) -> Floats:
+        scores, theta = unpack(p)
+        a, b, c, d = (column[:, None] for column in theta.T)
+        curve = d + a / (1 + np.exp(-np.clip(b * (scores - c), -50, 50)))
+        slopes = np.log((theta[:, 1] * reach) / 6)  # keeps a flat curve's slope from running away
+        return np.concatenate(
+            [((curve - curves.means) * weight).ravel(), STIFFNESS * p[: n_bins - 1], STIFFNESS * slopes]
+        )
+
+    change = curves.means[:, -1] - curves.means[:, 0]
+    middle = np.array([_crossing(curves.scores, mean) for mean in curves.means])
+    theta = np.stack([change, np.full(n_clusters, np.log(6 / reach)), middle, curves.means[:, 0]], 1)
+    solution = scipy.optimize.least_squares(misfit, np.r_[np.zeros(n_bins - 1), theta.ravel()], max_nfev=200)
+    return unpack(solution.x)
+
+
+def _crossing(scores: Floats, curve: Floats) -> float:
+    """Return the score where a curve is first past half its way from start to end."""
+    half = (curve[0] + curve[-1]) / 2
+    past = np.sign(curve - half) != np.sign(curve[0] - half)
+    return float(scores[np.argmax(past)]) if past.any() else float(scores.mean())
+
+
+def _bent(component: Floats, knots: Floats, scores: Floats) -> Floats:
+    """Map the component to scores by straight pieces between bins; the end pieces go on."""
+    piece = np.clip(np.searchsorted(knots, component) - 1, 0, len(knots) - 2)
+    slope = np.diff(scores) / np.maximum(np.diff(knots), 1e-9)
+    return np.asarray(scores[piece] + slope[piece] * (component - knots[piece]))
+
+
+def _array(tensor: Tensor) -> Floats:
+    return np.asarray(tensor.double().cpu())

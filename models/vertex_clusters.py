@@ -1,0 +1,298 @@
+r"""DIVE: clusters of vertices, each with its own trajectory of disease progression.
+
+**The story.**  Subjects travel along one disease course at their own speed, from their own onset
+(:mod:`neuropyro.models.scores`).  Each vertex belongs to one of K clusters and follows a trajectory near its
+cluster's (:mod:`neuropyro.models.trajectory`).  A subject's map departs from the cluster's curve by an offset of its
+own.  Clusters need not be connected: atrophy follows networks.
+
+**The maths.**  With scores s_n of visits n = 1..N, vertices l = 1..L, all on standardised data:
+
+.. math::
+
+   \pi &\sim \mathrm{Dirichlet}(1, \dots, 1), \qquad Z_l \sim \mathrm{Categorical}(\pi) \\
+   a_k, c_k, d_k &\sim \mathrm{Normal}, \qquad b_k, \sigma_k, \rho_k, T_k \sim \mathrm{LogNormal} \\
+   u_{ik} &\sim \mathrm{Normal}(0, \rho_k) \\
+   F_{nk} &= f(s_n; \theta_k) + u_{i(n)k} \\
+   V_l \mid Z_l = k &\sim \mathrm{Normal}(F_k,\; \sigma_k^2 I + J_k T_k^2 J_k^\top).
+
+J_k holds the trajectory's derivatives by (d, c, log b, a): a vertex's own theta_l ~ Normal(theta_k, T_k), linearised
+around theta_k and integrated out; with it F_k gains half of each variance times f's second derivative, the mean
+of the scattered trajectories to second order (``scatter``).  Without scatter and subject effects it is the model of the paper.
+u_ik is sampled in units of its own sd given all else, u_scaled = u (1 / rho_k^2 + n_i L pi_k / sigma_k^2)^(1/2):
+the model is the same, but its mode is not at rho = 0, where the density of u itself has a pole.
+Z is enumerated: p(V) = prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.
+
+Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d, sigma
+(K,)``, and with their switches ``scatter_d, scatter_c, scatter_log_b, scatter_a, rho (K,)``; in the plate ``subject``,
+``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``vertex``, ``Z`` and the data ``V (vertices, visits)``.  Units: a, d, sigma, rho and their
+scatters in sds of a vertex, c in scores, b per score.
+
+References
+----------
+Marinescu et al., "DIVE: A spatiotemporal progression model of brain pathology in neurodegenerative disorders",
+NeuroImage 2019.  Scatter and subject effects are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+from numpy.typing import NDArray
+from pyro.ops.indexing import Vindex
+from torch import Tensor
+
+from neuropyro.data import Cohort, CohortError
+from neuropyro.models.deterministic import with_deterministic
+from neuropyro.models.labelling import align_labels
+from neuropyro.models.posterior import Posterior
+from neuropyro.models.priors import Pair, log_normal
+from neuropyro.models.scores import Draws, ScorePriors, fix_gauge, sample_scores
+from neuropyro.models.starting_values import start_clusters
+from neuropyro.models.trajectory import (
+    Trajectories,
+    TrajectoryPriors,
+    jacobian,
+    mean_shift,
+    sample_trajectories,
+    sigmoid,
+)
+from neuropyro.models.visit_normal import VisitNormal
+from neuropyro.models.visits import Standardise, Visits, prepare_visits
+
+__all__ = ["VertexClusterMixture", "VertexPriors", "curves"]
+
+SCATTER = ("scatter_c", "scatter_log_b", "scatter_a")
+CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", *SCATTER)
+OFFSET_SITES = ("u", "u_scaled")
+
+
+@dataclass(frozen=True)
+class VertexPriors:
+    """Priors of what `VertexClusterMixture` adds to trajectories and scores, on standardised data.
+
+    Parameters
+    ----------
+    pi
+        Concentration of the Dirichlet.
+    rho
+        LogNormal (location, scale): sd of the subjects' offsets.
+    scatter
+        LogNormal (location, scale): sds over a cluster's vertices of c, log b, a.
+    baseline
+        Sd over a cluster's vertices of d; fixed and wide, so that each vertex has a baseline of its own.
+    """
+
+    pi: float = 1.0
+    rho: Pair = (-1.5, 0.8)
+    scatter: Pair = (-1.2, 1.0)
+    baseline: float = 5.0
+
+
+@dataclass(frozen=True)
+class VertexClusterMixture:
+    """Vertexwise disease progression: a Pyro program over one `Cohort`.
+
+    Parameters
+    ----------
+    n_clusters
+        Number of clusters K.
+    scatter
+        Whether a vertex has its own trajectory near its cluster's (integrated out).
+    subject_effect
+        Whether a subject has its own offset in each cluster.
+    standardise
+        See :func:`~neuropyro.models.visits.prepare_visits`.
+    trajectory_priors, score_priors, vertex_priors
+        Priors, on standardised data.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import fit
+    >>> cohort = simulate_reference(n_subjects=30, n_vertices=60, seed=1)
+    >>> model = VertexClusterMixture(n_clusters=3)
+    >>> result = fit(model, cohort, guide="map", seed=0, progress=False)
+    >>> model.assignments(result).shape
+    (60, 3)
+    """
+
+    n_clusters: int
+    scatter: bool = True
+    subject_effect: bool = True
+    standardise: Standardise = "controls"
+    trajectory_priors: TrajectoryPriors = TrajectoryPriors()  # noqa: RUF009 (frozen)
+    score_priors: ScorePriors = ScorePriors()  # noqa: RUF009 (frozen)
+    vertex_priors: VertexPriors = VertexPriors()
+
+    default_guide: ClassVar[str] = "normal"
+
+    def __post_init__(self) -> None:
+        if self.n_clusters < 1:
+            raise ValueError(f"n_clusters is {self.n_clusters}; give 1 or more")
+
+    def prepare(
+        self, cohort: Cohort, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Visits:
+        """Standardise a cohort and place it on a device.
+
+        Raises
+        ------
+        CohortError
+            Where there are fewer varying vertices than clusters.
+        """
+        visits = prepare_visits(cohort, self.standardise, device, dtype)
+        varying = int(visits.is_informative.sum())
+        if varying < self.n_clusters:
+            raise CohortError(
+                f"values: {varying} of {cohort.n_vertices} vertices vary over visits, too few for "
+                f"{self.n_clusters} clusters; ask for fewer clusters"
+            )
+        return visits
+
+    def __call__(self, visits: Visits | Cohort) -> None:
+        """Run the generative story, conditioned on the visits' values."""
+        visits = self.prepare(visits) if isinstance(visits, Cohort) else visits
+        mixture = self._sample_mixture(visits)
+        with pyro.plate("vertex", visits.n_vertices, dim=-1):
+            z = pyro.sample("Z", dist.Categorical(mixture.share.unsqueeze(-2)), infer={"enumerate": "parallel"})
+            pyro.sample("V", mixture.of_vertices(z, visits), obs=visits.values)
+
+    def _sample_mixture(self, visits: Visits) -> Mixture:
+        """Run the story up to the vertices."""
+        like, priors = visits.values, self.vertex_priors
+        pi = pyro.sample("pi", dist.Dirichlet(like.new_full((self.n_clusters,), priors.pi)))
+        with pyro.plate("cluster", self.n_clusters, dim=-1):
+            theta, sigma = sample_trajectories(self.trajectory_priors, like)
+            scatter = self._sample_scatter(like) if self.scatter else None
+            rho = pyro.sample("rho", log_normal(priors.rho, like)) if self.subject_effect else None
+        share = pi.reshape(sigma.shape)
+        subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
+        scores = sample_scores(self.score_priors, visits, subjects)
+        offset = None if rho is None else _sample_offset(rho, share / sigma.square(), visits, subjects)
+        return Mixture(share, *curves(visits, scores, theta, scatter, offset), sigma)
+
+    def _sample_scatter(self, like: Tensor) -> Tensor:
+        prior = log_normal(self.vertex_priors.scatter, like)
+        return self._scatter([pyro.sample(site, prior) for site in SCATTER])
+
+    def _scatter(self, learned: list[Tensor]) -> Tensor:
+        """Return the sds of d, c, log b, a, ``(*, K, 4)``."""
+        baseline = torch.full_like(learned[0], self.vertex_priors.baseline)
+        return torch.stack([baseline, *learned], -1)
+
+    def init_values(self, visits: Visits, seed: int = 0) -> dict[str, Tensor]:
+        """Return starting values of every site but Z, by principal component and k-means."""
+        start = start_clusters(visits, self.n_clusters, np.random.default_rng(seed))
+        if self.scatter:
+            start |= {site: np.full(self.n_clusters, 0.2) for site in SCATTER}
+        if self.subject_effect:
+            zero = np.zeros((visits.n_subjects, self.n_clusters))
+            start |= {"rho": np.full(self.n_clusters, 0.2), "u_scaled": zero}
+        return {site: torch.as_tensor(number).to(visits.values) for site, number in start.items()}
+
+    def identify(self, draws: Draws, visits: Visits) -> Draws:
+        """Bring posterior draws to one gauge and one labelling, clusters in the order of c.
+
+        The deterministic sites log_alpha, stage, alpha, beta, dps and u are added.
+        """
+        full = with_deterministic(self._sample_mixture, draws, visits, like=visits.values)
+        fixed = fix_gauge(full, visits.reference.cpu().numpy())
+        return align_labels(fixed, dict.fromkeys(CLUSTER_SITES, 1) | dict.fromkeys(OFFSET_SITES, 2))
+
+    def assignments(self, result: Posterior, draws: int = 50) -> NDArray[np.float64]:
+        """Return the posterior of Z, ``(vertices, K)``, clusters in the order of their onsets c.
+
+        A vertex that is constant, or was never seen, gets the clusters' shares pi.
+        """
+        joint = self._log_joint(result, draws)
+        return np.asarray(torch.stack([j.softmax(-1) for j in joint]).double().mean(0).cpu())
+
+    def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
+        """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data."""
+        joint = self._log_joint(result, draws)
+        return np.asarray(torch.stack([j.logsumexp(-1) for j in joint]).double().cpu())
+
+    def _log_joint(self, result: Posterior, draws: int) -> Iterator[Tensor]:
+        """Yield log p(V_l, Z_l = k) of one draw after the other, ``(vertices, K)``."""
+        visits: Visits = result.data
+        posterior = result.posterior(1 if result.is_point else draws)
+        for s in range(len(posterior["pi"])):
+            draw = {site: torch.tensor(x[s]).to(visits.values) for site, x in posterior.items()}
+            theta = Trajectories(*(draw[name] for name in Trajectories._fields))
+            scatter = self._scatter([draw[site] for site in SCATTER]) if self.scatter else None
+            offset = draw["u"].mT if self.subject_effect else None
+            loc, factor = curves(visits, draw["dps"], theta, scatter, offset)
+            each = Mixture(draw["pi"], loc, factor, draw["sigma"]).of_vertices(self._labels(visits), visits)
+            yield each.log_prob(visits.values).mT + draw["pi"].log()
+
+    def _labels(self, visits: Visits) -> Tensor:
+        return torch.arange(self.n_clusters, device=visits.values.device).unsqueeze(-1)
+
+
+class Mixture(NamedTuple):
+    """The clusters' shares of the vertices ``(*, K)``, and what their vertices' values are like.
+
+    ``loc (*, K, visits)``, ``factor (*, K, visits, 4)`` or None, ``sigma (*, K)``.
+    """
+
+    share: Tensor
+    loc: Tensor
+    factor: Tensor | None
+    sigma: Tensor
+
+    def of_vertices(self, z: Tensor, visits: Visits) -> VisitNormal:
+        """Return the distribution of the values of vertices with labels ``z (*, 1 or vertices)``."""
+        # A dimension for vertices goes before that of clusters, out of which z then picks.
+        return VisitNormal(
+            Vindex(self.loc.unsqueeze(-3))[..., z, :],
+            Vindex(self.sigma.unsqueeze(-2))[..., z],
+            None if self.factor is None else Vindex(self.factor.unsqueeze(-4))[..., z, :, :],
+            visits.observed,
+            visits.sum_squares,
+        )
+
+
+def curves(
+    visits: Visits, scores: Tensor, theta: Trajectories, scatter: Tensor | None, offset: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the mean curve of each cluster and the columns of its scatter.
+
+    Parameters
+    ----------
+    scores
+        ``(*, visits)``.
+    scatter
+        ``(*, K, 4)`` sds of d, c, log b, a over a cluster's vertices, or None.
+    offset
+        ``(*, K, subjects)``, or None.
+
+    Returns
+    -------
+    loc ``(*, K, visits)``, factor ``(*, K, visits, 4)`` or None
+    """
+    loc = sigmoid(scores, theta)
+    if offset is not None:
+        loc = loc + offset[..., visits.subject]
+    if scatter is None:
+        return loc, None
+    return loc + mean_shift(scores, theta, scatter), jacobian(scores, theta) * scatter.unsqueeze(-2)
+
+
+def _sample_offset(rho: Tensor, information: Tensor, visits: Visits, subjects: pyro.plate) -> Tensor:
+    """Sample u in the plate of subjects, in units of its sd given all else; returns ``(*, K, subjects)``.
+
+    ``information (*, K)``: the precision at which one visit, seen at every vertex, determines u, over L.
+    """
+    seen = visits.n_vertices * information.unsqueeze(-2) * visits.visits_of_subject.unsqueeze(-1)
+    sd = rho.unsqueeze(-2)
+    precision = sd.pow(-2) + seen
+    with subjects:
+        scaled = pyro.sample("u_scaled", dist.Normal(torch.zeros_like(precision), sd * precision.sqrt()).to_event(1))
+        own: Tensor = pyro.deterministic("u", scaled * precision.rsqrt(), event_dim=1)
+    return own.mT

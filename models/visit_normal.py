@@ -1,0 +1,149 @@
+r"""Visits of many vertices that share few mean curves: a Normal whose log-density is one matrix product.
+
+Row l of the data, V_l (its N visits), given a mean curve F and r columns J, is
+
+.. math::  V_l \sim \mathrm{Normal}(F,\; \sigma^2 I + J J^\top).
+
+With K candidate curves for each of L vertices, the squared distances are
+:math:`\sum_n (V_{ln} - F_{kn})^2 = |V_l|^2 - 2 V_l \cdot F_k + |F_k|^2`, and Woodbury's identity needs of V only the
+products with F and J besides.  So V is read once, in one product with K (1 + r) columns, and nothing of size
+K x N x L is ever built.  Missing values drop out: V holds 0 there, and the Gram matrix of the columns becomes a
+product with the mask, one for each vertex.
+
+References
+----------
+Petersen & Pedersen, *The Matrix Cookbook*, 2012, eqs. 156 (Woodbury) and 24 (determinant).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from pyro.distributions import constraints
+from pyro.distributions.torch_distribution import TorchDistribution
+from torch import Size, Tensor
+
+__all__ = ["VisitNormal"]
+
+
+class VisitNormal(TorchDistribution):  # type: ignore[misc]
+    """Normal(loc, scale^2 I + factor factor') over visits; batch = vertices.
+
+    Parameters
+    ----------
+    loc
+        ``(*batch, visits)`` mean curves.  Where the last batch dimension is 1, all vertices share the curve, and
+        the log-density is a matrix product; else each vertex has its own.
+    scale
+        ``(*batch,)`` sd of the independent part.
+    factor
+        ``(*batch, visits, r)`` columns of the low-rank part, or None.
+    observed
+        ``(vertices, visits)``, 1 where a value was seen and 0 where it is missing (and `value` is 0), or None.
+    sum_squares
+        ``(vertices,)``, the data's own sums of squares, if the caller has them: saves a pass over the data.
+
+    Notes
+    -----
+    Differences of large sums lose digits: centre the data first.
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)
+    support = constraints.real_vector
+
+    def __init__(
+        self,
+        loc: Tensor,
+        scale: Tensor,
+        factor: Tensor | None = None,
+        observed: Tensor | None = None,
+        sum_squares: Tensor | None = None,
+    ) -> None:
+        self.loc, self.scale, self.factor = loc, scale, factor
+        self.observed, self.sum_squares = observed, sum_squares
+        vertices = Size() if observed is None else observed.shape[:-1]
+        batch = torch.broadcast_shapes(loc.shape[:-1], scale.shape, vertices)
+        # Values are checked once, where they are read in; a pass over them at every step would cost as much as the
+        # likelihood.
+        super().__init__(batch, loc.shape[-1:], validate_args=False)
+
+    def expand(self, batch_shape: Size, _instance: Any = None) -> VisitNormal:
+        """Return the same distribution with another batch shape; curves stay shared."""
+        new = self._get_checked_instance(VisitNormal, _instance)
+        for name in ("loc", "scale", "factor", "observed", "sum_squares"):
+            setattr(new, name, getattr(self, name))
+        TorchDistribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
+        return new
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of ``value (*, vertices, visits)``, summed over visits; ``(*batch,)``."""
+        columns = self._columns()
+        product = _dot(value, columns)
+        gram = self._gram(columns)
+        squares = (value * value).sum(-1) if self.sum_squares is None else self.sum_squares
+        distance = squares - 2 * product[..., 0] + gram[..., 0, 0]
+        variance = self.scale * self.scale
+        log_det = self._n_visits() * variance.log()
+        if self.factor is not None:
+            fitted, extra = _woodbury(product[..., 1:] - gram[..., 1:, 0], gram[..., 1:, 1:], variance)
+            distance, log_det = distance - fitted, log_det + extra
+        log_prob = -0.5 * (distance / variance + log_det + self._n_visits() * math.log(2 * math.pi))
+        return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch declares it)
+        """Draw ``(*sample_shape, *batch, visits)``; missing values are drawn too."""
+        shape = self._extended_shape(sample_shape)
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        drawn: Tensor = self.loc + self.scale.unsqueeze(-1) * noise
+        if self.factor is not None:
+            weights = torch.randn(*shape[:-1], self.factor.shape[-1], 1, dtype=self.loc.dtype, device=self.loc.device)
+            drawn = drawn + (self.factor @ weights).squeeze(-1)
+        return drawn
+
+    def _columns(self) -> Tensor:
+        loc = self.loc.unsqueeze(-1)
+        if self.factor is None:
+            return loc
+        return torch.cat([loc.expand(*self.factor.shape[:-1], 1), self.factor], -1)
+
+    def _gram(self, columns: Tensor) -> Tensor:
+        """Inner products of the columns over each vertex's observed visits, ``(*batch, 1 + r, 1 + r)``."""
+        if self.observed is None:
+            return columns.mT @ columns
+        width = columns.shape[-1]
+        i, j = torch.triu_indices(width, width, device=columns.device)
+        upper = _dot(self.observed, columns[..., i] * columns[..., j])
+        place = torch.zeros(width, width, dtype=torch.long, device=columns.device)
+        place[i, j] = place[j, i] = torch.arange(len(i), device=columns.device)
+        return upper[..., place]
+
+    def _n_visits(self) -> Tensor | int:
+        return self.event_shape[0] if self.observed is None else self.observed.sum(-1)
+
+
+def _dot(rows: Tensor, columns: Tensor) -> Tensor:
+    """Products of ``rows (*, L, N)`` with ``columns (*lead, 1 or L, N, c)``; ``(*lead, L, c)``."""
+    if columns.dim() < 3 or columns.shape[-3] != 1:
+        return (rows.unsqueeze(-2) @ columns).squeeze(-2)
+    shared = columns.squeeze(-3)
+    if rows.dim() > 2:
+        return rows @ shared
+    lead, width = shared.shape[:-2], shared.shape[-1]
+    wide = shared.movedim(-2, 0).reshape(rows.shape[-1], -1)  # every column of every curve: one pass over the rows
+    # This order of the product is the fast one, both ways, for rows that are stored visit by visit.
+    return (wide.mT @ rows.mT).mT.reshape(rows.shape[0], *lead, width).movedim(0, -2)
+
+
+def _woodbury(residual: Tensor, gram: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what the low-rank part explains of the squared distance, and what it adds to the log-determinant."""
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    # cholesky_ex does not synchronise a GPU; a failure shows as NaN in the loss.
+    chol = torch.linalg.cholesky_ex(eye + gram / variance[..., None, None]).L
+    if chol.shape[-3] == 1:  # one matrix for all vertices: they become columns of one triangular solve
+        whitened = torch.linalg.solve_triangular(chol.squeeze(-3), residual.mT, upper=False).square().sum(-2)
+    else:
+        whitened = torch.linalg.solve_triangular(chol, residual.unsqueeze(-1), upper=False).square().sum((-2, -1))
+    return whitened / variance, 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
