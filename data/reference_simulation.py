@@ -1,8 +1,8 @@
 """The simulation of the DIVE paper, with its three sweeps.
 
-Subjects have y = alpha t + beta with alpha = abs(Normal(1, variance .05)) and beta ~ Normal(0, variance 10) years; first
-ages are uniform on 40 to 80 and visits yearly.  A visit is a patient's with a probability that rises with y.  Scores
-are y standardised over the controls' first visits.  All clusters fall from 0 to -5, with onsets spread over
+Subjects have y = alpha t + beta with alpha = abs(Normal(1, variance .05)) and beta ~ Normal(0, variance 10) years;
+first ages are uniform on 40 to 80 and visits yearly.  A visit is a patient's with a probability that rises with y.
+Scores are y standardised over the controls' first visits.  All clusters fall from 0 to -5, with onsets spread over
 ``interval``; a vertex has a speed and an onset of its own near the cluster's.
 
 References

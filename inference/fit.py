@@ -108,6 +108,7 @@ def fit(
         guide_name=name if isinstance(name, str) else None,
         seed=seed,
         fingerprint=fingerprint(data),
+        dtype=dtype,
     )
 
 
@@ -207,4 +208,4 @@ def _verdict(rule: Plateau, steps: int, attempt: int) -> str:
     smaller = f", after {attempt} divergence(s) at larger steps" if attempt else ""
     if rule.converged:
         return f"converged after {steps} steps{smaller}: {rule.verdict}"
-    return f"not converged: stopped at the limit of {steps} steps{smaller}; allow more steps (last plateau: {rule.verdict})"
+    return f"not converged: stopped at the limit of {steps} steps{smaller}; allow more (last plateau: {rule.verdict})"

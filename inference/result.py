@@ -69,6 +69,8 @@ class Fit:
         Seed of the fit; draws are seeded by it too.
     fingerprint
         SHA-256 of the data.
+    dtype
+        Of the computation.
     """
 
     model: Callable[[Any], Any]
@@ -77,6 +79,7 @@ class Fit:
     guide_name: str | None
     seed: int
     fingerprint: str
+    dtype: torch.dtype = torch.float32
 
     @property
     def guide(self) -> Any:

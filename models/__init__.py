@@ -1,8 +1,16 @@
 """The model zoo: each file one model, or one component that several share."""
 
+from neuropyro.models.progression import SubjectProgression
 from neuropyro.models.scores import ScorePriors
 from neuropyro.models.trajectory import TrajectoryPriors
 from neuropyro.models.vertex_clusters import VertexClusterMixture, VertexPriors
 from neuropyro.models.visit_normal import VisitNormal
 
-__all__ = ["ScorePriors", "TrajectoryPriors", "VertexClusterMixture", "VertexPriors", "VisitNormal"]
+__all__ = [
+    "ScorePriors",
+    "SubjectProgression",
+    "TrajectoryPriors",
+    "VertexClusterMixture",
+    "VertexPriors",
+    "VisitNormal",
+]

@@ -11,12 +11,12 @@ Pair = tuple[float, float]
 
 
 def normal(prior: Pair, like: Tensor) -> dist.Normal:
-    """Normal with mean and sd given."""
+    """Return a Normal of that mean and sd."""
     return dist.Normal(*_filled(prior, like))
 
 
 def log_normal(prior: Pair, like: Tensor) -> dist.LogNormal:
-    """LogNormal with mean and sd of the logarithm given."""
+    """Return a LogNormal of that mean and sd of the logarithm."""
     return dist.LogNormal(*_filled(prior, like))
 
 

@@ -9,9 +9,10 @@ its posterior easy:
 
 * In place of beta, an extrapolation over decades where time is age, stands the subject's *stage*, the score at the mean
   time of the subject's own visits.  Given alpha they differ by the constant alpha (mean time - t_0).
-* log alpha and stage, Normal(m, tau) given the rest, are sampled as m + tau z with z ~ Normal(0, 1).  Otherwise the joint
-  density is largest where tau is 0, or where all scores are one and the trajectories infinitely steep: no mode that a
-  point guide should find.  (In z a point guide finds scores that are hardly shrunk, and a tau that is too large.)
+* log alpha and stage, Normal(m, tau) given the rest, are sampled as m + tau z with z ~ Normal(0, 1).  Otherwise the
+  joint density is largest where tau is 0, or where all scores are one and the trajectories infinitely steep: no mode
+  that a point guide should find.  (In z a point guide finds scores that are hardly shrunk, and a tau that is too
+  large.)
 
 The *gauge*: s -> (s - m) / r leaves every trajectory the same when theta moves along.  `fix_gauge` sets m and r, in
 every posterior draw, so that the reference visits (the controls' first) have mean 0 and sd 1.
@@ -37,8 +38,11 @@ from torch import Tensor
 from neuropyro.models.priors import Pair, log_normal, normal
 from neuropyro.models.visits import Visits
 
-__all__ = ["Draws", "ScorePriors", "fix_gauge", "sample_scores"]
+__all__ = ["SCORE_DIMS", "Draws", "ScorePriors", "fix_gauge", "sample_scores"]
 
+SCORE_DIMS = dict.fromkeys(("log_alpha", "log_alpha_z", "stage", "stage_z", "alpha", "beta"), ("subject",)) | {
+    "dps": ("visit",)
+}
 Draws = dict[str, NDArray[Any]]
 
 
@@ -66,7 +70,8 @@ class ScorePriors:
 def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> Tensor:
     """Sample the sites of the progression in the plate of subjects; returns the scores ``(*, visits)``.
 
-    Sites: log_alpha_mean, log_alpha_sd, beta_mean, beta_sd, correlation (scalars); log_alpha_z, stage_z (subjects); log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.
+    Sites: log_alpha_mean, log_alpha_sd, beta_mean, beta_sd, correlation (scalars); log_alpha_z, stage_z (subjects);
+    log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.
     """
     like = visits.values
     mean_a = pyro.sample("log_alpha_mean", normal(priors.log_alpha_mean, like))

@@ -8,6 +8,8 @@ jointly, which bends the scores straight.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from neuropyro.models.visits import Visits
 
-__all__ = ["BinnedCurves", "bin_curves", "first_component", "fit_bins", "start_clusters"]
+__all__ = ["BinnedCurves", "bin_curves", "first_component", "fit_bins", "start_biomarkers", "start_clusters"]
 
 Floats = NDArray[np.float64]
 MAX_BINS = 24
@@ -40,9 +42,19 @@ class BinnedCurves(NamedTuple):
 
 
 def start_clusters(visits: Visits, n_clusters: int, rng: np.random.Generator) -> dict[str, Floats]:
-    """Return starting values of the scores' and the clusters' sites."""
+    """Return starting values of the sites of the scores and of K clusters of vertices."""
     component = first_component(visits)
-    curves = bin_curves(visits, component, n_clusters, rng)
+    curves = bin_curves(visits, component, partial(_k_means, n_clusters=n_clusters, rng=rng))
+    return _start(visits, component, curves)
+
+
+def start_biomarkers(visits: Visits) -> dict[str, Floats]:
+    """Return starting values of the sites of the scores and of each biomarker by itself."""
+    component = first_component(visits)
+    return _start(visits, component, bin_curves(visits, component, lambda curves: np.arange(len(curves))))
+
+
+def _start(visits: Visits, component: Floats, curves: BinnedCurves) -> dict[str, Floats]:
     bins, theta = fit_bins(curves)
     scores = _bent(component, curves.scores, bins)
     subject, within = visits.subject.cpu().numpy(), _array(visits.time_within)
@@ -98,10 +110,11 @@ def first_component(visits: Visits) -> Floats:
     return component if trend >= 0 else -component
 
 
-def bin_curves(visits: Visits, order: Floats, n_clusters: int, rng: np.random.Generator) -> BinnedCurves:
-    """Group vertices by their mean value in bins of ``order (visits,)``; vertices that say nothing are left out."""
-    from sklearn.cluster import KMeans  # half a second to import
+def bin_curves(visits: Visits, order: Floats, group: Callable[[Floats], NDArray[np.int64]]) -> BinnedCurves:
+    """Average vertices of a group in bins of ``order (visits,)``; vertices that say nothing are left out.
 
+    ``group`` labels the rows of an array (vertices, bins) by 0..K-1.
+    """
     n_bins = int(np.clip(visits.n_visits // VISITS_A_BIN, 2, MAX_BINS))
     place = np.argsort(np.argsort(order, kind="stable"), kind="stable") * n_bins // visits.n_visits
     member = torch.as_tensor(np.eye(n_bins)[place]).to(visits.values)
@@ -109,23 +122,34 @@ def bin_curves(visits: Visits, order: Floats, n_clusters: int, rng: np.random.Ge
     curves = (visits.values @ member) / seen.clamp(min=1)
     residual = (visits.sum_squares - (seen * curves.square()).sum(-1)) / seen.sum(-1).clamp(min=1)
     keep = visits.is_informative
-    groups = KMeans(n_clusters, n_init=8, random_state=int(rng.integers(2**31))).fit(_array(curves[keep]))
-    count = np.bincount(groups.labels_, minlength=n_clusters)
-    variance = np.bincount(groups.labels_, _array(residual[keep]), n_clusters) / np.maximum(count, 1)
+    groups = group(_array(curves[keep]))
+    n_clusters = int(groups.max()) + 1
+    count = np.bincount(groups)
+    variance = np.bincount(groups, _array(residual[keep])) / count
     sd = np.sqrt(np.maximum(variance, 1e-3))
     label = torch.full((visits.n_vertices,), -1, device=keep.device)
-    label[keep] = torch.as_tensor(groups.labels_, dtype=torch.long, device=keep.device)
+    label[keep] = torch.as_tensor(groups, dtype=torch.long, device=keep.device)
     member = (label == torch.arange(n_clusters, device=keep.device).unsqueeze(-1)).to(visits.values)
     seen = member.sum(-1, keepdim=True) if visits.observed is None else member @ visits.observed
     course = (member @ visits.values) / seen.clamp(min=1)
     return BinnedCurves(
         scores=np.bincount(place, order, n_bins) / np.maximum(np.bincount(place, minlength=n_bins), 1),
-        means=groups.cluster_centers_.astype(np.float64),
+        means=np.stack([_array(curves[keep])[groups == k].mean(0) for k in range(n_clusters)]),
         share=(count + 1) / (count.sum() + n_clusters),
         residual_sd=sd,
         course=_array(course),
         precision=_array(seen) / sd[:, None] ** 2 * np.ones_like(_array(course)),
     )
+
+
+def _k_means(curves: Floats, n_clusters: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Label curves by k-means; with fewer distinct curves than clusters, labels are dealt out in turn."""
+    from sklearn.cluster import KMeans  # half a second to import
+
+    if len(np.unique(curves, axis=0)) < n_clusters:
+        return np.arange(len(curves)) % n_clusters
+    seed = int(rng.integers(2**31))
+    return np.asarray(KMeans(n_clusters, n_init=8, random_state=seed).fit(curves).labels_, np.int64)
 
 
 def fit_bins(curves: BinnedCurves) -> tuple[Floats, Floats]:

@@ -16,16 +16,15 @@ own.  Clusters need not be connected: atrophy follows networks.
    V_l \mid Z_l = k &\sim \mathrm{Normal}(F_k,\; \sigma_k^2 I + J_k T_k^2 J_k^\top).
 
 J_k holds the trajectory's derivatives by (d, c, log b, a): a vertex's own theta_l ~ Normal(theta_k, T_k), linearised
-around theta_k and integrated out; with it F_k gains half of each variance times f's second derivative, the mean
-of the scattered trajectories to second order (``scatter``).  Without scatter and subject effects it is the model of the paper.
-u_ik is sampled in units of its own sd given all else, u_scaled = u (1 / rho_k^2 + n_i L pi_k / sigma_k^2)^(1/2):
-the model is the same, but its mode is not at rho = 0, where the density of u itself has a pole.
-Z is enumerated: p(V) = prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.
+around theta_k and integrated out; with it F_k gains half of each variance times f's second derivative, the mean of the
+scattered trajectories to second order (``scatter``).  The baseline d_l is left free: its sd is fixed and wide.  Without
+scatter and subject effects it is the model of the paper.  u_ik is sampled in units of its own sd given all else
+(:mod:`neuropyro.models.offsets`).  Z is enumerated: p(V) = prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.
 
-Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d, sigma
-(K,)``, and with their switches ``scatter_d, scatter_c, scatter_log_b, scatter_a, rho (K,)``; in the plate ``subject``,
-``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``vertex``, ``Z`` and the data ``V (vertices, visits)``.  Units: a, d, sigma, rho and their
-scatters in sds of a vertex, c in scores, b per score.
+Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d,
+sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho (K,)``; in the plate ``subject``,
+``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``vertex``, ``Z`` and the data ``V (vertices, visits)``.
+Units: a, d, sigma, rho and scatter_a in sds of a vertex, c and scatter_c in scores, b per score.
 
 References
 ----------
@@ -50,9 +49,10 @@ from torch import Tensor
 from neuropyro.data import Cohort, CohortError
 from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.labelling import align_labels
+from neuropyro.models.offsets import OFFSET_SITES, sample_offset
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
-from neuropyro.models.scores import Draws, ScorePriors, fix_gauge, sample_scores
+from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
 from neuropyro.models.starting_values import start_clusters
 from neuropyro.models.trajectory import (
     Trajectories,
@@ -69,7 +69,6 @@ __all__ = ["VertexClusterMixture", "VertexPriors", "curves"]
 
 SCATTER = ("scatter_c", "scatter_log_b", "scatter_a")
 CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", *SCATTER)
-OFFSET_SITES = ("u", "u_scaled")
 
 
 @dataclass(frozen=True)
@@ -131,6 +130,12 @@ class VertexClusterMixture:
     vertex_priors: VertexPriors = VertexPriors()
 
     default_guide: ClassVar[str] = "normal"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        **SCORE_DIMS,
+        **dict.fromkeys(CLUSTER_SITES, ("cluster",)),
+        **dict.fromkeys(OFFSET_SITES, ("subject", "cluster")),
+        "V": ("vertex",),
+    }
 
     def __post_init__(self) -> None:
         if self.n_clusters < 1:
@@ -174,7 +179,9 @@ class VertexClusterMixture:
         share = pi.reshape(sigma.shape)
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         scores = sample_scores(self.score_priors, visits, subjects)
-        offset = None if rho is None else _sample_offset(rho, share / sigma.square(), visits, subjects)
+        offset = (
+            None if rho is None else sample_offset(rho, visits.n_vertices * share / sigma.square(), visits, subjects)
+        )
         return Mixture(share, *curves(visits, scores, theta, scatter, offset), sigma)
 
     def _sample_scatter(self, like: Tensor) -> Tensor:
@@ -282,17 +289,3 @@ def curves(
     if scatter is None:
         return loc, None
     return loc + mean_shift(scores, theta, scatter), jacobian(scores, theta) * scatter.unsqueeze(-2)
-
-
-def _sample_offset(rho: Tensor, information: Tensor, visits: Visits, subjects: pyro.plate) -> Tensor:
-    """Sample u in the plate of subjects, in units of its sd given all else; returns ``(*, K, subjects)``.
-
-    ``information (*, K)``: the precision at which one visit, seen at every vertex, determines u, over L.
-    """
-    seen = visits.n_vertices * information.unsqueeze(-2) * visits.visits_of_subject.unsqueeze(-1)
-    sd = rho.unsqueeze(-2)
-    precision = sd.pow(-2) + seen
-    with subjects:
-        scaled = pyro.sample("u_scaled", dist.Normal(torch.zeros_like(precision), sd * precision.sqrt()).to_event(1))
-        own: Tensor = pyro.deterministic("u", scaled * precision.rsqrt(), event_dim=1)
-    return own.mT

@@ -1,0 +1,29 @@
+"""How well a clustering agrees with known labels, whatever the clusters are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+__all__ = ["cluster_agreement"]
+
+
+def cluster_agreement(assignments: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Return the share of vertices that the likeliest label gets right, under the best permutation of labels.
+
+    Parameters
+    ----------
+    assignments
+        ``(vertices, K)`` posterior of the labels.
+    labels
+        ``(vertices,)`` the true ones, whole numbers from 0.
+    """
+    found = assignments.argmax(1)
+    size = max(assignments.shape[1], int(labels.max()) + 1)
+    table = np.zeros((size, size), np.int64)
+    np.add.at(table, (labels, found), 1)
+    rows, columns = linear_sum_assignment(-table)
+    return float(table[rows, columns].sum() / len(labels))

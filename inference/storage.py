@@ -1,0 +1,161 @@
+"""A fit in a folder: guides' tensors as safetensors, everything else as JSON; nothing in it is executed.
+
+``guides.safetensors`` holds every restart's parameters and losses; ``fit.json`` the model's name and arguments, the
+guide's name, the seed, the fingerprint of the data, the verdicts, and what the fit took.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import platform
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from safetensors.torch import load_file, save_file
+
+import neuropyro
+from neuropyro.inference.fit import build_guide
+from neuropyro.inference.placement import choose_device, fingerprint, prepare
+from neuropyro.inference.result import Fit, Run
+
+__all__ = ["FitError", "load_fit", "save_fit"]
+
+TENSORS, SETTINGS = "guides.safetensors", "fit.json"
+ZOO = "neuropyro.models"
+
+
+class FitError(ValueError):
+    """A saved fit that cannot be used; the message names the file and the remedy."""
+
+
+def save_fit(fit: Fit, folder: Path) -> None:
+    """Write ``guides.safetensors`` and ``fit.json`` into ``folder``, which is made.
+
+    Raises
+    ------
+    FitError
+        Where the guide is a plain function, which has no tensors to keep.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, torch.Tensor] = {}
+    for r, run in enumerate(fit.runs):
+        if not isinstance(run.guide, torch.nn.Module):
+            raise FitError("save: the guide is a function; make it a torch or Pyro module to save its parameters")
+        tensors[f"{r}.losses"] = torch.as_tensor(run.losses)
+        state = run.guide.state_dict()
+        tensors |= {f"{r}.guide.{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    save_file(tensors, folder / TENSORS)
+    settings = {
+        "versions": _versions(),
+        "model": _describe(fit.model),
+        "guide": fit.guide_name,
+        "seed": fit.seed,
+        "dtype": str(fit.dtype).removeprefix("torch."),
+        "fingerprint": fit.fingerprint,
+        "converged": fit.converged,
+        "verdict": fit.verdict,
+        "elbo": fit.elbo,
+        "seconds": fit.seconds,
+        "peak_memory_bytes": _peak_memory(),
+        "runs": [{"converged": run.converged, "verdict": run.verdict, "seconds": run.seconds} for run in fit.runs],
+    }
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _versions() -> dict[str, str]:
+    modules = (neuropyro, pyro, torch, np)
+    return {"python": platform.python_version()} | {module.__name__: str(module.__version__) for module in modules}
+
+
+def _peak_memory() -> int:
+    """Largest resident memory of this process so far, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def load_fit(
+    folder: str | Path,
+    data: Any,
+    model: Callable[[Any], Any] | None = None,
+    guide: Callable[..., Any] | None = None,
+    device: torch.device | str | None = None,
+) -> Fit:
+    """Read a fit that `save_fit` wrote; its draws are the same.
+
+    Parameters
+    ----------
+    folder
+        Where the fit is.
+    data
+        The data that it was fitted to; any other is refused.
+    model
+        Needed where the model is none of ``neuropyro.models``.
+    guide
+        Needed where the fit was made with a guide object: an untrained one of the same kind.
+
+    Raises
+    ------
+    FitError
+        Where files are missing or damaged, the data are others, or a model or guide is needed.
+    """
+    folder = Path(folder)
+    settings, tensors = _read(folder)
+    if fingerprint(data) != settings["fingerprint"]:
+        raise FitError(f"{folder}: fitted to other data (their hashes differ); give the data of the fit")
+    model = model if model is not None else _rebuild(settings["model"], folder)
+    chosen = guide if guide is not None else settings["guide"]
+    if chosen is None:
+        raise FitError(f"{folder}: fitted with a guide of your own; give `guide=`, an untrained one of the same kind")
+    dtype = {"float32": torch.float32, "float64": torch.float64}[settings["dtype"]]
+    prepared = prepare(model, data, choose_device(device), dtype)
+    runs = tuple(_run(r, run, model, prepared, chosen, tensors) for r, run in enumerate(settings["runs"]))
+    return Fit(model, prepared, runs, settings["guide"], settings["seed"], settings["fingerprint"], dtype)
+
+
+def _run(r: int, said: dict[str, Any], model: Any, prepared: Any, guide: Any, tensors: dict[str, torch.Tensor]) -> Run:
+    with pyro.settings.context(module_local_params=True), torch.random.fork_rng():
+        start = model.init_values(prepared, 0) if hasattr(model, "init_values") else {}
+        built = build_guide(model, prepared, guide, start)
+    prefix = f"{r}.guide."
+    built.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    losses = np.asarray(tensors[f"{r}.losses"], np.float64)
+    return Run(built, losses, said["converged"], said["verdict"], said["seconds"])
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    for name in (SETTINGS, TENSORS):
+        if not (folder / name).is_file():
+            raise FitError(f"{folder}: no {name}; give a folder that a fit was saved in")
+    try:
+        return json.loads((folder / SETTINGS).read_text()), load_file(folder / TENSORS)
+    except Exception as error:
+        raise FitError(f"{folder}: damaged ({error}); save the fit again") from None
+
+
+def _describe(model: Any) -> dict[str, Any] | None:
+    if dataclasses.is_dataclass(model) and type(model).__module__.startswith(ZOO):
+        return {"name": type(model).__name__, "arguments": dataclasses.asdict(model)}
+    return None
+
+
+def _rebuild(described: dict[str, Any] | None, folder: Path) -> Any:
+    """Build a model of the zoo from its name and arguments; only names that the zoo exports are looked up."""
+    zoo = importlib.import_module(ZOO)
+    if described is None or described["name"] not in zoo.__all__:
+        raise FitError(f"{folder}: its model is none of {ZOO}; give `model=`")
+    kind = getattr(zoo, described["name"])
+    return kind(**{f.name: _argument(f.default, described["arguments"][f.name]) for f in dataclasses.fields(kind)})
+
+
+def _argument(default: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        return type(default)(**{name: _argument(None, x) for name, x in value.items()})
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,141 @@
+r"""Scalar biomarkers, each with its own trajectory over one progression score.
+
+**The story.**  As in :mod:`neuropyro.models.vertex_clusters`, but every biomarker is a cluster by itself: there are few
+of them, of different kinds and units, and nothing is to be grouped.
+
+**The maths.**  With scores s_n of visits n and biomarkers l = 1..L, on standardised data:
+
+.. math::
+
+   a_l, c_l, d_l &\sim \mathrm{Normal}, \qquad b_l, \sigma_l, \rho_l \sim \mathrm{LogNormal} \\
+   u_{il} &\sim \mathrm{Normal}(0, \rho_l) \\
+   V_{ln} &\sim \mathrm{Normal}(f(s_n; \theta_l) + u_{i(n)l},\; \sigma_l).
+
+Sites: those of :func:`~neuropyro.models.scores.sample_scores`; in a plate ``biomarker``, ``a, b, c, d, sigma, rho
+(L,)`` and the data ``V (biomarkers, visits)``; in the plate ``subject``, ``u_scaled (subjects, L)`` with ``u``
+deterministic.  Units are sds of a biomarker (a, d, sigma, rho), scores (c) and per score (b).  Missing values are left
+out.
+
+References
+----------
+Jedynak et al., "A computational neurodegenerative disease progression score", NeuroImage 2012; Marinescu et al.,
+NeuroImage 2019 (DIVE).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyro
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuropyro.data import Cohort
+from neuropyro.models.deterministic import with_deterministic
+from neuropyro.models.offsets import OFFSET_SITES, sample_offset
+from neuropyro.models.posterior import Posterior
+from neuropyro.models.priors import Pair, log_normal
+from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
+from neuropyro.models.starting_values import start_biomarkers
+from neuropyro.models.trajectory import Trajectories, TrajectoryPriors, sample_trajectories, sigmoid
+from neuropyro.models.visit_normal import VisitNormal
+from neuropyro.models.visits import Standardise, Visits, prepare_visits
+
+__all__ = ["SubjectProgression"]
+
+
+@dataclass(frozen=True)
+class SubjectProgression:
+    """Progression of scalar biomarkers: a Pyro program over one `Cohort`, a column a biomarker.
+
+    Parameters
+    ----------
+    subject_effect
+        Whether a subject has its own lasting offset in each biomarker.
+    standardise
+        See :func:`~neuropyro.models.visits.prepare_visits`.
+    trajectory_priors, score_priors, rho
+        Priors, on standardised data; ``rho`` is LogNormal (location, scale).
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import fit
+    >>> cohort = simulate_reference(n_subjects=30, n_vertices=4, seed=1)
+    >>> result = fit(SubjectProgression(), cohort, guide="map", seed=0, progress=False)
+    >>> result.posterior(draws=1)["dps"].shape
+    (1, 120)
+    """
+
+    subject_effect: bool = True
+    standardise: Standardise = "controls"
+    trajectory_priors: TrajectoryPriors = TrajectoryPriors()  # noqa: RUF009 (frozen)
+    score_priors: ScorePriors = ScorePriors()  # noqa: RUF009 (frozen)
+    rho: Pair = (-0.5, 0.5)
+
+    default_guide: ClassVar[str] = "normal"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        **SCORE_DIMS,
+        **dict.fromkeys((*Trajectories._fields, "sigma", "rho", "V"), ("biomarker",)),
+        **dict.fromkeys(OFFSET_SITES, ("subject", "biomarker")),
+    }
+
+    def prepare(
+        self, cohort: Cohort, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Visits:
+        """Standardise a cohort and place it on a device."""
+        return prepare_visits(cohort, self.standardise, device, dtype)
+
+    def __call__(self, visits: Visits | Cohort) -> None:
+        """Run the generative story, conditioned on the visits' values."""
+        visits = self.prepare(visits) if isinstance(visits, Cohort) else visits
+        biomarkers = pyro.plate("biomarker", visits.n_vertices, dim=-1)
+        loc, sigma = self._sample_means(visits, biomarkers)
+        with biomarkers:
+            pyro.sample("V", VisitNormal(loc, sigma, None, visits.observed, visits.sum_squares), obs=visits.values)
+
+    def _sample_means(self, visits: Visits, biomarkers: pyro.plate) -> tuple[Tensor, Tensor]:
+        """Run the story up to the values; returns ``(*, biomarkers, visits)`` and ``(*, biomarkers)``."""
+        with biomarkers:
+            theta, sigma = sample_trajectories(self.trajectory_priors, visits.values)
+            rho = pyro.sample("rho", log_normal(self.rho, visits.values)) if self.subject_effect else None
+        subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
+        loc = sigmoid(sample_scores(self.score_priors, visits, subjects), theta)
+        if rho is not None:
+            loc = loc + sample_offset(rho, sigma.pow(-2), visits, subjects)[..., visits.subject]
+        return loc, sigma
+
+    def init_values(self, visits: Visits, seed: int = 0) -> dict[str, Tensor]:
+        """Return starting values of every site, by principal component and least squares."""
+        start = start_biomarkers(visits)
+        start.pop("pi")
+        if self.subject_effect:
+            zero = np.zeros((visits.n_subjects, visits.n_vertices))
+            start |= {"rho": np.full(visits.n_vertices, 0.5), "u_scaled": zero}
+        return {site: torch.as_tensor(number).to(visits.values) for site, number in start.items()}
+
+    def identify(self, draws: Draws, visits: Visits) -> Draws:
+        """Bring posterior draws to one gauge; adds the deterministic sites."""
+
+        def program(visits: Visits) -> None:
+            self._sample_means(visits, pyro.plate("biomarker", visits.n_vertices, dim=-1))
+
+        full = with_deterministic(program, draws, visits, like=visits.values)
+        return fix_gauge(full, visits.reference.cpu().numpy())
+
+    def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
+        """Return log p(V_l | draw) of each biomarker's standardised values, ``(draws, biomarkers)``."""
+        visits: Visits = result.data
+        posterior = result.posterior(1 if result.is_point else draws)
+        pointwise = []
+        for s in range(len(posterior["a"])):
+            draw = {site: torch.tensor(x[s]).to(visits.values) for site, x in posterior.items()}
+            loc = sigmoid(draw["dps"], Trajectories(*(draw[name] for name in Trajectories._fields)))
+            if self.subject_effect:
+                loc = loc + draw["u"].mT[:, visits.subject]
+            each = VisitNormal(loc, draw["sigma"], None, visits.observed, visits.sum_squares)
+            pointwise.append(each.log_prob(visits.values))
+        return np.asarray(torch.stack(pointwise).double().cpu())

@@ -1,0 +1,182 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+import neuropyro
+
+if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
+    from neuropyro.data import Cohort
+    from neuropyro.outputs import Outcome
+
+__all__ = ["app", "main"]
+
+app = App(name="neuropyro", version=neuropyro.__version__, help="A Pyro model zoo for brain imaging.")
+dive = App(name="dive", help="Vertexwise disease progression.")
+simulate = App(name="simulate", help="Simulated data with a known truth.")
+app.command(dive)
+app.command(simulate)
+
+Guide = Literal["map", "normal"]
+DEMO_SUBJECTS = 240
+
+
+def main() -> None:
+    """Run the command line; errors of the user's are one line on standard error and exit status 2."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        print(f"neuropyro: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command
+def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) -> None:
+    """Simulate a study on the fsaverage5 cortex, fit DIVE to it, and compare with the truth.
+
+    Parameters
+    ----------
+    out
+        Folder for cohort, fit and report.
+    guide
+        How the posterior is approximated.
+    seed
+        Seed of the simulation and of the fit.
+    """
+    from neuropyro.data import simulate_cohort
+    from neuropyro.report import truth_lines
+
+    out.mkdir(parents=True, exist_ok=True)
+    cohort = simulate_cohort(n_subjects=DEMO_SUBJECTS, visits=4, n_clusters=3, missing_visits=0.05, seed=seed)
+    cohort.save(out / "cohort.npz")
+    print(cohort, file=sys.stderr)
+    outcome = _fit(cohort, out, clusters=3, guide=guide, seed=seed)
+    print("\n".join(truth_lines(outcome)))
+    print(f"report: {(out / 'report.html').resolve()}")
+
+
+@dive.command(name="fit")
+def dive_fit(
+    cohort: Path,
+    *,
+    out: Path,
+    clusters: int = 3,
+    guide: Guide = "normal",
+    scatter: bool = True,
+    subject_effect: bool = True,
+    standardise: Literal["controls", "all", "none"] = "controls",
+    restarts: int = 1,
+    seed: int = 0,
+    device: Annotated[str | None, Parameter(help="torch device; CUDA where there is one")] = None,
+) -> None:
+    """Cluster the vertices of a cohort by their trajectories, and stage its subjects.
+
+    Parameters
+    ----------
+    cohort
+        An .npz file: values (visits x vertices), time, subject; optionally diagnosis, faces or edges, coordinates.
+    out
+        Folder for the fit, its tables and its report.
+    clusters
+        Number of clusters.
+    guide
+        How the posterior is approximated; "map" is a point, without intervals.
+    scatter
+        Whether a vertex has its own trajectory near its cluster's.
+    subject_effect
+        Whether a subject has its own offset in each cluster.
+    standardise
+        Whose visits set each vertex's location and scale.
+    restarts
+        Fits from different starts; the best is reported.
+    seed
+        Seed of the fit.
+    """
+    from neuropyro.data import Cohort
+
+    loaded = Cohort.load(cohort)
+    print(loaded, file=sys.stderr)
+    switches = {"scatter": scatter, "subject_effect": subject_effect}
+    scaled = None if standardise == "none" else standardise
+    outcome = _fit(loaded, out, clusters, guide, seed, restarts, device, standardise=scaled, **switches)
+    print(outcome.fit.verdict)
+    print(f"report: {(out / 'report.html').resolve()}")
+
+
+@simulate.command(name="cohort")
+def simulate_cohort_command(
+    *, out: Path, subjects: int = 200, visits: int = 4, clusters: int = 3, missing_values: float = 0.0, seed: int = 0
+) -> None:
+    """Simulate a longitudinal study of cortical thickness on fsaverage5.
+
+    Parameters
+    ----------
+    out
+        The .npz file to write; the truth is in it.
+    subjects, visits, clusters
+        How many; visits are planned, some are missing.
+    missing_values
+        Fraction of the values that are NaN.
+    seed
+        Seed.
+    """
+    from neuropyro.data import simulate_cohort
+
+    cohort = simulate_cohort(subjects, visits, clusters, missing_values=missing_values, seed=seed)
+    _save(cohort, out)
+
+
+@simulate.command(name="reference")
+def simulate_reference_command(
+    *, out: Path, subjects: int = 300, vertices: int = 1000, clusters: int = 3, interval: float = 3.0, seed: int = 0
+) -> None:
+    """Simulate the DIVE paper's own data.
+
+    Parameters
+    ----------
+    out
+        The .npz file to write; the truth is in it.
+    subjects, vertices, clusters
+        How many.
+    interval
+        Spread of the onsets, in sds of the controls' scores.
+    seed
+        Seed.
+    """
+    from neuropyro.data import simulate_reference
+
+    _save(simulate_reference(subjects, vertices, clusters, interval, seed=seed), out)
+
+
+def _save(cohort: Cohort, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    cohort.save(out)
+    print(cohort)
+
+
+def _fit(
+    cohort: Cohort,
+    out: Path,
+    clusters: int,
+    guide: Guide,
+    seed: int,
+    restarts: int = 1,
+    device: str | None = None,
+    **switches: Any,
+) -> Outcome:
+    from neuropyro.inference import fit
+    from neuropyro.models import VertexClusterMixture
+    from neuropyro.outputs import Outcome, write_outcome
+    from neuropyro.report import write_report
+
+    model = VertexClusterMixture(n_clusters=clusters, **switches)
+    result = fit(model, cohort, guide=guide, seed=seed, restarts=restarts, device=device)
+    outcome = Outcome(model, cohort, result)
+    write_outcome(outcome, out)
+    write_report(outcome, out / "report.html")
+    return outcome

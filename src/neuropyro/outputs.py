@@ -1,0 +1,153 @@
+"""What a DIVE fit leaves in a folder: tables, arrays, surface maps, ArviZ's file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropyro.data import Cohort, CohortError
+from neuropyro.inference import Fit, save_netcdf
+from neuropyro.models import VertexClusterMixture
+
+__all__ = ["Outcome", "write_outcome"]
+
+INTERVAL = (5, 95)  # percentiles
+SURFACE_VERTICES = {"fsaverage5": 10242}  # of one hemisphere
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A fit of vertex clusters and what it says, in the cohort's own unit.
+
+    Parameters
+    ----------
+    model, cohort, fit
+        What was fitted to what.
+    draws
+        Posterior draws that summaries are made of.
+    """
+
+    model: VertexClusterMixture
+    cohort: Cohort
+    fit: Fit
+    draws: int = 200
+
+    @cached_property
+    def posterior(self) -> dict[str, NDArray[Any]]:
+        """Posterior draws by site."""
+        return self.fit.posterior(self.draws)
+
+    @cached_property
+    def assignments(self) -> NDArray[np.float64]:
+        """``(vertices, K)`` posterior of the clusters."""
+        return self.model.assignments(self.fit)
+
+    @cached_property
+    def unit(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """``(K,)`` each: mean location and mean scale of a cluster's vertices."""
+        location, scale = (np.asarray(x.double().cpu()) for x in (self.fit.data.location, self.fit.data.scale))
+        share = self.assignments / self.assignments.sum(0)
+        return location @ share, scale @ share
+
+    @cached_property
+    def trajectories(self) -> dict[str, NDArray[Any]]:
+        """Draws ``(draws, K)`` of pi, a, b, c, d, sigma; a, d and sigma in the cohort's unit."""
+        location, scale = self.unit
+        p = self.posterior
+        own = {"a": p["a"] * scale, "b": p["b"], "c": p["c"], "d": p["d"] * scale + location}
+        return {"pi": p["pi"]} | own | {"sigma": p["sigma"] * scale}
+
+    def summary(self, draws: NDArray[Any]) -> NDArray[np.float64]:
+        """Return mean, 5th and 95th percentile over draws, ``(3, ...)``; a point guide has no interval: NaN."""
+        mean = draws.mean(0, dtype=np.float64)
+        if self.fit.is_point:
+            return np.stack([mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)])
+        return np.stack([mean, *np.percentile(draws, INTERVAL, axis=0)])
+
+
+def write_outcome(outcome: Outcome, folder: Path) -> None:
+    """Write the fit itself and every table, array and map that SPEC names (the report is apart).
+
+    Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
+    ``subjects.csv``, ``stages.csv``, ``trajectories.csv``, ``posterior.nc``, and for a template's mesh
+    ``lh.clusters.shape.gii`` and ``rh.clusters.shape.gii``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    outcome.fit.save(folder)
+    np.save(folder / "assignments.npy", outcome.assignments)
+    _write_subjects(outcome, folder / "subjects.csv")
+    _write_stages(outcome, folder / "stages.csv")
+    _write_trajectories(outcome, folder / "trajectories.csv")
+    save_netcdf(outcome.fit.to_arviz(outcome.draws), folder / "posterior.nc")
+    _write_maps(outcome, folder)
+
+
+def _write_subjects(outcome: Outcome, path: Path) -> None:
+    columns = _with_intervals(outcome, {name: outcome.posterior[name] for name in ("alpha", "beta")})
+    _write_csv(path, {"subject": outcome.cohort.subjects} | columns)
+
+
+def _write_stages(outcome: Outcome, path: Path) -> None:
+    columns = _with_intervals(outcome, {"dps": outcome.posterior["dps"]})
+    _write_csv(path, {"subject": outcome.cohort.subject, "time": outcome.cohort.time} | columns)
+
+
+def _write_trajectories(outcome: Outcome, path: Path) -> None:
+    numbers = {
+        "cluster": np.arange(1, outcome.model.n_clusters + 1),
+        "vertices": np.bincount(outcome.assignments.argmax(1), minlength=outcome.model.n_clusters),
+    }
+    _write_csv(path, numbers | _with_intervals(outcome, outcome.trajectories))
+
+
+def _with_intervals(outcome: Outcome, draws: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    columns = {}
+    for name, drawn in draws.items():
+        columns[name], columns[f"{name}_5"], columns[f"{name}_95"] = outcome.summary(drawn)
+    return columns
+
+
+def _write_csv(path: Path, columns: dict[str, NDArray[Any]]) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows(_cells(row) for row in zip(*columns.values(), strict=True))
+
+
+def _cells(row: Sequence[Any]) -> Iterable[str]:
+    """Format numbers to seven digits; what is not known stays empty."""
+    for cell in row:
+        if isinstance(cell, float | np.floating):
+            yield "" if np.isnan(cell) else f"{cell:.7g}"
+        else:
+            yield str(cell)
+
+
+def _write_maps(outcome: Outcome, folder: Path) -> None:
+    """Write, for each hemisphere, the likeliest cluster (1..K; 0 where there is no data) and each one's posterior."""
+    mesh = outcome.cohort.mesh
+    if mesh is None or mesh.template_index is None or mesh.template is None:
+        return
+    if mesh.template not in SURFACE_VERTICES:
+        raise CohortError(f"mesh: template {mesh.template!r} is not known; known are {', '.join(SURFACE_VERTICES)}")
+    n = SURFACE_VERTICES[mesh.template]
+    maps = np.zeros((2 * n, 1 + outcome.model.n_clusters), np.float32)
+    maps[mesh.template_index, 0] = outcome.assignments.argmax(1) + 1
+    maps[mesh.template_index, 1:] = outcome.assignments
+    names = ["cluster"] + [f"posterior of cluster {k + 1}" for k in range(outcome.model.n_clusters)]
+    for hemisphere, structure, part in (("lh", "CortexLeft", maps[:n]), ("rh", "CortexRight", maps[n:])):
+        image = nibabel.gifti.GiftiImage(meta=nibabel.gifti.GiftiMetaData(AnatomicalStructurePrimary=structure))
+        for name, column in zip(names, part.T, strict=True):
+            meta = nibabel.gifti.GiftiMetaData(Name=name)
+            image.add_gifti_data_array(
+                nibabel.gifti.GiftiDataArray(np.ascontiguousarray(column), intent="NIFTI_INTENT_SHAPE", meta=meta)
+            )
+        nibabel.save(image, folder / f"{hemisphere}.clusters.shape.gii")

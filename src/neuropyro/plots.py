@@ -1,0 +1,164 @@
+"""Figures of a fit; each takes an outcome and returns a matplotlib figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from neuropyro.data.surfaces import template_surface
+from neuropyro.outputs import SURFACE_VERTICES, Outcome
+
+__all__ = ["cluster_colours", "plot_clusters", "plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
+
+GREY = "0.6"
+PATIENT, CONTROL = "#D55E00", "#0072B2"  # Okabe and Ito's colours, told apart by the colour-blind
+OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D55E00")
+
+
+def cluster_colours(n_clusters: int) -> list[Any]:
+    """Return a colour for each cluster."""
+    if n_clusters <= len(OKABE_ITO):
+        return list(OKABE_ITO[:n_clusters])
+    return [mpl.colormaps["viridis"](x) for x in np.linspace(0, 1, n_clusters)]
+
+
+def plot_clusters(outcome: Outcome) -> Figure | None:
+    """Draw the likeliest cluster of each vertex on the inflated template, both sides; None without a template."""
+    from nilearn.plotting import plot_surf
+
+    mesh = outcome.cohort.mesh
+    if mesh is None or mesh.template not in SURFACE_VERTICES or mesh.template_index is None:
+        return None
+    n = SURFACE_VERTICES[mesh.template]
+    label = np.full(2 * n, np.nan)
+    label[mesh.template_index] = outcome.assignments.argmax(1)
+    colours = cluster_colours(outcome.model.n_clusters)
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    axes = figure.subplots(1, 4, subplot_kw={"projection": "3d"})
+    panels = [("left", "lateral"), ("left", "medial"), ("right", "medial"), ("right", "lateral")]
+    for axis, (hemisphere, view) in zip(axes, panels, strict=True):
+        part = label[:n] if hemisphere == "left" else label[n:]
+        plot_surf(
+            list(template_surface("inflated", hemisphere, mesh.template)),  # type: ignore[arg-type]
+            part,
+            hemi=hemisphere,
+            view=view,
+            cmap=ListedColormap(colours),
+            vmin=-0.5,
+            vmax=len(colours) - 0.5,
+            avg_method="median",
+            axes=axis,
+            figure=figure,
+            colorbar=False,
+        )
+        axis.set_title(f"{hemisphere}, {view}", fontsize=10)
+    handles = [mpl.patches.Patch(color=c, label=f"cluster {k + 1}") for k, c in enumerate(colours)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(colours), 8), frameon=False)
+    return figure
+
+
+def plot_trajectories(outcome: Outcome) -> Figure:
+    """Draw each cluster's mean value at each visit over the score, and its trajectory with a 90 % interval."""
+    n_clusters = outcome.model.n_clusters
+    columns = min(n_clusters, 4)
+    rows = -(-n_clusters // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.9 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    dps = outcome.posterior["dps"].mean(0)
+    grid = np.linspace(dps.min(), dps.max(), 200)
+    means = _cluster_means(outcome)
+    p = outcome.trajectories
+    for k, axis in enumerate(axes.flat):
+        if k >= n_clusters:
+            axis.axis("off")
+            continue
+        a, b, c, d = (p[name][:, k, None] for name in "abcd")
+        curve = d + a / (1 + np.exp(-b * (grid - c)))
+        for members, colour, name in _groups(outcome):
+            axis.plot(dps[members], means[members, k], ".", ms=2, color=colour, alpha=0.5, label=name)
+        middle, low, high = outcome.summary(curve)
+        axis.fill_between(grid, low, high, color="k", alpha=0.2, lw=0)
+        axis.plot(grid, middle, "k", lw=1.5)
+        axis.set_title(f"cluster {k + 1}", fontsize=10, color=cluster_colours(n_clusters)[k])
+        axis.set_xlabel("progression score (sd of controls)")
+    axes[0, 0].set_ylabel("mean of the cluster's vertices")
+    axes[0, 0].legend(fontsize=8, markerscale=4, frameon=False)
+    return figure
+
+
+def plot_stages(outcome: Outcome) -> Figure:
+    """Draw each subject's scores over time, by diagnosis, with 90 % intervals."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    cohort = outcome.cohort
+    dps, low, high = outcome.summary(outcome.posterior["dps"])
+    for members, colour, name in _groups(outcome):
+        order = np.lexsort((cohort.time, cohort.subject_index))
+        order = order[members[order]]
+        last = np.flatnonzero(np.diff(cohort.subject_index[order])) + 1
+        time, score = np.insert(cohort.time[order], last, np.nan), np.insert(dps[order], last, np.nan)
+        axis.plot(time, score, color=colour, lw=0.8, alpha=0.7, label=name)
+        if not outcome.fit.is_point:
+            axis.vlines(cohort.time[members], low[members], high[members], color=colour, lw=0.4, alpha=0.5)
+    axis.set_xlabel("time (years)")
+    axis.set_ylabel("progression score (sd of controls)")
+    axis.legend(frameon=False)
+    return figure
+
+
+def plot_loss(outcome: Outcome) -> Figure:
+    """Draw the ELBO of every restart over the steps."""
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axis = figure.subplots()
+    best = min(run.losses.min() for run in outcome.fit.runs)
+    for r, run in enumerate(outcome.fit.runs):
+        axis.plot(run.losses - best + 1, lw=0.8, label=f"restart {r + 1}")
+    axis.set_yscale("log")
+    axis.set_xlabel("step")
+    axis.set_ylabel("best ELBO - ELBO + 1 (nats)")
+    if len(outcome.fit.runs) > 1:
+        axis.legend(frameon=False)
+    return figure
+
+
+def plot_recovery(outcome: Outcome) -> Figure:
+    """Draw estimated over true scores, for a simulated cohort."""
+    figure = Figure(figsize=(4.2, 4), layout="constrained")
+    axis = figure.subplots()
+    true = np.asarray(outcome.cohort.truth["dps"])
+    dps, low, high = outcome.summary(outcome.posterior["dps"])
+    for members, colour, name in _groups(outcome):
+        axis.plot(true[members], dps[members], ".", ms=3, color=colour, label=name)
+        if not outcome.fit.is_point:
+            axis.vlines(true[members], low[members], high[members], color=colour, lw=0.4, alpha=0.5)
+    ends = [true.min(), true.max()]
+    axis.plot(ends, ends, color="k", lw=0.8)
+    axis.set_xlabel("true score")
+    axis.set_ylabel("estimated score")
+    axis.legend(frameon=False)
+    return figure
+
+
+def _groups(outcome: Outcome) -> list[tuple[NDArray[np.bool_], str, str]]:
+    """Return the visits of controls and patients, or all visits where no diagnosis tells them apart."""
+    control = outcome.cohort.is_control
+    if not control.any() or control.all():
+        return [(np.ones_like(control), GREY, "visits")]
+    return [(control, CONTROL, "controls"), (~control, PATIENT, "patients")]
+
+
+def _cluster_means(outcome: Outcome) -> NDArray[np.float64]:
+    """Mean over the vertices of a cluster, by the likeliest label, of the values seen at each visit; (visits, K)."""
+    label = outcome.assignments.argmax(1)
+    means = np.full((outcome.cohort.n_visits, outcome.model.n_clusters), np.nan)
+    for k in range(outcome.model.n_clusters):
+        values = outcome.cohort.values[:, label == k]
+        seen = (~np.isnan(values)).sum(1)
+        known = seen > 0
+        means[known, k] = np.nansum(values, 1, dtype=np.float64)[known] / seen[known]
+    return means

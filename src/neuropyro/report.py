@@ -1,0 +1,90 @@
+"""One self-contained page that shows a fit."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from string import Template
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from neuropyro import plots
+from neuropyro.inference import cluster_agreement
+from neuropyro.outputs import Outcome
+
+__all__ = ["truth_lines", "write_report"]
+
+PAGE = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem } img { max-width: 100% }
+table { border-collapse: collapse } td, th { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
+pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; font-size: 12px } .note { color: #666 }
+</style></head><body><h1>$title</h1>$body
+<p class="note">neuropyro. For research use only; not a medical device.</p></body></html>
+""")
+
+
+def write_report(outcome: Outcome, path: Path) -> None:
+    """Write the page: verdict, cluster maps, trajectories, stages, ELBO, settings, and the truth where it is known."""
+    body = "\n".join(_sections(outcome, path.parent))
+    path.write_text(PAGE.substitute(title="Disease progression by clusters of vertices", body=body), encoding="utf-8")
+
+
+def truth_lines(outcome: Outcome) -> list[str]:
+    """Return what agrees with the truth of a simulated cohort, a line each; nothing for real data."""
+    truth = outcome.cohort.truth
+    if "dps" not in truth or "Z" not in truth:
+        return []
+    correlation = np.corrcoef(outcome.posterior["dps"].mean(0), np.asarray(truth["dps"], np.float64))[0, 1]
+    agreement = cluster_agreement(outcome.assignments, np.asarray(truth["Z"], np.int64))
+    return [f"cluster agreement {agreement:.4f} (best permutation)", f"correlation of scores {correlation:.4f}"]
+
+
+def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
+    yield f"<p>{html.escape(repr(outcome.cohort))}</p>"
+    yield f"<p><b>Optimisation:</b> {html.escape(outcome.fit.verdict)}. Final ELBO {outcome.fit.elbo:.6g} nats.</p>"
+    if outcome.fit.is_point:
+        yield "<p>This is a point estimate, without intervals; <code>--guide normal</code> gives them.</p>"
+    truth = truth_lines(outcome)
+    if truth:
+        yield f"<p><b>Against the simulation's truth:</b> {'; '.join(truth)}.</p>"
+    yield from _figure("Clusters on the cortex", plots.plot_clusters(outcome), "Likeliest cluster of each vertex.")
+    caption = "Dots: mean of the cluster's vertices at a visit. Line: the cluster's trajectory; band: 90 % interval."
+    yield from _figure("Trajectories", plots.plot_trajectories(outcome), caption)
+    yield _trajectory_table(outcome)
+    yield from _figure("Stages", plots.plot_stages(outcome), "A line is a subject; bars are 90 % intervals.")
+    if truth:
+        yield from _figure("Recovery", plots.plot_recovery(outcome), "Scores in the gauge of the controls.")
+    yield from _figure("Convergence", plots.plot_loss(outcome), "Distance from the best ELBO that was seen.")
+    settings = json.loads((folder / "fit.json").read_text())
+    yield f"<h2>Settings</h2><pre>{html.escape(json.dumps(settings, indent=2))}</pre>"
+
+
+def _figure(title: str, figure: Figure | None, caption: str) -> Iterator[str]:
+    if figure is not None:
+        stream = io.BytesIO()
+        figure.savefig(stream, dpi=130, format="png")
+        picture = base64.b64encode(stream.getvalue()).decode()
+        yield f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{picture}"><p class="note">{caption}</p>'
+
+
+def _trajectory_table(outcome: Outcome) -> str:
+    names = {"pi": "share", "a": "change a", "b": "steepness b", "c": "onset c", "d": "start d", "sigma": "residual sd"}
+    head = "".join(f"<th>{title}</th>" for title in ("cluster", *names.values()))
+    rows = []
+    for k in range(outcome.model.n_clusters):
+        cells = [_number(outcome.summary(outcome.trajectories[name][:, k])) for name in names]
+        rows.append(f"<tr><td>{k + 1}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    note = "Mean and 90 % interval; a, d and the residual sd in the data's unit, c in scores, b per score."
+    return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
+
+
+def _number(summary: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    mean, low, high = summary
+    return f"{mean:.3g}" if np.isnan(low) else f"{mean:.3g} ({low:.3g} to {high:.3g})"

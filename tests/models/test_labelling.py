@@ -1,0 +1,81 @@
+"""Draws whose clusters were shuffled are put back into one order."""
+
+import itertools
+
+import numpy as np
+
+from neuropyro.models.labelling import align_labels
+
+K, N, VERTICES = 3, 30, 4
+AXES = {"a": 1, "b": 1, "c": 1, "d": 1, "pi": 1, "u": 2}
+
+
+def draws_in_one_order(n_draws: int = 12, jitter: float = 0.05) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    centre = {"a": [-2.0, -1.0, 1.5], "b": [1.5, 1.0, 2.0], "c": [-0.5, 0.6, 1.8], "d": [0.0, 0.3, -0.2]}
+    clusters = {k: np.array(v) + jitter * rng.normal(size=(n_draws, K)) for k, v in centre.items()}
+    others = {
+        "pi": np.array([0.5, 0.3, 0.2]) + 0.01 * rng.normal(size=(n_draws, K)),
+        "u": np.arange(K) + 0.1 * rng.normal(size=(n_draws, 5, K)),
+        "dps": np.sort(rng.normal(0.5, 1.5, (n_draws, N)), 1),
+        "beta_mean": rng.normal(size=n_draws),
+    }
+    return clusters | others
+
+
+def shuffled(draws: dict[str, np.ndarray], orders: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
+    moved = {name: x.copy() for name, x in draws.items()}
+    for s, order in enumerate(orders):
+        for name in AXES:
+            moved[name][s] = draws[name][s][..., list(order)]
+    return moved
+
+
+def test_permuted_draws_are_put_back():
+    draws = draws_in_one_order()
+    orders = list(itertools.permutations(range(K))) * 2
+    aligned = align_labels(shuffled(draws, orders), AXES)
+    for name, array in draws.items():
+        np.testing.assert_array_equal(aligned[name], array, err_msg=name)
+
+
+def test_clusters_come_in_the_order_of_their_mean_onset():
+    draws = draws_in_one_order()
+    aligned = align_labels(shuffled(draws, [(2, 0, 1)] * 12), AXES)
+    assert (np.diff(aligned["c"].mean(0)) > 0).all()
+    np.testing.assert_array_equal(aligned["u"], draws["u"])
+
+
+def test_one_draw_is_sorted():
+    draws = {name: x[:1] for name, x in draws_in_one_order().items()}
+    aligned = align_labels(shuffled(draws, [(1, 2, 0)]), AXES)
+    np.testing.assert_array_equal(aligned["c"], draws["c"])
+
+
+def test_clusters_with_crossing_onsets_are_matched_by_their_curves():
+    """Onsets overlap between draws, so that sorting each draw by itself would mix the clusters up."""
+    draws = draws_in_one_order()
+    rng = np.random.default_rng(5)
+    draws["c"] = 0.5 + 0.3 * rng.normal(size=draws["c"].shape)
+    assert (np.argsort(draws["c"], 1) != np.argsort(draws["c"][0])).any()
+    orders = list(itertools.permutations(range(K))) * 2
+    aligned = align_labels(shuffled(draws, orders), AXES)
+    final = np.argsort(draws["c"].mean(0), kind="stable")
+    np.testing.assert_array_equal(aligned["a"], draws["a"][:, final])
+    np.testing.assert_array_equal(aligned["c"], draws["c"][:, final])
+
+
+def test_curves_alone_decide_so_that_any_shared_reordering_gives_one_result():
+    draws = draws_in_one_order()
+    results = [align_labels(shuffled(draws, [order] * 12), AXES) for order in itertools.permutations(range(K))]
+    for result in results[1:]:
+        np.testing.assert_array_equal(result["pi"], results[0]["pi"])
+
+
+def test_sites_without_clusters_and_one_cluster_pass_through():
+    draws = draws_in_one_order()
+    aligned = align_labels(draws, AXES)
+    assert aligned["beta_mean"] is draws["beta_mean"]
+    assert aligned["dps"] is draws["dps"]
+    one = {name: (x[..., :1] if name in AXES else x) for name, x in draws.items()}
+    np.testing.assert_array_equal(align_labels(one, AXES)["a"], one["a"])
