@@ -60,7 +60,7 @@ class Generator(nn.Module):
             width=config.mapping_width,
             lr_multiplier=config.lr_multiplier,
         )
-        self.synthesis = SynthesisNetwork(config).to(memory_format=torch.channels_last)
+        self.synthesis = SynthesisNetwork(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.card: Any = None
 
     def forward(

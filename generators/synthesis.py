@@ -16,11 +16,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 
 from neuropyro.generators.config import GeneratorConfig
-from neuropyro.generators.layers import LRELU_GAIN, LRELU_SLOPE, Conv, Linear, limit, standard_normal
-from neuropyro.generators.resampling import blur, upsample
+from neuropyro.generators.frozen import FrozenLayer, plain_layer
+from neuropyro.generators.layers import LRELU_GAIN, Conv, Linear, limit, standard_normal
+from neuropyro.generators.resampling import upsample
 
 __all__ = ["SynthesisNetwork"]
 
@@ -73,12 +73,14 @@ class SynthesisLayer(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, gain: float = 1.0) -> Tensor:
         """Feature maps (B, out, r, r) of ``x`` (B, in, ...), ``w`` (B, w_dim) and ``noise`` (1 or B, r, r)."""
         gain = gain * LRELU_GAIN  # the rectifier commutes with it, so that it costs no pass over the maps
+        clamp = None if self.clamp is None else self.clamp * gain / LRELU_GAIN
         styles = self.affine(w)
         weight, styles = self._balanced(styles) if x.dtype == torch.float16 else (self.weight, styles)
-        demodulation = torch.rsqrt(styles.square() @ self._sums(weight).t() + 1e-8) * gain
-        x = self._convolve(x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype))
-        x = torch.addcmul(self._offset(noise, gain).to(x.dtype), x, demodulation.to(x.dtype)[:, :, None, None])
-        return limit(leaky_relu(x, LRELU_SLOPE, inplace=True), gain / LRELU_GAIN, self.clamp)
+        scale = torch.rsqrt(styles.square() @ self._sums(weight).t() + 1e-8) * gain
+        offset = self._offset(noise, gain).to(x.dtype)
+        if self.weight.requires_grad or x.dtype == torch.float16:
+            return plain_layer(x, styles.to(x.dtype), scale.to(x.dtype), offset, weight.to(x.dtype), self.up, clamp)
+        return cast(Tensor, FrozenLayer.apply(x, styles, scale, offset, weight, self.up, clamp)[0])
 
     def _offset(self, noise: Tensor | None, gain: float) -> Tensor:
         """Bias and noise, (out, 1, 1) or (1 or B, out, r, r) with channels last in memory, as the maps have them."""
@@ -97,11 +99,6 @@ class SynthesisLayer(nn.Module):
         weight = self.weight / (self.weight.abs().amax(dim=(1, 2, 3), keepdim=True) * math.sqrt(fan_in))
         return weight, styles / styles.abs().amax(dim=1, keepdim=True)
 
-    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        if not self.up:
-            return conv2d(x, weight, padding=1)
-        return blur(conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
-
 
 class ToImage(nn.Module):
     """Modulated 1 x 1 convolution to image channels, without demodulation or activation."""
@@ -118,8 +115,10 @@ class ToImage(nn.Module):
         """Image (B, img_channels, r, r) of the feature maps ``x`` (B, in, r, r) and ``w`` (B, w_dim)."""
         styles = self.affine(w) * self.weight_gain
         weights = self.weight[:, :, 0, 0] * styles[:, None, :]
-        image = torch.bmm(weights.to(x.dtype), x.flatten(2)).view(x.shape[0], -1, *x.shape[2:])
-        return limit(image + self.bias[:, None, None].to(x.dtype), clamp=self.clamp)
+        batch, width, height, breadth = x.shape
+        pixels = x.permute(0, 2, 3, 1).reshape(batch, height * breadth, width)  # a view where channels lie last
+        image = torch.bmm(pixels, weights.to(x.dtype).transpose(1, 2)) + self.bias.to(x.dtype)
+        return limit(image.view(batch, height, breadth, -1).permute(0, 3, 1, 2), clamp=self.clamp)
 
 
 class SynthesisBlock(nn.Module):
