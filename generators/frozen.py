@@ -15,7 +15,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 from neuropyro.generators.layers import LRELU_SLOPE
 from neuropyro.generators.resampling import blur
 
-__all__ = ["FrozenLayer", "convolve", "plain_layer"]
+__all__ = ["FrozenLayer", "mirrored", "plain_layer"]
 
 CACHED = 2**17  # numbers of which a product stays in a processor's cache
 
@@ -27,11 +27,20 @@ def convolve(x: Tensor, weight: Tensor, up: bool) -> Tensor:
     return blur(conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
 
 
-def convolve_back(g: Tensor, weight: Tensor, up: bool) -> Tensor:
+def mirrored(weight: Tensor, up: bool) -> Tensor:
+    """Kernel (in, out, 3, 3) of the convolution by which a gradient passes back, laid out for speed."""
+    kernel = weight.transpose(0, 1) if up else weight.transpose(0, 1).flip(2, 3)
+    return kernel.contiguous(memory_format=torch.channels_last)
+
+
+def convolve_frozen(x: Tensor, weight: Tensor, mirror: Tensor, up: bool) -> Tensor:
+    """Do as :func:`convolve`, with the kernel that is already laid out for it."""
+    return blur(conv_transpose2d(x, mirror, stride=2), padding=1, gain=4.0) if up else conv2d(x, weight, padding=1)
+
+
+def convolve_back(g: Tensor, mirror: Tensor, up: bool) -> Tensor:
     """Gradient at the input of :func:`convolve` of the gradient ``g`` at its output; the filter is symmetric."""
-    if not up:
-        return conv_transpose2d(g, weight, padding=1)
-    return conv2d(blur(g, padding=2, gain=4.0), weight.transpose(0, 1), stride=2)
+    return conv2d(blur(g, padding=2, gain=4.0), mirror, stride=2) if up else conv2d(g, mirror, padding=1)
 
 
 def plain_layer(
@@ -71,8 +80,9 @@ def channel_dot(a: Tensor, b: Tensor) -> Tensor:
         return (a * b).sum(dim=(2, 3))
     total = a.new_zeros(a.shape[:2])
     for i in range(a.shape[0]):
-        for p, q in zip(a[i].split(rows * a.shape[0], dim=1), b[i].split(rows * a.shape[0], dim=1), strict=True):
-            total[i] += (p * q).sum(dim=(1, 2))
+        for first in range(0, a.shape[2], rows * a.shape[0]):
+            part = slice(first, first + rows * a.shape[0])
+            total[i] += (a[i, :, part] * b[i, :, part]).sum(dim=(1, 2))
     return total
 
 
@@ -81,35 +91,45 @@ class FrozenLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor, styles: Tensor, scale: Tensor, offset: Tensor, weight: Tensor, up: bool, clamp: float | None
+        x: Tensor,
+        styles: Tensor,
+        scale: Tensor,
+        offset: Tensor,
+        weight: Tensor,
+        mirror: Tensor,
+        up: bool,
+        clamp: float | None,
     ) -> tuple[Tensor, Tensor]:
         """Return the layer's result and, for the backward pass, the convolution's (B, out, r, r) each."""
-        maps = convolve(x * styles[:, :, None, None], weight, up)
+        maps = convolve_frozen(x * styles[:, :, None, None], weight, mirror, up)
         y = leaky_relu(torch.addcmul(offset, maps, scale[:, :, None, None]), LRELU_SLOPE, inplace=True)
         return (y if clamp is None else y.clamp_(-clamp, clamp)), maps
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         """Keep what the backward pass needs."""
-        x, styles, scale, offset, weight, ctx.up, ctx.clamp = inputs
+        x, styles, scale, offset, weight, mirror, ctx.up, ctx.clamp = inputs
         y, maps = output
         ctx.mark_non_differentiable(maps)
-        ctx.save_for_backward(x, styles, scale, offset, weight, y, maps)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, styles, scale, offset, weight, mirror, y, maps)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  
+    def backward(ctx: Any, g: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs; by plain operations where they are to be differentiated again."""
-        x, styles, scale, offset, weight, y, maps = ctx.saved_tensors
+        if g is None:
+            return (None,) * 8
+        x, styles, scale, offset, weight, mirror, y, maps = ctx.saved_tensors
         if torch.is_grad_enabled():
             wanted = [t for t, needed in zip((x, styles, scale, offset), ctx.needs_input_grad, strict=False) if needed]
             result = plain_layer(x, styles, scale, offset, weight, ctx.up, ctx.clamp)
             found = iter(torch.autograd.grad(result, wanted, g, create_graph=True))
-            return (*(next(found) if needed else None for needed in ctx.needs_input_grad[:4]), None, None, None)
+            return (*(next(found) if needed else None for needed in ctx.needs_input_grad[:4]), None, None, None, None)
         if ctx.clamp is not None:
             g = g * (y.abs() < ctx.clamp)
         g = torch.ops.aten.leaky_relu_backward(g, y, LRELU_SLOPE, True)  # new memory, ours to overwrite
         offsets = g.sum_to_size(offset.shape).clone() if ctx.needs_input_grad[3] else None
         scales = channel_dot(g, maps)
-        g = convolve_back(g.mul_(scale[:, :, None, None]), weight, ctx.up)
+        g = convolve_back(g.mul_(scale[:, :, None, None]), mirror, ctx.up)
         modulation = channel_dot(g, x)
-        return g.mul_(styles[:, :, None, None]), modulation, scales, offsets, None, None, None
+        return g.mul_(styles[:, :, None, None]), modulation, scales, offsets, None, None, None, None

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from neuropyro.generators.config import GeneratorConfig
-from neuropyro.generators.frozen import FrozenLayer, plain_layer
+from neuropyro.generators.frozen import FrozenLayer, mirrored, plain_layer
 from neuropyro.generators.layers import LRELU_GAIN, Conv, Linear, limit, standard_normal
 from neuropyro.generators.resampling import upsample
 
@@ -40,11 +40,14 @@ class SynthesisLayer(nn.Module):
         Whether the input has half the resolution.
     noisy
         Whether there is a noise input.
-    clamp
+    clamp, gain
         See :func:`neuropyro.generators.layers.activate`.
     """
 
     noise_const: Tensor
+    kernel_sums: Tensor | None
+    mirror: Tensor | None
+    kept_offset: Tensor | None
 
     def __init__(
         self,
@@ -55,43 +58,50 @@ class SynthesisLayer(nn.Module):
         up: bool = False,
         noisy: bool = True,
         clamp: float | None = None,
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         self.resolution, self.up, self.noisy, self.clamp = resolution, up, noisy, clamp
+        self.gain = gain * LRELU_GAIN  # the rectifier commutes with it, so that it costs no pass over the maps
+        self.limit = None if clamp is None else clamp * gain
         self.affine = Linear(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(standard_normal(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         if noisy:
             self.register_buffer("noise_const", standard_normal(resolution, resolution))
             self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.kernel_sums: Tensor | None = None
+        for name in ("kernel_sums", "mirror", "kept_offset"):
+            self.register_buffer(name, None, persistent=False)
 
+    @torch.no_grad()
     def freeze(self) -> None:
-        """Keep the sums that demodulation needs: valid as long as the weights stay."""
-        self.kernel_sums = self.weight.detach().square().sum(dim=(2, 3))
+        """Keep what depends on the weights alone: valid as long as they stay."""
+        self.requires_grad_(False)
+        self.kernel_sums = self.weight.square().sum(dim=(2, 3))
+        self.mirror = mirrored(self.weight, self.up)
+        self.kept_offset = self._offset(self.noise_const) if self.noisy else None
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, gain: float = 1.0) -> Tensor:
-        """Feature maps (B, out, r, r) of ``x`` (B, in, ...), ``w`` (B, w_dim) and ``noise`` (1 or B, r, r)."""
-        gain = gain * LRELU_GAIN  # the rectifier commutes with it, so that it costs no pass over the maps
-        clamp = None if self.clamp is None else self.clamp * gain / LRELU_GAIN
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """Feature maps (B, out, r, r) of ``x`` (B, in, ...), ``w`` (B, w_dim) and ``noise``, (r, r) or (B, r, r)."""
         styles = self.affine(w)
         weight, styles = self._balanced(styles) if x.dtype == torch.float16 else (self.weight, styles)
-        scale = torch.rsqrt(styles.square() @ self._sums(weight).t() + 1e-8) * gain
-        offset = self._offset(noise, gain).to(x.dtype)
-        if self.weight.requires_grad or x.dtype == torch.float16:
-            return plain_layer(x, styles.to(x.dtype), scale.to(x.dtype), offset, weight.to(x.dtype), self.up, clamp)
-        return cast(Tensor, FrozenLayer.apply(x, styles, scale, offset, weight, self.up, clamp)[0])
+        kept = self.kernel_sums is not None and weight is self.weight and not weight.requires_grad
+        sums = self.kernel_sums if kept else weight.square().sum(dim=(2, 3))
+        scale = torch.rsqrt(styles.square() @ cast(Tensor, sums).t() + 1e-8) * self.gain
+        if kept:
+            offset = self.kept_offset if self.noisy and noise is self.noise_const else self._offset(noise)
+            arguments = (x, styles, scale, offset, weight, self.mirror, self.up, self.limit)
+            return cast(Tensor, FrozenLayer.apply(*arguments)[0])  # type: ignore[no-untyped-call]
+        offset = self._offset(noise).to(x.dtype)
+        return plain_layer(x, styles.to(x.dtype), scale.to(x.dtype), offset, weight.to(x.dtype), self.up, self.limit)
 
-    def _offset(self, noise: Tensor | None, gain: float) -> Tensor:
+    def _offset(self, noise: Tensor | None) -> Tensor:
         """Bias and noise, (out, 1, 1) or (1 or B, out, r, r) with channels last in memory, as the maps have them."""
+        bias = self.bias * self.gain
         if noise is None:
-            return (self.bias * gain)[:, None, None]
-        return torch.addcmul(self.bias * gain, noise[..., None], self.noise_strength * gain).movedim(-1, 1)
-
-    def _sums(self, weight: Tensor) -> Tensor:
-        if self.kernel_sums is not None and weight is self.weight:
-            return self.kernel_sums.to(weight)
-        return weight.square().sum(dim=(2, 3))
+            return bias[:, None, None]
+        noise = noise.reshape(-1, self.resolution, self.resolution, 1)
+        return torch.addcmul(bias, noise, self.noise_strength * self.gain).movedim(-1, 1)
 
     def _balanced(self, styles: Tensor) -> tuple[Tensor, Tensor]:
         # float16 overflows on the products; demodulation cancels both scalings.
@@ -142,7 +152,8 @@ class SynthesisBlock(nn.Module):
         self.const = nn.Parameter(standard_normal(width, 4, 4)) if first else None
         if not first:
             self.conv0 = layer(before, width, config.w_dim, resolution, up=True)
-        self.conv1 = layer(width, width, config.w_dim, resolution)
+        gain = math.sqrt(0.5) if config.architecture == "resnet" and not first else 1.0
+        self.conv1 = layer(width, width, config.w_dim, resolution, gain=gain)
         if last or config.architecture == "skip":
             self.torgb = ToImage(width, config.img_channels, config.w_dim, config.conv_clamp)
         if not first and config.architecture == "resnet":
@@ -163,8 +174,7 @@ class SynthesisBlock(nn.Module):
         if self.architecture != "resnet":
             return cast(Tensor, self.conv1(self.conv0(x, ws[0], noise[0]), ws[1], noise[1]))
         shortcut = self.skip(x, gain=math.sqrt(0.5))
-        x = self.conv1(self.conv0(x, ws[0], noise[0]), ws[1], noise[1], gain=math.sqrt(0.5))
-        return cast(Tensor, shortcut + x)
+        return cast(Tensor, shortcut + self.conv1(self.conv0(x, ws[0], noise[0]), ws[1], noise[1]))
 
     def image(self, below: Tensor | None, x: Tensor, w: Tensor) -> Tensor | None:
         """Image so far: the one from ``below`` doubled, plus this block's share where it has one."""
@@ -273,7 +283,7 @@ class SynthesisNetwork(nn.Module):
             elif given is not None:
                 yield checked_noise(given[i].to(w), layer.resolution, w.shape[0], i)
             elif mode == "const":
-                yield layer.noise_const[None]
+                yield layer.noise_const
             else:
                 shape = (w.shape[0], layer.resolution, layer.resolution)
                 yield torch.randn(shape, generator=rng, dtype=w.dtype, device=w.device)
