@@ -6,130 +6,160 @@ scales without writing the products that they sum, and filters symmetrically wit
 derivative of the derivative is asked for, plain operations take its place.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 
 from neuropyro.generators.layers import LRELU_SLOPE
-from neuropyro.generators.resampling import blur
+from neuropyro.generators.resampling import blur, kernel
 
-__all__ = ["FrozenLayer", "mirrored", "plain_layer"]
+__all__ = ["FrozenLayer", "Kept", "Manner", "keep", "plain_layer"]
 
 CACHED = 2**17  # numbers of which a product stays in a processor's cache
+EPS = 1e-8
 
 
-def convolve(x: Tensor, weight: Tensor, up: bool) -> Tensor:
-    """3 x 3 convolution of ``x`` (B, in, H, W), with ``up`` one that doubles its resolution and filters."""
+class Manner(NamedTuple):
+    """How a layer computes: whether the resolution doubles, the gain of its activation, and its limit after that."""
+
+    up: bool
+    gain: float
+    limit: float | None
+
+
+class Kept(NamedTuple):
+    """What depends on a layer's weights alone: the kernel and its mirror image, squared sums and filter."""
+
+    weight: Tensor  # (out, in, 3, 3)
+    mirror: Tensor  # (in, out, 3, 3), by which gradients pass back
+    sums: Tensor  # (out, in)
+    filter: Tensor  # (1, 1, 4, 4), of gain 4
+
+
+def keep(weight: Tensor, up: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Mirror image, sums and filter of a kernel (out, in, 3, 3), for :class:`Kept`."""
+    mirror = weight.transpose(0, 1) if up else weight.transpose(0, 1).flip(2, 3)
+    sums = weight.square().sum(dim=(2, 3))
+    return mirror.contiguous(memory_format=torch.channels_last), sums, kernel(weight[:, :1], 4.0)[:1].contiguous()
+
+
+def convolve_kept(x: Tensor, kept: Kept, up: bool) -> Tensor:
+    """Convolve ``x`` (B, in, H, W) as :func:`plain_layer` does, with what is kept."""
     if not up:
-        return conv2d(x, weight, padding=1)
-    return blur(conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
+        return conv2d(x, kept.weight, padding=1)
+    return filtered(conv_transpose2d(x, kept.mirror, stride=2), kept, padding=1)
 
 
-def mirrored(weight: Tensor, up: bool) -> Tensor:
-    """Kernel (in, out, 3, 3) of the convolution by which a gradient passes back, laid out for speed."""
-    kernel = weight.transpose(0, 1) if up else weight.transpose(0, 1).flip(2, 3)
-    return kernel.contiguous(memory_format=torch.channels_last)
+def convolve_back(g: Tensor, kept: Kept, up: bool) -> Tensor:
+    """Gradient at the input of :func:`convolve_kept` of the gradient ``g`` at its output."""
+    return conv2d(filtered(g, kept, padding=2), kept.mirror, stride=2) if up else conv2d(g, kept.mirror, padding=1)
 
 
-def convolve_frozen(x: Tensor, weight: Tensor, mirror: Tensor, up: bool) -> Tensor:
-    """Do as :func:`convolve`, with the kernel that is already laid out for it."""
-    return blur(conv_transpose2d(x, mirror, stride=2), padding=1, gain=4.0) if up else conv2d(x, weight, padding=1)
+def filtered(x: Tensor, kept: Kept, padding: int) -> Tensor:
+    """Filter every channel of ``x`` (B, C, H, W); the filter is symmetric, so that it is its own transpose."""
+    return conv2d(x, kept.filter.expand(x.shape[1], 1, 4, 4), padding=padding, groups=x.shape[1])
 
 
-def convolve_back(g: Tensor, mirror: Tensor, up: bool) -> Tensor:
-    """Gradient at the input of :func:`convolve` of the gradient ``g`` at its output; the filter is symmetric."""
-    return conv2d(blur(g, padding=2, gain=4.0), mirror, stride=2) if up else conv2d(g, mirror, padding=1)
+def demodulation(styles: Tensor, sums: Tensor, gain: float) -> Tensor:
+    """Factors (B, out) that give each channel of a convolution modulated by ``styles`` (B, in) the sd ``gain``."""
+    return torch.rsqrt(styles.square() @ sums.t() + EPS) * gain
 
 
-def plain_layer(
-    x: Tensor, styles: Tensor, scale: Tensor, offset: Tensor, weight: Tensor, up: bool, clamp: float | None
-) -> Tensor:
+def finish(maps: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Scale by ``scale`` (B, out), add ``offset``, activate."""
+    return leaky_relu(torch.addcmul(offset, maps, scale[:, :, None, None]), LRELU_SLOPE, inplace=True)
+
+
+def plain_layer(x: Tensor, styles: Tensor, offset: Tensor, weight: Tensor, sums: Tensor, manner: Manner) -> Tensor:
     """Modulate, convolve, demodulate, add bias and noise, activate.
 
     Parameters
     ----------
     x
-        Feature maps, (B, in, H, W).
-    styles, scale
-        Factors of the input's and of the convolution's channels, (B, in) and (B, out).
+        Feature maps, (B, in, H, W), in whose dtype it is computed.
+    styles
+        Factors of the input's channels, (B, in).
     offset
-        Bias and noise, (out, 1, 1) or (1 or B, out, r, r).
-    weight
-        Kernel, (out, in, 3, 3).
-    up
-        Whether the resolution doubles.
-    clamp
-        Largest absolute value of the result; None for no limit.
+        Bias and noise times the gain, (out, 1, 1) or (1 or B, out, r, r).
+    weight, sums
+        Kernel, (out, in, 3, 3), and the sums of its squares, (out, in).
+    manner
+        How the layer computes.
 
     Returns
     -------
     Tensor
         (B, out, r, r)
     """
-    maps = convolve(x * styles[:, :, None, None], weight, up)
-    y = leaky_relu(torch.addcmul(offset, maps, scale[:, :, None, None]), LRELU_SLOPE, inplace=True)
-    return y if clamp is None else y.clamp(-clamp, clamp)
+    scale = demodulation(styles, sums, manner.gain)
+    x, weight = x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype)
+    if manner.up:
+        maps = blur(conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
+    else:
+        maps = conv2d(x, weight, padding=1)
+    y = finish(maps, scale.to(x.dtype), offset.to(x.dtype))
+    return y if manner.limit is None else y.clamp(-manner.limit, manner.limit)
 
 
 def channel_dot(a: Tensor, b: Tensor) -> Tensor:
     """Sum of ``a * b`` over pixels: (B, C, H, W) twice to (B, C), in slices whose products stay in the cache."""
-    rows = max(1, CACHED * a.shape[2] // a.numel()) if a.device.type == "cpu" else a.shape[2]
-    if rows >= a.shape[2]:
+    if a.device.type != "cpu" or a.numel() <= CACHED:
         return (a * b).sum(dim=(2, 3))
     total = a.new_zeros(a.shape[:2])
+    rows = max(1, CACHED // (a.shape[1] * a.shape[3]))
     for i in range(a.shape[0]):
-        for first in range(0, a.shape[2], rows * a.shape[0]):
-            part = slice(first, first + rows * a.shape[0])
+        for first in range(0, a.shape[2], rows):
+            part = slice(first, first + rows)
             total[i] += (a[i, :, part] * b[i, :, part]).sum(dim=(1, 2))
     return total
 
 
 class FrozenLayer(torch.autograd.Function):
-    """:func:`plain_layer`, with gradients of maps, styles, scale and offset."""
+    """:func:`plain_layer` with gradients of maps, styles and offset: ``(x, styles, offset, manner, *kept)``."""
 
     @staticmethod
     def forward(
-        x: Tensor,
-        styles: Tensor,
-        scale: Tensor,
-        offset: Tensor,
-        weight: Tensor,
-        mirror: Tensor,
-        up: bool,
-        clamp: float | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the layer's result and, for the backward pass, the convolution's (B, out, r, r) each."""
-        maps = convolve_frozen(x * styles[:, :, None, None], weight, mirror, up)
-        y = leaky_relu(torch.addcmul(offset, maps, scale[:, :, None, None]), LRELU_SLOPE, inplace=True)
-        return (y if clamp is None else y.clamp_(-clamp, clamp)), maps
+        x: Tensor, styles: Tensor, offset: Tensor, manner: Manner, *kept: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the layer's result and, for the backward pass, the convolution's and the demodulation."""
+        scale = demodulation(styles, Kept(*kept).sums, manner.gain)
+        maps = convolve_kept(x * styles[:, :, None, None], Kept(*kept), manner.up)
+        y = finish(maps, scale, offset)
+        return (y if manner.limit is None else y.clamp_(-manner.limit, manner.limit)), maps, scale
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
         """Keep what the backward pass needs."""
-        x, styles, scale, offset, weight, mirror, ctx.up, ctx.clamp = inputs
-        y, maps = output
-        ctx.mark_non_differentiable(maps)
+        x, styles, offset, ctx.manner, *kept = inputs
+        ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, styles, scale, offset, weight, mirror, y, maps)
+        ctx.save_for_backward(x, styles, offset, *output, *kept)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, g: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs; by plain operations where they are to be differentiated again."""
         if g is None:
             return (None,) * 8
-        x, styles, scale, offset, weight, mirror, y, maps = ctx.saved_tensors
         if torch.is_grad_enabled():
-            wanted = [t for t, needed in zip((x, styles, scale, offset), ctx.needs_input_grad, strict=False) if needed]
-            result = plain_layer(x, styles, scale, offset, weight, ctx.up, ctx.clamp)
-            found = iter(torch.autograd.grad(result, wanted, g, create_graph=True))
-            return (*(next(found) if needed else None for needed in ctx.needs_input_grad[:4]), None, None, None, None)
-        if ctx.clamp is not None:
-            g = g * (y.abs() < ctx.clamp)
+            return (*differentiable_gradients(ctx, g), *(None,) * 5)
+        x, styles, offset, y, maps, scale, *rest = ctx.saved_tensors
+        manner, kept = ctx.manner, Kept(*rest)
+        if manner.limit is not None:
+            g = g * (y.abs() < manner.limit)
         g = torch.ops.aten.leaky_relu_backward(g, y, LRELU_SLOPE, True)  # new memory, ours to overwrite
-        offsets = g.sum_to_size(offset.shape).clone() if ctx.needs_input_grad[3] else None
-        scales = channel_dot(g, maps)
-        g = convolve_back(g.mul_(scale[:, :, None, None]), mirror, ctx.up)
-        modulation = channel_dot(g, x)
-        return g.mul_(styles[:, :, None, None]), modulation, scales, offsets, None, None, None, None
+        offsets = g.sum_to_size(offset.shape).clone() if ctx.needs_input_grad[2] else None
+        scales = channel_dot(g, maps) * scale.pow(3) / manner.gain**2
+        g = convolve_back(g.mul_(scale[:, :, None, None]), kept, manner.up)
+        modulation = torch.addcmul(channel_dot(g, x), scales @ kept.sums, styles, value=-1)
+        return g.mul_(styles[:, :, None, None]), modulation, offsets, *(None,) * 5
+
+
+def differentiable_gradients(ctx: Any, g: Tensor) -> list[Tensor | None]:
+    """Gradients of maps, styles and offset as functions of them."""
+    x, styles, offset, _, _, _, weight, _, sums, _ = ctx.saved_tensors
+    wanted = [t for t, needed in zip((x, styles, offset), ctx.needs_input_grad, strict=False) if needed]
+    result = plain_layer(x, styles, offset, weight, sums, ctx.manner)
+    found = iter(torch.autograd.grad(result, wanted, g, create_graph=True))
+    return [next(found) if needed else None for needed in ctx.needs_input_grad[:3]]

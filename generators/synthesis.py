@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from neuropyro.generators.config import GeneratorConfig
-from neuropyro.generators.frozen import FrozenLayer, mirrored, plain_layer
+from neuropyro.generators.frozen import FrozenLayer, Manner, keep, plain_layer
 from neuropyro.generators.layers import LRELU_GAIN, Conv, Linear, limit, standard_normal
 from neuropyro.generators.resampling import upsample
 
@@ -45,8 +45,9 @@ class SynthesisLayer(nn.Module):
     """
 
     noise_const: Tensor
-    kernel_sums: Tensor | None
-    mirror: Tensor | None
+    kept_mirror: Tensor | None
+    kept_sums: Tensor | None
+    kept_filter: Tensor | None
     kept_offset: Tensor | None
 
     def __init__(
@@ -62,46 +63,45 @@ class SynthesisLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.resolution, self.up, self.noisy, self.clamp = resolution, up, noisy, clamp
-        self.gain = gain * LRELU_GAIN  # the rectifier commutes with it, so that it costs no pass over the maps
-        self.limit = None if clamp is None else clamp * gain
+        # The rectifier commutes with its gain, which thus costs no pass over the maps.
+        self.manner = Manner(up, gain * LRELU_GAIN, None if clamp is None else clamp * gain)
         self.affine = Linear(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(standard_normal(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         if noisy:
             self.register_buffer("noise_const", standard_normal(resolution, resolution))
             self.noise_strength = nn.Parameter(torch.zeros(()))
-        for name in ("kernel_sums", "mirror", "kept_offset"):
+        for name in ("kept_mirror", "kept_sums", "kept_filter", "kept_offset"):
             self.register_buffer(name, None, persistent=False)
 
     @torch.no_grad()
     def freeze(self) -> None:
         """Keep what depends on the weights alone: valid as long as they stay."""
         self.requires_grad_(False)
-        self.kernel_sums = self.weight.square().sum(dim=(2, 3))
-        self.mirror = mirrored(self.weight, self.up)
+        self.kept_mirror, self.kept_sums, self.kept_filter = keep(self.weight, self.up)
         self.kept_offset = self._offset(self.noise_const) if self.noisy else None
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """Feature maps (B, out, r, r) of ``x`` (B, in, ...), ``w`` (B, w_dim) and ``noise``, (r, r) or (B, r, r)."""
         styles = self.affine(w)
-        weight, styles = self._balanced(styles) if x.dtype == torch.float16 else (self.weight, styles)
-        kept = self.kernel_sums is not None and weight is self.weight and not weight.requires_grad
-        sums = self.kernel_sums if kept else weight.square().sum(dim=(2, 3))
-        scale = torch.rsqrt(styles.square() @ cast(Tensor, sums).t() + 1e-8) * self.gain
-        if kept:
-            offset = self.kept_offset if self.noisy and noise is self.noise_const else self._offset(noise)
-            arguments = (x, styles, scale, offset, weight, self.mirror, self.up, self.limit)
-            return cast(Tensor, FrozenLayer.apply(*arguments)[0])  # type: ignore[no-untyped-call]
-        offset = self._offset(noise).to(x.dtype)
-        return plain_layer(x, styles.to(x.dtype), scale.to(x.dtype), offset, weight.to(x.dtype), self.up, self.limit)
+        if x.dtype == torch.float16:
+            weight, styles = self._balanced(styles)
+            return plain_layer(x, styles, self._offset(noise), weight, weight.square().sum(dim=(2, 3)), self.manner)
+        if self.kept_sums is None or self.weight.requires_grad:
+            sums = self.weight.square().sum(dim=(2, 3))
+            return plain_layer(x, styles, self._offset(noise), self.weight, sums, self.manner)
+        offset = self.kept_offset if self.noisy and noise is self.noise_const else self._offset(noise)
+        kept = (self.weight, self.kept_mirror, self.kept_sums, self.kept_filter)
+        y, *_ = FrozenLayer.apply(x, styles, offset, self.manner, *kept)  # type: ignore[no-untyped-call]
+        return cast(Tensor, y)
 
     def _offset(self, noise: Tensor | None) -> Tensor:
         """Bias and noise, (out, 1, 1) or (1 or B, out, r, r) with channels last in memory, as the maps have them."""
-        bias = self.bias * self.gain
+        bias = self.bias * self.manner.gain
         if noise is None:
             return bias[:, None, None]
         noise = noise.reshape(-1, self.resolution, self.resolution, 1)
-        return torch.addcmul(bias, noise, self.noise_strength * self.gain).movedim(-1, 1)
+        return torch.addcmul(bias, noise, self.noise_strength * self.manner.gain).movedim(-1, 1)
 
     def _balanced(self, styles: Tensor) -> tuple[Tensor, Tensor]:
         # float16 overflows on the products; demodulation cancels both scalings.
