@@ -105,6 +105,8 @@ def measure(resolution: int, repeats: int) -> list[tuple[str, float, float]]:
     seconds = interleaved(steps, repeats)
     for name, value in seconds.items():
         print(f"{resolution} px, {name}: {1000 * value:.2f} ms")
+    scaling = seconds["bare 8"] / (8 * seconds["bare 1"])
+    print(f"{resolution} px: bare convolutions, batch 8 / eight of batch 1: {scaling:.2f}")
     return [
         (f"{resolution} px, batch 1: step / bare convolutions", seconds["step 1"] / seconds["bare 1"], LIMIT),
         (f"{resolution} px, batch 8: step / bare convolutions", seconds["step 8"] / seconds["bare 8"], LIMIT),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from neuropyro.generators import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from neuropyro.generators.discriminator import minibatch_stddev
+from neuropyro.generators.frozen import channel_dot
 
 ARCHITECTURES = ("skip", "resnet", "orig")
 
@@ -333,3 +334,44 @@ def test_frozen_generator_has_no_trainable_weights_and_leaves_the_original_alone
     assert not frozen.training
     assert frozen.state_dict().keys() == generator.state_dict().keys()
     assert frozen.float().synthesis(torch.zeros(1, 8)).dtype == torch.float32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="float16 blocks compute on a GPU alone")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_half_precision_blocks_are_near_single_precision(architecture):
+    single = small(architecture=architecture, conv_clamp=256.0).float().cuda()
+    half = small(architecture=architecture, conv_clamp=256.0, half_resolutions=2).float().cuda()
+    w = torch.randn(2, 8, device="cuda")
+    for a, b in ((single, half), (single.freeze(), half.freeze())):
+        torch.testing.assert_close(a.synthesis(w), b.synthesis(w), rtol=0.02, atol=0.02)
+        assert b.synthesis(w).dtype == torch.float32
+
+
+def test_frozen_layers_work_under_function_transforms():
+    frozen = small().freeze()
+    w = torch.randn(2, frozen.num_ws, 8, dtype=torch.float64)
+
+    def loss(w: Tensor) -> Tensor:
+        return frozen.synthesis(w).square().sum()
+
+    (expected,) = torch.autograd.grad(loss(leaf := w.clone().requires_grad_()), leaf)
+    torch.testing.assert_close(torch.func.grad(loss)(w), expected)
+
+
+def test_noise_buffers_can_be_fitted_on_a_frozen_generator():
+    frozen, w = small().freeze(), torch.randn(2, 8, dtype=torch.float64)
+    buffers = [torch.randn(shape, dtype=torch.float64) for shape in frozen.synthesis.noise_shapes]
+    with torch.no_grad():
+        for layer in frozen.synthesis.layers:
+            layer.noise_strength.fill_(0.5)
+
+    def image(buffer: Tensor) -> Tensor:
+        return frozen.synthesis(w, noise=[*buffers[:2], buffer, *buffers[3:]])
+
+    assert torch.autograd.gradcheck(image, buffers[2].clone().requires_grad_())
+
+
+def test_large_maps_give_the_same_gradient_as_small_ones():
+    """Sums over pixels are taken in slices where maps are large."""
+    a, b = torch.randn(2, 3, 5, 190, 190, dtype=torch.float64)
+    torch.testing.assert_close(channel_dot(a, b), torch.einsum("bchw,bchw->bc", a, b))
