@@ -1,0 +1,121 @@
+"""Layers with run-time weight scaling, as both networks of StyleGAN2 use them.
+
+Weights are stored with unit variance and scaled when used, by 1/sqrt(fan-in).  Source: Karras et al., *Progressive
+growing of GANs*, ICLR 2018, section 4.1.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, leaky_relu
+
+from neuropyro.generators.resampling import blur, downsample, upsample
+
+__all__ = ["Conv", "Linear", "activate", "normalise_second_moment"]
+
+LRELU_SLOPE = 0.2
+LRELU_GAIN = math.sqrt(2.0)
+
+
+def normalise_second_moment(x: Tensor) -> Tensor:
+    """Scale each row of ``x`` (B, D) to a mean square of one."""
+    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+def activate(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor:
+    """Leaky rectifier of slope .2 scaled by sqrt(2) and ``gain``; then values are limited to +-``clamp * gain``."""
+    x = leaky_relu(x, LRELU_SLOPE) * (LRELU_GAIN * gain)
+    return limit(x, gain, clamp)
+
+
+def limit(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor:
+    """``x`` limited to +-``clamp * gain``; ``x`` itself where ``clamp`` is None."""
+    return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
+
+
+class Linear(nn.Module):
+    """Affine map with run-time scaling of weight and bias.
+
+    Parameters
+    ----------
+    in_features, out_features
+        Dimensions.
+    bias_init
+        Start value of the bias, as used (that is, after its scaling).
+    lr_multiplier
+        Scales weight and bias; stored weights are divided by it, so that a common step size acts less on them.
+    activated
+        Whether :func:`activate` follows.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias_init: float = 0.0,
+        lr_multiplier: float = 1.0,
+        activated: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+        self.activated = activated
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` (B, in_features) to (B, out_features)."""
+        y = torch.addmm(self.bias, x, self.weight.t(), beta=self.bias_gain, alpha=self.weight_gain)
+        return activate(y) if self.activated else y
+
+
+class Conv(nn.Module):
+    """Convolution with run-time scaling, optional resampling by two and optional activation.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Channels.
+    kernel_size
+        1 or 3.
+    resample
+        ``"up"``, ``"down"`` or None; doubling is for kernels of size 1 alone.
+    activated
+        Whether a bias is added and :func:`activate` follows; without it the layer is linear and has no bias.
+    clamp
+        See :func:`activate`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        resample: str | None = None,
+        activated: bool = True,
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if activated else None
+        self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
+        self.resample = resample
+        self.clamp = clamp
+
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        """Convolve ``x`` (B, in, H, W), in its dtype: (B, out, H', W'), scaled by ``gain``."""
+        if self.bias is None:
+            return self._convolve(x, (self.weight * (self.weight_gain * gain)).to(x.dtype), None)
+        y = self._convolve(x, (self.weight * self.weight_gain).to(x.dtype), self.bias.to(x.dtype))
+        return activate(y, gain, self.clamp)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        size = weight.shape[-1]
+        if self.resample == "up":
+            return upsample(conv2d(x, weight, bias))
+        if self.resample == "down" and size == 1:
+            return conv2d(downsample(x), weight, bias)
+        if self.resample == "down":
+            return conv2d(blur(x, padding=2), weight, bias, stride=2)
+        return conv2d(x, weight, bias, padding=size // 2)

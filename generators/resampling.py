@@ -1,0 +1,34 @@
+"""Doubling, halving and blurring of images with the [1, 3, 3, 1] filter of StyleGAN2.
+
+Source: Karras et al., CVPR 2020, appendix B ("bilinear filtering" of up- and downsampling, after Zhang, ICML 2019).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d
+
+__all__ = ["blur", "downsample", "upsample"]
+
+TAPS = (1.0, 3.0, 3.0, 1.0)
+
+
+def kernel(x: Tensor, gain: float = 1.0) -> Tensor:
+    """One normalised 4 x 4 filter per channel of ``x`` (B, C, H, W): (C, 1, 4, 4), summing to ``gain``."""
+    taps = torch.tensor(TAPS, dtype=x.dtype, device=x.device)
+    taps = taps / taps.sum()
+    return (taps[:, None] * taps[None, :] * gain).expand(x.shape[1], 1, 4, 4)
+
+
+def blur(x: Tensor, padding: int, gain: float = 1.0) -> Tensor:
+    """Filter every channel of ``x`` (B, C, H, W) with zeros outside: (B, C, H + 2 padding - 3, W + 2 padding - 3)."""
+    return conv2d(x, kernel(x, gain), padding=padding, groups=x.shape[1])
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Double ``x`` (B, C, H, W) to (B, C, 2H, 2W): zeros between pixels, filter of gain 4."""
+    return conv_transpose2d(x, kernel(x, 4.0), stride=2, padding=1, groups=x.shape[1])
+
+
+def downsample(x: Tensor) -> Tensor:
+    """Halve ``x`` (B, C, H, W) to (B, C, H/2, W/2): filter, then every second pixel."""
+    return conv2d(x, kernel(x), stride=2, padding=1, groups=x.shape[1])

@@ -1,0 +1,282 @@
+"""The synthesis network: from w, one per layer, to an image.
+
+Every convolution is modulated by a style, an affine function of w.  Instead of scaling the weights of every image of
+a batch, ``demodulated(W s) * x`` is computed as ``d * (W * (s x))`` with ``d_o = (sum_i s_i^2 sum_k W_oik^2)^-1/2``,
+so that a batch shares one convolution and the sums over the kernel can be kept where the weights are frozen.
+
+Source: Karras et al., CVPR 2020, section 2.2, equations 1 to 3; architectures: figure 7.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, conv_transpose2d
+
+from neuropyro.generators.config import GeneratorConfig
+from neuropyro.generators.layers import Conv, Linear, activate, limit
+from neuropyro.generators.resampling import blur, upsample
+
+__all__ = ["SynthesisNetwork"]
+
+NOISE_MODES = ("const", "random", "none")
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3 x 3 convolution, optionally doubling the resolution; noise, bias and activation follow.
+
+    Parameters
+    ----------
+    in_channels, out_channels, w_dim
+        Dimensions.
+    resolution
+        Side length of the output.
+    up
+        Whether the input has half the resolution.
+    noisy
+        Whether there is a noise input.
+    clamp
+        See :func:`neuropyro.generators.layers.activate`.
+    """
+
+    noise_const: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        up: bool = False,
+        noisy: bool = True,
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.resolution, self.up, self.noisy, self.clamp = resolution, up, noisy, clamp
+        self.affine = Linear(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        if noisy:
+            self.register_buffer("noise_const", torch.randn(resolution, resolution))
+            self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.kernel_sums: Tensor | None = None
+
+    def freeze(self) -> None:
+        """Keep the sums that demodulation needs: valid as long as the weights stay."""
+        self.kernel_sums = self.weight.detach().square().sum(dim=(2, 3))
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, gain: float = 1.0) -> Tensor:
+        """Feature maps (B, out, r, r) of ``x`` (B, in, ...), ``w`` (B, w_dim) and ``noise`` (r, r) or (B, 1, r, r)."""
+        styles = self.affine(w)
+        weight, styles = self._balanced(styles) if x.dtype == torch.float16 else (self.weight, styles)
+        demodulation = torch.rsqrt(styles.square() @ self._sums(weight).t() + 1e-8)
+        x = self._convolve(x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype))
+        x = x * demodulation.to(x.dtype)[:, :, None, None]
+        offset = self.bias[:, None, None]
+        if noise is not None:
+            offset = offset + noise * self.noise_strength
+        return activate(x + offset.to(x.dtype), gain, self.clamp)
+
+    def _sums(self, weight: Tensor) -> Tensor:
+        if self.kernel_sums is not None and weight is self.weight:
+            return self.kernel_sums.to(weight)
+        return weight.square().sum(dim=(2, 3))
+
+    def _balanced(self, styles: Tensor) -> tuple[Tensor, Tensor]:
+        # float16 overflows on the products; demodulation cancels both scalings.
+        fan_in = self.weight[0].numel()
+        weight = self.weight / (self.weight.abs().amax(dim=(1, 2, 3), keepdim=True) * math.sqrt(fan_in))
+        return weight, styles / styles.abs().amax(dim=1, keepdim=True)
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        if not self.up:
+            return conv2d(x, weight, padding=1)
+        return blur(conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
+
+
+class ToImage(nn.Module):
+    """Modulated 1 x 1 convolution to image channels, without demodulation or activation."""
+
+    def __init__(self, in_channels: int, img_channels: int, w_dim: int, clamp: float | None = None) -> None:
+        super().__init__()
+        self.affine = Linear(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(img_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(img_channels))
+        self.weight_gain = 1 / math.sqrt(in_channels)
+        self.clamp = clamp
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Image (B, img_channels, r, r) of the feature maps ``x`` (B, in, r, r) and ``w`` (B, w_dim)."""
+        styles = self.affine(w) * self.weight_gain
+        weights = self.weight[:, :, 0, 0] * styles[:, None, :]
+        image = torch.bmm(weights.to(x.dtype), x.flatten(2)).view(x.shape[0], -1, *x.shape[2:])
+        return limit(image + self.bias[:, None, None].to(x.dtype), clamp=self.clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """The layers of one resolution.
+
+    Parameters
+    ----------
+    config
+        The generator's settings.
+    resolution
+        Side length of the feature maps that the block returns; the block of 4 px starts from a learned constant.
+    """
+
+    def __init__(self, config: GeneratorConfig, resolution: int) -> None:
+        super().__init__()
+        self.resolution, self.architecture = resolution, config.architecture
+        self.is_half = config.is_half(resolution)
+        width, first, last = config.width(resolution), resolution == 4, resolution == config.img_resolution
+        before = width if first else config.width(resolution // 2)
+        layer = partial(SynthesisLayer, noisy=config.use_noise, clamp=config.conv_clamp)
+        self.const = nn.Parameter(torch.randn(width, 4, 4)) if first else None
+        if not first:
+            self.conv0 = layer(before, width, config.w_dim, resolution, up=True)
+        self.conv1 = layer(width, width, config.w_dim, resolution)
+        if last or config.architecture == "skip":
+            self.torgb = ToImage(width, config.img_channels, config.w_dim, config.conv_clamp)
+        if not first and config.architecture == "resnet":
+            self.skip = Conv(before, width, kernel_size=1, resample="up", activated=False)
+
+    @property
+    def layers(self) -> list[SynthesisLayer]:
+        """The convolutions that take noise, in their order."""
+        return [m for m in self.children() if isinstance(m, SynthesisLayer)]
+
+    def features(self, x: Tensor | None, ws: Sequence[Tensor], noise: Sequence[Tensor | None]) -> Tensor:
+        """Feature maps (B, width, r, r) of the block below's ``x``, with one w (B, w_dim) and one noise per layer."""
+        if x is None:
+            assert self.const is not None
+            const = self.const.expand(ws[0].shape[0], -1, -1, -1)
+            return cast(Tensor, self.conv1(const, ws[0], noise[0]))
+        x = x.to(torch.float16 if self.is_half and x.is_cuda else self.conv1.weight.dtype)
+        if self.architecture != "resnet":
+            return cast(Tensor, self.conv1(self.conv0(x, ws[0], noise[0]), ws[1], noise[1]))
+        shortcut = self.skip(x, gain=math.sqrt(0.5))
+        x = self.conv1(self.conv0(x, ws[0], noise[0]), ws[1], noise[1], gain=math.sqrt(0.5))
+        return cast(Tensor, shortcut + x)
+
+    def image(self, below: Tensor | None, x: Tensor, w: Tensor) -> Tensor | None:
+        """Image so far: the one from ``below`` doubled, plus this block's share where it has one."""
+        image = None if below is None else upsample(below)
+        if not hasattr(self, "torgb"):
+            return image
+        share = cast(Tensor, self.torgb(x, w).to(self.torgb.bias.dtype))
+        return share if image is None else image + share
+
+
+class SynthesisNetwork(nn.Module):
+    """Feature maps from 4 px up to the image's resolution, and the image that they make.
+
+    Parameters
+    ----------
+    config
+        The generator's settings.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.w_dim, self.num_ws = config.w_dim, config.num_ws
+        self.img_resolution, self.img_channels = config.img_resolution, config.img_channels
+        for resolution in config.resolutions:
+            self.add_module(f"b{resolution}", SynthesisBlock(config, resolution))
+
+    @property
+    def blocks(self) -> list[SynthesisBlock]:
+        """The blocks, 4 px first."""
+        return [cast(SynthesisBlock, block) for block in self.children()]
+
+    @property
+    def layers(self) -> list[SynthesisLayer]:
+        """The ``num_ws - 1`` convolutions that take noise, in their order."""
+        return [layer for block in self.blocks for layer in block.layers]
+
+    @property
+    def noise_shapes(self) -> list[tuple[int, int]]:
+        """Shape of each layer's noise input."""
+        return [(layer.resolution, layer.resolution) for layer in self.layers]
+
+    def forward(
+        self,
+        w: Tensor,
+        noise_mode: str = "const",
+        noise: Sequence[Tensor] | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
+        """Image of each w.
+
+        Parameters
+        ----------
+        w
+            One latent per layer (W+), (B, num_ws, w_dim), or one for all (W), (B, w_dim).
+        noise_mode
+            ``"const"``: the network's own buffers; ``"random"``: drawn anew for each image; ``"none"``: off.
+        noise
+            Buffers that take the place of the network's own, one per layer of :attr:`noise_shapes`; each
+            (r, r), (1, 1, r, r) or (B, 1, r, r).
+        rng
+            Source of random noise; the global one if None.
+
+        Returns
+        -------
+        Tensor
+            (B, img_channels, img_resolution, img_resolution), about -1..1
+
+        Raises
+        ------
+        ValueError
+            Where w, the noise mode or a buffer does not fit the network.
+        """
+        w = self._one_per_layer(w)
+        noises = list(self._noises(w, noise_mode, noise, rng))
+        x: Tensor | None = None
+        image: Tensor | None = None
+        first = 0
+        for block in self.blocks:
+            stop = first + len(block.layers)
+            x = block.features(x, w[:, first:stop].unbind(1), noises[first:stop])
+            image = block.image(image, x, w[:, stop])
+            first = stop
+        assert image is not None
+        return image
+
+    def _one_per_layer(self, w: Tensor) -> Tensor:
+        if w.ndim == 2:
+            w = w.unsqueeze(1).expand(-1, self.num_ws, -1)
+        if w.ndim != 3 or tuple(w.shape[1:]) != (self.num_ws, self.w_dim):
+            raise ValueError(
+                f"w must have shape (batch, {self.num_ws}, {self.w_dim}) or (batch, {self.w_dim}), got {tuple(w.shape)}"
+            )
+        return w
+
+    def _noises(
+        self, w: Tensor, mode: str, given: Sequence[Tensor] | None, rng: torch.Generator | None
+    ) -> Iterator[Tensor | None]:
+        if mode not in NOISE_MODES:
+            raise ValueError(f"noise_mode must be one of {', '.join(NOISE_MODES)}, not {mode!r}")
+        layers = self.layers
+        if given is not None and len(given) != len(layers):
+            raise ValueError(f"noise must hold {len(layers)} buffers, one per layer, got {len(given)}")
+        for i, layer in enumerate(layers):
+            if not layer.noisy or mode == "none":
+                yield None
+            elif given is not None:
+                yield checked_noise(given[i].to(w), layer.resolution, w.shape[0], i)
+            elif mode == "const":
+                yield layer.noise_const
+            else:
+                shape = (w.shape[0], 1, layer.resolution, layer.resolution)
+                yield torch.randn(shape, generator=rng, dtype=w.dtype, device=w.device)
+
+
+def checked_noise(noise: Tensor, resolution: int, batch: int, index: int) -> Tensor:
+    """``noise`` itself, if it fits the layer of that ``index``; else a ``ValueError``."""
+    square = (resolution, resolution)
+    if tuple(noise.shape) not in (square, (1, 1, *square), (batch, 1, *square)):
+        raise ValueError(f"noise[{index}] must have shape {square} or (1 or {batch}, 1, {resolution}, {resolution})")
+    return noise
