@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d, leaky_relu
 
 from neuropyro.generators.resampling import blur, downsample, upsample
 
-__all__ = ["Conv", "Linear", "activate", "normalise_second_moment"]
+__all__ = ["Conv", "Linear", "activate", "normalise_second_moment", "standard_normal"]
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = math.sqrt(2.0)
@@ -32,6 +32,16 @@ def activate(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor
 def limit(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor:
     """``x`` limited to +-``clamp * gain``; ``x`` itself where ``clamp`` is None."""
     return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
+
+
+def standard_normal(*shape: int, scale: float = 1.0) -> Tensor:
+    """Draw start values of ``shape``, with sd ``scale``.
+
+    On the meta device, where a network is a shape to be filled from a file, nothing is drawn: it would load a
+    second's worth of PyTorch for nothing.
+    """
+    values = torch.empty(shape)
+    return values if values.is_meta else values.normal_(0.0, scale)
 
 
 class Linear(nn.Module):
@@ -58,7 +68,7 @@ class Linear(nn.Module):
         activated: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.weight = nn.Parameter(standard_normal(out_features, in_features, scale=1 / lr_multiplier))
         self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
         self.bias_gain = lr_multiplier
@@ -97,7 +107,7 @@ class Conv(nn.Module):
         clamp: float | None = None,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(standard_normal(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if activated else None
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
         self.resample = resample

@@ -4,7 +4,7 @@ Source: Karras et al., *Analyzing and improving the image quality of StyleGAN*, 
 """
 
 import copy
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from torch import Tensor, nn
 
@@ -27,6 +27,8 @@ class Generator(nn.Module):
     ----------
     z_dim, w_dim, num_ws, img_resolution, img_channels, label_dim
         Dimensions.
+    card
+        What the weights are (:class:`neuropyro.generators.cards.Card`) where their file says so, else None.
     mapping
         :class:`neuropyro.generators.mapping.MappingNetwork`, ``mapping(z, labels, truncation_psi, truncation_cutoff)``.
     synthesis
@@ -58,6 +60,7 @@ class Generator(nn.Module):
             lr_multiplier=config.lr_multiplier,
         )
         self.synthesis = SynthesisNetwork(config)
+        self.card: Any = None
 
     def forward(
         self,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
 from neuropyro.generators.config import GeneratorConfig
-from neuropyro.generators.layers import Conv, Linear, activate, limit
+from neuropyro.generators.layers import Conv, Linear, activate, limit, standard_normal
 from neuropyro.generators.resampling import blur, upsample
 
 __all__ = ["SynthesisNetwork"]
@@ -57,10 +57,10 @@ class SynthesisLayer(nn.Module):
         super().__init__()
         self.resolution, self.up, self.noisy, self.clamp = resolution, up, noisy, clamp
         self.affine = Linear(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.weight = nn.Parameter(standard_normal(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         if noisy:
-            self.register_buffer("noise_const", torch.randn(resolution, resolution))
+            self.register_buffer("noise_const", standard_normal(resolution, resolution))
             self.noise_strength = nn.Parameter(torch.zeros(()))
         self.kernel_sums: Tensor | None = None
 
@@ -103,7 +103,7 @@ class ToImage(nn.Module):
     def __init__(self, in_channels: int, img_channels: int, w_dim: int, clamp: float | None = None) -> None:
         super().__init__()
         self.affine = Linear(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(img_channels, in_channels, 1, 1))
+        self.weight = nn.Parameter(standard_normal(img_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(img_channels))
         self.weight_gain = 1 / math.sqrt(in_channels)
         self.clamp = clamp
@@ -134,7 +134,7 @@ class SynthesisBlock(nn.Module):
         width, first, last = config.width(resolution), resolution == 4, resolution == config.img_resolution
         before = width if first else config.width(resolution // 2)
         layer = partial(SynthesisLayer, noisy=config.use_noise, clamp=config.conv_clamp)
-        self.const = nn.Parameter(torch.randn(width, 4, 4)) if first else None
+        self.const = nn.Parameter(standard_normal(width, 4, 4)) if first else None
         if not first:
             self.conv0 = layer(before, width, config.w_dim, resolution, up=True)
         self.conv1 = layer(width, width, config.w_dim, resolution)

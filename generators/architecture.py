@@ -1,0 +1,147 @@
+"""Networks from their tensors: what can be read from names and shapes is not asked of a file's own settings.
+
+Names are those of the modules here, which are NVIDIA's: ``synthesis.b8.conv0.weight``.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
+from neuropyro.generators.discriminator import Discriminator
+from neuropyro.generators.errors import CheckpointError
+from neuropyro.generators.resampling import TAPS
+from neuropyro.generators.stylegan2 import Generator
+
+__all__ = ["build_discriminator", "build_generator", "check_filter"]
+
+State = Mapping[str, Tensor]
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def build_generator(state: State, **settings: Any) -> Generator:
+    """Build the generator whose tensors are ``state``.
+
+    Parameters
+    ----------
+    state
+        Tensors by name.
+    settings
+        Fields of :class:`neuropyro.generators.config.GeneratorConfig` that no tensor shows: ``conv_clamp``,
+        ``half_resolutions``, ``lr_multiplier``.
+
+    Raises
+    ------
+    CheckpointError
+        Where tensors are missing, left over, or do not fit each other.
+    """
+    with torch.device("meta"):
+        generator = Generator(GeneratorConfig(**generator_shape(state), **settings))
+    return fill(generator, state)
+
+
+def build_discriminator(state: State, **settings: Any) -> Discriminator:
+    """Build the discriminator whose tensors are ``state``; see :func:`build_generator`.
+
+    ``settings`` are ``conv_clamp``, ``half_resolutions``, ``label_lr_multiplier``, ``stddev_group``,
+    ``stddev_channels``.
+    """
+    with torch.device("meta"):
+        discriminator = Discriminator(DiscriminatorConfig(**discriminator_shape(state), **settings))
+    return fill(discriminator, state)
+
+
+def fill(network: Network, state: State) -> Network:
+    """Give ``network``, whose tensors have no memory, those of ``state`` in float32."""
+    wanted = network.state_dict()
+    wrong = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
+    if problems := wrong + [name for name in state if name not in wanted]:
+        names = ", ".join(problems[:3]) + (" and more" if len(problems) > 3 else "")
+        raise CheckpointError(f"its tensors are not those of one StyleGAN2 network: {names}")
+    values = {name: state[name].to(torch.float32, copy=True).contiguous() for name in wanted}
+    network.load_state_dict(values, assign=True)
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+    return network.eval()
+
+
+def generator_shape(state: State) -> dict[str, Any]:
+    """Fields of the generator's settings that names and shapes show."""
+    resolutions = resolutions_of(state, "synthesis.b{}.conv1.weight")
+    top = resolutions[-1]
+    embedding = shape(state, "mapping.embed.weight") if "mapping.embed.weight" in state else (0, 0)
+    depth = count(state, "mapping.fc{}.weight")
+    first, last = shape(state, "mapping.fc0.weight"), shape(state, f"mapping.fc{depth - 1}.weight")
+    return {
+        "img_resolution": top,
+        "img_channels": shape(state, f"synthesis.b{top}.torgb.weight")[0],
+        "label_dim": embedding[1],
+        "label_width": embedding[0] or None,
+        "z_dim": first[1] - embedding[0],
+        "w_dim": last[0],
+        "mapping_layers": depth,
+        "mapping_width": first[0] if depth > 1 else None,
+        "architecture": architecture(state, "synthesis.", "torgb", resolutions[1]),
+        "channels": tuple(shape(state, f"synthesis.b{r}.conv1.weight")[0] for r in resolutions),
+        "use_noise": "synthesis.b4.conv1.noise_const" in state,
+    }
+
+
+def discriminator_shape(state: State) -> dict[str, Any]:
+    """Fields of the discriminator's settings that names and shapes show."""
+    above = resolutions_of(state, "b{}.conv0.weight")
+    top = above[-1]
+    conditional = "mapping.embed.weight" in state
+    widths = [shape(state, "b4.fc.weight")[0], *(shape(state, f"b{r}.conv0.weight")[0] for r in above)]
+    return {
+        "img_resolution": top,
+        "img_channels": shape(state, f"b{top}.fromrgb.weight")[1],
+        "label_dim": shape(state, "mapping.embed.weight")[1] if conditional else 0,
+        "label_width": shape(state, "b4.out.weight")[0] if conditional else None,
+        "label_layers": count(state, "mapping.fc{}.weight"),
+        "architecture": architecture(state, "", "fromrgb", above[0] if len(above) > 1 else 4),
+        "channels": tuple(widths),
+        "stddev_channels": shape(state, "b4.conv.weight")[1] - widths[0],
+    }
+
+
+def architecture(state: State, prefix: str, image_layer: str, resolution: int) -> str:
+    """Name the architecture, which shows in the layers of a block below the image's resolution."""
+    if f"{prefix}b8.skip.weight" in state:
+        return "resnet"
+    below = 4 if prefix else resolution
+    return "skip" if f"{prefix}b{below}.{image_layer}.weight" in state else "orig"
+
+
+def resolutions_of(state: State, pattern: str) -> list[int]:
+    """Side lengths, in rising order, for which ``state`` has a tensor of that name."""
+    found = [2**i for i in range(2, 12) if pattern.format(2**i) in state]
+    if not found or found[-1] < 8:
+        raise CheckpointError(f"it holds no StyleGAN2 network: there is no tensor {pattern.format(8)}")
+    return found
+
+
+def count(state: State, pattern: str) -> int:
+    """Count the tensors of that name with 0, 1, ... in it."""
+    return next(i for i in range(len(state) + 1) if pattern.format(i) not in state)
+
+
+def shape(state: State, name: str) -> tuple[int, ...]:
+    """Shape of the tensor of that name, filled up to two dimensions' worth of numbers."""
+    if name not in state:
+        raise CheckpointError(f"it holds no StyleGAN2 network that is known here: there is no tensor {name}")
+    found = tuple(state[name].shape)
+    if len(found) < 2:
+        raise CheckpointError(f"its tensor {name} has shape {found}")
+    return found
+
+
+def check_filter(values: Tensor, name: str) -> None:
+    """Refuse a resampling filter (4, 4) or (4,) of any gain that is not [1, 3, 3, 1]."""
+    taps = torch.tensor(TAPS)
+    expected = taps[:, None] * taps if values.ndim == 2 else taps
+    values = values.float()
+    if values.shape != expected.shape or not torch.allclose(values / values.sum(), expected / expected.sum()):
+        raise CheckpointError(f"its resampling filter {name} is not [1, 3, 3, 1], the only one that is known here")

@@ -1,0 +1,182 @@
+"""Our own checkpoints: a safetensors file of weights and, beside it, a card: JSON that says what they are.
+
+The card holds the architecture, the training data, seed, metrics and licence, and the SHA-256 of the weights' file,
+without which nothing is read.  Arrays that describe the generator (statistics of w, directions, the residual's
+spread) travel in the weights' file under names of their own.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from neuropyro.generators.architecture import fill
+from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
+from neuropyro.generators.discriminator import Discriminator
+from neuropyro.generators.errors import CheckpointError
+from neuropyro.generators.stylegan2 import Generator
+
+__all__ = ["Card", "read_safetensors", "save_generator"]
+
+FORMAT = "neuropyro-generator-1"
+REQUIRED = ("format", "name", "training_data", "seed", "metrics", "licence", "architecture", "sha256")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a generator's weights are and where they come from.
+
+    Parameters
+    ----------
+    name
+        Short name, as ``load_generator`` takes it.
+    training_data
+        What the generator was trained on.
+    seed
+        Seed of the training.
+    metrics
+        Quality by name of the measure.
+    licence
+        Licence of the weights.
+    details
+        Anything else that JSON can hold: the training's command and settings, measured effects of directions.
+    arrays
+        Tensors that describe the generator, by name, such as ``"latents.mean"``.
+    sha256
+        SHA-256 of the weights' file; set on saving and checked on loading.
+    """
+
+    name: str
+    training_data: str
+    seed: int
+    metrics: Mapping[str, float]
+    licence: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, Tensor] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def card_path(path: Path) -> Path:
+    """Where the card of the weights at ``path`` lies."""
+    return path.with_suffix(".json")
+
+
+def save_generator(
+    generator: Generator, path: str | Path, card: Card, discriminator: Discriminator | None = None
+) -> Card:
+    """Write weights and card.
+
+    Parameters
+    ----------
+    generator
+        The generator.
+    path
+        The weights' file, ending in ``.safetensors``; the card lies beside it, ending in ``.json``.
+    card
+        What the weights are; its SHA-256 is filled in.
+    discriminator
+        Saved in the same file where given.
+
+    Returns
+    -------
+    Card
+        The card as written.
+
+    Raises
+    ------
+    CheckpointError
+        Where the path ends otherwise or its folder does not exist; nothing has been written then.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors" or not path.parent.is_dir():
+        raise CheckpointError(f"{path}: give a path that ends in .safetensors, in a folder that exists")
+    tensors = prefixed("generator.", generator.state_dict()) | prefixed("card.", card.arrays)
+    architecture: dict[str, Any] = {"generator": generator.config.to_dict()}
+    if discriminator is not None:
+        tensors |= prefixed("discriminator.", discriminator.state_dict())
+        architecture["discriminator"] = discriminator.config.to_dict()
+    content = safetensors.torch.save(tensors)
+    card = dataclasses.replace(card, sha256=hashlib.sha256(content).hexdigest())
+    text = json.dumps({"format": FORMAT, **card_fields(card), "architecture": architecture}, indent=2)
+    replace_file(path, content)
+    replace_file(card_path(path), f"{text}\n".encode())
+    return card
+
+
+def card_fields(card: Card) -> dict[str, Any]:
+    """Fields of the card that its JSON holds."""
+    return {f.name: getattr(card, f.name) for f in dataclasses.fields(card) if f.name != "arrays"}
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors for writing: on the CPU, contiguous, none sharing memory, under longer names."""
+    return {f"{prefix}{name}": t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file in one step, so that a kill leaves the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def read_safetensors(path: Path, content: bytes) -> tuple[Card, Generator, Discriminator | None]:
+    """Read weights whose SHA-256 is the card's.
+
+    Parameters
+    ----------
+    path
+        The weights' file, for its card.
+    content
+        Its bytes.
+
+    Raises
+    ------
+    CheckpointError
+        Where the card is missing, incomplete, or of another file.
+    """
+    fields = read_card(card_path(path))
+    if hashlib.sha256(content).hexdigest() != fields["sha256"]:
+        raise CheckpointError(f"its SHA-256 is not the one in {card_path(path).name}: fetch both files again")
+    tensors = safetensors.torch.load(content)
+    architecture = fields.pop("architecture")
+    with torch.device("meta"):
+        generator = Generator(GeneratorConfig.from_dict(architecture["generator"]))
+    fill(generator, part(tensors, "generator."))
+    discriminator = None
+    if "discriminator" in architecture:
+        with torch.device("meta"):
+            discriminator = Discriminator(DiscriminatorConfig.from_dict(architecture["discriminator"]))
+        fill(discriminator, part(tensors, "discriminator."))
+    known = {f.name for f in dataclasses.fields(Card)} - {"arrays"}
+    card = Card(**{k: v for k, v in fields.items() if k in known}, arrays=part(tensors, "card."))
+    return card, generator, discriminator
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Read the fields of the card at ``path``; none of those required may lack."""
+    if not path.is_file():
+        raise CheckpointError(f"its card {path.name} is missing: it names the architecture and the SHA-256")
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"its card {path.name} is not JSON: {error}") from error
+    if not isinstance(fields, dict) or (missing := [name for name in REQUIRED if fields.get(name) in (None, "")]):
+        lacking = ", ".join(missing) if isinstance(fields, dict) else "every field"
+        raise CheckpointError(f"its card {path.name} lacks {lacking}")
+    if fields["format"] != FORMAT:
+        raise CheckpointError(f"its card {path.name} is of format {fields['format']!r}; this version reads {FORMAT!r}")
+    return fields
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors whose names start with ``prefix``, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
