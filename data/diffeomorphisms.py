@@ -53,7 +53,7 @@ def spline_field(controls: Tensor, samples: int) -> Tensor:
         Field ``(B, C, samples, samples)``, twice continuously differentiable.
     """
     basis = bspline_basis(controls.shape[-1] - 2, samples, device=controls.device).to(controls.dtype)
-    return basis @ controls @ basis.T
+    return torch.matmul(basis @ controls, basis.T)
 
 
 def identity_grid(samples: int, *, device: torch.device | str = "cpu") -> Tensor:

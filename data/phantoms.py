@@ -230,7 +230,7 @@ class BrainPhantoms:
         shapes |= {"noise": (side, side)}
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
         stream = torch.from_numpy(np.stack([self._stream(i).standard_normal(sum(sizes), np.float32) for i in indices]))
-        parts = stream.to(self.device).split(sizes, dim=1)
+        parts = torch.split(stream.to(self.device), sizes, dim=1)
         return {k: part.reshape(-1, *shape) for (k, shape), part in zip(shapes.items(), parts, strict=True)}
 
     def _stream(self, index: int) -> np.random.Generator:

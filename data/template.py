@@ -11,7 +11,8 @@ References
 .. [1] Fonov et al., "Unbiased average age-appropriate atlases for pediatric studies", NeuroImage 54 (2011).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,8 +65,8 @@ class BrainTemplate:
 
     def to(self, device: torch.device | str) -> "BrainTemplate":
         """Return the template with its tensors on ``device``."""
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
-        return BrainTemplate(**moved)
+        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
     def locate(self, points: Tensor) -> Tensor:
         """Turn MNI coordinates ``(..., 3)`` mm into those of :func:`interpolate`, -1 to 1 over the volume."""
@@ -127,7 +128,8 @@ def load_template(pixel: float = 1.0, crispness: float = 2.0) -> BrainTemplate:
     bare = BrainTemplate(tissues, texture, expansion, torch.from_numpy(origin).float(), spacing, *torch.zeros(4, 2))
     times, volumes = _calibrate_dilation(bare)
     shifts, losses = _calibrate_atrophy(bare.tissues)
-    return BrainTemplate(tissues, texture, expansion, bare.origin, spacing, times, volumes, shifts, losses)
+    calibrated = replace(bare, dilation_times=times, dilation_volumes=volumes)
+    return replace(calibrated, atrophy_shifts=shifts, atrophy_losses=losses)
 
 
 def thin_cortex(tissues: Tensor, shift: Tensor) -> Tensor:
