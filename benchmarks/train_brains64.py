@@ -10,7 +10,8 @@ from pathlib import Path
 
 from neuropyro.data.phantoms import BrainPhantoms
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
-from neuropyro.generators.training import TrainingConfig, train_generator
+from neuropyro.generators.training import train_generator
+from neuropyro.generators.training_config import TrainingConfig
 
 CHANNELS = (128, 128, 128, 64, 32)
 GENERATOR = GeneratorConfig(img_resolution=64, channels=CHANNELS, z_dim=128, w_dim=128, mapping_layers=4)

@@ -78,7 +78,7 @@ def exponential(velocity: Tensor, squarings: int = 5) -> Tensor:
         Displacement ``(B, 2, n, n)`` of the diffeomorphism: phi(x) = x + displacement(x).
     """
     grid = identity_grid(velocity.shape[-1], device=velocity.device).to(velocity.dtype)
-    displacement = velocity / 2**squarings
+    displacement: Tensor = velocity / 2**squarings
     for _ in range(squarings):
         displacement = displacement + _pull(displacement, grid + displacement.permute(0, 2, 3, 1))
     return displacement

@@ -31,6 +31,9 @@ TEMPLATE_INTENSITY = {"gm": 0.645, "wm": 0.875, "csf": 0.26}
 VENTRICLE_BOX = ((-45.0, 45.0), (-50.0, 40.0), (-14.0, 40.0))
 """Where the lateral and third ventricles are sought: (x, y, z) ranges, mm MNI."""
 
+MARGIN = 4
+"""Empty voxels kept about the brain."""
+
 
 @dataclass(frozen=True)
 class BrainTemplate:
@@ -116,11 +119,10 @@ def load_template(pixel: float = 1.0, crispness: float = 2.0) -> BrainTemplate:
     BrainTemplate
         On the CPU, float32.
     """
-    t1, gm, wm, affine = _read_mni()
+    t1, gm, wm, origin = _read_mni()
     brain = t1 > 0
     maps = _tissue_maps(gm, wm, brain, crispness)
     texture = t1 - sum(TEMPLATE_INTENSITY[k] * maps[i] for i, k in enumerate(TISSUES[:3]))
-    origin = affine[:3, 3]
     pocket = _ventricles(maps[2], origin)
     maps = np.concatenate([maps, (maps[2] * ndimage.binary_dilation(pocket, iterations=2))[None]])
     tissues, texture, spacing = _smooth(maps, texture * brain, pixel)
@@ -159,14 +161,16 @@ def thin_cortex(tissues: Tensor, shift: Tensor) -> Tensor:
 
 
 def _read_mni() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Read T1, grey and white matter, float32 in [0, 1], and their affine."""
+    """Read T1, grey and white matter, float32 in [0, 1], about the brain, and the coordinate of their first voxel."""
     images = (
         datasets.load_mni152_template(resolution=1),
         datasets.load_mni152_gm_template(resolution=1),
         datasets.load_mni152_wm_template(resolution=1),
     )
     t1, gm, wm = (np.asarray(image.dataobj, dtype=np.float32) for image in images)
-    return t1, gm, wm, np.asarray(images[0].affine)
+    corner = np.argwhere(t1 > 0).min(axis=0), np.argwhere(t1 > 0).max(axis=0) + 1
+    box = tuple(slice(max(low - MARGIN, 0), high + MARGIN) for low, high in zip(*corner, strict=True))
+    return t1[box], gm[box], wm[box], images[0].affine[:3, 3] + [axis.start for axis in box]
 
 
 def _tissue_maps(gm: np.ndarray, wm: np.ndarray, brain: np.ndarray, crispness: float) -> np.ndarray:
@@ -201,6 +205,7 @@ def _smooth(maps: np.ndarray, texture: np.ndarray, pixel: float) -> tuple[Tensor
     sigma = 0.4 * np.sqrt(max(pixel**2 - 1, 0))
     both = [ndimage.gaussian_filter(v, sigma) if sigma else v for v in (*maps, texture)]
     volume = torch.from_numpy(np.stack([v[::step, ::step, ::step] for v in both]).astype(np.float32))
+    volume *= volume[:3].sum(0) > 0.005  # The background stays pure.
     return volume[:4].contiguous(), volume[4:].contiguous(), float(step)
 
 
