@@ -8,11 +8,14 @@ One process of one thread per core is fastest on a CPU, and keeps its pace on a 
 import argparse
 from pathlib import Path
 
+from neuropyro.data.phantom_recipe import PhantomRecipe
 from neuropyro.data.phantoms import BrainPhantoms
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
 from neuropyro.generators.training import train_generator
 from neuropyro.generators.training_config import TrainingConfig
 
+# What the generator learns is a prior of clean images: noise belongs to the measurement.
+RECIPE = PhantomRecipe(noise=(0.0, 0.0))
 CHANNELS = (128, 128, 128, 64, 32)
 GENERATOR = GeneratorConfig(img_resolution=64, channels=CHANNELS, z_dim=128, w_dim=128, mapping_layers=4)
 DISCRIMINATOR = DiscriminatorConfig(img_resolution=64, channels=CHANNELS)
@@ -26,8 +29,10 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    phantoms = BrainPhantoms(resolution=64, split="train", seed=args.seed)
-    config = TrainingConfig(images=args.images, seed=args.seed, precision=args.precision)
+    phantoms = BrainPhantoms(resolution=64, split="train", seed=args.seed, recipe=RECIPE)
+    config = TrainingConfig(
+        images=args.images, batch=16, r1_weight=1.0, path_weight=0.0, seed=args.seed, precision=args.precision
+    )
     train_generator(phantoms.images, args.out, GENERATOR, DISCRIMINATOR, config, device=args.device)
 
 
