@@ -61,6 +61,7 @@ def fill(network: Network, state: State) -> Network:
         names = ", ".join(problems[:3]) + (" and more" if len(problems) > 3 else "")
         raise CheckpointError(f"its tensors are not those of one StyleGAN2 network: {names}")
     values = {name: state[name].to(torch.float32, copy=True).contiguous() for name in wanted}
+    values |= {name: t.to(memory_format=torch.channels_last) for name, t in values.items() if t.ndim == 4}
     network.load_state_dict(values, assign=True)
     for parameter in network.parameters():
         parameter.requires_grad_(True)

@@ -101,9 +101,8 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # whatever a damaged file provokes in a parser
-        raise CheckpointError(
-            f"{path}: damaged, or not a generator's checkpoint ({error or type(error).__name__})"
-        ) from error
+        cause = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: damaged, or not a generator's checkpoint ({cause})") from error
 
 
 def bundled_generators() -> list[str]:

@@ -120,6 +120,7 @@ class Discriminator(nn.Module):
         options = (config.label_dim, width, config.label_layers, config.label_lr_multiplier)
         self.mapping = LabelMapping(*options) if config.label_dim else None
         self.b4 = DiscriminatorEpilogue(config, width)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def blocks(self) -> list[DiscriminatorBlock]:

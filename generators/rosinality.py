@@ -44,7 +44,8 @@ def rosinality_generator(state: Any, average: Tensor | None = None) -> Generator
     source = plain(state)
     tensors = {ours: value for name, value in source.items() if (ours := generator_name(name)) is not None}
     tensors = {name: reshaped(name, value) for name, value in tensors.items()}
-    tensors["mapping.w_avg"] = torch.zeros(tensors["mapping.fc0.weight"].shape[0]) if average is None else average
+    width = tensors["synthesis.b4.conv1.affine.weight"].shape[1]
+    tensors["mapping.w_avg"] = torch.zeros(width) if average is None else average.reshape(-1)
     for name in [n for n in tensors if n.endswith("noise_strength")]:
         resolution = int(re.findall(r"b(\d+)", name)[0])
         buffer = name.replace("noise_strength", "noise_const")

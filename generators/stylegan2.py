@@ -6,6 +6,7 @@ Source: Karras et al., *Analyzing and improving the image quality of StyleGAN*, 
 import copy
 from typing import Any, Self, cast
 
+import torch
 from torch import Tensor, nn
 
 from neuropyro.generators.config import GeneratorConfig
@@ -59,7 +60,7 @@ class Generator(nn.Module):
             width=config.mapping_width,
             lr_multiplier=config.lr_multiplier,
         )
-        self.synthesis = SynthesisNetwork(config)
+        self.synthesis = SynthesisNetwork(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.card: Any = None
 
     def forward(

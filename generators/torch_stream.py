@@ -40,6 +40,8 @@ DTYPES = {
     "BoolStorage": torch.bool,
 }
 
+SCRIPTED_LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")
+
 
 def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     """Build a tensor from its storage, a tensor of one dimension; it may not reach beyond it nor exceed it."""
@@ -75,15 +77,25 @@ def tensor_constructors() -> dict[str, Constructor]:
     return table
 
 
-def read_torch_file(data: bytes, extra: Mapping[str, Constructor] | None = None) -> Any:
+class ScriptedConstructors(dict[str, Constructor]):
+    """Constructors that keep an instance of any class of a TorchScript archive as a record."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and name.startswith("__torch__."))
+
+    def __missing__(self, name: str) -> Constructor:
+        return record(name)
+
+
+def read_torch_file(data: bytes, scripted: bool = False) -> Any:
     """Read the object in a file of either layout.
 
     Parameters
     ----------
     data
         The file's bytes.
-    extra
-        Constructors beside :func:`tensor_constructors`.
+    scripted
+        Whether it may be a TorchScript archive, whose modules become records and whose code is not looked at.
 
     Returns
     -------
@@ -95,7 +107,9 @@ def read_torch_file(data: bytes, extra: Mapping[str, Constructor] | None = None)
     CheckpointError
         Where the file names a global that is not allowed, or its storages do not fit its length.
     """
-    constructors = tensor_constructors() | dict(extra or {})
+    constructors = tensor_constructors()
+    if scripted:
+        constructors = ScriptedConstructors(constructors | {f"torch.jit._pickle.{n}": list for n in SCRIPTED_LISTS})
     return read_stream(data, constructors) if data.startswith(MAGIC) else read_archive(data, constructors)
 
 
@@ -151,13 +165,11 @@ def read_stream(data: bytes, constructors: Mapping[str, Constructor]) -> Any:
 def read_archive(data: bytes, constructors: Mapping[str, Constructor]) -> Any:
     """Read the new layout."""
     archive = zipfile.ZipFile(io.BytesIO(data))
-    if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-        raise CheckpointError("refused: its archive is compressed, which PyTorch's never are")
     names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(names) != 1:
         raise CheckpointError("it is an archive, but not one that PyTorch wrote")
     root = names[0].removesuffix("data.pkl")
-    if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+    if f"{root}byteorder" in archive.namelist() and member(archive, f"{root}byteorder") != b"little":
         raise CheckpointError("its numbers are big-endian: save it again on a little-endian machine")
     storages: dict[str, Tensor] = {}
 
@@ -166,14 +178,21 @@ def read_archive(data: bytes, constructors: Mapping[str, Constructor]) -> Any:
         if tag != "storage":
             raise CheckpointError("refused: it refers to objects outside itself")
         if key not in storages:
-            content = archive.read(f"{root}data/{key}")
+            content = member(archive, f"{root}data/{key}")
             dtype = storage_dtype(kind)
             if len(content) != count * dtype.itemsize:
                 raise CheckpointError("truncated: a storage's length is not the one that was announced")
             storages[key] = fill_storage(torch.zeros(count, dtype=dtype), content)
         return storages[key]
 
-    return SafeUnpickler(io.BytesIO(archive.read(names[0])), constructors, stored).load()
+    return SafeUnpickler(io.BytesIO(member(archive, names[0])), constructors, stored).load()
+
+
+def member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Content of a member, which must lie uncompressed: so it cannot be larger than the file."""
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise CheckpointError("refused: its data are compressed, which PyTorch's never are")
+    return archive.read(name)
 
 
 def fill_storage(storage: Tensor, content: bytes) -> Tensor:

@@ -1,0 +1,152 @@
+"""Directions in w along which known covariates change, such as the ventricles' size.
+
+Source: ridge regression with its errors on left-out cases in closed form (Hastie et al., *The elements of statistical
+learning*, section 7.10); from readout to direction: Haufe et al., *On the interpretation of weight vectors of linear
+models in multivariate neuroimaging*, NeuroImage 2014, equation 6.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from neuropyro.generators.latents import ImageGenerator
+
+__all__ = ["Directions", "find_directions", "measure_effects"]
+
+PENALTIES = tuple(10.0**i for i in range(-4, 7))
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Directions in w along which covariates change.
+
+    Parameters
+    ----------
+    names
+        The covariates, K of them.
+    vectors
+        Change of w for one unit of each covariate, the others' readouts staying as they are, (K, w_dim).
+    readouts, intercepts
+        Linear readout of each covariate from w, (K, w_dim) and (K,).
+    r2
+        Share of each covariate's variance that its readout predicts on cases left out, (K,).
+    penalties
+        Ridge penalty of each readout, (K,).
+    """
+
+    names: tuple[str, ...]
+    vectors: Tensor
+    readouts: Tensor
+    intercepts: Tensor
+    r2: Tensor
+    penalties: Tensor
+
+    def predict(self, w: Tensor) -> Tensor:
+        """Covariates (N, K) that are read out from ``w`` (N, w_dim)."""
+        return w @ self.readouts.T + self.intercepts
+
+    def to_arrays(self) -> dict[str, Tensor]:
+        """Arrays by the names under which a card keeps them; the covariates' names belong to its details."""
+        fields = ("vectors", "readouts", "intercepts", "r2", "penalties")
+        return {f"directions.{name}": cast(Tensor, getattr(self, name)) for name in fields}
+
+
+def find_directions(
+    w: Tensor, covariates: Tensor, names: Sequence[str], penalties: Sequence[float] = PENALTIES
+) -> Directions:
+    """Directions of covariates by ridge regression.
+
+    Each covariate c is regressed on w with the penalty that predicts best on cases left out (in closed form).  With
+    the readouts B (w_dim, K) and the covariance S of w, the directions are ``S B (B' S B)^-1``: what varies in w with
+    the covariate, rather than the filter that reads it out, scaled so that one unit along a direction is one unit of
+    its covariate and none of the others.
+
+    Parameters
+    ----------
+    w
+        Latents, one per case, (N, w_dim): of images generated, or of images projected into W.
+    covariates
+        Known covariates of the cases, (N, K).
+    names
+        Names of the covariates.
+    penalties
+        Ridge penalties to choose from, relative to the mean variance of w's principal components times N.
+
+    Returns
+    -------
+    Directions
+        In float64, on w's device.
+
+    Raises
+    ------
+    ValueError
+        Where the numbers of cases or names differ, or a covariate does not vary.
+    """
+    if w.ndim != 2 or covariates.shape != (w.shape[0], len(names)):
+        raise ValueError(f"covariates must have shape ({w.shape[0]}, {len(names)}), got {tuple(covariates.shape)}")
+    w, c = w.double(), covariates.to(w.device).double()
+    if bool((c.std(dim=0) == 0).any()):
+        raise ValueError("every covariate must vary over the cases")
+    w_mean, c_mean = w.mean(dim=0), c.mean(dim=0)
+    u, s, vt = torch.linalg.svd(w - w_mean, full_matrices=False)
+    scores, scale = u.T @ (c - c_mean), s.square().mean()
+    fits = [left_out_errors(u, s, scores, c - c_mean, p * scale) for p in penalties]
+    best = torch.stack([f.square().sum(dim=0) for f in fits]).argmin(dim=0)
+    chosen = torch.tensor(penalties, dtype=w.dtype, device=w.device)[best] * scale
+    readouts = ((s[:, None] / (s.square()[:, None] + chosen)) * scores).T @ vt
+    pattern = torch.cov(w.T) @ readouts.T
+    vectors = torch.linalg.solve(readouts @ pattern, pattern.T)
+    errors = torch.stack([fits[int(i)][:, k] for k, i in enumerate(best)], dim=1)
+    r2 = 1 - errors.square().sum(dim=0) / (c - c_mean).square().sum(dim=0)
+    return Directions(tuple(names), vectors, readouts, c_mean - readouts @ w_mean, r2, chosen)
+
+
+def left_out_errors(u: Tensor, s: Tensor, scores: Tensor, c: Tensor, penalty: Tensor) -> Tensor:
+    """Errors (N, K) of ridge regression on each case left out, from the singular vectors of centred w."""
+    shrink = s.square() / (s.square() + penalty)
+    leverage = (u.square() @ shrink + 1 / u.shape[0])[:, None]
+    return (c - u @ (shrink[:, None] * scores)) / (1 - leverage)
+
+
+@torch.no_grad()
+def measure_effects(
+    generator: ImageGenerator,
+    directions: Directions,
+    measure: Callable[[Tensor], Tensor],
+    amounts: Sequence[float] = (-1.0, -0.5, 0.0, 0.5, 1.0),
+    draws: int = 64,
+    seed: int = 0,
+) -> Tensor:
+    """Effect on measured covariates of moving w along each direction.
+
+    Parameters
+    ----------
+    generator
+        The generator.
+    directions
+        K directions.
+    measure
+        From images (B, C, H, W) to M covariates measured in them, (B, M).
+    amounts
+        How far to move, in units of each direction's covariate.
+    draws, seed
+        Number of starting points, and their seed.
+
+    Returns
+    -------
+    Tensor
+        Mean slope of each measure along each direction, (K, M): 1 on the diagonal where directions do what they say
+        and the measures are the covariates.
+    """
+    reference = next(iter(generator.mapping.parameters()))
+    z = torch.randn(draws, generator.z_dim, generator=torch.Generator().manual_seed(seed)).to(reference)
+    w, steps = generator.mapping(z)[:, 0], torch.tensor(amounts, dtype=torch.float64)
+    steps = steps - steps.mean()
+    slopes = []
+    for vector in directions.vectors.to(reference):
+        moved = [measure(generator.synthesis(w + a * vector, noise_mode="const")).double().cpu() for a in amounts]
+        slopes.append(torch.einsum("a,abm->m", steps, torch.stack(moved)) / (draws * steps.square().sum()))
+    return torch.stack(slopes)

@@ -1,0 +1,165 @@
+"""A synthesis layer whose weights are frozen, with a backward pass to its input and styles alone.
+
+For a CPU, a step of reconstruction is a matter of memory as much as of arithmetic: every elementwise operation is a
+pass over maps of megabytes.  Here the backward pass works in place on what it alone holds, takes the gradients of
+scales without writing the products that they sum, and filters symmetrically with the fast forward filter.  Where a
+derivative of the derivative is asked for, plain operations take its place.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
+
+from neuropyro.generators.layers import LRELU_SLOPE
+from neuropyro.generators.resampling import blur, kernel
+
+__all__ = ["FrozenLayer", "Kept", "Manner", "keep", "plain_layer"]
+
+CACHED = 2**17  # numbers of which a product stays in a processor's cache
+EPS = 1e-8
+
+
+class Manner(NamedTuple):
+    """How a layer computes: whether the resolution doubles, the gain of its activation, and its limit after that."""
+
+    up: bool
+    gain: float
+    limit: float | None
+
+
+class Kept(NamedTuple):
+    """What depends on a layer's weights alone: the kernel and its mirror image, squared sums and filter."""
+
+    weight: Tensor  # (out, in, 3, 3)
+    mirror: Tensor  # (in, out, 3, 3), by which gradients pass back
+    sums: Tensor  # (out, in)
+    filter: Tensor  # (1, 1, 4, 4), of gain 4
+
+
+def keep(weight: Tensor, up: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Mirror image, sums and filter of a kernel (out, in, 3, 3), for :class:`Kept`."""
+    mirror = weight.transpose(0, 1) if up else weight.transpose(0, 1).flip(2, 3)
+    sums = weight.square().sum(dim=(2, 3))
+    return mirror.contiguous(memory_format=torch.channels_last), sums, kernel(weight[:, :1], 4.0)[:1].contiguous()
+
+
+def convolve_kept(x: Tensor, kept: Kept, up: bool) -> Tensor:
+    """Convolve ``x`` (B, in, H, W) as :func:`plain_layer` does, with what is kept."""
+    if not up:
+        return conv2d(x, kept.weight, padding=1)
+    return filtered(conv_transpose2d(x, kept.mirror, stride=2), kept, padding=1)
+
+
+def convolve_back(g: Tensor, kept: Kept, up: bool) -> Tensor:
+    """Gradient at the input of :func:`convolve_kept` of the gradient ``g`` at its output."""
+    return conv2d(filtered(g, kept, padding=2), kept.mirror, stride=2) if up else conv2d(g, kept.mirror, padding=1)
+
+
+def filtered(x: Tensor, kept: Kept, padding: int) -> Tensor:
+    """Filter every channel of ``x`` (B, C, H, W); the filter is symmetric, so that it is its own transpose."""
+    return conv2d(x, kept.filter.expand(x.shape[1], 1, 4, 4), padding=padding, groups=x.shape[1])
+
+
+def demodulation(styles: Tensor, sums: Tensor, gain: float) -> Tensor:
+    """Factors (B, out) that give each channel of a convolution modulated by ``styles`` (B, in) the sd ``gain``."""
+    return torch.rsqrt(styles.square() @ sums.t() + EPS) * gain
+
+
+def finish(maps: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Scale by ``scale`` (B, out), add ``offset``, activate."""
+    return leaky_relu(torch.addcmul(offset, maps, scale[:, :, None, None]), LRELU_SLOPE, inplace=True)
+
+
+def plain_layer(x: Tensor, styles: Tensor, offset: Tensor, weight: Tensor, sums: Tensor, manner: Manner) -> Tensor:
+    """Modulate, convolve, demodulate, add bias and noise, activate.
+
+    Parameters
+    ----------
+    x
+        Feature maps, (B, in, H, W), in whose dtype it is computed.
+    styles
+        Factors of the input's channels, (B, in).
+    offset
+        Bias and noise times the gain, (out, 1, 1) or (1 or B, out, r, r).
+    weight, sums
+        Kernel, (out, in, 3, 3), and the sums of its squares, (out, in).
+    manner
+        How the layer computes.
+
+    Returns
+    -------
+    Tensor
+        (B, out, r, r)
+    """
+    scale = demodulation(styles, sums, manner.gain)
+    x, weight = x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype)
+    if manner.up:
+        maps = blur(conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
+    else:
+        maps = conv2d(x, weight, padding=1)
+    y = finish(maps, scale.to(x.dtype), offset.to(x.dtype))
+    return y if manner.limit is None else y.clamp(-manner.limit, manner.limit)
+
+
+def channel_dot(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of ``a * b`` over pixels: (B, C, H, W) twice to (B, C), in slices whose products stay in the cache."""
+    if a.device.type != "cpu" or a.numel() <= CACHED:
+        return (a * b).sum(dim=(2, 3))
+    total = a.new_zeros(a.shape[:2])
+    rows = max(1, CACHED // (a.shape[1] * a.shape[3]))
+    for i in range(a.shape[0]):
+        for first in range(0, a.shape[2], rows):
+            part = slice(first, first + rows)
+            total[i] += (a[i, :, part] * b[i, :, part]).sum(dim=(1, 2))
+    return total
+
+
+class FrozenLayer(torch.autograd.Function):
+    """:func:`plain_layer` with gradients of maps, styles and offset: ``(x, styles, offset, manner, *kept)``."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, styles: Tensor, offset: Tensor, manner: Manner, *kept: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the layer's result and, for the backward pass, the convolution's and the demodulation."""
+        scale = demodulation(styles, Kept(*kept).sums, manner.gain)
+        maps = convolve_kept(x * styles[:, :, None, None], Kept(*kept), manner.up)
+        y = finish(maps, scale, offset)
+        return (y if manner.limit is None else y.clamp_(-manner.limit, manner.limit)), maps, scale
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Keep what the backward pass needs."""
+        x, styles, offset, ctx.manner, *kept = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, styles, offset, *output, *kept)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+        """Gradients of the inputs; by plain operations where they are to be differentiated again."""
+        if g is None:
+            return (None,) * 8
+        if torch.is_grad_enabled():
+            return (*differentiable_gradients(ctx, g), *(None,) * 5)
+        x, styles, offset, y, maps, scale, *rest = ctx.saved_tensors
+        manner, kept = ctx.manner, Kept(*rest)
+        if manner.limit is not None:
+            g = g * (y.abs() < manner.limit)
+        g = torch.ops.aten.leaky_relu_backward(g, y, LRELU_SLOPE, True)  # new memory, ours to overwrite
+        offsets = g.sum_to_size(offset.shape).clone() if ctx.needs_input_grad[2] else None
+        scales = channel_dot(g, maps) * scale.pow(3) / manner.gain**2
+        g = convolve_back(g.mul_(scale[:, :, None, None]), kept, manner.up)
+        modulation = torch.addcmul(channel_dot(g, x), scales @ kept.sums, styles, value=-1)
+        return g.mul_(styles[:, :, None, None]), modulation, offsets, *(None,) * 5
+
+
+def differentiable_gradients(ctx: Any, g: Tensor) -> list[Tensor | None]:
+    """Gradients of maps, styles and offset as functions of them."""
+    x, styles, offset, _, _, _, weight, _, sums, _ = ctx.saved_tensors
+    wanted = [t for t, needed in zip((x, styles, offset), ctx.needs_input_grad, strict=False) if needed]
+    result = plain_layer(x, styles, offset, weight, sums, ctx.manner)
+    found = iter(torch.autograd.grad(result, wanted, g, create_graph=True))
+    return [next(found) if needed else None for needed in ctx.needs_input_grad[:3]]

@@ -1,0 +1,200 @@
+"""What is known of the intermediate latent w: its statistics, and the w of a given image.
+
+Source of the projection: Abdal et al., *Image2StyleGAN*, ICCV 2019 (W+), and Karras et al., CVPR 2020, section 5 (W).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+__all__ = ["ImageGenerator", "LatentStatistics", "Projection", "latent_statistics", "project"]
+
+
+class ImageGenerator(Protocol):
+    """Anything with the interface of a generator."""
+
+    z_dim: int
+    w_dim: int
+    num_ws: int
+    mapping: Any
+    synthesis: Any
+
+
+@dataclass(frozen=True)
+class LatentStatistics:
+    """Moments of w over seeded draws of z.
+
+    Parameters
+    ----------
+    mean
+        (w_dim,)
+    covariance
+        (w_dim, w_dim)
+    draws, seed
+        Number of draws and their seed.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    draws: int
+    seed: int
+
+    @property
+    def sd(self) -> Tensor:
+        """Standard deviation of each dimension, (w_dim,)."""
+        return self.covariance.diagonal().sqrt()
+
+    @property
+    def total_sd(self) -> float:
+        """Square root of the sum of the variances of all dimensions."""
+        return math.sqrt(float(self.covariance.trace()))
+
+    def to_arrays(self) -> dict[str, Tensor]:
+        """Arrays by the names under which a card caches them."""
+        count = torch.tensor([self.draws, self.seed])
+        return {"latents.mean": self.mean, "latents.covariance": self.covariance, "latents.draws_and_seed": count}
+
+
+def latent_statistics(
+    generator: ImageGenerator, draws: int = 10_000, seed: int = 0, labels: Tensor | None = None
+) -> LatentStatistics:
+    """Mean and covariance of w.
+
+    Parameters
+    ----------
+    generator
+        Its card's statistics are returned where they are of the same draws and seed; else they are computed.
+    draws, seed
+        Number of z drawn, and the seed of a source of their own.
+    labels
+        For conditional generators: one label (1, label_dim), or one per draw; classes at random if None.
+
+    Returns
+    -------
+    LatentStatistics
+        On the generator's device, in its dtype.
+    """
+    cached = cached_statistics(generator)
+    if cached is not None and (cached.draws, cached.seed) == (draws, seed) and labels is None:
+        return cached
+    reference = next(iter(generator.mapping.parameters()))
+    rng = torch.Generator().manual_seed(seed)
+    z = torch.randn(draws, generator.z_dim, generator=rng).to(reference)
+    classes = getattr(generator, "label_dim", 0)
+    if classes and labels is None:
+        labels = one_hot(torch.randint(classes, (draws,), generator=rng), classes)
+    if labels is not None:
+        labels = labels.to(reference).expand(draws, -1)
+    with torch.no_grad():
+        w = generator.mapping(z, labels)[:, 0].double()
+    covariance = torch.cov(w.T)
+    return LatentStatistics(w.mean(dim=0).to(reference), covariance.to(reference), draws, seed)
+
+
+def cached_statistics(generator: ImageGenerator) -> LatentStatistics | None:
+    """Statistics in the generator's card, or None."""
+    arrays = getattr(getattr(generator, "card", None), "arrays", {})
+    if "latents.draws_and_seed" not in arrays:
+        return None
+    reference = next(iter(generator.mapping.parameters()))
+    draws, seed = arrays["latents.draws_and_seed"].tolist()
+    mean, covariance = arrays["latents.mean"].to(reference), arrays["latents.covariance"].to(reference)
+    return LatentStatistics(mean, covariance, draws, seed)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Latents found for images.
+
+    Parameters
+    ----------
+    w
+        (B, num_ws, w_dim)
+    images
+        What the generator makes of them, (B, C, H, W).
+    rmse
+        Root mean square difference from the images given, (B,), in the images' unit.
+    losses
+        Mean loss of each step, (steps,).
+    """
+
+    w: Tensor
+    images: Tensor
+    rmse: Tensor
+    losses: Tensor
+
+
+def project(
+    generator: ImageGenerator,
+    images: Tensor,
+    space: str = "wplus",
+    steps: int = 500,
+    lr: float = 0.05,
+    noise_mode: str = "const",
+    features: Callable[[Tensor], Tensor] | None = None,
+    feature_weight: float = 1.0,
+) -> Projection:
+    """Find the w of images by gradient descent (Adam, step size falling as a cosine).
+
+    Parameters
+    ----------
+    generator
+        The generator, best frozen.
+    images
+        (B, C, H, W), in the unit of the generator's output; each is fitted on its own.
+    space
+        ``"wplus"`` for a w per layer, ``"w"`` for one for all.
+    steps, lr
+        Number of steps, and the first step's size in units of w's standard deviation.
+    noise_mode
+        As in the generator's synthesis; not ``"random"``.
+    features
+        From images to vectors (B, D), whose squared distance is added to the mean square of the pixels.
+    feature_weight
+        Factor of that distance.
+
+    Returns
+    -------
+    Projection
+        The latents, without gradients.
+
+    Raises
+    ------
+    ValueError
+        For another space, or random noise.
+    """
+    if space not in ("w", "wplus") or noise_mode == "random":
+        raise ValueError(f"space must be 'w' or 'wplus' and noise fixed, not {space!r} and {noise_mode!r}")
+    statistics = latent_statistics(generator)
+    copies = generator.num_ws if space == "wplus" else 1
+    shape = (images.shape[0], copies, generator.w_dim)
+    offset = torch.zeros(shape, dtype=statistics.mean.dtype, device=statistics.mean.device, requires_grad=True)
+    images = images.to(offset)
+    targets = None if features is None else features(images).detach()
+    optimiser = torch.optim.Adam([offset], lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    losses = []
+
+    def latent() -> Tensor:
+        return (statistics.mean + statistics.sd * offset).expand(-1, generator.num_ws, -1)
+
+    for _ in range(steps):
+        optimiser.zero_grad()
+        made = generator.synthesis(latent(), noise_mode=noise_mode)
+        loss = (made - images).square().mean(dim=(1, 2, 3))
+        if features is not None and targets is not None:
+            loss = loss + feature_weight * (features(made) - targets).square().sum(dim=1)
+        offset.grad = torch.autograd.grad(loss.sum(), offset)[0]
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.detach().mean())
+    with torch.no_grad():
+        w = latent().contiguous()
+        made = generator.synthesis(w, noise_mode=noise_mode)
+        rmse = (made - images).square().mean(dim=(1, 2, 3)).sqrt()
+    return Projection(w, made, rmse, torch.stack(losses))
