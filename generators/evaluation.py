@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
-from neuropyro.generators.stylegan2 import Generator
+from neuropyro.generators.latents import ImageGenerator, project
 
 __all__ = [
     "Fidelity",
@@ -136,52 +135,27 @@ def nearest_distances(points: Tensor, reference: Tensor) -> Tensor:
     return torch.cdist(points, reference).amin(dim=1)
 
 
-def inversion_psnr(
-    generator: Generator, images: Tensor, steps: int = 400, learning_rate: float = 0.05, seed: int = 0
-) -> Tensor:
+def inversion_psnr(generator: ImageGenerator, images: Tensor, steps: int = 500) -> Tensor:
     """How well the generator can make given images: PSNR of the best W+ that descent finds.
 
     Parameters
     ----------
     generator
-        Its weights stay.
+        Best frozen.
     images
         (B, C, H, W) in [-1, 1].
-    steps, learning_rate
-        Of Adam on the mean square error, from the mean w, noise inputs off; the step size falls to 0 by a cosine.
-        w moves in units of its standard deviation.
-    seed
-        Of the z by which that is measured.
+    steps
+        Of :func:`neuropyro.generators.latents.project`, noise inputs off.
 
     Returns
     -------
     Tensor
         (B,) dB, for a range of 2.
     """
-    frozen = generator.freeze()
-    mean, sd = _w_statistics(frozen, seed)
-    offset = torch.zeros(len(images), frozen.num_ws, frozen.w_dim, device=images.device, requires_grad=True)
-    optimiser = torch.optim.Adam([offset], lr=learning_rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(steps):
-        optimiser.zero_grad()
-        error = mse_loss(frozen.synthesis(mean + sd * offset, noise_mode="none"), images, reduction="none")
-        error.mean(dim=(1, 2, 3)).sum().backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-    with torch.no_grad():
-        made = frozen.synthesis(mean + sd * offset, noise_mode="none")
-        return 10 * torch.log10(4 / (made - images).square().mean(dim=(1, 2, 3)))
+    return 20 * torch.log10(2 / project(generator, images, "wplus", steps, noise_mode="none").rmse)
 
 
 def _covered(points: Tensor, reference: Tensor, k: int) -> float:
     # The nearest of a member's distances within its own set is that to itself.
     radius = torch.cdist(reference, reference).kthvalue(k + 1, dim=1).values
     return float((torch.cdist(points, reference) <= radius).any(dim=1).double().mean())
-
-
-@torch.no_grad()
-def _w_statistics(generator: Generator, seed: int, count: int = 4096) -> tuple[Tensor, Tensor]:
-    z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(seed))
-    w = generator.mapping.single(z.to(generator.mapping.w_avg))
-    return w.mean(dim=0), w.std(dim=0)
