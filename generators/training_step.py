@@ -49,10 +49,10 @@ def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world
         turned = torch.rand(len(real), 1, 1, 1, generator=rng, device=real.device) < 0.5
         real = torch.where(turned, real.flip(3), real)
     with _without_gradients(state.discriminator):
-        figures = _improve_generator(state, len(real), config, world, rng)
+        figures, fake = _improve_generator(state, len(real), config, world, rng)
         if config.path_weight > 0 and state.step % config.path_interval == 0:
             figures |= _regularise_generator(state, len(real), config, world, rng)
-    figures |= _improve_discriminator(state, real, config, world, rng)
+    figures |= _improve_discriminator(state, real, fake, config, world, rng)
     if state.step % config.r1_interval == 0:
         figures |= _regularise_discriminator(state, real, config, world, rng)
     state.images += config.batch
@@ -63,13 +63,15 @@ def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world
 
 def _improve_generator(
     state: TrainingState, count: int, config: TrainingConfig, world: World, rng: torch.Generator
-) -> dict[str, Tensor]:
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Descend the generator's loss; return figures, and the images, which serve the discriminator too."""
     w = _styles(state.generator, count, config.style_mixing, rng)
     state.generator.mapping.update_average(w[:, 0])
-    logits = _judge(state, _synthesise(state.generator, w, config, rng), config, rng)
+    images = _synthesise(state.generator, w, config, rng)
+    logits = _judge(state, images, config, rng)
     loss = generator_loss(logits)
     _descend(loss, state.generator, state.generator_optimiser, world)
-    return {"generator_loss": loss.detach(), "fake_sign": logits.detach().sign().mean()}
+    return {"generator_loss": loss.detach(), "fake_sign": logits.detach().sign().mean()}, images.detach()
 
 
 def _regularise_generator(
@@ -86,11 +88,8 @@ def _regularise_generator(
 
 
 def _improve_discriminator(
-    state: TrainingState, real: Tensor, config: TrainingConfig, world: World, rng: torch.Generator
+    state: TrainingState, real: Tensor, fake: Tensor, config: TrainingConfig, world: World, rng: torch.Generator
 ) -> dict[str, Tensor]:
-    with torch.no_grad():
-        w = _styles(state.generator, len(real), config.style_mixing, rng)
-        fake = _synthesise(state.generator, w, config, rng)
     real_logits, fake_logits = (_judge(state, images, config, rng) for images in (real, fake))
     loss = discriminator_loss(real_logits, fake_logits)
     _descend(loss, state.discriminator, state.discriminator_optimiser, world)
