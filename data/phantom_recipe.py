@@ -1,0 +1,77 @@
+"""How phantoms vary: their covariates, the ranges of these, and the sizes of what is random beside them.
+
+Covariates
+----------
+==============  =========  ============================================================================================
+name            unit       meaning
+==============  =========  ============================================================================================
+position        mm         MNI coordinate of the plane: y of a coronal, z of an axial slice
+dilation        1          volume of the lateral and third ventricles relative to the template's
+atrophy         1          fraction of grey matter lost to sulcal fluid; negative is gained
+contrast        1          T1 intensity of grey relative to white matter
+brightness      1          T1 intensity of white matter, on the image's scale of 0 (-1) to 1 (1)
+rotation        degree     pose: turn in the plane
+size            1          pose: size relative to the template
+bias            1          standard deviation of the control points of the logarithm of the bias field
+noise           1          standard deviation of the noise, on the scale of 0 to 1
+==============  =========  ============================================================================================
+
+They are independent of one another and uniform over their ranges, dilation in its logarithm.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Plane = Literal["coronal", "axial"]
+Split = Literal["train", "validation", "test"]
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+FIELD_OF_VIEW = {"coronal": 176.0, "axial": 208.0}
+CENTRE = {"coronal": (0.0, 0.0, 5.0), "axial": (0.0, -17.0, 0.0)}
+POSITIONS = {"coronal": (-39.0, 6.0), "axial": (0.0, 24.0)}
+"""Of slices: distance between the centres of the outermost pixels; the middle; the usual range of positions.  mm."""
+
+FIELD_CONTROLS = (4, 8, 16)
+RELIEF_CONTROLS = (4, 8)
+
+
+@dataclass(frozen=True)
+class PhantomRecipe:
+    """How phantoms vary: ranges of the covariates, sizes of what is random beside them.
+
+    Attributes
+    ----------
+    position
+        Range, mm MNI; None takes that of the plane, :data:`POSITIONS`.
+    dilation, atrophy, contrast, brightness, rotation, size, bias, noise
+        Ranges, in the units of the module's table.
+    warp
+        Standard deviation of the velocity field at 4, 8 and 16 control points over the slice, mm.
+    relief
+        Standard deviation of the displacement through the plane at 4 and 8 control points, mm.
+    tilt, shift, aspect
+        Standard deviation of the two tilts of the plane, degrees; of the shift in either axis, mm; of the logarithm of
+        the ratio of height to width.
+    patchiness
+        Standard deviation of the local log odds of sulcal fluid, about 30 mm wide.
+    """
+
+    position: tuple[float, float] | None = None
+    dilation: tuple[float, float] = (0.5, 4.5)
+    atrophy: tuple[float, float] = (-0.08, 0.25)
+    contrast: tuple[float, float] = (0.62, 0.82)
+    brightness: tuple[float, float] = (0.75, 0.95)
+    rotation: tuple[float, float] = (-7.0, 7.0)
+    size: tuple[float, float] = (0.93, 1.05)
+    bias: tuple[float, float] = (0.0, 0.08)
+    noise: tuple[float, float] = (0.0, 0.02)
+    warp: tuple[float, float, float] = (5.0, 2.5, 1.5)
+    relief: tuple[float, float] = (2.5, 2.0)
+    tilt: float = 2.5
+    shift: float = 1.5
+    aspect: float = 0.03
+    patchiness: float = 0.5
+
+
+COVARIATES = ("position", "dilation", "atrophy", "contrast", "brightness", "rotation", "size", "bias", "noise")
+LOGARITHMIC = ("dilation",)

@@ -1,0 +1,149 @@
+"""Training of a StyleGAN2 generator: the loop over batches, the run's folder, log and samples.
+
+Data come through a callable (:mod:`neuropyro.generators.datasets`).  A run is a folder: ``state.safetensors``, from
+which it resumes, ``log.jsonl``, a line for every interval, and ``samples-<images>.png``.  What a step does is in
+:mod:`neuropyro.generators.training_step`.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
+from neuropyro.generators.datasets import Dataset
+from neuropyro.generators.distributed import World, join_world
+from neuropyro.generators.sample_grids import draw_samples, save_grid
+from neuropyro.generators.training_config import TrainingConfig
+from neuropyro.generators.training_state import TrainingState, load_state, new_state, save_state
+from neuropyro.generators.training_step import train_step
+
+__all__ = ["Measure", "train_generator"]
+
+Measure = Callable[[TrainingState], dict[str, float]]
+"""Figures of a state, by name."""
+
+
+def train_generator(
+    dataset: Dataset,
+    folder: str | Path,
+    generator: GeneratorConfig,
+    discriminator: DiscriminatorConfig,
+    config: TrainingConfig | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    measure: Measure | None = None,
+) -> TrainingState:
+    """Train a generator, from the folder's last state where it has one.
+
+    Parameters
+    ----------
+    dataset
+        ``dataset(indices)`` (B,) to images (B, C, H, W) in [-1, 1]; asked for each index once.
+    folder
+        Of the run; made where it is missing.
+    generator, discriminator
+        What to train.
+    config
+        How; :class:`TrainingConfig` as it stands if None.  It may differ from that of the run so far, which is kept in
+        the state's history.
+    device
+        Where; under ``torchrun``, ``"cuda"`` gives each process a GPU.
+    measure
+        Figures to log beside the losses whenever samples are drawn.
+
+    Returns
+    -------
+    TrainingState
+        At the end of the run.
+
+    Raises
+    ------
+    ValueError
+        The folder holds a run of other networks, the batch does not suit the processes, or the dataset gives images
+        of another shape.
+    """
+    config, world, folder = config or TrainingConfig(), join_world(device), Path(folder)
+    _check_shares(config, world)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = new_state(generator, discriminator, config.adam(), config.seed, world.device)
+    if (folder / "state.safetensors").exists():
+        load_state(state, folder / "state.safetensors")
+    _check_images(dataset(torch.arange(1)), generator)
+    _note_config(state, config)
+    diary = _Diary(folder, config, state, measure) if world.rank == 0 else None
+    while state.images < config.images:
+        figures = train_step(state, _real_images(dataset, state, config, world), config, world)
+        if diary is not None:
+            diary.record(figures)
+    if diary is not None:
+        save_state(state, folder / "state.safetensors")
+    return state
+
+
+def _real_images(dataset: Dataset, state: TrainingState, config: TrainingConfig, world: World) -> Tensor:
+    share = config.batch // world.size
+    indices = state.images + world.rank * share + torch.arange(share)
+    return dataset(indices).to(world.device).contiguous(memory_format=torch.channels_last)
+
+
+def _check_shares(config: TrainingConfig, world: World) -> None:
+    if config.batch % world.size:
+        raise ValueError(f"a batch of {config.batch} does not divide among {world.size} processes")
+
+
+def _check_images(images: Tensor, generator: GeneratorConfig) -> None:
+    wanted = (generator.img_channels, generator.img_resolution, generator.img_resolution)
+    if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
+        raise ValueError(f"the dataset gives images of shape {tuple(images.shape[1:])}, the generator makes {wanted}")
+
+
+def _note_config(state: TrainingState, config: TrainingConfig) -> None:
+    settings = dataclasses.asdict(config)
+    if not state.history or state.history[-1]["config"] != settings:
+        state.history.append({"images": state.images, "config": settings})
+
+
+class _Diary:
+    """Log, samples and states of a run, kept by the first process."""
+
+    def __init__(self, folder: Path, config: TrainingConfig, state: TrainingState, measure: Measure | None) -> None:
+        self.folder, self.config, self.state, self.measure = folder, config, state, measure
+        self.begun, self.seen = time.monotonic(), state.images
+        self.sums: dict[str, tuple[Tensor, int]] = {}
+
+    def record(self, figures: dict[str, Tensor]) -> None:
+        """Take in the figures of one step; log, draw and save when it is time."""
+        for name, value in figures.items():
+            total, count = self.sums.get(name, (torch.zeros_like(value), 0))
+            self.sums[name] = (total + value, count + 1)
+        if self._due(self.config.log_images):
+            self._log()
+        if self._due(self.config.sample_images):
+            self._draw()
+        if self._due(self.config.state_images):
+            save_state(self.state, self.folder / "state.safetensors")
+
+    def _due(self, interval: int) -> bool:
+        return self.state.images // interval > (self.state.images - self.config.batch) // interval
+
+    def _log(self) -> None:
+        means = {name: round(float(total) / count, 5) for name, (total, count) in self.sums.items()}
+        seconds, shown = time.monotonic() - self.begun, self.state.images - self.seen
+        speed = {"images": self.state.images, "images_per_second": round(shown / seconds, 2)}
+        self._write(speed | means | {"augmentation": float(self.state.augmentation)})
+        self.begun, self.seen, self.sums = time.monotonic(), self.state.images, {}
+
+    def _draw(self) -> None:
+        save_grid(draw_samples(self.state.average, 40), self.folder / f"samples-{self.state.images:08d}.png")
+        if self.measure is not None:
+            self._write({"images": self.state.images} | self.measure(self.state))
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(entry) + "\n")

@@ -1,0 +1,79 @@
+"""Settings of a training run."""
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["TrainingConfig"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of a run.
+
+    Parameters
+    ----------
+    images
+        How many real images to show, in all.
+    batch
+        Images a step, over all processes.
+    learning_rate, discriminator_learning_rate
+        Adam's, its betas being (0, .99).
+    r1_weight, r1_interval
+        Gamma of R1, and every how many steps it acts.
+    path_weight, path_interval, path_batch_shrink
+        Of the path-length penalty; it looks at batch / shrink images.  A weight of 0 turns it off.
+    style_mixing
+        Probability with which an image's layers take their w from two z.
+    average_images, average_rampup
+        Half-life of the moving average in images, at most ``rampup`` times the images shown so far.
+    mirror
+        Whether half of the real images are mirrored left to right.
+    augmentation
+        Mean sign of real logits that adaptive augmentation aims at (.6 for few images); None turns it off.
+    precision
+        ``"float32"``, or ``"bfloat16"`` for the convolutions (weights, mapping and losses stay in float32).
+    log_images, sample_images, state_images
+        After how many images a line is logged, samples are drawn, and the state is written.
+    seed
+        Of everything random.
+    """
+
+    images: int = 1_000_000
+    batch: int = 32
+    learning_rate: float = 0.0025
+    discriminator_learning_rate: float = 0.0025
+    r1_weight: float = 0.1
+    r1_interval: int = 16
+    path_weight: float = 2.0
+    path_interval: int = 8
+    path_batch_shrink: int = 2
+    style_mixing: float = 0.9
+    average_images: int = 10_000
+    average_rampup: float | None = 0.05
+    mirror: bool = True
+    augmentation: float | None = None
+    precision: str = "float32"
+    log_images: int = 1_600
+    sample_images: int = 16_000
+    state_images: int = 8_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision must be 'float32' or 'bfloat16', not {self.precision!r}")
+        for name in ("batch", "r1_interval", "path_interval", "path_batch_shrink", "log_images", "state_images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def adam(self) -> dict[str, dict[str, Any]]:
+        """Return Adam's settings for each network, corrected for lazy regularisation."""
+        path_interval = self.path_interval if self.path_weight > 0 else 0
+        return {
+            "generator": _lazy_adam(self.learning_rate, path_interval),
+            "discriminator": _lazy_adam(self.discriminator_learning_rate, self.r1_interval),
+        }
+
+
+def _lazy_adam(learning_rate: float, interval: int) -> dict[str, Any]:
+    ratio = interval / (interval + 1) if interval else 1.0
+    return {"lr": learning_rate * ratio, "betas": (0.0, 0.99**ratio), "eps": 1e-8}

@@ -1,0 +1,206 @@
+import dataclasses
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest, spearmanr
+
+from neuropyro.data.phantom_recipe import COVARIATES, LOGARITHMIC, SPLITS, PhantomRecipe
+from neuropyro.data.phantoms import BrainPhantoms, PhantomSlices
+from neuropyro.data.template import TEMPLATE_INTENSITY, TISSUES, thin_cortex
+
+
+@pytest.fixture(scope="module")
+def coronal() -> BrainPhantoms:
+    return BrainPhantoms(resolution=64, split="test", seed=0)
+
+
+@pytest.fixture(scope="module")
+def axial() -> BrainPhantoms:
+    return BrainPhantoms(resolution=64, plane="axial", split="test", seed=0)
+
+
+def like(phantoms: BrainPhantoms, **changes) -> BrainPhantoms:
+    """The same phantoms with other settings, on the same template."""
+    other = object.__new__(BrainPhantoms)
+    other.__dict__ |= vars(phantoms) | changes
+    return other
+
+
+def ventricles_in_image(phantoms: BrainPhantoms, slices: PhantomSlices, position: float) -> np.ndarray:
+    """Fluid by intensity alone, in pixels, where ventricles could reach in that slice."""
+    largest = phantoms(range(len(slices.images)), position=position, dilation=phantoms.recipe.dilation[1])
+    reach = largest.labels[:, TISSUES.index("ventricles")] > 0.1
+    white = slices.covariates["brightness"][:, None, None]
+    grey, fluid = (
+        slices.covariates["contrast"][:, None, None] * white,
+        white * TEMPLATE_INTENSITY["csf"] / TEMPLATE_INTENSITY["wm"],
+    )
+    darkness = (grey - (slices.images[:, 0] + 1) / 2) / (grey - fluid)
+    return (darkness.clamp(0, 1) * reach).sum((1, 2)).numpy()
+
+
+def test_shapes_ranges_and_names(coronal):
+    slices = coronal(range(6))
+    assert slices.images.shape == (6, 1, 64, 64)
+    assert slices.images.dtype == torch.float32
+    assert slices.labels.shape == (6, 4, 64, 64)
+    assert slices.images.min() == -1
+    assert slices.images.max() <= 1
+    assert slices.labels.min() >= 0
+    assert slices.labels[:, :3].sum(1).max() <= 1 + 1e-5
+    assert set(slices.covariates) == set(COVARIATES)
+    assert slices.pixel == 176 / 63
+
+
+def test_background_is_exactly_black(coronal):
+    slices = coronal(range(16))
+    outside = slices.labels[:, :3].sum(1) == 0
+    assert outside.float().mean() > 0.3
+    assert (slices.images[:, 0][outside] == -1).all()
+    assert slices.images[:, 0, [0, -1]].max() < -0.9, "brains touch the frame"
+
+
+def test_a_slice_does_not_depend_on_its_batch(coronal):
+    together = coronal(range(5))
+    alone = coronal([3])
+    torch.testing.assert_close(together.images[3:4], alone.images, atol=1e-5, rtol=0)
+    assert together.covariates["dilation"][3] == alone.covariates["dilation"][0]
+    again = coronal([3])
+    assert torch.equal(again.images, alone.images)
+
+
+def test_splits_and_seeds_share_no_slice(coronal):
+    hashes = [
+        hashlib.sha256(image.numpy().tobytes()).hexdigest()
+        for split in SPLITS
+        for seed in (0, 1)
+        for image in like(coronal, split=split, seed=seed).images(range(20))
+    ]
+    assert len(set(hashes)) == len(hashes)
+
+
+@pytest.mark.parametrize("name", COVARIATES)
+def test_covariates_are_uniform_over_their_ranges(coronal, name):
+    draws = coronal._draw(list(range(800)))["covariates"]
+    values = coronal._covariates(draws, {})[name].double()
+    low, high = coronal.ranges()[name]
+    scaled = (values - low) / (high - low) if name not in LOGARITHMIC else (values / low).log() / np.log(high / low)
+    assert kstest(scaled.numpy(), "uniform").pvalue > 1e-3
+
+
+def test_given_covariates_leave_all_else(coronal):
+    plain = coronal(range(4))
+    same = coronal(range(4), **plain.covariates)
+    torch.testing.assert_close(same.images, plain.images, atol=1e-5, rtol=0)
+    dilated = coronal(range(4), dilation=torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    assert dilated.covariates["dilation"].tolist() == [1, 2, 3, 4]
+    assert torch.equal(dilated.covariates["position"], plain.covariates["position"])
+    assert not torch.equal(dilated.images, plain.images)
+
+
+@pytest.mark.parametrize("position", [-35.0, -5.0])
+def test_ventricle_area_follows_dilation(coronal, position):
+    slices = coronal(range(150), position=position)
+    dilation = slices.covariates["dilation"]
+    assert spearmanr(dilation, slices.area("ventricles")).statistic > 0.95
+    assert spearmanr(dilation, ventricles_in_image(coronal, slices, position)).statistic > 0.93
+
+
+@pytest.mark.parametrize("plane", ["coronal", "axial"])
+def test_ventricle_area_against_the_same_slice_undilated(plane, request):
+    phantoms = request.getfixturevalue(plane)
+    slices, plain = phantoms(range(150)), phantoms(range(150), dilation=1.0)
+    ratio = slices.area("ventricles") / plain.area("ventricles")
+    assert spearmanr(slices.covariates["dilation"], ratio).statistic > 0.95
+
+
+def test_atrophy_takes_the_grey_matter_it_says(coronal):
+    smooth = like(coronal, recipe=dataclasses.replace(coronal.recipe, patchiness=0.0))
+    loss = torch.linspace(0.05, 0.25, 5)
+    whole = smooth(range(60), atrophy=0.0).area("gm").sum()
+    left = torch.stack([smooth(range(60), atrophy=float(a)).area("gm").sum() for a in loss])
+    # Calibrated over the whole brain; slices differ from it.
+    torch.testing.assert_close(1 - left / whole, loss, atol=0.03, rtol=0)
+
+
+def test_atrophy_leaves_the_brain_and_its_ventricles(coronal):
+    young, old = (coronal(range(8), atrophy=a) for a in (0.0, 0.25))
+    torch.testing.assert_close(young.labels[:, :3].sum(1), old.labels[:, :3].sum(1), atol=1e-4, rtol=0)
+    assert torch.equal(young.labels[:, 3], old.labels[:, 3])
+
+
+@pytest.mark.parametrize(("position", "size"), [(-30.0, 0.95), (0.0, 1.04)])
+def test_size_scales_the_brain(coronal, position, size):
+    still = like(coronal, recipe=dataclasses.replace(coronal.recipe, warp=(0, 0, 0), relief=(0, 0), tilt=0, aspect=0))
+    one, other = (still(range(4), position=position, size=s, dilation=1.0) for s in (1.0, size))
+    areas = [s.labels[:, :3].sum((1, 2, 3)) for s in (one, other)]
+    torch.testing.assert_close(areas[1] / areas[0], torch.full((4,), size**2), atol=0.01, rtol=0)
+
+
+def test_contrast_is_the_ratio_of_grey_to_white(coronal):
+    slices = coronal(range(32), bias=0.0, noise=0.0, brightness=0.9)
+    intensity = (slices.images[:, 0] + 1) / 2
+    grey, white = (torch.stack([i[t > 0.97].median() for i, t in _pure(slices, intensity, k)]) for k in (0, 1))
+    torch.testing.assert_close(grey / white, slices.covariates["contrast"], atol=0.04, rtol=0)
+
+
+def _pure(slices: PhantomSlices, intensity: torch.Tensor, tissue: int):
+    return zip(intensity, slices.labels[:, tissue], strict=True)
+
+
+def test_an_unwarped_slice_of_the_template_is_the_template():
+    recipe = PhantomRecipe(warp=(0, 0, 0), relief=(0, 0), tilt=0, shift=0, aspect=0, patchiness=0)
+    phantoms = BrainPhantoms(resolution=177, recipe=recipe)
+    fixed = {"position": -20.0, "dilation": 1.0, "atrophy": 0.0, "rotation": 0.0, "size": 1.0, "bias": 0.0}
+    slices = phantoms([0], **fixed, noise=0.0, contrast=0.645 / 0.875, brightness=0.875)
+    template = phantoms.template
+    # Pixels of 1 mm, on the template's own voxels: x from -88, z down from 93.
+    x0, y0, z0 = (int(c) for c in template.origin)
+    brain = template.texture[0, :, -20 - y0]
+    for value, tissue in zip(TEMPLATE_INTENSITY.values(), template.tissues[:3, :, -20 - y0], strict=True):
+        brain = brain + value * tissue
+    made = (slices.images[0, 0].flip(0).T + 1) / 2
+    placed = torch.zeros(177, 177)
+    depth = min(brain.shape[1], 177 - (z0 + 83))
+    placed[x0 + 88 : x0 + 88 + brain.shape[0], z0 + 83 : z0 + 83 + depth] = brain[:, :depth]
+    torch.testing.assert_close(made, placed, atol=0.01, rtol=0)
+
+
+def test_slices_of_other_resolutions_show_the_same_brain(coronal):
+    fixed = {"bias": 0.0, "noise": 0.0}
+    fine = BrainPhantoms(resolution=128, split="test")
+    recipe = dataclasses.replace(coronal.recipe, patchiness=0.0)
+    coarse = like(coronal, recipe=recipe)([0, 1], **fixed).area("wm")
+    torch.testing.assert_close(like(fine, recipe=recipe)([0, 1], **fixed).area("wm"), coarse, rtol=0.05, atol=0)
+
+
+def test_thin_cortex_shifts_the_log_odds_of_sulcal_fluid():
+    tissues = torch.tensor([0.5, 0.1, 0.4, 0.0])[:, None]
+    thinned = thin_cortex(tissues, torch.tensor(0.7))[:, 0]
+    fluid = thinned[2] - 0.02
+    assert torch.isclose(torch.log(fluid / (thinned[0] + thinned[1])), torch.log(torch.tensor(0.38 / 0.6)) + 0.7)
+    assert torch.isclose(thinned[:3].sum(), torch.tensor(1.0))
+    torch.testing.assert_close(thin_cortex(tissues, torch.tensor(0.0)), tissues, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"plane": "sagittal"}, "plane"),
+        ({"split": "dev"}, "split"),
+        ({"resolution": 8}, "resolution"),
+        ({"seed": -1}, "seed"),
+        ({"recipe": PhantomRecipe(dilation=(0.0, 2.0))}, "dilation"),
+        ({"recipe": PhantomRecipe(noise=(0.2, 0.1))}, "noise"),
+    ],
+)
+def test_wrong_settings_are_named(settings, named):
+    with pytest.raises(ValueError, match=named):
+        BrainPhantoms(**settings)
+
+
+def test_unknown_covariates_are_named(coronal):
+    with pytest.raises(ValueError, match="no covariate ventricle_size: phantoms have position"):
+        coronal([0], ventricle_size=2.0)
