@@ -78,6 +78,8 @@ class Cohort:
 
     def __post_init__(self) -> None:
         values = np.asanyarray(self.values)
+        if isinstance(values, np.ma.MaskedArray):
+            values = np.where(np.ma.getmaskarray(values), np.nan, np.asarray(values))
         if values.ndim != 2 or values.dtype.kind not in "fiub" or 0 in values.shape:
             raise CohortError(f"values: must be numbers of shape (visits, vertices), not {values.dtype} {values.shape}")
         self._set("values", values if values.dtype in (np.float32, np.float64) else values.astype(np.float32))
@@ -204,15 +206,15 @@ class Cohort:
         Raises
         ------
         CohortError
-            Where nothing is left, or a subject is not in the cohort.
+            Where nothing is left, or a subject, visit or vertex is not in the cohort.
         """
-        rows = np.arange(self.n_visits)[slice(None) if visits is None else np.asarray(visits)]
+        rows = _chosen("visits", visits, self.n_visits)
         if subjects is not None:
             unknown = np.setdiff1d(np.asarray(subjects), self.subjects)
             if unknown.size:
-                raise CohortError(f"subject: {unknown[0]!r} is not in this cohort")
+                raise CohortError(f"subject: {unknown[:1].tolist()[0]!r} is not in this cohort")
             rows = rows[np.isin(self.subject[rows], np.asarray(subjects))]
-        columns = np.arange(self.n_vertices)[slice(None) if vertices is None else np.asarray(vertices)]
+        columns = _chosen("vertices", vertices, self.n_vertices)
         if not rows.size or not columns.size:
             raise CohortError("subset: it keeps no visit or no vertex")
         kept_subjects = np.searchsorted(self.subjects, np.unique(self.subject[rows]))
@@ -311,10 +313,11 @@ class Cohort:
 
 
 def _mesh_of(arrays: Mapping[str, NDArray[Any]]) -> Mesh | None:
-    if "edges" not in arrays and "faces" not in arrays:
-        return None
+    values = np.asarray(arrays["values"])
+    if ("edges" not in arrays and "faces" not in arrays) or values.ndim != 2:
+        return None  # what is wrong with `values`, Cohort says
     return Mesh(
-        n_vertices=np.asarray(arrays["values"]).shape[-1],
+        n_vertices=values.shape[1],
         template=str(arrays["template"]) if "template" in arrays else None,
         **{k: arrays[k] for k in ("edges", "faces", "coordinates", "template_index") if k in arrays},
     )
@@ -328,6 +331,14 @@ def _truth_of(arrays: Mapping[str, NDArray[Any]]) -> Truth:
         if head == "truth" and group in groups:
             groups[group][node] = array
     return Truth(**groups)
+
+
+def _chosen(name: str, chosen: ArrayLike | None, size: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows or columns chosen by mask or number."""
+    try:
+        return np.arange(size)[slice(None) if chosen is None else np.asarray(chosen)]
+    except IndexError as error:
+        raise CohortError(f"subset: `{name}` must be a mask of, or numbers below, {size} ({error})") from None
 
 
 def _finite(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
@@ -354,7 +365,9 @@ def _labels(array: NDArray[Any], name: str = "diagnosis") -> NDArray[Any]:
     if array.dtype.kind == "O" and all(isinstance(x, str) or x is None or x != x for x in array):
         array = np.array([x if isinstance(x, str) else "" for x in array])
     if name == "diagnosis" and array.dtype.kind == "f":
-        array = np.where(np.isnan(array), -1, array).astype(np.int64)
+        filled = np.where(np.isnan(array), -1, array)
+        whole = np.isfinite(filled).all() and (filled == np.round(filled)).all()
+        array = filled.astype(np.int64) if whole else array
     if array.ndim != 1 or array.dtype.kind not in "iuUS":
         raise CohortError(f"{name}: must be one whole number or text a visit, not {array.dtype} {array.shape}")
     return array.astype(np.str_) if array.dtype.kind == "S" else array

@@ -15,7 +15,9 @@ class CohortError(ValueError):
 
 
 def read_only(array: NDArray[np.generic]) -> NDArray[Any]:
-    """Return a view of ``array`` that cannot be written through."""
+    """Return an array that cannot be written to: a copy where its owner still could, unless it is memory-mapped."""
+    if array.flags.writeable and not isinstance(array, np.memmap):
+        array = array.copy()
     view = array.view()
     view.flags.writeable = False
     return view

@@ -117,8 +117,9 @@ def _indices(name: str, cells: ArrayLike, width: int, n_vertices: int) -> NDArra
             f"mesh: `{name}` must be whole numbers of shape (any, {width}), not {array.dtype} {array.shape}"
         )
     if array.size and (array.min() < 0 or array.max() >= n_vertices):
+        outside = array.min() if array.min() < 0 else array.max()
         raise CohortError(
-            f"mesh: `{name}` points at vertex {int(array.max())}, but `values` has {n_vertices} columns "
+            f"mesh: `{name}` points at vertex {int(outside)}, but `values` has {n_vertices} columns "
             "(numbered from 0); give the mesh of the same vertices"
         )
     return array.astype(np.int64)

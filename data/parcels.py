@@ -36,7 +36,9 @@ def network_labels(
             f"simulate: {mesh.n_vertices} vertices are too few for {n_clusters} clusters of {parcels_per_cluster} "
             "parcels; ask for fewer clusters"
         )
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        # Two clusters of few parcels touch too much to stay apart; smaller parcels find room.
+        n_parcels = n_clusters * (parcels_per_cluster + attempt // 2)
         parcel = _voronoi(mesh, n_parcels, rng)
         labels = _colour(_touching(mesh, parcel, n_parcels), n_clusters, rng)[parcel]
         if n_clusters == 1 or min(count_components(mesh, labels == k) for k in range(n_clusters)) >= MIN_PARCELS:

@@ -38,6 +38,8 @@ class Truth(Mapping[str, NDArray[np.generic]]):
         names = [name for group in self.groups().values() for name in group]
         if len(names) != len(set(names)):
             raise CohortError(f"truth: a node stands in two groups: {sorted(names)}")
+        for group, arrays in self.groups().items():
+            object.__setattr__(self, group, {name: read_only(np.asarray(array)) for name, array in arrays.items()})
 
     def groups(self) -> dict[str, Arrays]:
         """Return the four groups by name."""
@@ -53,7 +55,7 @@ class Truth(Mapping[str, NDArray[np.generic]]):
     def subset(self, **kept: NDArray[np.int64]) -> Truth:
         """Keep rows by index, for instance ``subset(visit=rows, subject=ids)``."""
         groups = {
-            group: {name: read_only(a[kept[group]] if group in kept else a) for name, a in arrays.items()}
+            group: {name: a[kept[group]] if group in kept else a for name, a in arrays.items()}
             for group, arrays in self.groups().items()
         }
         return Truth(**groups)

@@ -7,8 +7,10 @@ from typing import Any
 
 from pyro import poutine
 from pyro.infer.autoguide.initialization import init_to_median, init_to_value
+from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from neuropyro.guides.function import FunctionGuide
 from neuropyro.guides.map import map_guide
 from neuropyro.guides.normal import normal_guide
 
@@ -22,8 +24,8 @@ GUIDES: Mapping[str, Callable[[Callable[..., Any], Callable[..., Any]], nn.Modul
 }
 
 
-def make_guide(guide: str | Guide, model: Callable[..., Any], init_values: Mapping[str, Tensor]) -> Guide:
-    """Return the guide called ``guide``, or ``guide`` itself where it is one already.
+def make_guide(guide: str | Guide, model: Callable[..., Any], init_values: Mapping[str, Tensor]) -> nn.Module:
+    """Return the guide called ``guide``, or ``guide`` itself (a function in a `FunctionGuide`).
 
     Parameters
     ----------
@@ -39,12 +41,22 @@ def make_guide(guide: str | Guide, model: Callable[..., Any], init_values: Mappi
     ValueError
         Where there is no guide of that name.
     """
+    if isinstance(guide, nn.Module):
+        return _with_local_parameters(guide)
     if not isinstance(guide, str):
-        return guide
+        return FunctionGuide(guide)
     if guide not in GUIDES:
         raise ValueError(f"no guide named {guide!r}; there are {', '.join(GUIDES)}, and any Pyro guide")
     continuous = poutine.block(model, hide_fn=_is_enumerated)
     return GUIDES[guide](continuous, init_to_value(values=dict(init_values), fallback=init_to_median))
+
+
+def _with_local_parameters(guide: nn.Module) -> nn.Module:
+    """Let a guide that was made without Pyro's ``module_local_params`` keep its parameters to itself all the same."""
+    for module in guide.modules():
+        if isinstance(module, PyroModule) and not hasattr(module._pyro_context, "param_state"):
+            module._pyro_context.param_state = {"params": {}, "constraints": {}}
+    return guide
 
 
 def _is_enumerated(site: dict[str, Any]) -> bool:

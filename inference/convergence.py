@@ -1,8 +1,9 @@
 """When to lower the step and when to stop: a plateau of the loss, judged against its own noise.
 
-The loss is averaged over windows of steps.  A window that is better than the best one so far by less than a
-tolerance, or by less than twice the standard error of the difference, is a plateau; on a plateau the learning rate is
-multiplied by ``decay``, and when it has fallen below ``floor`` times its start, the fit has converged.
+The loss is averaged over windows of steps.  A window makes progress if it is better than the best one so far by more
+than a tolerance and by more than twice the standard error of the difference (the noise is that of successive losses, so
+that a trend does not count as noise).  After ``patience`` windows without progress the learning rate is multiplied by
+``decay``, and when it has fallen below ``floor`` times its start, the fit has converged.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ class Schedule:
         Of Adam, at the start.
     max_steps
         The fit ends there, not converged.
+    warm_up
+        Steps, at most, towards the mode, before a guide that draws is started there; 0 for none.
     window
         Steps a window.
     tolerance
         Improvement of a window that counts, as a fraction of the loss.
+    patience
+        Windows without progress that make a plateau.
     decay
         Factor on the learning rate at a plateau.
     floor
@@ -38,8 +43,10 @@ class Schedule:
 
     learning_rate: float = 0.02
     max_steps: int = 6000
+    warm_up: int = 1000
     window: int = 50
     tolerance: float = 1e-6
+    patience: int = 2
     decay: float = 0.3
     floor: float = 0.02
 
@@ -56,6 +63,7 @@ class Plateau:
     factor: float = 1.0
     best: float = math.inf
     best_error: float = 0.0
+    idle: int = 0
     verdict: str = field(default="not started")
 
     @property
@@ -65,14 +73,18 @@ class Plateau:
 
     def update(self, losses: NDArray[np.float64]) -> None:
         """Take the next window of losses; lowers `factor` at a plateau."""
-        mean, error = float(losses.mean()), float(losses.std() / math.sqrt(len(losses)))
+        noise = float(np.diff(losses).std() / math.sqrt(2)) if len(losses) > 2 else 0.0
+        mean, error = float(losses.mean()), noise / math.sqrt(len(losses))
         tolerance = self.schedule.tolerance * max(abs(mean), 1.0)
         gain = self.best - mean
-        if gain < max(tolerance, 2 * math.hypot(error, self.best_error)) and math.isfinite(self.best):
-            self.factor *= self.schedule.decay
+        progress = gain > max(tolerance, 2 * math.hypot(error, self.best_error)) or not math.isfinite(self.best)
+        self.idle = 0 if progress else self.idle + 1
+        if self.idle >= self.schedule.patience:
             self.verdict = (
-                f"the loss improved by {max(gain, 0):.3g} in the last {self.schedule.window} steps, "
+                f"the loss improved by {max(gain, 0):.3g} nats in the last {self.schedule.window} steps, "
                 f"at {self.factor:.2g} of the first learning rate"
             )
+            self.factor *= self.schedule.decay
+            self.idle = 0
         if mean < self.best:
             self.best, self.best_error = mean, error

@@ -28,13 +28,12 @@ from tqdm.auto import tqdm
 
 from neuropyro.guides import make_guide
 from neuropyro.inference.convergence import Plateau, Schedule
-from neuropyro.inference.placement import choose_device, fingerprint, prepare
+from neuropyro.inference.placement import choose_device, default_dtype, fingerprint, prepare
 from neuropyro.inference.result import Fit, Run
 
-__all__ = ["fit"]
+__all__ = ["build_guide", "choose_elbo", "fit"]
 
 RETRIES = 3
-WARM_UP = 1500  # steps at most towards the mode
 RETRY_FACTOR = 0.3
 
 
@@ -95,10 +94,10 @@ def fit(
     schedule = schedule or Schedule(learning_rate=0.02 if name == "map" else 0.01)
     runs = []
     for restart in range(restarts):
-        with pyro.settings.context(module_local_params=True), torch.random.fork_rng():
+        with pyro.settings.context(module_local_params=True), torch.random.fork_rng(), default_dtype(dtype):
             torch.manual_seed(seed + restart)
             label = f"restart {restart + 1} of {restarts}" if progress else None
-            start = _start(model, prepared, name, seed + restart, label)
+            start = _start(model, prepared, name, seed + restart, schedule, label)
             guided = build_guide(model, prepared, name, start)
             runs.append(_optimise(model, guided, prepared, schedule, particles, label))
     return Fit(
@@ -123,23 +122,23 @@ def build_guide(
 
 
 def _start(
-    model: Any, prepared: Any, guide: str | Callable[..., Any], seed: int, label: str | None
+    model: Any, prepared: Any, guide: str | Callable[..., Any], seed: int, schedule: Schedule, label: str | None
 ) -> Mapping[str, Tensor]:
     """Return starting values: the model's own, and for a guide by name that draws, the mode reached from them.
 
     The first draws of a wide guide would wash good starting values out.
     """
     values: Mapping[str, Tensor] = model.init_values(prepared, seed) if hasattr(model, "init_values") else {}
-    if guide == "map" or not isinstance(guide, str):
+    if guide == "map" or not isinstance(guide, str) or not schedule.warm_up:
         return values
     point = build_guide(model, prepared, "map", values)
-    _optimise(model, point, prepared, Schedule(max_steps=WARM_UP), 1, label and f"{label}, mode")
+    _optimise(model, point, prepared, Schedule(max_steps=schedule.warm_up), 1, label and f"{label}, mode")
     with torch.no_grad():
         return {name: value.clone() for name, value in point(prepared).items()}
 
 
 def _optimise(model: Any, guide: Any, data: Any, schedule: Schedule, particles: int, label: str | None) -> Run:
-    elbo = _elbo(model, guide, data, particles)(model, guide)
+    elbo = choose_elbo(model, data, particles)(model, guide)
     start = {name: p.detach().clone() for name, p in elbo.named_parameters()}
     for attempt in range(RETRIES + 1):
         rate = schedule.learning_rate * RETRY_FACTOR**attempt
@@ -192,8 +191,8 @@ def _window(
     return torch.stack(losses).double().cpu().numpy()
 
 
-def _elbo(model: Any, guide: Any, data: Any, particles: int) -> Any:
-    """Choose the ELBO: with exact sums where the model has enumerated sites."""
+def choose_elbo(model: Any, data: Any, particles: int) -> Any:
+    """Return an ELBO with exact sums where the model has enumerated sites."""
     with torch.no_grad(), poutine.block():
         trace = poutine.trace(model).get_trace(data)
     sites = [site for site in trace.nodes.values() if site["type"] == "sample"]

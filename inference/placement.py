@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["choose_device", "fingerprint", "prepare"]
+__all__ = ["choose_device", "default_dtype", "fingerprint", "prepare"]
 
 
 def choose_device(device: torch.device | str | None) -> torch.device:
@@ -18,6 +19,17 @@ def choose_device(device: torch.device | str | None) -> torch.device:
     if device is not None:
         return torch.device(device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Make ``dtype`` torch's default for a while: Pyro's sums over enumerated sites take it for their weights."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def prepare(model: Callable[..., Any], data: Any, device: torch.device, dtype: torch.dtype) -> Any:

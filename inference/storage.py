@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 import neuropyro
 from neuropyro.inference.fit import build_guide
-from neuropyro.inference.placement import choose_device, fingerprint, prepare
+from neuropyro.inference.placement import choose_device, default_dtype, fingerprint, prepare
 from neuropyro.inference.result import Fit, Run
 
 __all__ = ["FitError", "load_fit", "save_fit"]
@@ -116,7 +116,8 @@ def load_fit(
         raise FitError(f"{folder}: fitted with a guide of your own; give `guide=`, an untrained one of the same kind")
     dtype = {"float32": torch.float32, "float64": torch.float64}[settings["dtype"]]
     prepared = prepare(model, data, choose_device(device), dtype)
-    runs = tuple(_run(r, run, model, prepared, chosen, tensors) for r, run in enumerate(settings["runs"]))
+    with default_dtype(dtype):
+        runs = tuple(_run(r, run, model, prepared, chosen, tensors) for r, run in enumerate(settings["runs"]))
     return Fit(model, prepared, runs, settings["guide"], settings["seed"], settings["fingerprint"], dtype)
 
 

@@ -53,4 +53,4 @@ def _distances(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
 def _reordered(array: NDArray[Any], order: NDArray[np.int64], axis: int) -> NDArray[Any]:
     shape = [len(array)] + [1] * (array.ndim - 1)
     shape[axis] = order.shape[1]
-    return np.take_along_axis(array, order.reshape(shape), axis)
+    return np.asarray(np.take_along_axis(array, order.reshape(shape), axis))

@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuropyro.data import Cohort
+from neuropyro.data import Cohort, CohortError
 from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset
 from neuropyro.models.posterior import Posterior
@@ -86,8 +86,17 @@ class SubjectProgression:
     def prepare(
         self, cohort: Cohort, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Visits:
-        """Standardise a cohort and place it on a device."""
-        return prepare_visits(cohort, self.standardise, device, dtype)
+        """Standardise a cohort and place it on a device.
+
+        Raises
+        ------
+        CohortError
+            Where no biomarker varies.
+        """
+        visits = prepare_visits(cohort, self.standardise, device, dtype)
+        if not bool(visits.is_informative.any()):
+            raise CohortError("values: no biomarker varies over visits; there is nothing to fit")
+        return visits
 
     def __call__(self, visits: Visits | Cohort) -> None:
         """Run the generative story, conditioned on the visits' values."""

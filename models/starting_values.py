@@ -25,6 +25,8 @@ __all__ = ["BinnedCurves", "bin_curves", "first_component", "fit_bins", "start_b
 Floats = NDArray[np.float64]
 MAX_BINS = 24
 VISITS_A_BIN = 8
+VISITS_A_FINE_BIN = 3
+MAX_FINE = 300  # fine bins times clusters
 MIN_SPEED = 0.02  # scores a year: where time says nothing, or the wrong thing
 GRID = 400  # points at which a subject's stage is tried
 STIFFNESS = 0.02  # of the bins' scores against bending, in sds of the curves
@@ -55,8 +57,9 @@ def start_biomarkers(visits: Visits) -> dict[str, Floats]:
 
 
 def _start(visits: Visits, component: Floats, curves: BinnedCurves) -> dict[str, Floats]:
-    bins, theta = fit_bins(curves)
-    scores = _bent(component, curves.scores, bins)
+    fine = _fine_bins(curves, component)
+    bins, theta = fit_bins(fine)
+    scores = _bent(component, fine.scores, bins)
     subject, within = visits.subject.cpu().numpy(), _array(visits.time_within)
     speed = max(float((scores * within).sum() / max(float((within**2).sum()), 1e-12)), MIN_SPEED)
     stage = _stages(curves, theta, speed * within, subject, bins)
@@ -116,7 +119,7 @@ def bin_curves(visits: Visits, order: Floats, group: Callable[[Floats], NDArray[
     ``group`` labels the rows of an array (vertices, bins) by 0..K-1.
     """
     n_bins = int(np.clip(visits.n_visits // VISITS_A_BIN, 2, MAX_BINS))
-    place = np.argsort(np.argsort(order, kind="stable"), kind="stable") * n_bins // visits.n_visits
+    place = _places(order, n_bins)
     member = torch.as_tensor(np.eye(n_bins)[place]).to(visits.values)
     seen = member.sum(0) if visits.observed is None else visits.observed @ member
     curves = (visits.values @ member) / seen.clamp(min=1)
@@ -133,13 +136,34 @@ def bin_curves(visits: Visits, order: Floats, group: Callable[[Floats], NDArray[
     seen = member.sum(-1, keepdim=True) if visits.observed is None else member @ visits.observed
     course = (member @ visits.values) / seen.clamp(min=1)
     return BinnedCurves(
-        scores=np.bincount(place, order, n_bins) / np.maximum(np.bincount(place, minlength=n_bins), 1),
+        scores=_bin_means(order, place, n_bins),
         means=np.stack([_array(curves[keep])[groups == k].mean(0) for k in range(n_clusters)]),
         share=(count + 1) / (count.sum() + n_clusters),
         residual_sd=sd,
         course=_array(course),
         precision=_array(seen) / sd[:, None] ** 2 * np.ones_like(_array(course)),
     )
+
+
+def _fine_bins(curves: BinnedCurves, order: Floats) -> BinnedCurves:
+    """Average the clusters' courses in many narrow bins: with wide ones the ends of the course would be blunted."""
+    n_clusters, n_visits = curves.course.shape
+    n_bins = int(np.clip(n_visits // VISITS_A_FINE_BIN, 2, max(MAX_BINS, MAX_FINE // n_clusters)))
+    place = _places(order, n_bins)
+    weight = np.stack([np.bincount(place, row, n_bins) for row in curves.precision])
+    total = np.stack([np.bincount(place, row, n_bins) for row in curves.precision * curves.course])
+    means = np.where(weight > 0, total / np.where(weight > 0, weight, 1), curves.means.mean(1, keepdims=True))
+    return curves._replace(scores=_bin_means(order, place, n_bins), means=means)
+
+
+def _places(order: Floats, n_bins: int) -> NDArray[np.int64]:
+    """Deal visits, in their order, to bins of equal size."""
+    rank = np.argsort(np.argsort(order, kind="stable"), kind="stable")
+    return np.asarray(rank * n_bins // len(order))
+
+
+def _bin_means(values: Floats, place: NDArray[np.int64], n_bins: int) -> Floats:
+    return np.bincount(place, values, n_bins) / np.maximum(np.bincount(place, minlength=n_bins), 1)
 
 
 def _k_means(curves: Floats, n_clusters: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -175,15 +199,15 @@ def fit_bins(curves: BinnedCurves) -> tuple[Floats, Floats]:
         scores, theta = unpack(p)
         a, b, c, d = (column[:, None] for column in theta.T)
         curve = d + a / (1 + np.exp(-np.clip(b * (scores - c), -50, 50)))
-        slopes = np.log((theta[:, 1] * reach) / 6)  # keeps a flat curve's slope from running away
+        flat = np.r_[np.log(theta[:, 1] * reach / 6), theta[:, 0] / size]  # keeps half-seen curves from running away
         return np.concatenate(
-            [((curve - curves.means) * weight).ravel(), STIFFNESS * p[: n_bins - 1], STIFFNESS * slopes]
+            [((curve - curves.means) * weight).ravel(), STIFFNESS * p[: n_bins - 1], STIFFNESS * flat]
         )
 
     change = curves.means[:, -1] - curves.means[:, 0]
     middle = np.array([_crossing(curves.scores, mean) for mean in curves.means])
     theta = np.stack([change, np.full(n_clusters, np.log(6 / reach)), middle, curves.means[:, 0]], 1)
-    solution = scipy.optimize.least_squares(misfit, np.r_[np.zeros(n_bins - 1), theta.ravel()], max_nfev=200)
+    solution = scipy.optimize.least_squares(misfit, np.r_[np.zeros(n_bins - 1), theta.ravel()], max_nfev=60)
     return unpack(solution.x)
 
 

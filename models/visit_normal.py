@@ -64,17 +64,17 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
         self.loc, self.scale, self.factor = loc, scale, factor
         self.observed, self.sum_squares = observed, sum_squares
         vertices = Size() if observed is None else observed.shape[:-1]
-        batch = torch.broadcast_shapes(loc.shape[:-1], scale.shape, vertices)
+        batch = torch.broadcast_shapes(loc.shape[:-1], scale.shape, vertices)  # type: ignore[no-untyped-call]
         # Values are checked once, where they are read in; a pass over them at every step would cost as much as the
         # likelihood.
         super().__init__(batch, loc.shape[-1:], validate_args=False)
 
     def expand(self, batch_shape: Size, _instance: Any = None) -> VisitNormal:
         """Return the same distribution with another batch shape; curves stay shared."""
-        new = self._get_checked_instance(VisitNormal, _instance)
+        new: VisitNormal = self._get_checked_instance(VisitNormal, _instance)
         for name in ("loc", "scale", "factor", "observed", "sum_squares"):
             setattr(new, name, getattr(self, name))
-        TorchDistribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
+        TorchDistribution.__init__(new, Size(batch_shape), self.event_shape, validate_args=False)
         return new
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -90,7 +90,8 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
             fitted, extra = _woodbury(product[..., 1:] - gram[..., 1:, 0], gram[..., 1:, 1:], variance)
             distance, log_det = distance - fitted, log_det + extra
         log_prob = -0.5 * (distance / variance + log_det + self._n_visits() * math.log(2 * math.pi))
-        return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))
+        shape = torch.broadcast_shapes(log_prob.shape, self.batch_shape)  # type: ignore[no-untyped-call]
+        return log_prob.expand(shape)
 
     @torch.no_grad()
     def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch declares it)

@@ -364,7 +364,7 @@ def test_every_density_follows_the_data_in_device(model):
         trace.compute_log_prob()
     samples = {n: s for n, s in trace.nodes.items() if s["type"] == "sample" and type(s["fn"]).__name__ != "_Subsample"}
     devices = {name: {site["value"].device.type, site["log_prob"].device.type} for name, site in samples.items()}
-    assert devices == dict.fromkeys(devices, {"meta"})
+    assert devices == {name: {"meta"} for name in devices}
     assert "dps" in devices
 
 

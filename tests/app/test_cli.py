@@ -1,0 +1,92 @@
+"""The command line, end to end on small data."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+
+from neuropyro.cli import app, main
+from neuropyro.data import Cohort, cortex_mesh, simulate_cohort, simulate_reference
+from neuropyro.inference import load_fit
+
+
+@pytest.fixture(scope="module")
+def cortex(tmp_path_factory):
+    """A tenth of the cortex, few subjects."""
+    mesh = cortex_mesh(("left",))
+    cohort = simulate_cohort(n_subjects=24, visits=3, mesh=mesh, seed=3)
+    path = tmp_path_factory.mktemp("cli") / "cohort.npz"
+    cohort.subset(vertices=np.arange(0, cohort.n_vertices, 8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("guide", ["map", "normal"])
+def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
+    app(
+        ["dive", "fit", str(cortex), "--guide", guide, "--clusters", "3", "--out", str(tmp_path)],
+        result_action="return_value",
+    )
+    cohort = Cohort.load(cortex)
+    assert str(tmp_path / "report.html") in capsys.readouterr().out
+    assert np.load(tmp_path / "assignments.npy").shape == (cohort.n_vertices, 3)
+    stages = list(csv.DictReader((tmp_path / "stages.csv").open()))
+    assert [row["subject"] for row in stages] == cohort.subject.tolist()
+    assert all((row["dps_5"] == "") == (guide == "map") for row in stages)
+    subjects = list(csv.DictReader((tmp_path / "subjects.csv").open()))
+    assert list(subjects[0]) == ["subject", "alpha", "alpha_5", "alpha_95", "beta", "beta_5", "beta_95"]
+    trajectories = list(csv.DictReader((tmp_path / "trajectories.csv").open()))
+    onsets = [float(row["c"]) for row in trajectories]
+    assert onsets == sorted(onsets)
+    maps = nibabel.load(tmp_path / "lh.clusters.shape.gii").agg_data()
+    assert len(maps) == 4
+    assert maps[0].shape == (10242,)
+    assert np.count_nonzero(maps[0]) == cohort.n_vertices
+    said = json.loads((tmp_path / "fit.json").read_text())
+    assert said["fingerprint"] == cohort.hash
+    assert (tmp_path / "posterior.nc").stat().st_size > 0
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert load_fit(tmp_path, data=cohort).guide_name == guide
+
+
+def test_values_are_reported_in_the_datas_own_unit(tmp_path):
+    """Ten times the values and a shift give ten times a, d, sigma, the rest being the same."""
+    cohort = simulate_reference(n_subjects=30, n_vertices=40, seed=1)
+    tables = []
+    for factor, shift in ((1.0, 0.0), (10.0, 100.0)):
+        path = tmp_path / f"{factor}.npz"
+        Cohort(cohort.values * factor + shift, cohort.time, cohort.subject, cohort.diagnosis).save(path)
+        out = tmp_path / f"fit{factor}"
+        app(["dive", "fit", str(path), "--guide", "map", "--out", str(out)], result_action="return_value")
+        tables.append(list(csv.DictReader((out / "trajectories.csv").open())))
+    for one, ten in zip(*tables, strict=True):
+        # float32 data and a stopping rule of 1e-6 of the loss leave differences of a few parts in a thousand
+        assert float(ten["a"]) == pytest.approx(10 * float(one["a"]), rel=0.02)
+        assert float(ten["d"]) - 100 == pytest.approx(10 * float(one["d"]), abs=0.5)
+        assert float(ten["sigma"]) == pytest.approx(10 * float(one["sigma"]), rel=0.02)
+        assert float(ten["c"]) == pytest.approx(float(one["c"]), abs=0.02)
+
+
+def test_simulate_writes_a_cohort(tmp_path):
+    out = tmp_path / "new" / "reference.npz"
+    app(
+        ["simulate", "reference", "--out", str(out), "--subjects", "5", "--vertices", "7"], result_action="return_value"
+    )
+    assert Cohort.load(out).n_vertices == 7
+
+
+def test_a_users_error_is_one_line_and_status_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["neuropyro", "dive", "fit", str(tmp_path / "no.npz"), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == f"neuropyro: {tmp_path / 'no.npz'}: no such file\n"
+
+
+def test_help_needs_no_torch():
+    code = "import sys, neuropyro.cli; assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

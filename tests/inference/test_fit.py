@@ -1,0 +1,122 @@
+"""Fits against closed forms, and what the runner promises."""
+
+import math
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer.autoguide import AutoNormal
+
+from neuropyro.data import simulate_reference
+from neuropyro.inference import Schedule, fit
+from neuropyro.models import VertexClusterMixture
+
+
+def conjugate(y):
+    """A Normal mean with a Normal prior: the posterior is Normal(sum y / (n + 1), (n + 1)^(-1/2))."""
+    mean = pyro.sample("mean", dist.Normal(torch.zeros((), dtype=y.dtype), 1.0))
+    with pyro.plate("visit", len(y)):
+        pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+
+def coin_mixture(y):
+    """Two known Normals mixed in an unknown share; the labels are enumerated."""
+    share = pyro.sample("share", dist.Beta(torch.tensor(1.0), torch.tensor(1.0)))
+    with pyro.plate("point", len(y)):
+        z = pyro.sample("z", dist.Bernoulli(share), infer={"enumerate": "parallel"})
+        pyro.sample("y", dist.Normal(4 * z, 1.0), obs=y)
+
+
+DATA = torch.tensor([0.3, 1.2, -0.4, 2.0, 0.9])
+
+
+def test_map_finds_the_mode():
+    result = fit(conjugate, DATA, guide="map", progress=False)
+    assert result.posterior()["mean"][0] == pytest.approx(float(DATA.sum()) / 6, abs=1e-3)
+    assert result.is_point
+    assert result.converged
+
+
+def test_normal_finds_the_posterior_and_the_evidence():
+    result = fit(conjugate, DATA, guide="normal", particles=8, progress=False)
+    draws = result.posterior(4000)["mean"]
+    # 4,000 draws: Monte Carlo error of the mean .0065, of the sd .0046; the rest is the optimiser's.
+    assert draws.mean() == pytest.approx(float(DATA.sum()) / 6, abs=0.03)
+    assert draws.std() == pytest.approx(6**-0.5, rel=0.06)
+    covariance = torch.eye(5) + 1
+    evidence = torch.distributions.MultivariateNormal(torch.zeros(5), covariance).log_prob(DATA)
+    assert result.elbo == pytest.approx(float(evidence), abs=0.05)
+
+
+def test_enumerated_sites_are_summed_out_and_never_guided():
+    labels = torch.arange(200) % 4 == 0
+    y = 4 * labels + torch.randn(200, generator=torch.Generator().manual_seed(0))
+    result = fit(coin_mixture, y, guide="map", progress=False)
+    assert set(result.posterior()) == {"share"}
+    assert result.posterior()["share"][0] == pytest.approx(0.25, abs=0.03)
+
+
+def test_the_same_seed_gives_the_same_fit_and_leaves_the_global_generator_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    schedule = Schedule(max_steps=100, warm_up=20)
+    first = fit(conjugate, DATA, guide="normal", seed=3, schedule=schedule, progress=False)
+    assert torch.rand(1) == expected
+    second = fit(conjugate, DATA, guide="normal", seed=3, schedule=schedule, progress=False)
+    np.testing.assert_array_equal(first.losses, second.losses)
+    np.testing.assert_array_equal(first.posterior(10)["mean"], second.posterior(10)["mean"])
+
+
+def test_restarts_are_kept_best_first():
+    schedule = Schedule(max_steps=60, warm_up=20)
+    result = fit(conjugate, DATA, guide="normal", restarts=3, schedule=schedule, progress=False)
+    assert len(result.runs) == 3
+    losses = [run.final_loss for run in result.runs]
+    assert losses == sorted(losses)
+
+
+def test_a_guide_object_and_a_guide_function_work():
+    module = fit(conjugate, DATA, guide=AutoNormal(conjugate), schedule=Schedule(max_steps=50), progress=False)
+    assert module.posterior(3)["mean"].shape == (3,)
+
+    def guide(y):
+        loc = pyro.param("loc", torch.tensor(0.0))
+        pyro.sample("mean", dist.Normal(loc, 0.4))
+
+    function = fit(conjugate, DATA, guide=guide, particles=4, progress=False)
+    assert function.posterior(2000)["mean"].mean() == pytest.approx(float(DATA.sum()) / 6, abs=0.05)
+
+
+def test_the_limit_of_steps_is_said():
+    result = fit(conjugate, DATA, guide="map", schedule=Schedule(max_steps=3), progress=False)
+    assert not result.converged
+    assert "limit of 3 steps" in result.verdict
+
+
+def test_a_loss_that_is_never_finite_is_an_error():
+    def broken(y):
+        pyro.sample("x", dist.Normal(0.0, 1.0))
+        pyro.sample("y", dist.Normal(torch.tensor(0.0), 1.0), obs=torch.tensor(math.inf))
+
+    pyro.enable_validation(False)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        fit(broken, DATA, guide="map", progress=False)
+    pyro.enable_validation(True)
+
+
+@pytest.mark.parametrize("arguments", [{"restarts": 0}, {"particles": 0}, {"guide": "norml"}])
+def test_arguments_that_make_no_sense(arguments):
+    with pytest.raises(ValueError, match=r"1 or more|no guide named"):
+        fit(conjugate, DATA, **({"guide": "map"} | arguments), progress=False)
+
+
+@pytest.mark.parametrize("model", [conjugate, VertexClusterMixture(2)])
+def test_double_precision(model):
+    data = DATA if model is conjugate else simulate_reference(n_subjects=10, n_vertices=8, seed=0)
+    schedule = Schedule(max_steps=20)
+    result = fit(model, data, guide="map", dtype=torch.float64, schedule=schedule, progress=False)
+    assert {draws.dtype for draws in result.posterior().values()} == {np.dtype(np.float64)}
+    assert torch.get_default_dtype() == torch.float32
