@@ -12,7 +12,7 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/neuropyro demo --out $(OUT)
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

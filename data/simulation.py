@@ -27,7 +27,7 @@ from neuropyro.data.truth import Truth
 
 __all__ = ["simulate_cohort"]
 
-Floats = NDArray[np.floating]
+Floats = NDArray[np.float64]
 
 
 def simulate_cohort(
@@ -172,7 +172,7 @@ def _clusters(n_clusters: int, atrophy: tuple[float, float], onsets: tuple[float
 
 def _thinning(dps: Floats, a: Floats, b: Floats, c: Floats) -> NDArray[np.float32]:
     slope = np.multiply.outer(dps, b) - b * c
-    return (a / (1 + np.exp(-slope))).astype(np.float32)
+    return np.asarray(a / (1 + np.exp(-slope)), np.float32)
 
 
 def _baseline(mesh: Mesh) -> NDArray[np.float32]:

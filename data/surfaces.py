@@ -67,7 +67,8 @@ def smoothing_steps(mesh: Mesh, fwhm: float) -> int:
     squared = ((mesh.coordinates[i] - mesh.coordinates[j]) ** 2).sum(1)
     spread = np.bincount(i, squared, mesh.n_vertices) / (np.bincount(i, minlength=mesh.n_vertices) + 1)
     variance = fwhm**2 / (8 * np.log(2))
-    return max(1, round(2 * variance / float(spread.mean())))
+    steps: int = round(2 * variance / float(spread.mean()))
+    return max(1, steps)
 
 
 def smooth_noise(mesh: Mesh, n_maps: int, fwhm: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -97,7 +98,7 @@ def _noise_sd(mesh: Mesh, operator: sp.csr_array, fwhm: float) -> NDArray[np.flo
     power = operator.astype(np.float32)
     for _ in range(smoothing_steps(mesh, fwhm) - 1):
         power = operator @ power
-    return np.sqrt(power.multiply(power).sum(axis=1)).astype(np.float32)
+    return np.asarray(np.sqrt(power.multiply(power).sum(axis=1)), np.float32)
 
 
 def _fsaverage(template: str) -> Any:

@@ -142,7 +142,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 
 def _describe(model: Any) -> dict[str, Any] | None:
-    if dataclasses.is_dataclass(model) and type(model).__module__.startswith(ZOO):
+    if dataclasses.is_dataclass(model) and not isinstance(model, type) and type(model).__module__.startswith(ZOO):
         return {"name": type(model).__name__, "arguments": dataclasses.asdict(model)}
     return None
 

@@ -47,7 +47,7 @@ def _matched(draws: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
 
 
 def _distances(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
-    return ((first[:, None] - second[None]) ** 2).sum(-1)
+    return np.asarray(((first[:, None] - second[None]) ** 2).sum(-1))
 
 
 def _reordered(array: NDArray[Any], order: NDArray[np.int64], axis: int) -> NDArray[Any]:

@@ -87,7 +87,9 @@ def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> 
         mean_stage = mean_b + rho * sd_b / sd_a * (log_alpha - mean_a) + travelled
         stage = _sample_decentred("stage", mean_stage, sd_b * (1 - rho * rho).sqrt())
         pyro.deterministic("beta", stage - travelled)
-    return pyro.deterministic("dps", alpha[..., visits.subject] * visits.time_within + stage[..., visits.subject])
+    scores = alpha[..., visits.subject] * visits.time_within + stage[..., visits.subject]
+    dps: Tensor = pyro.deterministic("dps", scores)
+    return dps
 
 
 def _sample_decentred(site: str, mean: Tensor, sd: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def first_component(visits: Visits) -> Floats:
         trend = component[~control].mean() - component[control].mean()
     else:
         trend = float((component * _array(visits.time_within)).sum())
-    return component if trend >= 0 else -component
+    return np.asarray(component if trend >= 0 else -component)
 
 
 def bin_curves(visits: Visits, order: Floats, group: Callable[[Floats], NDArray[np.int64]]) -> BinnedCurves:

@@ -160,5 +160,5 @@ def _cluster_means(outcome: Outcome) -> NDArray[np.float64]:
         values = outcome.cohort.values[:, label == k]
         seen = (~np.isnan(values)).sum(1)
         known = seen > 0
-        means[known, k] = np.nansum(values, 1, dtype=np.float64)[known] / seen[known]
+        means[known, k] = np.asarray(np.nansum(values, 1, dtype=np.float64))[known] / seen[known]
     return means

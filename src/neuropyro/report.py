@@ -31,7 +31,10 @@ pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; font-size: 12px } .n
 
 
 def write_report(outcome: Outcome, path: Path) -> None:
-    """Write the page: verdict, cluster maps, trajectories, stages, ELBO, settings, and the truth where it is known."""
+    """Write the page, and the cortex as ``clusters.png`` beside it.
+
+    Verdict, cluster maps, trajectories, stages, ELBO, settings, and the truth where it is known.
+    """
     body = "\n".join(_sections(outcome, path.parent))
     path.write_text(PAGE.substitute(title="Disease progression by clusters of vertices", body=body), encoding="utf-8")
 
@@ -54,7 +57,10 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     truth = truth_lines(outcome)
     if truth:
         yield f"<p><b>Against the simulation's truth:</b> {'; '.join(truth)}.</p>"
-    yield from _figure("Clusters on the cortex", plots.plot_clusters(outcome), "Likeliest cluster of each vertex.")
+    clusters = plots.plot_clusters(outcome)
+    if clusters is not None:
+        clusters.savefig(folder / "clusters.png", dpi=130)
+    yield from _figure("Clusters on the cortex", clusters, "Likeliest cluster of each vertex.")
     caption = "Dots: mean of the cluster's vertices at a visit. Line: the cluster's trajectory; band: 90 % interval."
     yield from _figure("Trajectories", plots.plot_trajectories(outcome), caption)
     yield _trajectory_table(outcome)
