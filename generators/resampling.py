@@ -3,6 +3,8 @@
 Source: Karras et al., CVPR 2020, appendix B ("bilinear filtering" of up- and downsampling, after Zhang, ICML 2019).
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
@@ -29,8 +31,14 @@ def upsample(x: Tensor) -> Tensor:
     return conv_transpose2d(x, kernel(x, 4.0), stride=2, padding=1, groups=x.shape[1])
 
 
+def _full_precision(device_type: str) -> AbstractContextManager[object]:
+    """Switch autocast off, on devices that have it (the meta device has not)."""
+    available = torch.amp.is_autocast_available(device_type)
+    return torch.autocast(device_type, enabled=False) if available else nullcontext()
+
+
 def downsample(x: Tensor) -> Tensor:
     """Halve ``x`` (B, C, H, W) to (B, C, H/2, W/2): filter, then every second pixel."""
     # Not in bfloat16: the backward of a strided depthwise convolution is some 20 times slower there on a CPU.
-    with torch.autocast(x.device.type, enabled=False):
+    with _full_precision(x.device.type):
         return conv2d(x, kernel(x), stride=2, padding=1, groups=x.shape[1])

@@ -114,11 +114,11 @@ class VertexClusterMixture:
     --------
     >>> from neuropyro.data import simulate_reference
     >>> from neuropyro.inference import fit
-    >>> cohort = simulate_reference(n_subjects=30, n_vertices=60, seed=1)
-    >>> model = VertexClusterMixture(n_clusters=3)
+    >>> cohort = simulate_reference(n_subjects=15, n_vertices=30, seed=1)
+    >>> model = VertexClusterMixture(n_clusters=2)
     >>> result = fit(model, cohort, guide="map", seed=0, progress=False)
     >>> model.assignments(result).shape
-    (60, 3)
+    (30, 2)
     """
 
     n_clusters: int

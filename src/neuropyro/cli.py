@@ -29,7 +29,7 @@ DEMO_SUBJECTS = 240
 def main() -> None:
     """Run the command line; errors of the user's are one line on standard error and exit status 2."""
     try:
-        app()
+        app(sys.argv[1:])
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"neuropyro: {error}", file=sys.stderr)
         sys.exit(2)

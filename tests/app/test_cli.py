@@ -14,6 +14,11 @@ from neuropyro.data import Cohort, cortex_mesh, simulate_cohort, simulate_refere
 from neuropyro.inference import load_fit
 
 
+def table(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 @pytest.fixture(scope="module")
 def cortex(tmp_path_factory):
     """A tenth of the cortex, few subjects."""
@@ -33,12 +38,12 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     cohort = Cohort.load(cortex)
     assert str(tmp_path / "report.html") in capsys.readouterr().out
     assert np.load(tmp_path / "assignments.npy").shape == (cohort.n_vertices, 3)
-    stages = list(csv.DictReader((tmp_path / "stages.csv").open()))
+    stages = table(tmp_path / "stages.csv")
     assert [row["subject"] for row in stages] == cohort.subject.tolist()
     assert all((row["dps_5"] == "") == (guide == "map") for row in stages)
-    subjects = list(csv.DictReader((tmp_path / "subjects.csv").open()))
+    subjects = table(tmp_path / "subjects.csv")
     assert list(subjects[0]) == ["subject", "alpha", "alpha_5", "alpha_95", "beta", "beta_5", "beta_95"]
-    trajectories = list(csv.DictReader((tmp_path / "trajectories.csv").open()))
+    trajectories = table(tmp_path / "trajectories.csv")
     onsets = [float(row["c"]) for row in trajectories]
     assert onsets == sorted(onsets)
     maps = nibabel.load(tmp_path / "lh.clusters.shape.gii").agg_data()
@@ -62,7 +67,7 @@ def test_values_are_reported_in_the_datas_own_unit(tmp_path):
         Cohort(cohort.values * factor + shift, cohort.time, cohort.subject, cohort.diagnosis).save(path)
         out = tmp_path / f"fit{factor}"
         app(["dive", "fit", str(path), "--guide", "map", "--out", str(out)], result_action="return_value")
-        tables.append(list(csv.DictReader((out / "trajectories.csv").open())))
+        tables.append(table(out / "trajectories.csv"))
     for one, ten in zip(*tables, strict=True):
         # float32 data and a stopping rule of 1e-6 of the loss leave differences of a few parts in a thousand
         assert float(ten["a"]) == pytest.approx(10 * float(one["a"]), rel=0.02)

@@ -176,7 +176,6 @@ def test_the_same_seed_gives_the_same_cohort(small):
         ({"missing_visits": -0.1}, "simulate: missing_visits is -0.1"),
         ({"missing_values": 2}, "simulate: missing_values is 2"),
         ({"n_clusters": 60}, "simulate: 900 vertices are too few for 60 clusters of 6 parcels"),
-        ({"parcels_per_cluster": 2}, "simulate: no 3 clusters of 4 separate parcels each; raise `parcels_per_cluster`"),
     ],
 )
 def test_refuses(small, arguments, message):
