@@ -15,7 +15,7 @@ from neuropyro.outputs import SURFACE_VERTICES, Outcome
 
 __all__ = ["cluster_colours", "plot_clusters", "plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
 
-GREY = "0.6"
+GREY, NO_DATA = "0.6", "0.85"
 PATIENT, CONTROL = "#D55E00", "#0072B2"  # Okabe and Ito's colours, told apart by the colour-blind
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D55E00")
 
@@ -35,10 +35,10 @@ def plot_clusters(outcome: Outcome) -> Figure | None:
     if mesh is None or mesh.template not in SURFACE_VERTICES or mesh.template_index is None:
         return None
     n = SURFACE_VERTICES[mesh.template]
-    label = np.full(2 * n, np.nan)
+    label = np.full(2 * n, -1)  # the medial wall, and whatever else has no data
     label[mesh.template_index] = outcome.assignments.argmax(1)
     colours = cluster_colours(outcome.model.n_clusters)
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 3), layout="constrained")
     axes = figure.subplots(1, 4, subplot_kw={"projection": "3d"})
     panels = [("left", "lateral"), ("left", "medial"), ("right", "medial"), ("right", "lateral")]
     for axis, (hemisphere, view) in zip(axes, panels, strict=True):
@@ -48,8 +48,8 @@ def plot_clusters(outcome: Outcome) -> Figure | None:
             part,
             hemi=hemisphere,
             view=view,
-            cmap=ListedColormap(colours),
-            vmin=-0.5,
+            cmap=ListedColormap([NO_DATA, *colours]),
+            vmin=-1.5,
             vmax=len(colours) - 0.5,
             avg_method="median",
             axes=axis,
