@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--guides", nargs="+", default=["map"])
     parser.add_argument("--out", type=Path, default=Path("tables"))
     arguments = parser.parse_args()
-    arguments.out.mkdir(exist_ok=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     fields = ["sweep", "setting", "seed", "method", "agreement", "largest_posterior", "correlation", "rmse"]
     with (arguments.out / "reference_sweeps.csv").open("w", newline="") as stream:
         writers = [csv.DictWriter(s, [*fields, "rmse_affine", "seconds", "converged"]) for s in (stream, sys.stdout)]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def fit(
     seed
         The same seed on the same device gives the same fit.
     restarts
-        Fits from different seeds; the one of the best final ELBO is reported, the others stay in ``result.runs``.
+        Fits from different seeds, of a guide by name; the one of the best final ELBO is reported, the others stay in ``result.runs``.
     particles
         Draws a step for the gradient of the ELBO.
     schedule
@@ -89,6 +90,8 @@ def fit(
     if restarts < 1 or particles < 1:
         raise ValueError(f"fit: restarts ({restarts}) and particles ({particles}) must be 1 or more")
     name = guide if guide is not None else getattr(model, "default_guide", "normal")
+    if restarts > 1 and not isinstance(name, str):
+        raise ValueError("fit: a guide object can be fitted once; restarts need a guide's name")
     device = choose_device(device)
     prepared = prepare(model, data, device, dtype)
     schedule = schedule or Schedule(learning_rate=0.02 if name == "map" else 0.01)
@@ -96,10 +99,12 @@ def fit(
     for restart in range(restarts):
         with pyro.settings.context(module_local_params=True), torch.random.fork_rng(), default_dtype(dtype):
             torch.manual_seed(seed + restart)
+            began = time.perf_counter()
             label = f"restart {restart + 1} of {restarts}" if progress else None
             start = _start(model, prepared, name, seed + restart, schedule, label)
             guided = build_guide(model, prepared, name, start)
-            runs.append(_optimise(model, guided, prepared, schedule, particles, label))
+            run = _optimise(model, guided, prepared, schedule, particles, label)
+            runs.append(replace(run, seconds=time.perf_counter() - began))
     return Fit(
         model=model,
         data=prepared,
@@ -142,10 +147,9 @@ def _optimise(model: Any, guide: Any, data: Any, schedule: Schedule, particles: 
     start = {name: p.detach().clone() for name, p in elbo.named_parameters()}
     for attempt in range(RETRIES + 1):
         rate = schedule.learning_rate * RETRY_FACTOR**attempt
-        began = time.perf_counter()
         losses, rule = _descend(elbo, data, schedule, rate, label)
         if np.isfinite(losses).all():
-            return Run(guide, losses, rule.converged, _verdict(rule, len(losses), attempt), time.perf_counter() - began)
+            return Run(guide, losses, rule.converged, _verdict(rule, len(losses), attempt))
         with torch.no_grad():
             for name, p in elbo.named_parameters():
                 p.copy_(start[name])

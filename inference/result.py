@@ -36,14 +36,14 @@ class Run:
     converged, verdict
         Whether the stopping rule was met, and the reason in words.
     seconds
-        Wall time of the optimisation.
+        Wall time, starting values included.
     """
 
     guide: Any
     losses: NDArray[np.float64]
     converged: bool
     verdict: str
-    seconds: float
+    seconds: float = 0.0
 
     @property
     def final_loss(self) -> float:

@@ -107,6 +107,11 @@ def test_a_loss_that_is_never_finite_is_an_error():
     pyro.enable_validation(True)
 
 
+def test_a_guide_object_is_fitted_once():
+    with pytest.raises(ValueError, match="restarts need a guide's name"):
+        fit(conjugate, DATA, guide=AutoNormal(conjugate), restarts=2, progress=False)
+
+
 @pytest.mark.parametrize("arguments", [{"restarts": 0}, {"particles": 0}, {"guide": "norml"}])
 def test_arguments_that_make_no_sense(arguments):
     with pytest.raises(ValueError, match=r"1 or more|no guide named"):
