@@ -66,7 +66,8 @@ def fit(
     seed
         The same seed on the same device gives the same fit.
     restarts
-        Fits from different seeds, of a guide by name; the one of the best final ELBO is reported, the others stay in ``result.runs``.
+        Fits from different seeds, of a guide by name; the one of the best final ELBO is reported, the others stay in
+        ``result.runs``.
     particles
         Draws a step for the gradient of the ELBO.
     schedule

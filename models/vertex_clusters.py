@@ -110,6 +110,11 @@ class VertexClusterMixture:
     trajectory_priors, score_priors, vertex_priors
         Priors, on standardised data.
 
+    Notes
+    -----
+    The likelihood knows white residuals alone.  Where they are smooth over the surface, vertices are no independent
+    witnesses, and intervals of scores are too narrow, whichever the guide.
+
     Examples
     --------
     >>> from neuropyro.data import simulate_reference
