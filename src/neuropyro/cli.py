@@ -52,7 +52,7 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     from neuropyro.report import truth_lines
 
     out.mkdir(parents=True, exist_ok=True)
-    cohort = simulate_cohort(n_subjects=DEMO_SUBJECTS, visits=4, n_clusters=3, missing_visits=0.05, seed=seed)
+    cohort = simulate_cohort(n_subjects=DEMO_SUBJECTS, visits=4, n_clusters=3, missing_visits=0.03, seed=seed)
     cohort.save(out / "cohort.npz")
     print(cohort, file=sys.stderr)
     outcome = _fit(cohort, out, clusters=3, guide=guide, seed=seed)
