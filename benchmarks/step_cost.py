@@ -11,7 +11,8 @@ import pyro
 import torch
 
 from neuropyro.data import simulate_reference
-from neuropyro.inference.fit import build_guide, choose_elbo
+from neuropyro.inference.fit import build_guide
+from neuropyro.inference.objective import choose_elbo
 from neuropyro.models import VertexClusterMixture
 
 REPEATS = 15

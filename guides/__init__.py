@@ -3,8 +3,19 @@
 A guide is built from the model alone.  Enumerated sites are never guided: they are summed out.
 """
 
-from neuropyro.guides.factory import GUIDES, make_guide
-from neuropyro.guides.map import map_guide
-from neuropyro.guides.normal import normal_guide
+from neuropyro.guides.factory import FLAT_GUIDES, GUIDES, check_name, find_latents, make_flat_guide, make_guide
+from neuropyro.guides.flat import FlatGuide
+from neuropyro.guides.latents import Latents
+from neuropyro.guides.start import Start
 
-__all__ = ["GUIDES", "make_guide", "map_guide", "normal_guide"]
+__all__ = [
+    "FLAT_GUIDES",
+    "GUIDES",
+    "FlatGuide",
+    "Latents",
+    "Start",
+    "check_name",
+    "find_latents",
+    "make_flat_guide",
+    "make_guide",
+]

@@ -10,45 +10,73 @@ from pyro.infer.autoguide.initialization import init_to_median, init_to_value
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from neuropyro.guides.flat import FlatGuide
+from neuropyro.guides.flow import flow_guide
 from neuropyro.guides.function import FunctionGuide
+from neuropyro.guides.laplace import laplace_guide
+from neuropyro.guides.latents import Latents, is_enumerated, read_latents
+from neuropyro.guides.lowrank import lowrank_guide
 from neuropyro.guides.map import map_guide
+from neuropyro.guides.mvn import mvn_guide
 from neuropyro.guides.normal import normal_guide
+from neuropyro.guides.start import Start
+from neuropyro.guides.structured import structured_guide
 
-__all__ = ["GUIDES", "make_guide"]
+__all__ = ["FLAT_GUIDES", "GUIDES", "check_name", "find_latents", "make_flat_guide", "make_guide"]
 
 Guide = Callable[..., Any]
 
-GUIDES: Mapping[str, Callable[[Callable[..., Any], Callable[..., Any]], nn.Module]] = {
-    "map": map_guide,
+FLAT_GUIDES: Mapping[str, Callable[[Start], FlatGuide]] = {
+    "laplace": laplace_guide,
     "normal": normal_guide,
+    "lowrank": lowrank_guide,
+    "mvn": mvn_guide,
+    "structured": structured_guide,
+    "flow": flow_guide,
 }
+GUIDES = ("map", *FLAT_GUIDES)
 
 
 def make_guide(guide: str | Guide, model: Callable[..., Any], init_values: Mapping[str, Tensor]) -> nn.Module:
-    """Return the guide called ``guide``, or ``guide`` itself (a function in a `FunctionGuide`).
+    """Return the point guide, or ``guide`` itself (a function in a `FunctionGuide`).
 
     Parameters
     ----------
     guide
-        A key of `GUIDES`, or any Pyro guide (function or module).
+        ``"map"``, or any Pyro guide (function or module).
     model
         The Pyro program; its enumerated sites are hidden from the guide.
     init_values
         Starting values by site, in the site's own space; other sites start at their prior's median.
-
-    Raises
-    ------
-    ValueError
-        Where there is no guide of that name.
     """
     if isinstance(guide, nn.Module):
         return _with_local_parameters(guide)
     if not isinstance(guide, str):
         return FunctionGuide(guide)
-    if guide not in GUIDES:
-        raise ValueError(f"no guide named {guide!r}; there are {', '.join(GUIDES)}, and any Pyro guide")
-    continuous = poutine.block(model, hide_fn=_is_enumerated)
-    return GUIDES[guide](continuous, init_to_value(values=dict(init_values), fallback=init_to_median))
+    check_name(guide)
+    point: nn.Module = map_guide(poutine.block(model, hide_fn=is_enumerated), _starting_at(init_values))
+    return point
+
+
+def make_flat_guide(name: str, start: Start) -> FlatGuide:
+    """Return the guide called ``name`` over the flat vector, started there."""
+    return FLAT_GUIDES[name](start)
+
+
+def find_latents(model: Callable[..., Any], data: Any, init_values: Mapping[str, Tensor]) -> Latents:
+    """Return a model's latent sites, started at ``init_values`` or else at their priors' medians."""
+    return read_latents(model, data, _starting_at(init_values))
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError where there is no guide of that name."""
+    if name not in GUIDES:
+        raise ValueError(f"no guide named {name!r}; there are {', '.join(GUIDES)}, and any Pyro guide")
+
+
+def _starting_at(init_values: Mapping[str, Tensor]) -> Callable[..., Any]:
+    start: Callable[..., Any] = init_to_value(values=dict(init_values), fallback=init_to_median)
+    return start
 
 
 def _with_local_parameters(guide: nn.Module) -> nn.Module:
@@ -57,7 +85,3 @@ def _with_local_parameters(guide: nn.Module) -> nn.Module:
         if isinstance(module, PyroModule) and not hasattr(module._pyro_context, "param_state"):
             module._pyro_context.param_state = {"params": {}, "constraints": {}}
     return guide
-
-
-def _is_enumerated(site: dict[str, Any]) -> bool:
-    return site["type"] == "sample" and bool(site["infer"].get("enumerate"))

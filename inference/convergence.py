@@ -3,18 +3,21 @@
 The loss is averaged over windows of steps.  A window makes progress if it is better than the best one so far by more
 than a tolerance and by more than twice the standard error of the difference (the noise is that of successive losses, so
 that a trend does not count as noise).  After ``patience`` windows without progress the learning rate is multiplied by
-``decay``, and when it has fallen below ``floor`` times its start, the fit has converged.
+``decay``, and when it has fallen below ``floor`` times its start, the fit has converged.  Or else the learning rate
+follows half a cosine down to 0, and the last windows tell whether the loss was still falling.  A fit without noise may
+also stop where its gradient vanishes.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Plateau", "Schedule"]
+__all__ = ["Cosine", "CosineSchedule", "Plateau", "Rule", "Schedule"]
 
 
 @dataclass(frozen=True)
@@ -39,42 +42,81 @@ class Schedule:
         Factor on the learning rate at a plateau.
     floor
         The fit has converged when the learning rate is below ``floor`` times its start.
+    gradient
+        The fit has also converged when no derivative of the loss is larger than this; only for guides without noise.
     """
 
     learning_rate: float = 0.02
     max_steps: int = 6000
-    warm_up: int = 1000
+    warm_up: int = 400
     window: int = 50
     tolerance: float = 1e-6
     patience: int = 2
     decay: float = 0.3
     floor: float = 0.02
+    gradient: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_steps < 1 or self.window < 2 or self.learning_rate <= 0:
             raise ValueError("schedule: max_steps must be 1 or more, window 2 or more, learning_rate above 0")
 
+    def rule(self) -> Rule:
+        """Return the rule that lowers the step and ends the fit."""
+        return Plateau(self)
+
+
+@dataclass(frozen=True)
+class CosineSchedule(Schedule):
+    """A learning rate that falls as half a cosine over all ``max_steps``; ``decay``, ``floor``, ``patience`` idle."""
+
+    def rule(self) -> Rule:
+        """Return the rule that lowers the step and ends the fit."""
+        return Cosine(self)
+
+
+class Rule(Protocol):
+    """Lowers the learning rate, and says when to stop; fed one window of losses after the other."""
+
+    verdict: str
+
+    @property
+    def factor(self) -> float:
+        """Share of the first learning rate."""
+
+    @property
+    def converged(self) -> bool:
+        """Whether to stop."""
+
+    def update(self, losses: NDArray[np.float64], gradient: float = math.inf) -> None:
+        """Take the next window of losses, and the largest absolute gradient at its end."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return its state, as JSON can hold it."""
+
+    def restore(self, facts: dict[str, Any]) -> None:
+        """Take up a state."""
+
 
 @dataclass
 class Plateau:
-    """The state of the rule; feed it one window of losses after the other."""
+    """The state of the rule of plateaus."""
 
     schedule: Schedule
     factor: float = 1.0
     best: float = math.inf
     best_error: float = 0.0
     idle: int = 0
-    verdict: str = field(default="not started")
+    flat: bool = False
+    verdict: str = "not started"
 
     @property
     def converged(self) -> bool:
-        """Whether the learning rate has fallen below the floor."""
-        return self.factor < self.schedule.floor
+        """Whether the learning rate has fallen below the floor, or the gradient has vanished."""
+        return self.flat or self.factor < self.schedule.floor
 
-    def update(self, losses: NDArray[np.float64]) -> None:
+    def update(self, losses: NDArray[np.float64], gradient: float = math.inf) -> None:
         """Take the next window of losses; lowers `factor` at a plateau."""
-        noise = float(np.diff(losses).std() / math.sqrt(2)) if len(losses) > 2 else 0.0
-        mean, error = float(losses.mean()), noise / math.sqrt(len(losses))
+        mean, error = float(losses.mean()), _standard_error(losses)
         tolerance = self.schedule.tolerance * max(abs(mean), 1.0)
         gain = self.best - mean
         progress = gain > max(tolerance, 2 * math.hypot(error, self.best_error)) or not math.isfinite(self.best)
@@ -86,5 +128,59 @@ class Plateau:
             )
             self.factor *= self.schedule.decay
             self.idle = 0
+        if gradient < self.schedule.gradient:
+            self.flat, self.verdict = True, f"the largest derivative of the loss is {gradient:.2g}"
         if mean < self.best:
             self.best, self.best_error = mean, error
+
+    def facts(self) -> dict[str, Any]:
+        """Return its state, as JSON can hold it."""
+        return {name: getattr(self, name) for name in _PLATEAU_STATE}
+
+    def restore(self, facts: dict[str, Any]) -> None:
+        """Take up a state."""
+        for name in _PLATEAU_STATE:
+            setattr(self, name, facts[name])
+
+
+_PLATEAU_STATE = ("factor", "best", "best_error", "idle", "flat", "verdict")
+
+
+@dataclass
+class Cosine:
+    """The state of the rule of the cosine."""
+
+    schedule: Schedule
+    steps: int = 0
+    before: float = math.inf
+    verdict: str = "not started"
+
+    @property
+    def factor(self) -> float:
+        """Share of the first learning rate."""
+        return 0.5 * (1 + math.cos(math.pi * min(self.steps / self.schedule.max_steps, 1.0)))
+
+    @property
+    def converged(self) -> bool:
+        """Whether the whole cosine has been run through."""
+        return self.steps >= self.schedule.max_steps
+
+    def update(self, losses: NDArray[np.float64], gradient: float = math.inf) -> None:
+        """Take the next window of losses."""
+        self.steps += len(losses)
+        mean = float(losses.mean())
+        self.verdict = f"the loss improved by {max(self.before - mean, 0):.3g} nats over the last window of the cosine"
+        self.before = mean
+
+    def facts(self) -> dict[str, Any]:
+        """Return its state, as JSON can hold it."""
+        return {"steps": self.steps, "before": self.before, "verdict": self.verdict}
+
+    def restore(self, facts: dict[str, Any]) -> None:
+        """Take up a state."""
+        self.steps, self.before, self.verdict = facts["steps"], facts["before"], facts["verdict"]
+
+
+def _standard_error(losses: NDArray[np.float64]) -> float:
+    """Return that of the mean, by the differences of successive losses, so that a trend is no noise."""
+    return float(np.diff(losses).std() / math.sqrt(2 * len(losses))) if len(losses) > 2 else 0.0

@@ -15,27 +15,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyro
 import torch
-from pyro import poutine
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from neuropyro.guides import make_guide
-from neuropyro.inference.convergence import Plateau, Schedule
+from neuropyro.guides import FLAT_GUIDES, Start, check_name, find_latents, make_flat_guide, make_guide
+from neuropyro.inference.checkpoint import Checkpoint
+from neuropyro.inference.convergence import Schedule
+from neuropyro.inference.objective import choose_elbo
+from neuropyro.inference.optimise import Monitor, Progress, optimise
 from neuropyro.inference.placement import choose_device, default_dtype, fingerprint, prepare
 from neuropyro.inference.result import Fit, Run
+from neuropyro.inference.warm_start import best_start, find_mode
 
-__all__ = ["build_guide", "choose_elbo", "fit"]
+__all__ = ["build_guide", "fit"]
 
-RETRIES = 3
-RETRY_FACTOR = 0.3
+LAPLACE_EVALUATIONS = 50
 
 
 def fit(
@@ -49,6 +50,9 @@ def fit(
     schedule: Schedule | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: float = 60.0,
+    callbacks: Sequence[Callable[[Progress], bool | None]] = (),
     progress: bool = True,
 ) -> Fit:
     """Fit a guide to a model's posterior.
@@ -69,11 +73,18 @@ def fit(
         Fits from different seeds, of a guide by name; the one of the best final ELBO is reported, the others stay in
         ``result.runs``.
     particles
-        Draws a step for the gradient of the ELBO.
+        Draws a step for the gradient of the ELBO, vectorised.
     schedule
-        Steps, learning rate and stopping rule; by default gentler for guides that draw.
+        Steps, learning rate and stopping rule.
     device, dtype
         By default CUDA where there is one, else the CPU; float32.
+    checkpoint
+        A folder: the state of the fit is kept there, and a fit that finds its own state there goes on from it.
+    checkpoint_every
+        Seconds between two writes.
+    callbacks
+        Called with a :class:`~neuropyro.inference.optimise.Progress` after each window of steps; one that returns True
+        ends that stage.
     progress
         Whether to show a bar on standard error.
 
@@ -87,25 +98,30 @@ def fit(
         Where the loss stays infinite or undefined at smaller and smaller steps.
     ValueError
         Where an argument makes no sense.
+    CheckpointError
+        Where the folder holds the state of another fit.
     """
     if restarts < 1 or particles < 1:
         raise ValueError(f"fit: restarts ({restarts}) and particles ({particles}) must be 1 or more")
     name = guide if guide is not None else getattr(model, "default_guide", "normal")
-    if restarts > 1 and not isinstance(name, str):
+    if isinstance(name, str):
+        check_name(name)
+    elif restarts > 1:
         raise ValueError("fit: a guide object can be fitted once; restarts need a guide's name")
-    device = choose_device(device)
-    prepared = prepare(model, data, device, dtype)
-    schedule = schedule or Schedule(learning_rate=0.02 if name == "map" else 0.01)
-    runs = []
-    for restart in range(restarts):
-        with pyro.settings.context(module_local_params=True), torch.random.fork_rng(), default_dtype(dtype):
-            torch.manual_seed(seed + restart)
-            began = time.perf_counter()
-            label = f"restart {restart + 1} of {restarts}" if progress else None
-            start = _start(model, prepared, name, seed + restart, schedule, label)
-            guided = build_guide(model, prepared, name, start)
-            run = _optimise(model, guided, prepared, schedule, particles, label)
-            runs.append(replace(run, seconds=time.perf_counter() - began))
+    prepared = prepare(model, data, choose_device(device), dtype)
+    identity = fingerprint((fingerprint(data), repr(model), repr(name), seed, particles, repr(schedule), str(dtype)))
+    task = _Task(
+        model,
+        prepared,
+        name,
+        schedule or Schedule(),
+        particles,
+        Monitor(
+            "", progress, callbacks, None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every, identity)
+        ),
+    )
+    with default_dtype(dtype):
+        runs = [task.run(seed, restart, restarts) for restart in range(restarts)]
     return Fit(
         model=model,
         data=prepared,
@@ -118,98 +134,71 @@ def fit(
 
 
 def build_guide(
-    model: Callable[..., Any], prepared: Any, guide: str | Callable[..., Any], start: Mapping[str, Tensor]
-) -> Any:
-    """Return a guide with its parameters in place; call it with module-local parameters switched on."""
+    model: Callable[..., Any],
+    prepared: Any,
+    guide: str | Callable[..., Any],
+    start: Mapping[str, Tensor],
+) -> nn.Module:
+    """Return a guide with its parameters in place, unfitted; call it with module-local parameters switched on."""
+    if isinstance(guide, str) and guide in FLAT_GUIDES:
+        latents = find_latents(model, prepared, start)
+        return make_flat_guide(guide, Start(latents, latents.start))
     built = make_guide(guide, model, start)
     with torch.no_grad():
         built(prepared)  # an AutoGuide makes its parameters when it is first run
     return built
 
 
-def _start(
-    model: Any, prepared: Any, guide: str | Callable[..., Any], seed: int, schedule: Schedule, label: str | None
-) -> Mapping[str, Tensor]:
-    """Return starting values: the model's own, and for a guide by name that draws, the mode reached from them.
+@dataclass(frozen=True)
+class _Task:
+    """What all restarts have in common."""
 
-    The first draws of a wide guide would wash good starting values out.
-    """
-    values: Mapping[str, Tensor] = model.init_values(prepared, seed) if hasattr(model, "init_values") else {}
-    if guide == "map" or not isinstance(guide, str) or not schedule.warm_up:
-        return values
-    point = build_guide(model, prepared, "map", values)
-    _optimise(model, point, prepared, Schedule(max_steps=schedule.warm_up), 1, label and f"{label}, mode")
-    with torch.no_grad():
-        return {name: value.clone() for name, value in point(prepared).items()}
+    model: Any
+    data: Any
+    guide: Any
+    schedule: Schedule
+    particles: int
+    monitor: Monitor
 
+    def run(self, seed: int, restart: int, restarts: int) -> Run:
+        """Fit once, from this restart's own seed."""
+        began = time.perf_counter()
+        with pyro.settings.context(module_local_params=True), torch.random.fork_rng():
+            torch.manual_seed(seed + restart)
+            start = self._init_values(seed + restart)
+            monitor = replace(self.monitor, stage=f"restart {restart + 1} of {restarts}")
+            if isinstance(self.guide, str) and self.guide in FLAT_GUIDES:
+                run = self._fit_flat(start, monitor)
+            else:
+                built = build_guide(self.model, self.data, self.guide, start)
+                run = self._optimise(built, monitor)
+        return replace(run, seconds=time.perf_counter() - began)
 
-def _optimise(model: Any, guide: Any, data: Any, schedule: Schedule, particles: int, label: str | None) -> Run:
-    elbo = choose_elbo(model, data, particles)(model, guide)
-    start = {name: p.detach().clone() for name, p in elbo.named_parameters()}
-    for attempt in range(RETRIES + 1):
-        rate = schedule.learning_rate * RETRY_FACTOR**attempt
-        losses, rule = _descend(elbo, data, schedule, rate, label)
-        if np.isfinite(losses).all():
-            return Run(guide, losses, rule.converged, _verdict(rule, len(losses), attempt))
+    def _fit_flat(self, init_values: Mapping[str, Tensor], monitor: Monitor) -> Run:
+        """Find the mode, start the guide there, and fit it."""
+        if monitor.checkpoint is not None and monitor.checkpoint.has(monitor.stage):
+            return self._optimise(build_guide(self.model, self.data, self.guide, init_values), monitor)
+        latents = find_latents(self.model, self.data, init_values)
+        searching = replace(monitor, stage=f"{monitor.stage}, mode")
+        mode, search = find_mode(self.model, self.data, latents, self.schedule, searching)
+        guide = best_start(self.guide, self.model, self.data, mode)
+        if any(p.requires_grad for p in guide.parameters()):
+            return self._optimise(guide, monitor)
+        return Run(guide, self._evaluate(guide), search.converged, f"the mode: {search.verdict}")
+
+    def _optimise(self, guide: Any, monitor: Monitor) -> Run:
+        objective = choose_elbo(self.model, self.data, self.particles)
+        return optimise(objective, self.model, guide, self.data, self.schedule, monitor)
+
+    def _evaluate(self, guide: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the loss of some draws of a guide that learns nothing."""
+        objective = choose_elbo(self.model, self.data)
         with torch.no_grad():
-            for name, p in elbo.named_parameters():
-                p.copy_(start[name])
-        if label:
-            tqdm.write(f"{label}: the loss diverged after {len(losses)} steps; again with a smaller step")
-    raise FloatingPointError(
-        f"fit: the loss is not finite even at learning rate {rate:.2g}; check the data for extreme values, "
-        "or give other priors or starting values"
-    )
+            losses = [objective.loss(self.model, guide, self.data) for _ in range(LAPLACE_EVALUATIONS)]
+        return np.array(losses, np.float64)
 
-
-def _descend(
-    elbo: nn.Module, data: Any, schedule: Schedule, rate: float, label: str | None
-) -> tuple[np.ndarray[Any, np.dtype[np.float64]], Plateau]:
-    optimiser = torch.optim.Adam(elbo.parameters(), lr=rate, betas=(0.9, 0.99))
-    rule = Plateau(schedule)
-    losses: list[float] = []
-    with tqdm(total=schedule.max_steps, desc=label, disable=label is None, unit="step", leave=False) as bar:
-        while len(losses) < schedule.max_steps and not rule.converged:
-            window = _window(elbo, data, optimiser, min(schedule.window, schedule.max_steps - len(losses)))
-            losses += window.tolist()
-            if not np.isfinite(window).all():
-                break
-            rule.update(window)
-            for group in optimiser.param_groups:
-                group["lr"] = rate * rule.factor
-            bar.update(len(window))
-            bar.set_postfix_str(f"ELBO {-window.mean():.6g}, rate {rate * rule.factor:.1g}")
-    return np.array(losses), rule
-
-
-def _window(
-    elbo: nn.Module, data: Any, optimiser: torch.optim.Optimizer, steps: int
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Take some steps; their losses come to the host once, so that a GPU is not kept waiting at every step."""
-    losses: list[Tensor] = []
-    for _ in range(steps):
-        optimiser.zero_grad()
-        loss: Tensor = elbo(data)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        losses.append(loss.detach())
-    return torch.stack(losses).double().cpu().numpy()
-
-
-def choose_elbo(model: Any, data: Any, particles: int) -> Any:
-    """Return an ELBO with exact sums where the model has enumerated sites."""
-    with torch.no_grad(), poutine.block():
-        trace = poutine.trace(model).get_trace(data)
-    sites = [site for site in trace.nodes.values() if site["type"] == "sample"]
-    nesting = max((-frame.dim for site in sites for frame in site["cond_indep_stack"] if frame.vectorized), default=0)
-    arguments = {"num_particles": particles, "vectorize_particles": particles > 1, "max_plate_nesting": nesting}
-    if any(site["infer"].get("enumerate") for site in sites):
-        return TraceEnum_ELBO(strict_enumeration_warning=True, **arguments)
-    return Trace_ELBO(**arguments)
-
-
-def _verdict(rule: Plateau, steps: int, attempt: int) -> str:
-    smaller = f", after {attempt} divergence(s) at larger steps" if attempt else ""
-    if rule.converged:
-        return f"converged after {steps} steps{smaller}: {rule.verdict}"
-    return f"not converged: stopped at the limit of {steps} steps{smaller}; allow more (last plateau: {rule.verdict})"
+    def _init_values(self, seed: int) -> Mapping[str, Tensor]:
+        values: Mapping[str, Tensor] = (
+            self.model.init_values(self.data, seed) if hasattr(self.model, "init_values") else {}
+        )
+        return values

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pyro import poutine
 from pyro.infer.autoguide import AutoDelta
 
+from neuropyro.guides import FlatGuide
+
 if TYPE_CHECKING:
     import xarray
 
@@ -145,6 +147,10 @@ class Fit:
 
     def _sample_guide(self, draws: int, run: int) -> Draws:
         guide = self.runs[run].guide
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            if isinstance(guide, FlatGuide):
+                return {name: value.cpu().numpy() for name, value in guide.draw(draws).items()}
         collected: dict[str, list[NDArray[Any]]] = {}
         with pyro.settings.context(module_local_params=True), torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(self.seed)

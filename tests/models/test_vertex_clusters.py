@@ -17,6 +17,7 @@ from torch.autograd.functional import hessian, jacobian
 
 from neuropyro.data import Cohort, CohortError
 from neuropyro.guides import make_guide
+from neuropyro.inference.fit import build_guide
 from neuropyro.models import VertexClusterMixture
 
 L, K = 4, 3
@@ -295,11 +296,16 @@ def test_z_is_enumerated_and_only_the_data_are_observed(model):
     assert [frame.name for frame in trace.nodes["V"]["cond_indep_stack"]] == ["vertex"]
 
 
+def guide_at_start(name, model, visits):
+    with pyro.settings.context(module_local_params=True):
+        return build_guide(model, visits, name, model.init_values(visits))
+
+
 @pytest.mark.usefixtures("double_by_default")
-@pytest.mark.parametrize("name", ["map", "normal"])
+@pytest.mark.parametrize("name", ["map", "normal", "structured"])
 def test_pyro_accepts_it_with_strict_enumeration(model, name):
     visits = model.prepare(cohort(missing=True), dtype=torch.float64)
-    guide = make_guide(name, model, model.init_values(visits))
+    guide = guide_at_start(name, model, visits)
     elbo = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=True)
     loss = elbo.differentiable_loss(model, guide, visits)
     loss.backward()
@@ -331,8 +337,7 @@ def test_vectorised_particles_of_a_point_give_the_loss_of_one(model):
 @pytest.mark.usefixtures("double_by_default")
 def test_vectorised_particles_of_a_normal_guide(model):
     visits = model.prepare(cohort(missing=True), dtype=torch.float64)
-    guide = make_guide("normal", model, model.init_values(visits))
-    guide(visits)  # its parameters have the shape of one draw
+    guide = guide_at_start("normal", model, visits)
     elbo = TraceEnum_ELBO(
         max_plate_nesting=1, num_particles=4, vectorize_particles=True, strict_enumeration_warning=True
     )

@@ -1,0 +1,155 @@
+r"""The curvature of the log joint density at a point, and the Gaussian guides' start that follows from it.
+
+At a mode m the posterior is near Normal(m, H^{-1}), H the Hessian of the negative log density.  Rows of H come from
+products of H with vectors, one further gradient each, so that a block structure makes it cheap: a row for each global
+number, and for the local blocks as many products as a block has numbers, all elements probed at once under random
+signs.  What couples two elements averages out, but would drown an element of small curvature beside one of large; so the probe
+is repeated, each number scaled by the curvature found before.
+
+References
+----------
+Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 1994; Bekas, Kokiopoulou & Saad, "An
+estimator for the diagonal of a matrix", Applied Numerical Mathematics 2007.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neuropyro.guides.arrow import Arrow
+from neuropyro.guides.blocks import Blocks
+
+__all__ = ["ArrowHessian", "arrow_at", "arrow_hessian", "hessian_diagonal"]
+
+Potential = Callable[[Tensor], Tensor]
+SCALINGS, PROBES = 3, 8  # probes of each number of a local block: to find the scale, then to be averaged
+DIAGONAL_PROBES = 32
+LEAST = 1e-12
+SHARED_FLOOR, LOCAL_FLOOR = 1e-6, 1e-3  # least eigenvalues of the curvature scaled to a unit diagonal
+
+
+@dataclass(frozen=True)
+class ArrowHessian:
+    """A Hessian without what couples two elements of a plate.
+
+    Parameters
+    ----------
+    blocks
+        The partition of the flat vector.
+    shared
+        ``(G, G)``.
+    couplings
+        ``(elements, m, G)`` for each local plate.
+    local
+        ``(elements, m, m)`` for each local plate.
+    """
+
+    blocks: Blocks
+    shared: Tensor
+    couplings: list[Tensor]
+    local: list[Tensor]
+
+    def diagonal(self) -> Tensor:
+        """Return the diagonal, ``(D,)``, in the order of the flat vector."""
+        parts = [self.shared.diagonal(), *(h.diagonal(dim1=-2, dim2=-1).reshape(-1) for h in self.local)]
+        return torch.cat(parts)[torch.argsort(self.blocks.order.to(self.shared.device))]
+
+
+def arrow_hessian(potential: Potential, point: Tensor, blocks: Blocks) -> ArrowHessian:
+    """Differentiate ``potential`` twice at ``point (D,)``, in double precision from there on.
+
+    Cost: G + (SCALINGS + PROBES) * (sum of m) gradients of a gradient.
+    """
+    product = _products(potential, point)
+    generator = torch.Generator().manual_seed(0)
+    rows = [product(_one_at(int(place), point)) for place in blocks.shared]
+    shared_rows = torch.stack(rows) if rows else point.new_zeros(0, len(point)).double()
+    couplings, local = [], []
+    for index in blocks.local:
+        at = index.to(point.device)
+        couplings.append(shared_rows[:, at].permute(1, 2, 0))
+        local.append(_probe_blocks(product, point, at, generator))
+    shared = shared_rows[:, blocks.shared.to(point.device)]
+    return ArrowHessian(blocks, (shared + shared.mT) / 2, couplings, local)
+
+
+def hessian_diagonal(potential: Potential, point: Tensor, blocks: Blocks) -> Tensor:
+    """Estimate the diagonal of the Hessian, ``(D,)``, by blocks where that is cheap, else by random signs alone."""
+    if len(blocks.shared) + (SCALINGS + PROBES) * sum(index.shape[1] for index in blocks.local) <= 4 * DIAGONAL_PROBES:
+        return arrow_hessian(potential, point, blocks).diagonal()
+    product = _products(potential, point)
+    generator = torch.Generator().manual_seed(0)
+    total = torch.zeros_like(point, dtype=torch.float64)
+    for _ in range(DIAGONAL_PROBES):
+        signs = _signs(point.shape, generator).to(point)
+        total += signs * product(signs)
+    return total / DIAGONAL_PROBES
+
+
+def arrow_at(point: Tensor, hessian: ArrowHessian) -> Arrow:
+    """Return the arrow that maps standard normals to Normal(point, H^{-1}); indefinite blocks are made definite."""
+    inverses = [_inverse_root(h, LOCAL_FLOOR) for h in hessian.local]  # H_ii^{-1} = R R'
+    schur = hessian.shared
+    for root, coupling in zip(inverses, hessian.couplings, strict=True):
+        whitened = (root.mT @ coupling).flatten(0, 1)
+        schur = schur - whitened.mT @ whitened
+    chol = _inverse_root(schur, SHARED_FLOOR, scale=hessian.shared.diagonal()) if len(schur) else schur
+    couplings = [
+        -(root @ (root.mT @ coupling)) @ chol for root, coupling in zip(inverses, hessian.couplings, strict=True)
+    ]
+    order = hessian.blocks.order.to(point.device)
+    like = [tensor.to(point) for tensor in (chol, *couplings, *inverses)]
+    n = len(couplings)
+    return Arrow(order, point, like[0], like[1 : 1 + n], like[1 + n :])
+
+
+def _inverse_root(matrix: Tensor, floor: float, scale: Tensor | None = None) -> Tensor:
+    """Return lower triangular R with R R' = matrix^{-1}, its scaled eigenvalues made positive, ``floor`` at least."""
+    diagonal = (matrix.diagonal(dim1=-2, dim2=-1) if scale is None else scale).abs()
+    size = diagonal.clamp_min(torch.finfo(matrix.dtype).tiny).sqrt().clamp_min(1e-6)
+    scaled = matrix / (size.unsqueeze(-1) * size.unsqueeze(-2))
+    values, vectors = torch.linalg.eigh(scaled)
+    inverse = (vectors / values.abs().clamp_min(floor).unsqueeze(-2)) @ vectors.mT
+    root: Tensor = torch.linalg.cholesky(inverse) / size.unsqueeze(-1)
+    return root
+
+
+def _products(potential: Potential, point: Tensor) -> Callable[[Tensor], Tensor]:
+    at = point.detach().clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(potential(at), at, create_graph=True)
+
+    def product(vector: Tensor) -> Tensor:
+        (row,) = torch.autograd.grad(gradient, at, vector, retain_graph=True)
+        return row.detach().double()
+
+    return product
+
+
+def _probe_blocks(product: Callable[[Tensor], Tensor], point: Tensor, at: Tensor, generator: torch.Generator) -> Tensor:
+    """Estimate the local blocks at places ``at (elements, m)``; returns ``(elements, m, m)``."""
+
+    def probe(scale: Tensor) -> Tensor:
+        signs = _signs((len(at), 1), generator).to(scale)
+        weights = signs * scale
+        vectors = [torch.zeros_like(point).index_put((at[:, j],), weights[:, j].to(point)) for j in range(at.shape[1])]
+        return torch.stack([product(v)[at] * signs * scale for v in vectors], -1)
+
+    scale = torch.ones(at.shape, dtype=torch.float64, device=point.device)
+    for _ in range(SCALINGS):
+        scale = scale * probe(scale).diagonal(dim1=-2, dim2=-1).abs().clamp_min(LEAST).rsqrt()
+    scaled = torch.stack([probe(scale) for _ in range(PROBES)]).mean(0)
+    return (scaled + scaled.mT) / 2 / (scale.unsqueeze(-1) * scale.unsqueeze(-2))
+
+
+def _signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randint(0, 2, shape, generator=generator) * 2.0 - 1.0
+
+
+def _one_at(place: int, like: Tensor) -> Tensor:
+    vector = torch.zeros_like(like)
+    vector[place] = 1.0
+    return vector

@@ -1,0 +1,132 @@
+"""Guides over the flat vector of a model's latent sites.
+
+A family of distributions is a torch module with a method ``law()``: a distribution over the *whitened* vector y, where
+x = whitening(y).  The whitening is fixed when the guide is built, from the curvature at the mode, so that y is near
+standard normal under the posterior, and one learning rate suits every number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.nn import PyroModule
+from torch import Size, Tensor, nn
+from torch.distributions.transforms import AffineTransform, Transform
+
+from neuropyro.guides.arrow import Arrow
+from neuropyro.guides.latents import Latents
+
+__all__ = ["FlatGuide", "Sticking", "Whitening"]
+
+
+class FlatGuide(PyroModule):  # type: ignore[misc]
+    """Samples every site from one distribution over the flat vector.
+
+    Parameters
+    ----------
+    latents
+        The model's sites.
+    law
+        A module whose ``forward()`` returns the distribution of the flat vector, event ``(D,)``.
+    """
+
+    def __init__(self, latents: Latents, law: nn.Module) -> None:
+        super().__init__()
+        self.latents = latents
+        self.law = law
+
+    def forward(self, *args: Any) -> dict[str, Tensor]:
+        """Sample the sites."""
+        flat = pyro.sample("_flat", self.law(), infer={"is_auxiliary": True})
+        return self.latents.emit(flat)
+
+    @torch.no_grad()
+    def draw(self, draws: int) -> dict[str, Tensor]:
+        """Draw every site at once, ``(draws, ...)``."""
+        return self.latents.constrain(self.law().rsample(Size([draws])))
+
+
+class Whitening(nn.Module):
+    """A fixed affine map, kept as buffers, from the whitened vector to the flat one.
+
+    Parameters
+    ----------
+    transform
+        `Arrow`, or an affine transform with ``loc (D,)`` and ``scale (D,)``.
+    """
+
+    loc: Tensor
+    scale: Tensor
+    order: Tensor
+    shared: Tensor
+
+    def __init__(self, transform: Arrow | AffineTransform) -> None:
+        super().__init__()
+        self.is_arrow = isinstance(transform, Arrow)
+        self.register_buffer("loc", torch.as_tensor(transform.loc).detach().clone())
+        if isinstance(transform, Arrow):
+            self.register_buffer("order", transform.order)
+            self.register_buffer("shared", transform.shared)
+            for name in ("couplings", "scales"):
+                for i, tensor in enumerate(getattr(transform, name)):
+                    self.register_buffer(f"{name}{i}", tensor)
+            self.plates = len(transform.scales)
+        else:
+            self.register_buffer("scale", torch.as_tensor(transform.scale).detach().clone())
+
+    def forward(self) -> Transform:
+        """Return the map as a transform that keeps its last result."""
+        if not self.is_arrow:
+            return AffineTransform(self.loc, self.scale, event_dim=1, cache_size=1)
+        buffers = dict(self.named_buffers())
+        couplings, scales = ([buffers[f"{name}{i}"] for i in range(self.plates)] for name in ("couplings", "scales"))
+        return Arrow(self.order, self.loc, self.shared, couplings, scales)
+
+
+class Sticking(dist.TorchDistribution):  # type: ignore[misc]
+    """Draws from one distribution, whose density is that of an equal one that learns nothing.
+
+    With ``frozen`` the detached twin of ``live`` the gradient of the ELBO is that along the draw alone, and vanishes,
+    noise and all, where the guide is the posterior (Roeder, Wu & Duvenaud, "Sticking the landing", NeurIPS 2017).
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)
+    has_rsample = True
+
+    def __init__(self, live: Any, frozen: Any) -> None:
+        self.live, self.frozen = live, frozen
+        super().__init__(live.batch_shape, live.event_shape, validate_args=False)
+
+    @property
+    def support(self) -> Any:
+        """Support of the distribution."""
+        return self.live.support
+
+    def expand(self, batch_shape: Size, _instance: Any = None) -> Sticking:
+        """Return it with another batch shape."""
+        return Sticking(self.live.expand(batch_shape), self.frozen.expand(batch_shape))
+
+    def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch declares it)
+        """Draw, differentiably."""
+        drawn: Tensor = self.live.rsample(sample_shape)
+        return drawn
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of the twin."""
+        density: Tensor = self.frozen.log_prob(value)
+        return density
+
+
+def sticking(law: Callable[[Callable[[Tensor], Tensor]], Any]) -> Sticking:
+    """Return the law with live parameters, stuck to the one with detached ones.
+
+    Parameters
+    ----------
+    law
+        Builds the distribution, passing each of its parameters through the function that it is given.
+    """
+    return Sticking(law(lambda parameter: parameter), law(Tensor.detach))

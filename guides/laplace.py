@@ -1,0 +1,44 @@
+"""The Laplace guide: a Normal at the mode, with the inverse of the curvature there as its covariance.
+
+Represents: the posterior as it looks from its mode in unconstrained space; exact for a Normal posterior, too narrow or
+too wide where the density falls off otherwise.  Nothing is learned once the mode is found.  Cost: D gradients and the
+cube of D once: for some thousands of latent variables at most.
+
+References
+----------
+Tierney & Kadane, "Accurate approximations for posterior moments and marginal densities", JASA 1986.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+from neuropyro.guides.blocks import one_block
+from neuropyro.guides.flat import FlatGuide, Whitening
+from neuropyro.guides.mvn import check_size
+from neuropyro.guides.start import Start
+
+__all__ = ["Laplace", "laplace_guide"]
+
+
+def laplace_guide(start: Start) -> FlatGuide:
+    """Return the Normal at the start's point; ValueError where there are too many latent variables."""
+    check_size("laplace", start.latents)
+    return FlatGuide(start.latents, Laplace(start))
+
+
+class Laplace(nn.Module):
+    """A standard Normal, whitened back."""
+
+    def __init__(self, start: Start) -> None:
+        super().__init__()
+        self.whitening = Whitening(start.arrow(one_block(start.latents)))
+
+    def forward(self) -> Any:
+        """Return the distribution of the flat vector."""
+        zero = torch.zeros_like(self.whitening.loc)
+        return dist.TransformedDistribution(dist.Normal(zero, torch.ones_like(zero)).to_event(1), [self.whitening()])

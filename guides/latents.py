@@ -1,0 +1,175 @@
+"""A model's continuous latent sites as one flat vector of unconstrained numbers.
+
+Site by site, a constrained value (a positive scale, a point of a simplex) is a bijection of as many free numbers as it
+has degrees of freedom.  Guides approximate the posterior of the whole vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.distributions.util import sum_rightmost
+from pyro.infer.autoguide.initialization import InitMessenger
+from torch import Size, Tensor
+from torch.distributions import biject_to
+
+__all__ = ["Latents", "Site", "is_enumerated", "read_latents"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One latent site's place in the flat vector.
+
+    Parameters
+    ----------
+    name
+        Of the site.
+    shape
+        Of its unconstrained value, plates to the left.
+    event_dim, value_event_dim
+        Event dimensions of the unconstrained and of the constrained value.
+    transform
+        From unconstrained to constrained.
+    plates
+        Frames of the plates that it is in.
+    offset
+        Where it begins.
+    """
+
+    name: str
+    shape: Size
+    event_dim: int
+    value_event_dim: int
+    transform: Any
+    plates: tuple[Any, ...]
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """How many unconstrained numbers it has."""
+        return self.shape.numel()
+
+    @property
+    def slice(self) -> slice:
+        """Its places in the flat vector."""
+        return slice(self.offset, self.offset + self.size)
+
+    def index(self) -> Tensor:
+        """Return its places in the flat vector, in the shape of its unconstrained value."""
+        return torch.arange(self.slice.start, self.slice.stop).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The latent sites of a model, and where each lies in the flat vector.
+
+    Parameters
+    ----------
+    sites
+        In the order of the model.
+    start
+        ``(size,)`` starting values.
+    """
+
+    sites: tuple[Site, ...]
+    start: Tensor
+
+    @property
+    def size(self) -> int:
+        """Length of the flat vector."""
+        return self.start.shape[-1]
+
+    def emit(self, flat: Tensor) -> dict[str, Tensor]:
+        """Sample every site at its part of ``flat (*particles, size)``; call it inside a guide.
+
+        The density of each site's value under the change of variables goes into the guide's density.
+        """
+        frames = {frame.name: frame for site in self.sites for frame in site.plates}
+        plates = {name: pyro.plate(name, frame.size, dim=frame.dim) for name, frame in frames.items()}
+        return {site.name: _emit_site(site, value, plates) for site, value in self._split(flat)}
+
+    def constrain(self, flat: Tensor) -> dict[str, Tensor]:
+        """Return every site's value at ``flat (draws, size)``, each ``(draws, ...)``."""
+        return {site.name: site.transform(flat[:, site.slice].reshape(-1, *site.shape)) for site in self.sites}
+
+    def _split(self, flat: Tensor) -> Iterator[tuple[Site, Tensor]]:
+        for site in self.sites:
+            batch = flat.shape[:-1] + (1,) * site.event_dim if flat.dim() > 1 else ()
+            shape = torch.broadcast_shapes(site.shape, batch)  # type: ignore[no-untyped-call]
+            yield site, flat[..., site.slice].reshape(shape)
+
+
+def read_latents(model: Callable[..., Any], data: Any, init: Callable[..., Any]) -> Latents:
+    """Run a model once and note its latent sites.
+
+    Parameters
+    ----------
+    model
+        A Pyro program; its enumerated sites are left alone.
+    data
+        What it is run on.
+    init
+        Pyro's ``init_loc_fn``: the starting value of a site.
+
+    Raises
+    ------
+    ValueError
+        Where a latent site is discrete and not enumerated, is in a subsampled plate, or starts outside its support.
+    """
+    hidden = poutine.block(model, hide_fn=is_enumerated)
+    with torch.no_grad(), poutine.block(), InitMessenger(init):
+        trace = poutine.trace(hidden).get_trace(data)
+    sites: list[Site] = []
+    starts: list[Tensor] = []
+    for name, node in trace.nodes.items():
+        if node["type"] == "sample" and not node["is_observed"] and type(node["fn"]).__name__ != "_Subsample":
+            offset = sites[-1].offset + sites[-1].size if sites else 0
+            site, start = _read_site(name, node, offset)
+            sites.append(site)
+            starts.append(start.reshape(-1))
+    if not sites:
+        raise ValueError("guide: the model has no latent site to guide")
+    return Latents(tuple(sites), torch.cat(starts))
+
+
+def _read_site(name: str, node: dict[str, Any], offset: int) -> tuple[Site, Tensor]:
+    fn, value = node["fn"], node["value"]
+    if fn.support.is_discrete:
+        raise ValueError(
+            f'guide: site {name!r} is discrete; mark it infer={{"enumerate": "parallel"}}, to be summed out'
+        )
+    plates = tuple(frame for frame in node["cond_indep_stack"] if frame.vectorized)
+    if any(frame.full_size is not None and frame.full_size != frame.size for frame in plates):
+        raise ValueError(f"guide: site {name!r} is in a subsampled plate; latent sites need their whole plate")
+    transform = biject_to(fn.support)
+    start = transform.inv(value).detach()
+    if not torch.isfinite(start).all():
+        raise ValueError(
+            f"guide: site {name!r} starts outside of its support, or at its edge; give another init_values"
+        )
+    grown = start.dim() - value.dim()
+    return Site(name, start.shape, fn.event_dim + grown, fn.event_dim, transform, plates, offset), start
+
+
+def _emit_site(site: Site, free: Tensor, plates: dict[str, Any]) -> Tensor:
+    value = site.transform(free)
+    volume = site.transform.log_abs_det_jacobian(free, value)
+    volume = sum_rightmost(volume, volume.dim() - value.dim() + site.value_event_dim)
+    with ExitStack() as stack:
+        for frame in site.plates:
+            stack.enter_context(plates[frame.name])
+        point = dist.Delta(value, log_density=-volume, event_dim=site.value_event_dim)
+        emitted: Tensor = pyro.sample(site.name, point)
+    return emitted
+
+
+def is_enumerated(site: dict[str, Any]) -> bool:
+    """Whether a site is summed out, and so never guided."""
+    return site["type"] == "sample" and bool(site["infer"].get("enumerate"))

@@ -1,0 +1,60 @@
+"""Where a guide over the flat vector starts: a point, and the scale of the posterior about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions.transforms import AffineTransform
+
+from neuropyro.guides.arrow import Arrow
+from neuropyro.guides.blocks import Blocks, plate_blocks
+from neuropyro.guides.curvature import arrow_at, arrow_hessian, hessian_diagonal
+from neuropyro.guides.latents import Latents
+
+__all__ = ["Start"]
+
+NARROW = 0.1  # sd of a guide that knows no curvature: good starting values are not washed out by its first draws
+
+
+@dataclass(frozen=True)
+class Start:
+    """A point, and how to find the curvature there.
+
+    Parameters
+    ----------
+    latents
+        The model's sites.
+    point
+        ``(D,)`` unconstrained values.
+    potential
+        The negative log joint density of the flat vector, twice differentiable; None where nothing is known.
+    """
+
+    latents: Latents
+    point: Tensor
+    potential: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def width(self) -> float:
+        """Return the sd at which a guide starts, in whitened units."""
+        return 1.0 if self.potential is not None else NARROW
+
+    def diagonal(self) -> AffineTransform:
+        """Scale each number by its sd given all others, H_jj^(-1/2)."""
+        scale = torch.ones_like(self.point)
+        if self.potential is not None:
+            curvature = hessian_diagonal(self.potential, self.point, plate_blocks(self.latents)).abs()
+            scale = curvature.clamp_min(curvature.median() * 1e-6).rsqrt().to(self.point)
+        return AffineTransform(self.point, scale, event_dim=1)
+
+    def arrow(self, blocks: Blocks) -> Arrow:
+        """Whiten by blocks: see :mod:`neuropyro.guides.curvature`."""
+        if self.potential is not None:
+            return arrow_at(self.point, arrow_hessian(self.potential, self.point, blocks))
+        like, g = self.point, len(blocks.shared)
+        couplings = [like.new_zeros(*index.shape, g) for index in blocks.local]
+        scales = [torch.eye(index.shape[1]).to(like).repeat(len(index), 1, 1) for index in blocks.local]
+        return Arrow(blocks.order.to(like.device), like, torch.eye(g).to(like), couplings, scales)

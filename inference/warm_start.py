@@ -1,0 +1,68 @@
+"""Where a named guide starts: the mode and the curvature there, or the model's own values, whichever serves it better.
+
+A hierarchical model may have no mode worth the name (its joint density can grow without bound where a scale goes to 0).
+So both starts are tried, and the one of the higher ELBO is taken.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from neuropyro.guides import FlatGuide, Latents, Start, make_flat_guide
+from neuropyro.guides.point import Point
+from neuropyro.inference.convergence import CosineSchedule, Schedule
+from neuropyro.inference.objective import choose_elbo, potential_of
+from neuropyro.inference.optimise import Monitor, optimise
+from neuropyro.inference.result import Run
+
+__all__ = ["best_start", "find_mode"]
+
+TRIALS = 8
+MODE_RATE = 0.02
+
+
+def find_mode(model: Any, data: Any, latents: Latents, schedule: Schedule, monitor: Monitor) -> tuple[Start, Run]:
+    """Search for the mode in unconstrained space.
+
+    Parameters
+    ----------
+    model, data
+        As in `fit`.
+    latents
+        The model's sites, at their starting values.
+    schedule
+        Its ``warm_up`` limits the steps.
+    monitor
+        Who follows.
+
+    Returns
+    -------
+    A start at the mode, and how the search went.
+    """
+    elbo = choose_elbo(model, data)
+    place = Point(latents)
+    limits = CosineSchedule(learning_rate=MODE_RATE, max_steps=schedule.warm_up, window=schedule.window)
+    run = optimise(elbo, model, FlatGuide(latents, place), data, limits, monitor)
+    return Start(latents, place.loc.detach().clone(), potential_of(elbo, model, data, latents)), run
+
+
+def best_start(name: str, model: Any, data: Any, mode: Start) -> FlatGuide:
+    """Return the named guide, started at the mode or else at the model's own values."""
+    at_mode = make_flat_guide(name, mode)
+    if name == "laplace":  # it is the curvature at the mode, for better or worse
+        return at_mode
+    plain = make_flat_guide(name, replace(mode, point=mode.latents.start, potential=None))
+    return min((at_mode, plain), key=lambda guide: _trial_loss(model, guide, data))
+
+
+def _trial_loss(model: Any, guide: FlatGuide, data: Any) -> float:
+    """Return the mean loss of some draws, infinity where one is undefined."""
+    elbo = choose_elbo(model, data)
+    with torch.no_grad():
+        losses = torch.tensor([float(elbo.loss(model, guide, data)) for _ in range(TRIALS)])
+    mean = float(losses.mean())
+    return mean if math.isfinite(mean) else math.inf

@@ -1,0 +1,181 @@
+"""Flat vectors, blocks, arrows and curvature against dense linear algebra."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer import Trace_ELBO
+from torch.distributions import MultivariateNormal
+
+from neuropyro.guides import Start, find_latents, make_flat_guide
+from neuropyro.guides.arrow import Arrow
+from neuropyro.guides.blocks import Blocks, one_block, plate_blocks
+from neuropyro.guides.curvature import arrow_at, arrow_hessian, hessian_diagonal
+
+
+def hierarchy(y):
+    """Global sites of all supports, a small plate, and a large one with an event dimension."""
+    pyro.sample("mean", dist.Normal(0.0, 1.0))
+    pyro.sample("share", dist.Dirichlet(torch.ones(3)))
+    with pyro.plate("cluster", 2, dim=-1):
+        pyro.sample("sd", dist.LogNormal(0.0, 1.0))
+    with pyro.plate("subject", 7, dim=-1):
+        pyro.sample("speed", dist.Normal(0.0, 1.0))
+        pyro.sample("offset", dist.Normal(torch.zeros(7, 2), 1.0).to_event(1))
+    pyro.sample("y", dist.Normal(0.0, 1.0), obs=y)
+
+
+Y = torch.tensor(0.5)
+
+
+def random_spd(n, generator):
+    root = torch.randn(n, n, generator=generator, dtype=torch.float64)
+    return root @ root.mT / n + torch.eye(n)
+
+
+def test_blocks_follow_the_plates():
+    latents = find_latents(hierarchy, Y, {})
+    blocks = plate_blocks(latents)
+    assert latents.size == 1 + 2 + 2 + 7 + 14
+    assert [tuple(index.shape) for index in blocks.local] == [(7, 3)]
+    assert len(blocks.shared) == 5
+    assert blocks.order.sort().values.tolist() == list(range(latents.size))
+    flat = torch.arange(latents.size, dtype=torch.float32)
+    values = latents.constrain(flat.unsqueeze(0))
+    by_element = flat[blocks.local[0][4]]
+    assert by_element[0] == values["speed"][0, 4]
+    assert by_element[1:].tolist() == values["offset"][0, 4].tolist()
+
+
+def test_a_limit_makes_further_plates_local():
+    assert [tuple(i.shape) for i in plate_blocks(find_latents(hierarchy, Y, {}), limit=4).local] == [(7, 3), (2, 1)]
+
+
+def test_the_density_of_emitted_sites_counts_the_change_of_variables():
+    latents = find_latents(hierarchy, Y, {})
+    flat = torch.randn(latents.size, generator=torch.Generator().manual_seed(0))
+    trace = poutine.trace(lambda y: latents.emit(flat)).get_trace(Y)
+    trace.compute_log_prob()
+    got = sum(site["log_prob_sum"] for site in trace.nodes.values() if site["type"] == "sample")
+    sd, share = trace.nodes["sd"]["value"], trace.nodes["share"]["value"]
+    at = next(site.offset for site in latents.sites if site.name == "share")
+    jacobian = torch.autograd.functional.jacobian(
+        lambda free: dist.transforms.biject_to(dist.constraints.simplex)(free)[:2], flat[at : at + 2]
+    )
+    expected = -sd.log().sum() - jacobian.det().abs().log()
+    assert share.sum().item() == pytest.approx(1.0)
+    assert float(got) == pytest.approx(float(expected), abs=1e-4)
+
+
+def random_arrow(generator):
+    blocks = Blocks(torch.tensor([3, 0]), (torch.tensor([[1, 5], [2, 4], [7, 6]]),))
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    shared = random(2, 2).tril(-1) + torch.eye(2)
+    scales = random(3, 2, 2).tril(-1) + 0.5 * torch.eye(2)
+    return Arrow(blocks.order, random(8), shared, [random(3, 2, 2)], [scales]), blocks
+
+
+def test_an_arrow_is_affine_inverts_and_knows_its_volume():
+    generator = torch.Generator().manual_seed(1)
+    arrow, _ = random_arrow(generator)
+    e = torch.randn(5, 8, generator=generator, dtype=torch.float64)
+    x = arrow._call(e)
+    torch.testing.assert_close(arrow._inverse(x), e)
+    matrix = torch.autograd.functional.jacobian(arrow._call, e[0])
+    torch.testing.assert_close(x, arrow.loc + e @ matrix.mT)
+    torch.testing.assert_close(arrow.log_abs_det_jacobian(e, x), matrix.det().abs().log().expand(5))
+
+
+def test_the_arrow_at_a_quadratic_potential_has_the_inverse_of_its_curvature():
+    generator = torch.Generator().manual_seed(2)
+    arrow, blocks = random_arrow(generator)
+    root = torch.autograd.functional.jacobian(arrow._call, torch.zeros(8, dtype=torch.float64))
+    precision = (root @ root.mT).inverse()
+    found = arrow_at(arrow.loc, arrow_hessian(lambda x: 0.5 * x @ precision @ x, arrow.loc, blocks))
+    again = torch.autograd.functional.jacobian(found._call, torch.zeros(8, dtype=torch.float64))
+    torch.testing.assert_close(again @ again.mT, root @ root.mT)
+
+
+def test_probing_is_near_the_local_blocks_where_elements_are_coupled():
+    """Element scales differ a thousandfold; coupling of .02 a pair is noise of .02 * sqrt(39 / 8) in a scaled block."""
+    generator = torch.Generator().manual_seed(3)
+    n, m = 40, 2
+    scale = torch.logspace(-1.5, 1.5, n, dtype=torch.float64).repeat_interleave(m)
+    hessian = (torch.eye(n * m) + 0.02 * torch.ones(n * m, n * m)).double() * scale * scale.unsqueeze(-1)
+    index = torch.arange(n * m).reshape(n, m)
+    blocks = Blocks(torch.empty(0, dtype=torch.long), (index,))
+    point = torch.randn(n * m, generator=generator, dtype=torch.float64)
+    (found,) = arrow_hessian(lambda x: 0.5 * x @ hessian @ x, point, blocks).local
+    expected = torch.stack([hessian[i][:, i] for i in index])
+    unit = expected.diagonal(dim1=1, dim2=2).sqrt()
+    error = (found - expected) / (unit.unsqueeze(-1) * unit.unsqueeze(-2))
+    assert error.abs().max() < 0.25  # 5 sds
+
+
+def test_the_diagonal_of_a_large_hessian():
+    generator = torch.Generator().manual_seed(4)
+    precision = random_spd(300, generator)
+    latents = find_latents(lambda y: pyro.sample("x", dist.Normal(torch.zeros(300), 1.0).to_event(1)), Y, {})
+    point = torch.zeros(300, dtype=torch.float64)
+    found = hessian_diagonal(lambda x: 0.5 * x @ precision @ x, point, one_block(latents))
+    # 32 probes: an element's sd is that of the sum of its row's other elements, over sqrt(32).
+    sd = (precision.square().sum(1) - precision.diagonal().square()).sqrt() / 32**0.5
+    assert ((found - precision.diagonal()).abs() < 5 * sd).all()
+
+
+@pytest.fixture(scope="module")
+def regression():
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(30, 4, generator=generator)
+    y = x @ torch.tensor([1.0, -1.0, 0.5, 0.0]) + 0.5 * torch.randn(30, generator=generator)
+
+    def model(data):
+        w = pyro.sample("w", dist.Normal(torch.zeros(4), 2.0).to_event(1))
+        with pyro.plate("row", 30):
+            pyro.sample("y", dist.Normal((data[0] @ w.unsqueeze(-1)).squeeze(-1), 0.5), obs=data[1])
+
+    precision = x.mT @ x / 0.25 + torch.eye(4) / 4
+    mean = torch.linalg.solve(precision, x.mT @ y / 0.25)
+    evidence = MultivariateNormal(torch.zeros(30), 0.25 * torch.eye(30) + 4 * x @ x.mT).log_prob(y)
+    return model, (x, y), mean, precision, float(evidence)
+
+
+@pytest.mark.parametrize("name", ["laplace", "mvn", "structured", "flow"])
+def test_guides_with_all_correlations_start_at_a_normal_posterior(regression, name):
+    model, data, mean, _, evidence = regression
+    latents = find_latents(model, data, {"w": mean})
+    elbo = Trace_ELBO()
+
+    def potential(flat):
+        return elbo.differentiable_loss(model, lambda _: latents.emit(flat), data)
+
+    with pyro.settings.context(module_local_params=True):
+        guide = make_flat_guide(name, Start(latents, latents.start, potential))
+        losses = [elbo.loss(model, guide, data) for _ in range(3)]
+        # The guide is the posterior: every single draw gives the evidence.
+        assert losses == pytest.approx([-evidence] * 3, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["normal", "mvn", "structured"])
+def test_sticking_gradients_vanish_at_the_posterior(regression, name):
+    model, data, mean, precision, _ = regression
+    diagonal = torch.diag(precision.diagonal())
+
+    def independent(rows):
+        w = pyro.sample("w", dist.MultivariateNormal(mean, precision_matrix=diagonal))
+        pyro.sample("y", dist.Normal(w.sum() * 0.0, 1.0), obs=rows)
+
+    latents = find_latents(independent, Y, {"w": mean})
+    elbo = Trace_ELBO()
+
+    def potential(flat):
+        return elbo.differentiable_loss(independent, lambda _: latents.emit(flat), Y)
+
+    with pyro.settings.context(module_local_params=True):
+        guide = make_flat_guide(name, Start(latents, latents.start, potential))
+        elbo.loss_and_grads(independent, guide, Y)
+    assert all(p.grad.abs().max() < 1e-4 for p in guide.parameters())
