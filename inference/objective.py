@@ -31,7 +31,12 @@ def potential_of(elbo: Any, model: Any, data: Any, latents: Latents) -> Callable
     """Return the negative log joint density as a function of the flat vector ``(D,)``, change of variables included."""
 
     def potential(flat: Tensor) -> Tensor:
-        loss: Tensor = elbo.differentiable_loss(model, lambda _: latents.emit(flat), data)
+        def point(_: Any) -> Any:
+            return latents.emit(flat)
+
+        if not flat.requires_grad:
+            return torch.as_tensor(elbo.loss(model, point, data), dtype=flat.dtype, device=flat.device)
+        loss: Tensor = elbo.differentiable_loss(model, point, data)
         return loss
 
     return potential

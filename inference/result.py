@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +34,14 @@ class Run:
     guide
         The fitted guide.
     losses
-        ``(steps,)`` negative ELBO at each step (for a point guide: the negative log joint density), nats.
+        ``(steps,)`` negative ELBO at each step, nats; for a point guide the negative log joint density, for NUTS that
+        of each draw.
     converged, verdict
         Whether the stopping rule was met, and the reason in words.
     seconds
         Wall time, starting values included.
+    stats
+        What else is known of each step or draw, such as ``diverging (draws,)``.
     """
 
     guide: Any
@@ -46,6 +49,7 @@ class Run:
     converged: bool
     verdict: str
     seconds: float = 0.0
+    stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def final_loss(self) -> float:
@@ -122,7 +126,12 @@ class Fit:
     def _drawn(self) -> dict[tuple[int, int], Draws]:
         return {}
 
-    def posterior(self, draws: int = 500, run: int = 0) -> Draws:
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the runs are chains of NUTS."""
+        return self.guide_name == "nuts"
+
+    def posterior(self, draws: int = 500, run: int | None = None) -> Draws:
         """Draw from the guide; arrays ``(draws, ...)`` by site, on the CPU.
 
         Where the model has ``identify``, draws are as it leaves them: in one gauge, with one labelling.  The same call
@@ -133,12 +142,13 @@ class Fit:
         draws
             Number of draws.
         run
-            Which of the restarts, the best being 0.
+            Which of the restarts, the best being 0, or of the chains; by default the best restart, or all chains.
         """
         if draws < 1:
             raise ValueError(f"posterior: {draws} draws; ask for 1 or more")
+        run = run if run is not None else -1 if self.is_sampled else 0
         if (draws, run) not in self._drawn:
-            raw = self._sample_guide(1 if self.is_point else draws, run)
+            raw = self._sample_guide(1 if self.is_point else draws, run) if run >= 0 else self._pool_chains(draws)
             identified = self.model.identify(raw, self.data) if hasattr(self.model, "identify") else raw
             if self.is_point:
                 identified = {name: np.broadcast_to(x, (draws, *x.shape[1:])) for name, x in identified.items()}
@@ -160,6 +170,12 @@ class Fit:
                     if site["type"] == "sample" and not site["is_observed"] and not _is_auxiliary(site):
                         collected.setdefault(name, []).append(site["value"].cpu().numpy())
         return {name: np.stack(values) for name, values in collected.items()}
+
+    def _pool_chains(self, draws: int) -> Draws:
+        """Draw evenly from all chains."""
+        shares = [len(part) for part in np.array_split(np.arange(draws), len(self.runs))]
+        chains = [self._sample_guide(share, run) for run, share in enumerate(shares) if share]
+        return {name: np.concatenate([chain[name] for chain in chains]) for name in chains[0]}
 
     def log_likelihood(self, draws: int = 100, run: int = 0) -> NDArray[np.float64]:
         """Return the pointwise log-likelihood ``(draws, units)``; the model says what a unit is."""

@@ -22,6 +22,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import neuropyro
+from neuropyro.guides import FlatGuide, find_latents
+from neuropyro.guides.recorded import Recorded
 from neuropyro.inference.fit import build_guide
 from neuropyro.inference.placement import choose_device, default_dtype, fingerprint, prepare
 from neuropyro.inference.result import Fit, Run
@@ -50,6 +52,7 @@ def save_fit(fit: Fit, folder: Path) -> None:
         if not isinstance(run.guide, torch.nn.Module):
             raise FitError("save: the guide is a function; make it a torch or Pyro module to save its parameters")
         tensors[f"{r}.losses"] = torch.as_tensor(run.losses)
+        tensors |= {f"{r}.stats.{name}": torch.as_tensor(values) for name, values in run.stats.items()}
         state = run.guide.state_dict()
         tensors |= {f"{r}.guide.{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     save_file(tensors, folder / TENSORS)
@@ -122,13 +125,21 @@ def load_fit(
 
 
 def _run(r: int, said: dict[str, Any], model: Any, prepared: Any, guide: Any, tensors: dict[str, torch.Tensor]) -> Run:
+    state = _under(f"{r}.guide.", tensors)
     with pyro.settings.context(module_local_params=True), torch.random.fork_rng():
-        start = model.init_values(prepared, 0) if hasattr(model, "init_values") else {}
-        built = build_guide(model, prepared, guide, start)
-    prefix = f"{r}.guide."
-    built.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        built = _recorded(model, prepared, state) if guide == "nuts" else build_guide(model, prepared, guide, {})
+    built.load_state_dict(state)
     losses = np.asarray(tensors[f"{r}.losses"], np.float64)
-    return Run(built, losses, said["converged"], said["verdict"], said["seconds"])
+    stats = {name: tensor.numpy() for name, tensor in _under(f"{r}.stats.", tensors).items()}
+    return Run(built, losses, said["converged"], said["verdict"], said["seconds"], stats)
+
+
+def _recorded(model: Any, prepared: Any, state: dict[str, torch.Tensor]) -> FlatGuide:
+    return FlatGuide(find_latents(model, prepared, {}), Recorded(state["law.draws"]))
+
+
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
