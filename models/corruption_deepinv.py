@@ -95,21 +95,29 @@ class DeepinvPhysics(Corruption):
         return tuple(self.A_adjoint(torch.zeros(measurement, device=self.device())).shape)
 
     def seen_through(self, pixels: Tensor) -> Tensor:
-        """Return the physics's ``mask``, where it has one; else every measurement counts."""
-        mask = getattr(self.physics, "mask", None)
-        if isinstance(mask, Tensor):
-            return (mask != 0).to(pixels)
-        return torch.ones(self.measurement_shape((1, 1, *pixels.shape[2:])), dtype=pixels.dtype, device=pixels.device)
+        """Say which measurements the physics's ``mask`` keeps; all count where it has none."""
+        like = torch.zeros(self.measurement_shape((1, 1, *pixels.shape[2:])), dtype=pixels.dtype, device=pixels.device)
+        return self.observed(like)
 
     def observed(self, y: Tensor) -> Tensor:
-        """Return the physics's ``mask``, where it has one; else every measurement counts."""
+        """Say which measurements the physics's ``mask`` keeps; all count where it has none."""
         mask = getattr(self.physics, "mask", None)
-        return (mask != 0).to(y.real) if isinstance(mask, Tensor) else torch.ones_like(y.real[:1])
+        if isinstance(mask, Tensor) and self.complex_images and mask.ndim == y.ndim - 1:
+            mask = mask.unsqueeze(2)  # coils
+        if isinstance(mask, Tensor) and selects(mask, y):
+            return mask.to(y.real)
+        return torch.ones_like(y.real[:1])
 
     def device(self) -> torch.device:
         """Where the physics holds its tensors."""
         buffers = self.physics.buffers() if isinstance(self.physics, torch.nn.Module) else iter(())
         return next((b.device for b in buffers), torch.device("cpu"))
+
+
+def selects(mask: Tensor, y: Tensor) -> bool:
+    """Whether ``mask`` says of each of ``y`` whether it is there; some physics call factors of a spectrum a mask."""
+    fits = mask.ndim == y.ndim and all(m in (1, n) for m, n in zip(mask.shape, y.shape, strict=True))
+    return fits and bool(((mask == 0) | (mask == 1)).all())
 
 
 def noise_of(physics: Any) -> float | None:

@@ -39,6 +39,12 @@ class MRI(torch.nn.Module):
         return torch.stack([x.real, x.imag], dim=1)
 
 
+class Spectral(Halving):
+    """A physics whose ``mask`` is no mask of measurements."""
+
+    mask = torch.tensor(0.5)
+
+
 class Squaring:
     def A(self, x):  # noqa: N802
         return x.square()
@@ -55,6 +61,7 @@ def test_a_linear_physics():
     assert corruption.measurement_shape((2, 1, 8, 8)) == (2, 1, 8, 4)
     assert corruption.image_shape((2, 1, 8, 4)) == (2, 1, 8, 8)
     assert corruption.observed(corruption.A(x)).min() == 1
+    assert as_corruption(Spectral()).observed(corruption.A(x)).shape == (1, 1, 8, 4)
 
 
 def test_mri_is_given_complex_magnitudes():
