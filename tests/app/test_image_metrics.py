@@ -106,7 +106,7 @@ def test_crps_does_not_depend_on_the_number_of_draws_on_average():
 
 
 def test_coverage_and_width_of_normal_intervals():
-    draws, truth = torch.randn(2000, 2, 1, 40, 40), torch.randn(2, 1, 40, 40)
+    draws, truth = torch.randn(1000, 2, 1, 40, 40), torch.randn(2, 1, 40, 40)
     for level in (0.5, 0.9):
         assert coverage(draws, truth, level).mean().item() == pytest.approx(level, abs=0.03)  # 3,200 pixels: sd .009
         expected = 2 * 127.5 * norm.ppf((1 + level) / 2)
