@@ -116,7 +116,7 @@ def read_array(path: Path, slices: Which) -> ImageSlices:
     except (OSError, ValueError, EOFError) as error:
         raise ImageFileError(f"{path}: damaged, or not an array of numbers ({error}); save it by numpy.save") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind == "c":
-        raise ImageFileError(f"{path}: it holds complex numbers, or several arrays; if it is k-space, say so")
+        raise ImageFileError(f"{path}: it holds complex numbers or several arrays; k-space is read by read_kspace")
     images = as_stack(array, path)
     indices = chosen_indices(slices, len(images), path)
     return ImageSlices(finite(images[list(indices)], path), path, array.dtype, "npy", indices=indices)

@@ -86,7 +86,7 @@ class Blur(Corruption):
     def A(self, x: Tensor) -> Tensor:  # noqa: N802
         """(B, C, H, W) to the same."""
         require_image("Blur", x)
-        maps = x.flatten(0, 1)[:, None]
+        maps = x.reshape(-1, 1, *x.shape[-2:])
         for kernel in self.kernels(x):
             p, q = kernel.shape[0] // 2, kernel.shape[1] // 2
             maps = conv2d(pad(maps, (q, q, p, p), mode="replicate"), kernel.flip(0, 1)[None, None])
@@ -95,7 +95,7 @@ class Blur(Corruption):
     def A_adjoint(self, y: Tensor) -> Tensor:  # noqa: N802
         """(B, C, H, W) to the same: correlation, then what fell on repeated borders is added to the border."""
         require_image("Blur", y)
-        maps = y.flatten(0, 1)[:, None]
+        maps = y.reshape(-1, 1, *y.shape[-2:])
         for kernel in reversed(self.kernels(y)):
             full = conv_transpose2d(maps, kernel.flip(0, 1)[None, None])
             maps = folded(folded(full, kernel.shape[0] // 2, 2), kernel.shape[1] // 2, 3)

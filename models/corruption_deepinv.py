@@ -61,15 +61,21 @@ class DeepinvPhysics(Corruption):
     def A(self, x: Tensor) -> Tensor:  # noqa: N802
         """Return the physics's measurements, in the physics's own layout."""
         require_image("DeepinvPhysics", x)
-        return cast(Tensor, self.physics.A(self.in_channels((x + 1) / 2 if self.unit_range else x)))
+        return self.measured((x + 1) / 2 if self.unit_range else x)
 
     def linear(self, x: Tensor) -> Tensor:
         """Linear part of :meth:`A`."""
         require_image("DeepinvPhysics", x)
-        return cast(Tensor, self.physics.A(self.in_channels(x / 2 if self.unit_range else x)))
+        return self.measured(x / 2 if self.unit_range else x)
+
+    def measured(self, x: Tensor) -> Tensor:
+        """Measure (*, B, C, H, W) on the physics's range, in one batch."""
+        flat = self.in_channels(x.reshape(-1, *x.shape[-3:]))
+        y = cast(Tensor, self.physics.A(flat))
+        return y.reshape(*x.shape[:-3], *y.shape[1:])
 
     def A_adjoint(self, y: Tensor) -> Tensor:  # noqa: N802
-        """Apply the physics's adjoint, of complex images the real part."""
+        """Apply the physics's adjoint to one batch; of complex images the real part is taken."""
         if not self.is_linear:
             return super().A_adjoint(y)
         x: Tensor = self.physics.A_adjoint(y)

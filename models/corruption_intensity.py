@@ -128,7 +128,7 @@ class Intensity(Corruption):
 
     def at(self, x: Tensor) -> Tensor:
         """Return the field (1 or B, 1, H, W) for images like ``x``; 1 without one."""
-        height, width = x.shape[2:]
+        height, width = x.shape[-2:]
         return self.once((height, width), x, lambda: self.made_for(height, width))
 
     def made_for(self, height: int, width: int) -> Tensor:

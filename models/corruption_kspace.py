@@ -125,11 +125,11 @@ class Undersample(Corruption):
     def measurement_shape(self, image: Shape) -> Shape:
         """(B, 1, H, W) to (B, coils, H, W)."""
         coils = self.n_coils or (1 if self.maps is None else self.maps.shape[-4])
-        return (image[0], coils, *image[2:])
+        return (*image[:-3], coils, *image[-2:])
 
     def image_shape(self, measurement: Shape) -> Shape:
         """(B, coils, H, W) to (B, 1, H, W)."""
-        return (measurement[0], 1, *measurement[2:])
+        return (*measurement[:-3], 1, *measurement[-2:])
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802
         """(B, 1, H, W) to complex (B, coils, H, W)."""
@@ -138,21 +138,21 @@ class Undersample(Corruption):
     def linear(self, x: Tensor) -> Tensor:
         """Linear part of :meth:`A`."""
         require_image("Undersample", x)
-        if x.shape[1] != 1:
+        if x.shape[-3] != 1:
             raise CorruptionError(f"Undersample: images must be grey (B, 1, H, W), got {tuple(x.shape)}")
         return torch.where(self.sampled(x), fft(self.modulation(x) * x), 0.0)
 
     def A_adjoint(self, y: Tensor) -> Tensor:  # noqa: N802
         """Complex (B, coils, H, W) to (B, 1, H, W)."""
-        if y.ndim != 4 or not y.is_complex():
+        if y.ndim < 4 or not y.is_complex():
             raise CorruptionError(
                 f"Undersample: k-space must be complex (B, coils, H, W), got {tuple(y.shape)} of {y.dtype}"
             )
-        wanted = self.measurement_shape((y.shape[0], 1, *y.shape[2:]))
+        wanted = self.measurement_shape(self.image_shape(tuple(y.shape)))
         if tuple(y.shape) != wanted:
-            raise CorruptionError(f"Undersample: {wanted[1]} coils are known, k-space has {y.shape[1]}")
+            raise CorruptionError(f"Undersample: {wanted[-3]} coils are known, k-space has {y.shape[-3]}")
         images = inverse_fft(torch.where(self.sampled(y.real), y, 0.0))
-        return (self.modulation(y.real).conj() * images).real.sum(dim=1, keepdim=True)
+        return (self.modulation(y.real).conj() * images).real.sum(dim=-3, keepdim=True)
 
     def seen_through(self, pixels: Tensor) -> Tensor:
         """Return the sampled points (1, 1, H, W); each sees every pixel."""
@@ -160,12 +160,12 @@ class Undersample(Corruption):
 
     def sampled(self, like: Tensor) -> Tensor:
         """Booleans (1, 1, H, W) for images like ``like``."""
-        height, width = like.shape[2:]
+        height, width = like.shape[-2:]
         return self.once(("mask", height, width), like, lambda: self.mask_for(height, width))
 
     def modulation(self, like: Tensor) -> Tensor:
         """S e^{i phi} / 2, complex (1 or B, coils, H, W), for images like ``like``."""
-        height, width = like.shape[2:]
+        height, width = like.shape[-2:]
         return self.once(("modulation", height, width), like, lambda: self.modulation_for(height, width))
 
     def mask_for(self, height: int, width: int) -> Tensor:

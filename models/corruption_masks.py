@@ -70,12 +70,12 @@ class Mask(Corruption):
 
     def at(self, x: Tensor) -> Tensor:
         """Booleans (1 or B, 1 or C, H, W) for images like ``x``, on its device."""
-        height, width = x.shape[2:]
+        height, width = x.shape[-2:]
         mask = self.once((height, width), x, lambda: self.made_for(height, width))
-        if mask.shape[0] not in (1, x.shape[0]) and x.shape[0] != 1:
-            raise CorruptionError(f"Mask: {mask.shape[0]} masks for {x.shape[0]} images; give one, or one each")
-        if mask.shape[1] not in (1, x.shape[1]) and x.shape[1] != 1:
-            raise CorruptionError(f"Mask: {mask.shape[1]} channels for images of {x.shape[1]}; give one, or as many")
+        if mask.shape[0] not in (1, x.shape[-4]) and x.shape[-4] != 1:
+            raise CorruptionError(f"Mask: {mask.shape[0]} masks for {x.shape[-4]} images; give one, or one each")
+        if mask.shape[1] not in (1, x.shape[-3]) and x.shape[-3] != 1:
+            raise CorruptionError(f"Mask: {mask.shape[1]} channels for images of {x.shape[-3]}; give one, or as many")
         return mask
 
     def made_for(self, height: int, width: int) -> Tensor:

@@ -7,6 +7,7 @@ an operator that is linear in brightness is affine in x, A(x) = L x + A(0).  Bot
 :math:`A\_adjoint` is the transpose of L under the real inner product, :math:`\langle a, b\rangle = \mathrm{Re} \sum
 \bar a b`.
 
+Images may have further dimensions to the left, (*, B, C, H, W), of draws or restarts, and so have measurements then.
 An operator follows its input's device and dtype; what it makes for them (matrices, patterns) it makes once.
 
 References
@@ -36,7 +37,8 @@ class CorruptionError(ValueError):
 
 def inner_product(a: Tensor, b: Tensor) -> float:
     """Real inner product of two tensors of one shape, in float64."""
-    return float((torch.view_as_real(a) * torch.view_as_real(b)).double().sum() if a.is_complex() else (a * b).sum())
+    a, b = (torch.view_as_real(t) if t.is_complex() else t for t in (a, b))
+    return float((a.cpu().double() * b.cpu().double()).sum())
 
 
 class Corruption(nn.Module):
@@ -128,7 +130,7 @@ class Corruption(nn.Module):
 
     def observed(self, y: Tensor) -> Tensor:
         """Which of the measurements ``y`` count: 1 and 0, real, of a shape that broadcasts to ``y``'s."""
-        _, _, height, width = self.image_shape(tuple(y.shape))
+        height, width = self.image_shape(tuple(y.shape))[-2:]
         return self.seen_through(torch.ones(1, 1, height, width, dtype=y.real.dtype, device=y.device))
 
     def corrupt(self, x: Tensor, seed: int = 0, noise: float | None = None) -> Tensor:
@@ -182,7 +184,7 @@ def forget_made(module: nn.Module, _: object) -> None:
 
 def require_image(name: str, x: Tensor) -> None:
     """Raise unless ``x`` is a batch of real images (B, C, H, W)."""
-    if x.ndim != 4 or not x.is_floating_point():
+    if x.ndim < 4 or not x.is_floating_point():
         raise CorruptionError(f"{name}: images must be real (B, C, H, W), got {tuple(x.shape)} of {x.dtype}")
 
 

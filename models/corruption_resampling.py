@@ -107,33 +107,33 @@ class Downsample(Corruption):
     def measurement_shape(self, image: Shape) -> Shape:
         """(B, C, H, W) to (B, C, H // factor, W // factor)."""
         if self.image_size is not None:
-            require_shape("Downsample", "the image's height and width", image[2:], self.image_size)
-        if min(image[2:]) < self.factor:
-            raise CorruptionError(f"Downsample: {image[2]} x {image[3]} px are too few for a factor of {self.factor}")
-        return (*image[:2], image[2] // self.factor, image[3] // self.factor)
+            require_shape("Downsample", "the image's height and width", image[-2:], self.image_size)
+        if min(image[-2:]) < self.factor:
+            raise CorruptionError(f"Downsample: {image[-2]} x {image[-1]} px are too few for a factor of {self.factor}")
+        return (*image[:-2], image[-2] // self.factor, image[-1] // self.factor)
 
     def image_shape(self, measurement: Shape) -> Shape:
         """(B, C, h, w) to (B, C, h factor, w factor), or the ``image_size`` that was given."""
-        height, width = self.image_size or (measurement[2] * self.factor, measurement[3] * self.factor)
-        shape = (*measurement[:2], height, width)
+        height, width = self.image_size or (measurement[-2] * self.factor, measurement[-1] * self.factor)
+        shape = (*measurement[:-2], height, width)
         require_shape("Downsample", "measurements", measurement, self.measurement_shape(shape))
         return shape
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802
         """(B, C, H, W) to (B, C, h, w)."""
         require_image("Downsample", x)
-        _, _, h, w = self.measurement_shape(tuple(x.shape))
-        return self.matrix(x.shape[2], h, x) @ x @ self.matrix(x.shape[3], w, x).T
+        h, w = self.measurement_shape(tuple(x.shape))[-2:]
+        return self.matrix(x.shape[-2], h, x) @ x @ self.matrix(x.shape[-1], w, x).T
 
     def A_adjoint(self, y: Tensor) -> Tensor:  # noqa: N802
         """(B, C, h, w) to (B, C, H, W)."""
         require_image("Downsample", y)
-        _, _, height, width = self.image_shape(tuple(y.shape))
-        return self.matrix(height, y.shape[2], y).T @ y @ self.matrix(width, y.shape[3], y)
+        height, width = self.image_shape(tuple(y.shape))[-2:]
+        return self.matrix(height, y.shape[-2], y).T @ y @ self.matrix(width, y.shape[-1], y)
 
     def seen_through(self, pixels: Tensor) -> Tensor:
         """Say that a measurement counts if any pixel under its kernel does."""
-        _, _, h, w = self.measurement_shape(tuple(pixels.shape))
+        h, w = self.measurement_shape(tuple(pixels.shape))[-2:]
         rows, columns = (self.matrix(n, m, pixels).abs() for n, m in ((pixels.shape[2], h), (pixels.shape[3], w)))
         return (rows @ pixels @ columns.T > 1e-6).to(pixels.dtype)
 

@@ -156,7 +156,7 @@ def test_files_that_are_no_images(tmp_path):
         "infinite.npy": "infinite",
         "words.npy": "real numbers",
     }.items():
-        with pytest.raises(ImageFileError, match=rf"{name}: {message}"):
+        with pytest.raises(ImageFileError, match=rf"{name}: .*{message}"):
             read_image(tmp_path / name)
 
 

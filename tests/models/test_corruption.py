@@ -116,6 +116,26 @@ def test_simulated_noise_has_the_given_sd_where_measurements_count(name):
     assert not torch.equal(corruption.corrupt(x, seed=2, noise=0.3), corruption.corrupt(x, seed=1, noise=0.3))
 
 
+@pytest.mark.parametrize("corruption", [*(make() for make in LINEAR.values()), Intensity(BiasField(), gamma=1.5)])
+def test_draws_and_restarts_stand_to_the_left(corruption):
+    x = torch.randn(3, 2, 4, 1, 12, 24)
+    y = corruption.A(x)
+    assert tuple(y.shape) == corruption.measurement_shape(tuple(x.shape))
+    torch.testing.assert_close(y[1, 1], corruption.A(x[1, 1]))
+    assert corruption.observed(y).ndim == 4
+    if corruption.is_linear:
+        torch.testing.assert_close(corruption.A_adjoint(y)[2, 0], corruption.A_adjoint(y[2, 0]))
+        assert corruption.image_shape(tuple(y.shape)) == tuple(x.shape)
+
+
+def test_images_with_masks_phases_and_coils_of_their_own_keep_them_in_every_draw():
+    masks, phase = torch.rand(4, 1, 12, 24) > 0.3, torch.randn(4, 12, 24)
+    maps = torch.randn(4, 3, 12, 24, dtype=torch.complex64)
+    for corruption in (Mask(masks), Undersample(masks[0, 0], phase=phase, coils=maps)):
+        x = torch.randn(5, 4, 1, 12, 24)
+        torch.testing.assert_close(corruption.A(x)[2], corruption.A(x[2]))
+
+
 def test_compose_runs_its_parts_in_order():
     blur, small = Blur(1.0), Downsample(2)
     x = torch.randn(1, 2, 8, 8)

@@ -73,6 +73,8 @@ def test_mri_is_given_complex_magnitudes():
     torch.testing.assert_close(corruption.linear(x), corruption.A(x) - corruption.A(torch.zeros_like(x)))
     assert torch.equal(corruption.observed(corruption.A(x)), MRI().mask)
     assert corruption.noise is None
+    draws = torch.randn(3, 2, 1, 8, 8)
+    torch.testing.assert_close(corruption.A(draws)[1], corruption.A(draws[1]))
     with pytest.raises(CorruptionError, match="made of grey ones"):
         corruption.A(torch.zeros(1, 3, 8, 8))
 
