@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-__all__ = ["Frame", "robust_range"]
+__all__ = ["Frame", "foreground_centre", "robust_range"]
 
 Fit = Literal["pad", "crop"]
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
@@ -37,6 +37,21 @@ def robust_range(pixels: NDArray[np.floating], percentiles: tuple[float, float] 
     if low == high:
         raise ValueError(f"image: every pixel is {low}, so that there is nothing to see; check the file")
     return low, high
+
+
+def foreground_centre(pixels: NDArray[np.floating], low: float, high: float) -> tuple[float, float]:
+    """Middle (row, column), px, of the box around all of ``pixels`` (..., H, W) brighter than a fifth of low..high.
+
+    Raises
+    ------
+    ValueError
+        Where nothing is.
+    """
+    bright = np.asarray((pixels > low + 0.2 * (high - low)).any(axis=tuple(range(pixels.ndim - 2))))
+    if not bright.any():
+        raise ValueError(f"image: nothing is brighter than the background, {low} to {high}; check its intensities")
+    ends = [np.flatnonzero(bright.any(axis=1 - axis))[[0, -1]] for axis in (0, 1)]
+    return tuple(float(first + last + 1) / 2 for first, last in ends)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)

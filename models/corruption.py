@@ -21,6 +21,7 @@ from neuropyro.models.corruption_kspace import Undersample
 from neuropyro.models.corruption_masks import Mask
 from neuropyro.models.corruption_operator import Corruption, CorruptionError
 from neuropyro.models.corruption_resampling import Downsample
+from neuropyro.models.corruption_storage import corruption_from_settings, corruption_settings
 from neuropyro.models.corruption_text import parse_corruption
 
 __all__ = [
@@ -35,5 +36,7 @@ __all__ = [
     "Mask",
     "Undersample",
     "as_corruption",
+    "corruption_from_settings",
+    "corruption_settings",
     "parse_corruption",
 ]

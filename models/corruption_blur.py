@@ -53,6 +53,7 @@ class Blur(Corruption):
     def __init__(self, kernel: float | Tensor | NDArray[Any], noise: float | None = None) -> None:
         super().__init__(noise)
         self._described: str | None = None
+        self.sd = float(kernel) if isinstance(kernel, int | float) else None
         if isinstance(kernel, int | float):
             line = gaussian_kernel(float(kernel))
             kernels = [line[:, None], line[None, :]]
@@ -62,6 +63,10 @@ class Blur(Corruption):
         self.names = [f"kernel{i}" for i in range(len(kernels))]
         for name, each in zip(self.names, kernels, strict=True):
             self.register_buffer(name, each)
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments from which its constructor makes the same corruption."""
+        return {"kernel": self.get_buffer("kernel0") if self.sd is None else self.sd} | super().arguments()
 
     @classmethod
     def motion(cls, length: float, angle: float = 0.0, noise: float | None = None) -> Self:

@@ -71,6 +71,10 @@ class Compose(Corruption):
         """Whether every part is."""
         return all(part.is_linear for part in self)
 
+    def arguments(self) -> dict[str, Any]:
+        """Parts, and the whole's noise."""
+        return {"parts": list(self), "noise": self.noise}
+
     def A(self, x: Tensor) -> Tensor:  # noqa: N802
         """Each part in turn."""
         for part in self:

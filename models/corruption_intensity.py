@@ -102,6 +102,10 @@ class Intensity(Corruption):
         given = None if bias is None or self.field is not None else checked_bias(torch.as_tensor(bias))
         self.register_buffer("bias", given)
 
+    def arguments(self) -> dict[str, Any]:
+        """Arguments from which its constructor makes the same corruption."""
+        return {"bias": self.bias if self.field is None else self.field, "gamma": self.gamma} | super().arguments()
+
     @property
     def is_linear(self) -> bool:
         """Whether gamma is 1."""

@@ -122,6 +122,16 @@ class Undersample(Corruption):
         maps = None if coils is None else torch.as_tensor(coils)
         return cls(sampled, phase=estimate_phase(y, sampled, maps), coils=maps, noise=noise)
 
+    def arguments(self) -> dict[str, Any]:
+        """Arguments from which its constructor makes the same corruption."""
+        coils = self.n_coils if self.maps is None else torch.view_as_complex(self.maps)
+        own = {
+            "pattern": self.mask if self.pattern is None else self.pattern,
+            "phase": self.angle if self.phase is None else self.phase,
+            "coils": coils,
+        }
+        return own | super().arguments()
+
     def measurement_shape(self, image: Shape) -> Shape:
         """(B, 1, H, W) to (B, coils, H, W)."""
         coils = self.n_coils or (1 if self.maps is None else self.maps.shape[-4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from neuropyro.models.corruption_mask_shapes import SHAPES, MaskShape
 from neuropyro.models.corruption_operator import Corruption, CorruptionError, require_image
 from neuropyro.models.corruption_options import options_text
 
-__all__ = ["Mask"]
+__all__ = ["Mask", "reframed"]
 
 
 class Mask(Corruption):
@@ -54,6 +55,10 @@ class Mask(Corruption):
         given = read_mask(mask) if isinstance(mask, str | Path) else mask
         self.shape = given if callable(given) and not isinstance(given, Tensor) else None
         self.register_buffer("mask", None if self.shape is not None else checked_mask(torch.as_tensor(given)))
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments from which its constructor makes the same corruption; what a file held is an array."""
+        return {"mask": self.mask if self.shape is None else self.shape} | super().arguments()
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802
         """``x`` (B, C, H, W) with 0 in the hole."""
@@ -95,6 +100,23 @@ class Mask(Corruption):
         if type(self.shape) in names:
             return f"inpaint:{names[type(self.shape)]}{options_text(self.shape)}"
         return super()._text()
+
+
+def reframed(corruption: Corruption, to_square: Callable[[NDArray[np.bool_]], Tensor]) -> Corruption:
+    """Bring every mask that ``corruption`` has as an array to the generator's square, in place.
+
+    Parameters
+    ----------
+    to_square
+        From booleans (H, W) of the image's size to those of the generator's; see
+        :meth:`neuropyro.data.image_frames.Frame.mask_to_square`.
+    """
+    for part in corruption.modules():
+        if isinstance(part, Mask) and part.mask is not None:
+            planes = [to_square(plane.cpu().numpy()) for plane in part.mask.flatten(0, 1)]
+            part.mask = checked_mask(torch.stack(planes).reshape(*part.mask.shape[:2], *planes[0].shape))
+            part._made.clear()
+    return corruption
 
 
 def checked_mask(mask: Tensor) -> Tensor:

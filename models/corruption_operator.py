@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +84,10 @@ class Corruption(nn.Module):
 
     def _text(self) -> str:
         raise CorruptionError(f"{type(self).__name__}: made from arrays, so that no short text describes it")
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments from which its constructor makes the same corruption."""
+        return {"noise": self.noise}
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802
         """Measurements of images ``x`` (B, C, H, W), without noise."""

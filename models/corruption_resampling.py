@@ -11,7 +11,7 @@ is -0.75 and borders are repeated, as in torch's plain bicubic, which is the dow
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -103,6 +103,11 @@ class Downsample(Corruption):
             raise CorruptionError("Downsample: means over areas are anti-aliased; leave out antialias, or use bicubic")
         self.factor, self.kernel, self.antialias = int(factor), kernel, antialias
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments from which its constructor makes the same corruption."""
+        own = {"factor": self.factor, "kernel": self.kernel, "antialias": self.antialias, "image_size": self.image_size}
+        return own | super().arguments()
 
     def measurement_shape(self, image: Shape) -> Shape:
         """(B, C, H, W) to (B, C, H // factor, W // factor)."""

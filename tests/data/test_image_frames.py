@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from neuropyro.data.image_frames import Frame, robust_range
+from neuropyro.data.image_frames import Frame, foreground_centre, robust_range
 
 
 def smooth(n=1, channels=1, height=40, width=30):
@@ -94,6 +94,16 @@ def test_field_of_view_in_millimetres():
     outside = frame.with_field_of_view(10.0, (1.0, 1.0), centre=(-50.0, 0.0))
     torch.testing.assert_close(outside.to_square(x), torch.full((1, 1, 20, 20), -1.0))
     np.testing.assert_array_equal(outside.from_square(torch.ones(1, 1, 20, 20), original=x), x)
+
+
+def test_foreground_is_found_off_centre():
+    x = np.full((2, 1, 20, 30), 5.0)
+    x[0, 0, 3:7, 10:12] = 100.0
+    x[1, 0, 9, 19] = 100.0
+    x[1, 0, 0, 0] = 10.0  # noise
+    assert foreground_centre(x, 5.0, 100.0) == (6.5, 15.0)
+    with pytest.raises(ValueError, match=r"nothing is brighter.*5\.0 to 1000\.0"):
+        foreground_centre(x, 5.0, 1000.0)
 
 
 def test_colours_become_grey_and_grey_three_colours():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from neuropyro.data.kspace_files import read_kspace
 from neuropyro.models.corruption import CorruptionError, Undersample
 from neuropyro.models.corruption_coils import (
     SmoothPhase,
@@ -184,3 +185,14 @@ def test_estimates_need_the_centre_and_maps():
 def test_errors_say_what_is_wrong(make, message):
     with pytest.raises(CorruptionError, match=message):
         make()
+
+
+def test_kspace_files_become_a_corruption_that_makes_them(tmp_path):
+    x, truth = smooth_image(64, 64), Undersample(Lines(3, 0.2), phase=SmoothPhase(0.5), coils=3)
+    np.save(tmp_path / "scan.npy", 7e-6 * truth.A(x).numpy())
+    scan = read_kspace(tmp_path / "scan.npy")
+    found = Undersample.from_measurement(scan.measurements)
+    assert torch.equal(found.observed(scan.measurements)[0, 0].bool(), scan.sampled)
+    brightness = 7e-6 / scan.scale  # of 1 in the file's unit
+    again = found.A((brightness * (x.float() + 1)) - 1)
+    assert (again - scan.measurements).norm() < 0.1 * scan.measurements.norm()

@@ -5,6 +5,7 @@ from PIL import Image
 
 from neuropyro.models.corruption import Compose, CorruptionError, Downsample, Mask
 from neuropyro.models.corruption_mask_shapes import SHAPES, Ellipse, FreeForm, Half, Pixels, Rectangle, Stripes
+from neuropyro.models.corruption_masks import reframed
 
 SEEN = np.array([[True, True, False], [True, False, False]])
 
@@ -84,6 +85,19 @@ def test_arrays_that_are_no_masks(mask, message):
 def test_sizes_must_agree():
     with pytest.raises(CorruptionError, match="the mask has 2 x 3 px, the image 4 x 4; resample"):
         Mask(SEEN).A(torch.zeros(1, 1, 4, 4))
+
+
+def test_masks_of_an_images_size_are_brought_to_the_generators():
+    mask = np.ones((8, 8))
+    mask[:4] = 0
+    whole = Compose(Mask(mask), Downsample(2))
+    whole.A(torch.ones(1, 1, 8, 8))
+    small = reframed(whole, lambda m: torch.from_numpy(m[::2, ::2]))
+    assert small is whole
+    assert small.observed(torch.zeros(1, 1, 2, 2))[0, 0].tolist() == [[1, 1], [1, 1]]  # bicubic reaches over the edge
+    assert small.parts[0].A(torch.ones(1, 1, 4, 4))[0, 0, :, 0].tolist() == [0, 0, 1, 1]
+    with pytest.raises(CorruptionError, match="hides every pixel"):
+        reframed(Mask(mask), lambda m: torch.from_numpy(m[:4]))
 
 
 def test_shapes_hide_the_share_that_they_say():
