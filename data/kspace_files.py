@@ -1,0 +1,195 @@
+"""K-space from files: ``.npy``, and HDF5 in the layout of fastMRI.
+
+fastMRI: dataset ``kspace`` is complex (slices, coils, H, W), or (slices, H, W) of one coil; ``mask`` (W,) says which
+lines were read, where the file says it; ``reconstruction_rss`` or ``reconstruction_esc`` are reference images.
+
+Scanners' units are arbitrary, so that measurements are divided by a ``scale`` that brings the image's bright end to 1.
+
+References
+----------
+Zbontar et al., *fastMRI: an open dataset and benchmarks for accelerated MRI*, arXiv 1811.08839, appendix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuropyro.data.image_slices import ImageFileError, Which, chosen_indices
+
+__all__ = ["KSPACE_SUFFIXES", "KSpace", "read_kspace", "write_kspace"]
+
+HDF5 = (".h5", ".hdf5")
+KSPACE_SUFFIXES = (*HDF5, ".npy")
+"""Ends of the names of files that can be read."""
+REFERENCES = ("reconstruction_rss", "reconstruction_esc")
+BRIGHT = 0.99  # quantile of the zero-filled image that becomes 1
+
+
+@dataclass(frozen=True)
+class KSpace:
+    """Slices of k-space, zero frequency at (H // 2, W // 2).
+
+    Attributes
+    ----------
+    measurements
+        Complex64 (N, coils, H, W), divided by ``scale``; 0 where not sampled.
+    sampled
+        (H, W) booleans.
+    scale
+        Of the file's unit.
+    indices
+        The slices' places in the file.
+    reference
+        Magnitudes (N, h, w), divided by ``scale``, where the file has them.
+    path
+        Where they are from.
+    """
+
+    measurements: Tensor
+    sampled: Tensor
+    scale: float
+    indices: tuple[int, ...]
+    path: Path
+    reference: Tensor | None = None
+
+    def cropped(self, height: int, width: int) -> KSpace:
+        """Keep the middle (height, width) of k-space: the same field of view at a lower resolution, as bright.
+
+        Raises
+        ------
+        ImageFileError
+            Where k-space is smaller than that.
+        """
+        have = tuple(self.measurements.shape[-2:])
+        if height > have[0] or width > have[1]:
+            raise ImageFileError(
+                f"{self.path}: k-space has {have[0]} x {have[1]} points, {height} x {width} are wanted"
+            )
+        top, left = have[0] // 2 - height // 2, have[1] // 2 - width // 2
+        middle = (..., slice(top, top + height), slice(left, left + width))
+        dimmed = (height * width / (have[0] * have[1])) ** 0.5  # orthonormal transforms of another size
+        return replace(self, measurements=self.measurements[middle] * dimmed, sampled=self.sampled[middle])
+
+
+def read_kspace(path: str | Path, slices: Which = "middle") -> KSpace:
+    """Read slices of k-space.
+
+    Parameters
+    ----------
+    path
+        ``.npy``: complex (H, W), (coils, H, W) or (N, coils, H, W), or real with a last axis of 2 (real, imaginary).
+        ``.h5``: fastMRI's layout.
+    slices
+        Which slices.
+
+    Raises
+    ------
+    ImageFileError
+        Where the file is missing, damaged, not k-space, or all zeros; the message says what to do.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in KSPACE_SUFFIXES:
+        raise ImageFileError(f"{path}: k-space is read from {', '.join(KSPACE_SUFFIXES)}, not {path.suffix!r}")
+    if not path.is_file():
+        raise ImageFileError(f"{path}: there is no such file")
+    if path.suffix.lower() in HDF5:
+        array, mask, reference, indices = from_fastmri(path, slices)
+    else:
+        whole = from_npy(path)
+        indices = chosen_indices(slices, len(whole), path)
+        array, mask, reference = whole[list(indices)], None, None
+    return scaled(path, array, mask, reference, indices)
+
+
+def scaled(
+    path: Path, array: NDArray[Any], mask: NDArray[Any] | None, reference: NDArray[Any] | None, indices: tuple[int, ...]
+) -> KSpace:
+    """Slices with the scale that brings the bright end of the zero-filled images to 1."""
+    y = torch.from_numpy(np.ascontiguousarray(array.astype(np.complex64)))
+    if not bool(torch.isfinite(torch.view_as_real(y)).all()) or not bool((y != 0).any()):
+        raise ImageFileError(f"{path}: k-space must be finite, and not 0 everywhere")
+    sampled = (y != 0).any(dim=0).any(dim=0)
+    if mask is not None:
+        if mask.shape != (y.shape[-1],):
+            raise ImageFileError(
+                f"{path}: its mask must have one value for each of {y.shape[-1]} lines, got {mask.shape}"
+            )
+        sampled = torch.from_numpy(mask != 0).expand(sampled.shape).clone()
+    images = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(y * sampled, (-2, -1)), norm="ortho"), (-2, -1))
+    magnitude = images.abs().square().sum(dim=1).sqrt()
+    scale = float(np.quantile(magnitude.numpy(), BRIGHT))
+    if scale == 0:
+        scale = float(magnitude.max())
+    found = None if reference is None else torch.from_numpy(np.asarray(reference, np.float32)) / scale
+    return KSpace(y * sampled / scale, sampled, scale, indices, path, found)
+
+
+def from_npy(path: Path) -> NDArray[Any]:
+    """(N, coils, H, W) of a ``.npy`` file."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ImageFileError(f"{path}: damaged, or not an array of numbers ({error}); save it by numpy.save") from error
+    if isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.ndim > 2 and array.shape[-1] == 2:
+        array = array[..., 0] + 1j * array[..., 1]
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "c" or array.ndim not in (2, 3, 4):
+        found = f"{getattr(array, 'shape', '')} of {getattr(array, 'dtype', type(array).__name__)}"
+        raise ImageFileError(f"{path}: k-space must be complex (H, W), (coils, H, W) or (N, coils, H, W), got {found}")
+    return array.reshape((1,) * (4 - array.ndim) + array.shape)
+
+
+def from_fastmri(
+    path: Path, slices: Which
+) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None, tuple[int, ...]]:
+    """Slices (N, coils, H, W), the mask (W,), reference images, and the slices' places, of an HDF5 file."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            if "kspace" not in file:
+                raise ImageFileError(f"{path}: it has no dataset 'kspace'; it has {', '.join(file) or 'none'}")
+            data = file["kspace"]
+            if data.dtype.kind != "c" or data.ndim not in (3, 4):
+                found = f"{data.shape} of {data.dtype}"
+                raise ImageFileError(
+                    f"{path}: kspace must be complex (slices, coils, H, W) or (slices, H, W), got {found}"
+                )
+            indices = chosen_indices(slices, len(data), path)
+            array = np.stack([data[i] for i in indices])
+            mask = np.asarray(file["mask"]) if "mask" in file else None
+            name = next((name for name in REFERENCES if name in file), None)
+            reference = None if name is None else np.stack([file[name][i] for i in indices])
+    except (OSError, RuntimeError) as error:
+        raise ImageFileError(f"{path}: damaged, or not HDF5 ({error})") from error
+    return array[:, None] if array.ndim == 3 else array, mask, reference, indices
+
+
+def write_kspace(path: str | Path, kspace: KSpace) -> None:
+    """Write the slices in the file's own unit: ``.npy`` (N, coils, H, W), or HDF5 in fastMRI's layout.
+
+    Raises
+    ------
+    ImageFileError
+        Where the name ends otherwise.
+    """
+    path, array = Path(path), (kspace.measurements * kspace.scale).cpu().numpy()
+    if path.suffix.lower() == ".npy":
+        np.save(path, array, allow_pickle=False)
+    elif path.suffix.lower() in HDF5:
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            file["kspace"] = array
+            if bool((kspace.sampled == kspace.sampled[:1]).all()):
+                file["mask"] = kspace.sampled[0].cpu().numpy().astype(np.float32)
+            if kspace.reference is not None:
+                file["reconstruction_rss"] = (kspace.reference * kspace.scale).cpu().numpy()
+    else:
+        raise ImageFileError(f"{path}: k-space is written to {', '.join(KSPACE_SUFFIXES)}, not {path.suffix!r}")

@@ -1,0 +1,97 @@
+"""Slices of NIfTI volumes, seen the same way up whatever their orientation, and put back where they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from nibabel.affines import voxel_sizes
+from nibabel.filebasedimages import ImageFileError as NibabelError
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from numpy.typing import NDArray
+
+from neuropyro.data.image_slices import ImageFileError, ImageSlices, Which, chosen_indices, finite, stored
+
+__all__ = ["PLANES", "read_nifti", "write_nifti"]
+
+PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
+"""Axis of RAS+ volumes that each plane is at right angles to."""
+RAS = axcodes2ornt(("R", "A", "S"))
+
+
+def read_nifti(path: Path, slices: Which = "middle", plane: str = "coronal") -> ImageSlices:
+    """Slices of the three-dimensional volume at ``path``; see :class:`ImageSlices` for their orientation."""
+    volume, image = loaded(path)
+    axis = axis_of(plane, path)
+    ras = np.moveaxis(apply_orientation(volume, ornt_transform(io_orientation(image.affine), RAS)), axis, 0)
+    indices = chosen_indices(slices, len(ras), path)
+    pixels = np.stack([np.flipud(ras[i].T) for i in indices])[:, None]
+    sizes = np.delete(voxel_sizes(canonical_affine(image, volume.shape)), axis)
+    return ImageSlices(
+        pixels=finite(pixels, path),
+        path=path,
+        dtype=image.get_data_dtype(),
+        kind="nifti",
+        plane=plane,
+        indices=indices,
+        spacing=(float(sizes[1]), float(sizes[0])),
+        affine=np.asarray(image.affine, np.float64),
+    )
+
+
+def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any]) -> None:
+    """Write the volume that ``like`` was read from to ``path``, its slices replaced by ``pixels`` (N, 1, H, W).
+
+    Affine, header, orientation and the numbers' type stay.
+    """
+    volume, image = loaded(like.path)
+    assert like.plane is not None
+    orientation = ornt_transform(io_orientation(image.affine), RAS)
+    ras = np.array(apply_orientation(volume, orientation))
+    slices = np.moveaxis(ras, axis_of(like.plane, path), 0)  # a view
+    if slices.shape[1:] != (pixels.shape[3], pixels.shape[2]) or pixels.shape[:2] != (len(like), 1):
+        raise ImageFileError(f"{path}: slices must be {like.pixels.shape}, got {pixels.shape}")
+    for i, slice_ in zip(like.indices, pixels[:, 0], strict=True):
+        slices[i] = np.flipud(slice_).T
+    back = apply_orientation(ras, ornt_transform(RAS, io_orientation(image.affine))).reshape(image.shape)
+    slope, intercept = image.header.get_slope_inter() if hasattr(image.header, "get_slope_inter") else (None, None)
+    kind = image.get_data_dtype()
+    plain = slope in (None, 1) and intercept in (None, 0)
+    scaled = getattr(image.dataobj, "slope", 1) != 1 or getattr(image.dataobj, "inter", 0) != 0
+    data = stored(back, kind) if plain and not scaled else back
+    made = type(image)(data, image.affine, image.header)
+    made.set_data_dtype(kind)
+    nibabel.save(made, path)
+
+
+def loaded(path: Path) -> tuple[NDArray[np.float64], Any]:
+    """Read the volume (X, Y, Z) as stored, in its unit, and nibabel's image."""
+    try:
+        image: Any = nibabel.load(path)
+        volume = np.asarray(image.get_fdata(dtype=np.float64, caching="unchanged"))
+    except FileNotFoundError as error:
+        raise ImageFileError(f"{path}: there is no such file") from error
+    except (NibabelError, OSError, EOFError, ValueError) as error:
+        raise ImageFileError(f"{path}: damaged, or not a NIfTI volume ({error})") from error
+    if volume.ndim == 4 and volume.shape[3] == 1:
+        volume = volume[..., 0]
+    if volume.ndim != 3:
+        remedy = "take one volume of it, for instance by nilearn.image.index_img"
+        raise ImageFileError(f"{path}: a volume of three dimensions is needed, it is {volume.shape}; {remedy}")
+    return volume, image
+
+
+def canonical_affine(image: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Affine of the volume once its axes run R, A, S."""
+    orientation = io_orientation(image.affine)
+    turned: NDArray[np.float64] = image.affine @ inv_ornt_aff(orientation, shape)
+    return turned
+
+
+def axis_of(plane: str, path: Path) -> int:
+    """Axis that ``plane`` is at right angles to."""
+    if plane not in PLANES:
+        raise ImageFileError(f"{path}: the plane must be one of {', '.join(PLANES)}, got {plane!r}")
+    return PLANES[plane]

@@ -1,0 +1,153 @@
+"""Downsampling by whole factors: bicubic with or without anti-aliasing, and the mean over areas.
+
+Each axis has its own dense matrix, applied as M_h x M_w', so that the adjoint is exact: M_h' y M_w.
+
+References
+----------
+Keys, *Cubic convolution interpolation for digital image processing*, IEEE TASSP 1981, eq. 15 (a = -0.5); the
+anti-aliased kernel is stretched by the factor, as Pillow and torch's ``antialias=True`` do.  Without anti-aliasing, a
+is -0.75 and borders are repeated, as in torch's plain bicubic, which is the downsampling of the BRGM paper.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from neuropyro.models.corruption_operator import Corruption, CorruptionError, Shape, require_image, require_shape
+
+__all__ = ["Downsample", "area_matrix", "cubic_matrix", "plain_cubic_matrix"]
+
+Kernel = Literal["bicubic", "area"]
+
+
+def cubic(t: Tensor, a: float) -> Tensor:
+    """Keys's cubic convolution kernel at distances ``t`` in pixels."""
+    t = t.abs()
+    near = ((a + 2) * t - (a + 3)) * t * t + 1
+    far = a * (((t - 5) * t + 8) * t - 4)
+    return torch.where(t <= 1, near, torch.where(t < 2, far, 0.0))
+
+
+def cubic_matrix(n: int, m: int) -> Tensor:
+    """Anti-aliased bicubic from ``n`` pixels to ``m``: (m, n) float64, rows sum to 1."""
+    scale = n / m
+    centres = (torch.arange(m, dtype=torch.float64) + 0.5) * scale
+    pixels = torch.arange(n, dtype=torch.float64) + 0.5
+    weights = cubic((pixels - centres[:, None]) / max(scale, 1.0), -0.5)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def plain_cubic_matrix(n: int, m: int) -> Tensor:
+    """Aliased bicubic from ``n`` pixels to ``m``, four taps each, borders repeated: (m, n) float64."""
+    centres = (torch.arange(m, dtype=torch.float64) + 0.5) * (n / m) - 0.5
+    taps = centres.floor()[:, None] + torch.arange(-1, 3, dtype=torch.float64)
+    weights = cubic(taps - centres[:, None], -0.75)
+    return torch.zeros(m, n, dtype=torch.float64).scatter_add_(1, taps.clamp(0, n - 1).long(), weights)
+
+
+def area_matrix(n: int, m: int) -> Tensor:
+    """Mean over areas from ``n`` pixels to ``m``, pixels that are cut count by their share: (m, n) float64."""
+    edges = torch.arange(m + 1, dtype=torch.float64) * (n / m)
+    pixels = torch.arange(n, dtype=torch.float64)
+    upper = torch.minimum(edges[1:, None], pixels + 1)
+    lower = torch.maximum(edges[:-1, None], pixels)
+    return (upper - lower).clamp(min=0) * (m / n)
+
+
+class Downsample(Corruption):
+    """Images at a fraction of their resolution.
+
+    Parameters
+    ----------
+    factor
+        By which sides shrink, 1 or more.  A side that is no multiple of it shrinks to the next whole number below, and
+        the adjoint then needs ``image_size``.
+    kernel
+        ``"bicubic"`` or ``"area"``, the mean of each block.
+    antialias
+        Whether the bicubic kernel is as wide as the factor (True), or four pixels of the large image (False, the
+        BRGM paper's).
+    image_size
+        Side, or (height, width), of the large image, px.  Any that the measurements allow, if None.
+    noise
+        See :class:`~neuropyro.models.corruption_operator.Corruption`.
+
+    Raises
+    ------
+    CorruptionError
+        Where an argument has no meaning.
+
+    Examples
+    --------
+    >>> Downsample(8).A(torch.ones(1, 1, 64, 64)).shape
+    torch.Size([1, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        factor: int,
+        kernel: Kernel = "bicubic",
+        antialias: bool = True,
+        image_size: int | tuple[int, int] | None = None,
+        noise: float | None = None,
+    ) -> None:
+        super().__init__(noise)
+        if int(factor) != factor or factor < 1:
+            raise CorruptionError(f"Downsample: the factor must be a whole number of 1 or more, got {factor}")
+        if kernel not in get_args(Kernel):
+            raise CorruptionError(f"Downsample: the kernel must be bicubic or area, got {kernel!r}")
+        if kernel == "area" and not antialias:
+            raise CorruptionError("Downsample: means over areas are anti-aliased; leave out antialias, or use bicubic")
+        self.factor, self.kernel, self.antialias = int(factor), kernel, antialias
+        self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments from which its constructor makes the same corruption."""
+        own = {"factor": self.factor, "kernel": self.kernel, "antialias": self.antialias, "image_size": self.image_size}
+        return own | super().arguments()
+
+    def measurement_shape(self, image: Shape) -> Shape:
+        """(B, C, H, W) to (B, C, H // factor, W // factor)."""
+        if self.image_size is not None:
+            require_shape("Downsample", "the image's height and width", image[-2:], self.image_size)
+        if min(image[-2:]) < self.factor:
+            raise CorruptionError(f"Downsample: {image[-2]} x {image[-1]} px are too few for a factor of {self.factor}")
+        return (*image[:-2], image[-2] // self.factor, image[-1] // self.factor)
+
+    def image_shape(self, measurement: Shape) -> Shape:
+        """(B, C, h, w) to (B, C, h factor, w factor), or the ``image_size`` that was given."""
+        height, width = self.image_size or (measurement[-2] * self.factor, measurement[-1] * self.factor)
+        shape = (*measurement[:-2], height, width)
+        require_shape("Downsample", "measurements", measurement, self.measurement_shape(shape))
+        return shape
+
+    def A(self, x: Tensor) -> Tensor:  # noqa: N802
+        """(B, C, H, W) to (B, C, h, w)."""
+        require_image("Downsample", x)
+        h, w = self.measurement_shape(tuple(x.shape))[-2:]
+        return self.matrix(x.shape[-2], h, x) @ x @ self.matrix(x.shape[-1], w, x).T
+
+    def A_adjoint(self, y: Tensor) -> Tensor:  # noqa: N802
+        """(B, C, h, w) to (B, C, H, W)."""
+        require_image("Downsample", y)
+        height, width = self.image_shape(tuple(y.shape))[-2:]
+        return self.matrix(height, y.shape[-2], y).T @ y @ self.matrix(width, y.shape[-1], y)
+
+    def seen_through(self, pixels: Tensor) -> Tensor:
+        """Say that a measurement counts if any pixel under its kernel does."""
+        h, w = self.measurement_shape(tuple(pixels.shape))[-2:]
+        rows, columns = (self.matrix(n, m, pixels).abs() for n, m in ((pixels.shape[2], h), (pixels.shape[3], w)))
+        return (rows @ pixels @ columns.T > 1e-6).to(pixels.dtype)
+
+    def matrix(self, n: int, m: int, like: Tensor) -> Tensor:
+        """Weights (m, n) along an axis, on ``like``'s device and in its dtype."""
+        make = area_matrix if self.kernel == "area" else cubic_matrix if self.antialias else plain_cubic_matrix
+        return self.once((n, m), like, lambda: make(n, m))
+
+    def _text(self) -> str:
+        kernel = "" if self.kernel == "bicubic" else f",kernel={self.kernel}"
+        size = "" if self.image_size is None else f",size={self.image_size[0]}x{self.image_size[1]}"
+        return f"superres:{self.factor}{kernel}{'' if self.antialias else ',antialias=no'}{size}"

@@ -1,0 +1,203 @@
+"""How near a reconstructed image is to the truth, and what its intervals are worth.
+
+Images are (B, C, H, W) on -1..1; every function returns one number an image, (B,).  Errors are in grey levels, 0..255.
+``where`` restricts an average to the pixels that are not 0 in it, for instance the brain; it broadcasts to the image.
+
+References
+----------
+Wang et al., *Image quality assessment: from error visibility to structural similarity*, IEEE TIP 2004, eq. 13 (SSIM);
+Gneiting and Raftery, *Strictly proper scoring rules*, JASA 2007, eq. 21, and Ferro, *Fair scores for ensemble
+forecasts*, QJRMS 2014 (CRPS); Zhang et al., CVPR 2018 (LPIPS).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+__all__ = [
+    "PerceptualDistance",
+    "coverage",
+    "crps",
+    "image_metrics",
+    "interval_width",
+    "lpips",
+    "mae",
+    "psnr",
+    "rmse",
+    "ssim",
+]
+
+PEAK = 2.0
+GREY_LEVELS = 255 / PEAK
+WINDOW_SD, WINDOW_RADIUS = 1.5, 5  # px, of Wang et al.
+
+
+class PerceptualDistance(Protocol):
+    """Features of :mod:`neuropyro.generators.features`, and whatever else has their ``distance``."""
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Perceptual distance (B,) of images ``a`` and ``b`` (B, C, H, W)."""
+
+
+def mean_over_image(values: Tensor, where: Tensor | None) -> Tensor:
+    """Mean of ``values`` (B, C, H, W) over each image (B,), where ``where`` is not 0; NaN where it is 0 everywhere."""
+    if where is None:
+        return values.flatten(1).mean(dim=1)
+    weights = (where != 0).to(values.dtype).expand_as(values).flatten(1)
+    return (values.flatten(1) * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def rmse(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
+    """Root mean squared error (B,), grey levels."""
+    require_pair(estimate, truth)
+    return GREY_LEVELS * mean_over_image((estimate - truth).square(), where).sqrt()
+
+
+def mae(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
+    """Mean absolute error (B,), grey levels; over the hole of a mask, what inpainting is judged by."""
+    require_pair(estimate, truth)
+    return GREY_LEVELS * mean_over_image((estimate - truth).abs(), where)
+
+
+def psnr(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
+    """Peak signal-to-noise ratio (B,), dB, the peak being the whole range -1..1; infinite where there is no error."""
+    require_pair(estimate, truth)
+    return 10 * torch.log10(PEAK**2 / mean_over_image((estimate - truth).square(), where))
+
+
+def ssim(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Mean structural similarity (B,), Gaussian windows of sd 1.5 px over 11 x 11, which lie within the image.
+
+    Raises
+    ------
+    ValueError
+        Where the images are smaller than a window.
+    """
+    require_pair(estimate, truth)
+    if min(truth.shape[2:]) <= 2 * WINDOW_RADIUS:
+        raise ValueError(f"ssim: images of at least 11 x 11 px are needed, got {truth.shape[2]} x {truth.shape[3]}")
+    x, y = estimate.flatten(0, 1)[:, None], truth.flatten(0, 1)[:, None]
+    means = window_means(torch.cat([x, y, x * x, y * y, x * y], dim=1))
+    mx, my, xx, yy, xy = means.unbind(dim=1)
+    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+    luminance = (2 * mx * my + c1) / (mx * mx + my * my + c1)
+    structure = (2 * (xy - mx * my) + c2) / (xx - mx * mx + yy - my * my + c2)
+    return (luminance * structure).mean(dim=(1, 2)).reshape(truth.shape[:2]).mean(dim=1)
+
+
+def window_means(maps: Tensor) -> Tensor:
+    """Gaussian-weighted means of ``maps`` (N, K, H, W) over every window within the image."""
+    offsets = torch.arange(-WINDOW_RADIUS, WINDOW_RADIUS + 1, dtype=maps.dtype, device=maps.device)
+    line = torch.exp(-0.5 * (offsets / WINDOW_SD).square())
+    line = line / line.sum()
+    flat = maps.flatten(0, 1)[:, None]
+    flat = conv2d(conv2d(flat, line[None, None, :, None]), line[None, None, None, :])
+    return flat.reshape(*maps.shape[:2], *flat.shape[2:])
+
+
+def lpips(estimate: Tensor, truth: Tensor, features: PerceptualDistance) -> Tensor:
+    """Perceptual distance (B,): LPIPS where ``features`` are VGG16's with LPIPS's heads."""
+    require_pair(estimate, truth)
+    with torch.no_grad():
+        return features.distance(estimate, truth)
+
+
+def crps(draws: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
+    """Continuous ranked probability score (B,), grey levels, the mean over pixels.
+
+    E|X - y| - E|X - X'| / 2, without bias in the number of draws; a single draw has its mean absolute error, so that
+    the score of a distribution and of one image compare.
+
+    Parameters
+    ----------
+    draws
+        (D, B, C, H, W)
+    """
+    require_draws(draws, truth)
+    count = len(draws)
+    error = (draws - truth).abs().mean(dim=0)
+    if count > 1:
+        ranks = torch.arange(1, count + 1, dtype=draws.dtype, device=draws.device) * 2 - count - 1
+        ordered = draws.sort(dim=0).values
+        error = error - torch.einsum("d,d...->...", ranks, ordered) / (count * (count - 1))
+    return GREY_LEVELS * mean_over_image(error, where)
+
+
+def interval(draws: Tensor, level: float) -> tuple[Tensor, Tensor]:
+    """Lower and upper ends (B, C, H, W) of the central interval that holds ``level`` of ``draws`` (D, B, C, H, W)."""
+    if not 0 < level < 1:
+        raise ValueError(f"interval: the level must lie between 0 and 1, got {level}")
+    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=draws.dtype, device=draws.device)
+    position = ends * (len(draws) - 1)  # as torch.quantile, which refuses large tensors
+    below = position.floor().long()
+    share = (position - below).reshape(-1, *[1] * (draws.ndim - 1))
+    ordered = draws.sort(dim=0).values
+    lower, upper = torch.lerp(ordered[below], ordered[(below + 1).clamp(max=len(draws) - 1)], share)
+    return lower, upper
+
+
+def coverage(draws: Tensor, truth: Tensor, level: float = 0.9, where: Tensor | None = None) -> Tensor:
+    """Share (B,) of pixels whose truth lies within the central interval of ``draws`` (D, B, C, H, W)."""
+    require_draws(draws, truth)
+    lower, upper = interval(draws, level)
+    return mean_over_image(((truth >= lower) & (truth <= upper)).to(truth.dtype), where)
+
+
+def interval_width(draws: Tensor, level: float = 0.9, where: Tensor | None = None) -> Tensor:
+    """Mean width (B,), grey levels, of the pixels' central intervals over ``draws`` (D, B, C, H, W)."""
+    lower, upper = interval(draws, level)
+    return GREY_LEVELS * mean_over_image(upper - lower, where)
+
+
+def image_metrics(
+    estimate: Tensor,
+    truth: Tensor,
+    draws: Tensor | None = None,
+    observed: Tensor | None = None,
+    where: Tensor | None = None,
+    features: PerceptualDistance | None = None,
+) -> dict[str, Tensor]:
+    """Every metric that applies, by its name in ``metrics.json``; each (B,).
+
+    Parameters
+    ----------
+    estimate, truth
+        (B, C, H, W), -1..1
+    draws
+        (D, B, C, H, W); with them come ``crps``, ``coverage90`` and ``width90``, over ``where``.
+    observed
+        1 where the image was measured: with it comes ``mae_hole``, if there is a hole in every image.
+    where
+        Pixels over which the draws are judged.
+    features
+        With them comes ``lpips``.
+    """
+    found = {"psnr": psnr(estimate, truth), "rmse": rmse(estimate, truth)}
+    if min(truth.shape[2:]) > 2 * WINDOW_RADIUS:
+        found["ssim"] = ssim(estimate, truth)
+    if observed is not None and bool((observed == 0).flatten(1).any(dim=1).all()):
+        found["mae_hole"] = mae(estimate, truth, observed == 0)
+    if features is not None:
+        found["lpips"] = lpips(estimate, truth, features)
+    if draws is not None:
+        found["crps"] = crps(draws, truth, where)
+        found["coverage90"] = coverage(draws, truth, 0.9, where)
+        found["width90"] = interval_width(draws, 0.9, where)
+    return found
+
+
+def require_pair(estimate: Tensor, truth: Tensor) -> None:
+    """Raise unless both are images of one shape."""
+    if truth.ndim != 4 or estimate.shape != truth.shape:
+        found = f"{tuple(estimate.shape)} and {tuple(truth.shape)}"
+        raise ValueError(f"metrics: estimate and truth must both be (B, C, H, W), got {found}")
+
+
+def require_draws(draws: Tensor, truth: Tensor) -> None:
+    """Raise unless ``draws`` are some of images like ``truth``."""
+    if len(draws) == 0 or draws.shape[1:] != truth.shape:
+        raise ValueError(f"metrics: draws must be (D, *{tuple(truth.shape)}), got {tuple(draws.shape)}")
