@@ -26,7 +26,7 @@ from neuropyro.guides.blocks import Blocks
 __all__ = ["ArrowHessian", "arrow_at", "arrow_hessian", "hessian_diagonal"]
 
 Potential = Callable[[Tensor], Tensor]
-SCALINGS, PROBES = 3, 8  # probes of each number of a local block: to find the scale, then to be averaged
+SCALINGS, PROBES = 2, 4  # probes of each number of a local block: to find the scale, then to be averaged
 DIAGONAL_PROBES = 32
 LEAST = 1e-12
 SHARED_FLOOR, LOCAL_FLOOR = 1e-6, 1e-3  # least eigenvalues of the curvature scaled to a unit diagonal

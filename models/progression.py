@@ -120,7 +120,7 @@ class SubjectProgression:
     def init_values(self, visits: Visits, seed: int = 0) -> dict[str, Tensor]:
         """Return starting values of every site, by principal component and least squares."""
         start = start_biomarkers(visits)
-        start.pop("pi")
+        del start["pi"], start["level"]
         if self.subject_effect:
             zero = np.zeros((visits.n_subjects, visits.n_vertices))
             start |= {"rho": np.full(visits.n_vertices, 0.5), "u_scaled": zero}

@@ -82,6 +82,7 @@ def _start(visits: Visits, component: Floats, curves: BinnedCurves) -> dict[str,
         "d": d,
         "pi": curves.share,
         "sigma": curves.residual_sd,
+        "level": curves.course.T,
     }
 
 

@@ -19,11 +19,12 @@ J_k holds the trajectory's derivatives by (d, c, log b, a): a vertex's own theta
 around theta_k and integrated out; with it F_k gains half of each variance times f's second derivative, the mean of the
 scattered trajectories to second order (``scatter``).  The baseline d_l is left free: its sd is fixed and wide.  Without
 scatter and subject effects it is the model of the paper.  u_ik is sampled in units of its own sd given all else
-(:mod:`neuropyro.models.offsets`).  Z is enumerated: p(V) = prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.
+(:mod:`neuropyro.models.offsets`).  A visit may have an effect on a cluster as well, and then the cluster's level m_nk
+takes F_nk's place (:mod:`neuropyro.models.visit_effects`).  Z is enumerated: p(V) = prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.
 
 Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d,
-sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho (K,)``; in the plate ``subject``,
-``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``vertex``, ``Z`` and the data ``V (vertices, visits)``.
+sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho, tau (K,)``; in the plate ``subject``,
+``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits, K)``; in a plate ``vertex``, ``Z`` and the data ``V (vertices, visits)``.
 Units: a, d, sigma, rho and scatter_a in sds of a vertex, c and scatter_c in scores, b per score.
 
 References
@@ -62,13 +63,14 @@ from neuropyro.models.trajectory import (
     sample_trajectories,
     sigmoid,
 )
+from neuropyro.models.visit_effects import level_sd, sample_levels
 from neuropyro.models.visit_normal import VisitNormal
 from neuropyro.models.visits import Standardise, Visits, prepare_visits
 
 __all__ = ["VertexClusterMixture", "VertexPriors", "curves"]
 
 SCATTER = ("scatter_c", "scatter_log_b", "scatter_a")
-CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", *SCATTER)
+CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", "tau", *SCATTER)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class VertexPriors:
         Concentration of the Dirichlet.
     rho
         LogNormal (location, scale): sd of the subjects' offsets.
+    tau
+        LogNormal (location, scale): sd of the visits' effects.
     scatter
         LogNormal (location, scale): sds over a cluster's vertices of c, log b, a.
     baseline
@@ -89,6 +93,7 @@ class VertexPriors:
 
     pi: float = 1.0
     rho: Pair = (-1.5, 0.8)
+    tau: Pair = (-2.0, 1.0)
     scatter: Pair = (-1.2, 1.0)
     baseline: float = 5.0
 
@@ -105,6 +110,8 @@ class VertexClusterMixture:
         Whether a vertex has its own trajectory near its cluster's (integrated out).
     subject_effect
         Whether a subject has its own offset in each cluster.
+    visit_effect
+        Whether a visit has one too: for maps that are smooth over the surface, as cortical ones are.
     standardise
         See :func:`~neuropyro.models.visits.prepare_visits`.
     trajectory_priors, score_priors, vertex_priors
@@ -112,8 +119,8 @@ class VertexClusterMixture:
 
     Notes
     -----
-    The likelihood knows white residuals alone.  Where they are smooth over the surface, vertices are no independent
-    witnesses, and intervals of scores are too narrow, whichever the guide.
+    Without ``visit_effect`` residuals are taken to be white.  Where they are smooth over the surface, vertices are no
+    independent witnesses, and intervals of scores are then too narrow, whichever the guide.
 
     Examples
     --------
@@ -129,6 +136,7 @@ class VertexClusterMixture:
     n_clusters: int
     scatter: bool = True
     subject_effect: bool = True
+    visit_effect: bool = False
     standardise: Standardise = "controls"
     trajectory_priors: TrajectoryPriors = TrajectoryPriors()  # noqa: RUF009 (frozen)
     score_priors: ScorePriors = ScorePriors()  # noqa: RUF009 (frozen)
@@ -139,6 +147,7 @@ class VertexClusterMixture:
         **SCORE_DIMS,
         **dict.fromkeys(CLUSTER_SITES, ("cluster",)),
         **dict.fromkeys(OFFSET_SITES, ("subject", "cluster")),
+        "level": ("visit", "cluster"),
         "V": ("vertex",),
     }
 
@@ -181,13 +190,14 @@ class VertexClusterMixture:
             theta, sigma = sample_trajectories(self.trajectory_priors, like)
             scatter = self._sample_scatter(like) if self.scatter else None
             rho = pyro.sample("rho", log_normal(priors.rho, like)) if self.subject_effect else None
+            tau = pyro.sample("tau", log_normal(priors.tau, like)) if self.visit_effect else None
         share = pi.reshape(sigma.shape)
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         scores = sample_scores(self.score_priors, visits, subjects)
-        offset = (
-            None if rho is None else sample_offset(rho, visits.n_vertices * share / sigma.square(), visits, subjects)
-        )
-        return Mixture(share, *curves(visits, scores, theta, scatter, offset), sigma)
+        spread = level_sd(torch.zeros_like(sigma) if tau is None else tau, sigma, share, visits)
+        offset = None if rho is None else sample_offset(rho, spread.pow(-2), visits, subjects)
+        loc, factor = curves(visits, scores, theta, scatter, offset)
+        return Mixture(share, loc if tau is None else sample_levels(loc, spread, visits), factor, sigma)
 
     def _sample_scatter(self, like: Tensor) -> Tensor:
         prior = log_normal(self.vertex_priors.scatter, like)
@@ -206,6 +216,10 @@ class VertexClusterMixture:
         if self.subject_effect:
             zero = np.zeros((visits.n_subjects, self.n_clusters))
             start |= {"rho": np.full(self.n_clusters, 0.2), "u_scaled": zero}
+        if self.visit_effect:
+            start["tau"] = np.full(self.n_clusters, 0.1)
+        else:
+            del start["level"]
         return {site: torch.as_tensor(number).to(visits.values) for site, number in start.items()}
 
     def identify(self, draws: Draws, visits: Visits) -> Draws:
@@ -215,7 +229,7 @@ class VertexClusterMixture:
         """
         full = with_deterministic(self._sample_mixture, draws, visits, like=visits.values)
         fixed = fix_gauge(full, visits.reference.cpu().numpy())
-        return align_labels(fixed, dict.fromkeys(CLUSTER_SITES, 1) | dict.fromkeys(OFFSET_SITES, 2))
+        return align_labels(fixed, dict.fromkeys(CLUSTER_SITES, 1) | dict.fromkeys((*OFFSET_SITES, "level"), 2))
 
     def assignments(self, result: Posterior, draws: int = 50) -> NDArray[np.float64]:
         """Return the posterior of Z, ``(vertices, K)``, clusters in the order of their onsets c.
@@ -240,6 +254,7 @@ class VertexClusterMixture:
             scatter = self._scatter([draw[site] for site in SCATTER]) if self.scatter else None
             offset = draw["u"].mT if self.subject_effect else None
             loc, factor = curves(visits, draw["dps"], theta, scatter, offset)
+            loc = draw["level"].mT if self.visit_effect else loc
             each = Mixture(draw["pi"], loc, factor, draw["sigma"]).of_vertices(self._labels(visits), visits)
             yield each.log_prob(visits.values).mT + draw["pi"].log()
 
