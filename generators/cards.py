@@ -29,6 +29,7 @@ __all__ = ["Card", "read_safetensors", "save_generator"]
 FORMAT = "neuropyro-generator-1"
 REQUIRED = ("format", "name", "training_data", "seed", "metrics", "licence", "architecture", "sha256")
 MAY_BE_NULL = ("seed",)
+MAPPINGS = ("metrics", "details", "architecture")
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,8 @@ def read_card(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"its card {path.name} lacks every field")
     if missing := [name for name in REQUIRED if not present(fields, name)]:
         raise CheckpointError(f"its card {path.name} lacks {', '.join(missing)}")
+    if wrong := [name for name in MAPPINGS if not isinstance(fields.get(name, {}), dict)]:
+        raise CheckpointError(f"its card {path.name} has {', '.join(wrong)} that should be objects")
     if fields["format"] != FORMAT:
         raise CheckpointError(f"its card {path.name} is of format {fields['format']!r}; this version reads {FORMAT!r}")
     return fields

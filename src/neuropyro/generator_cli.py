@@ -345,8 +345,12 @@ def _card_lines(generator: Generator, card: Card) -> Iterator[tuple[str, str]]:
         yield "w", f"{spread} ({found.draws:,} draws of seed {found.seed}); |mean| {found.mean.norm():.3g}"
     if other := sorted(name for name in card.arrays if not name.startswith("latents.")):
         yield "arrays", ", ".join(other)
-    yield from ((f"metric {name}", f"{value:g}") for name, value in card.metrics.items())
+    yield from ((f"metric {name}", _number(value)) for name, value in card.metrics.items())
     yield from ((name, str(v)) for name, v in card.details.items() if isinstance(v, str | int | float))
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _sha256(path: Path) -> str:
