@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,18 +12,15 @@ from cyclopts import App, Parameter
 if TYPE_CHECKING:  # PyTorch takes a second to import, and --help needs none of it
     import torch
 
-    from neuropyro.generators import Card, Checkpoint, DiscriminatorConfig, Generator, GeneratorConfig
+    from neuropyro.generators import Card, Checkpoint, DiscriminatorConfig, GeneratorConfig
     from neuropyro.generators.datasets import Dataset
+    from neuropyro.generators.release import Findings
     from neuropyro.generators.training_config import TrainingConfig
     from neuropyro.generators.training_state import TrainingState
 
 __all__ = ["generator"]
 
 generator = App(name="generator", help="Image generators: what a checkpoint holds, conversion, training.")
-
-UNSTATED = "not stated in the file"
-PHANTOMS = "phantoms"
-VOLUMES = (".nii", ".nii.gz")
 
 
 @generator.command
@@ -35,9 +32,10 @@ def info(name_or_path: str) -> None:
     name_or_path
         A bundled name such as brains64, or a file: NVIDIA's or TensorFlow's .pkl, rosinality's .pt, our .safetensors.
     """
+    from neuropyro.checkpoint_description import describe
     from neuropyro.generators import load_checkpoint
 
-    pairs = list(_described(load_checkpoint(name_or_path)))
+    pairs = list(describe(load_checkpoint(name_or_path)))
     width = max(len(name) for name, _ in pairs)
     print("\n".join(f"{name:{width}}  {value}" for name, value in pairs))
 
@@ -117,8 +115,9 @@ def train(
     sample_images: int = 16_000,
     state_images: int = 8_000,
     seed: int = 0,
+    held_out: int = 32,
     training_data: str | None = None,
-    licence: str = UNSTATED,
+    licence: str = "not stated",
     device: Annotated[str | None, Parameter(help="torch device; CUDA where there is one")] = None,
 ) -> None:
     """Train a StyleGAN2 generator; the same command again resumes it, and goes on where --images is larger.
@@ -178,6 +177,9 @@ def train(
         After how many images the state is written.
     seed
         Of everything random; on the CPU the same seed gives the same weights.
+    held_out
+        How many images are kept from training and inverted in the end: what the generator cannot make of them goes
+        into its card, which intervals of reconstructed images need.  0 for none.
     training_data
         For the card: what the data are; what was given as data if not given.
     licence
@@ -185,6 +187,7 @@ def train(
     """
     from neuropyro.generators import DiscriminatorConfig, GeneratorConfig
     from neuropyro.generators.training_config import TrainingConfig
+    from neuropyro.training_data import open_training_data
 
     sizes: dict[str, Any] = {"img_resolution": resolution, "img_channels": colours}
     sizes |= {"channel_base": channel_base, "channel_max": channel_max}
@@ -208,12 +211,15 @@ def train(
         seed=seed,
     )
     place = _device(device)
-    dataset, described = _dataset(data, resolution, colours, plane, every, seed)
-    _train(dataset, out, networks, config, place, {"training_data": training_data or described, "licence": licence})
+    dataset, held, described = open_training_data(data, resolution, colours, plane, every, seed, held_out)
+    _train(
+        dataset, held, out, networks, config, place, {"training_data": training_data or described, "licence": licence}
+    )
 
 
 def _train(
     dataset: Dataset,
+    held_out: torch.Tensor | None,
     out: Path,
     networks: tuple[GeneratorConfig, DiscriminatorConfig],
     config: TrainingConfig,
@@ -222,25 +228,16 @@ def _train(
 ) -> None:
     """Train, and let the first process write the generator."""
     from neuropyro.generators.distributed import join_world, leave_world
+    from neuropyro.generators.release import write_release
     from neuropyro.generators.training import train_generator
 
     state = train_generator(dataset, out, *networks, config, device=device, tell=_tell)
     first = join_world(device).rank == 0
     leave_world()
     if first:
-        path = _write_generator(state, out, said)
+        path, details = out / "generator.safetensors", {"command": " ".join(sys.argv)}
+        write_release(state, path, said["training_data"], said["licence"], _inversions(state, held_out), details)
         print(f"{state.images} images seen; generator: {path}")
-
-
-def _write_generator(state: TrainingState, out: Path, said: Mapping[str, str]) -> Path:
-    from neuropyro.generators import Card, latent_statistics, save_generator
-
-    details = {"images_seen": state.images, "command": " ".join(sys.argv), "history": state.history}
-    seed = state.history[0]["config"]["seed"]
-    arrays = latent_statistics(state.average).to_arrays()
-    card = Card(out.resolve().name, metrics={}, seed=seed, details=details, arrays=arrays, **said)
-    save_generator(state.average, out / "generator.safetensors", card, state.discriminator)
-    return out / "generator.safetensors"
 
 
 def _tell(entry: Mapping[str, Any]) -> None:
@@ -261,100 +258,21 @@ def _device(name: str | None) -> torch.device:
     return torch.device(name)
 
 
-def _dataset(data: list[str], resolution: int, colours: int, plane: str, every: int, seed: int) -> tuple[Dataset, str]:
-    """Open what the user names, and say in words what it is."""
-    from neuropyro.generators.datasets import Shuffled, read_folder, read_nifti_slices
+def _inversions(state: TrainingState, held_out: torch.Tensor | None) -> Findings | None:
+    from neuropyro.generators.release import inversions_of
 
-    if data == [PHANTOMS]:
-        return _phantoms(resolution, colours, plane, seed)
-    folder = Path(data[0]) if len(data) == 1 and Path(data[0]).is_dir() else None
-    volumes = sorted(p for p in folder.rglob("*") if p.name.endswith(VOLUMES)) if folder else [Path(d) for d in data]
-    if folder and not volumes:
-        pictures = read_folder(folder, resolution, colours)
-        return Shuffled(pictures, seed), f"{len(pictures)} pictures of the folder {folder.name}"
-    if wrong := [str(p) for p in volumes if not p.name.endswith(VOLUMES) or not p.is_file()]:
-        raise ValueError(f"{wrong[0]}: neither {PHANTOMS!r}, nor a folder, nor a volume that ends in .nii or .nii.gz")
-    if colours != 1:
-        raise ValueError("slices of volumes are grey: leave --colours at 1")
-    slices = read_nifti_slices(volumes, resolution, plane, every)
-    return Shuffled(slices, seed), f"{len(slices)} {plane} slices of {len(volumes)} volumes"
-
-
-def _phantoms(resolution: int, colours: int, plane: str, seed: int) -> tuple[Dataset, str]:
-    """Phantoms without noise, which belongs to the measurement and not to the prior."""
-    from neuropyro.data.phantom_recipe import PhantomRecipe
-    from neuropyro.data.phantoms import BrainPhantoms
-
-    if colours != 1:
-        raise ValueError("phantoms are grey: leave --colours at 1")
-    recipe = PhantomRecipe(noise=(0.0, 0.0))
-    phantoms = BrainPhantoms(resolution, plane, "train", seed, recipe)  # type: ignore[arg-type]
-    return phantoms.images, f"Phantoms: {plane} slices of the MNI152 brain under random diffeomorphisms, without noise"
+    return None if held_out is None else inversions_of(state.average, held_out)
 
 
 def _converted_card(checkpoint: Checkpoint, name: str, given: Mapping[str, Any]) -> Card:
     """Build the card of a converted file: the source's own where it has one, else what is known."""
     import dataclasses
 
+    from neuropyro.checkpoint_description import UNSTATED, sha256
     from neuropyro.generators import Card, latent_statistics
 
-    origin = {"file": checkpoint.path.name, "format": checkpoint.format, "sha256": _sha256(checkpoint.path)}
+    origin = {"file": checkpoint.path.name, "format": checkpoint.format, "sha256": sha256(checkpoint.path)}
     card = checkpoint.card or Card(name, UNSTATED, None, {}, UNSTATED)
     arrays = {**card.arrays, **latent_statistics(checkpoint.generator).to_arrays()}
     changed = {"name": name, "details": {**card.details, "converted_from": origin}, "arrays": arrays, **given}
     return dataclasses.replace(card, **changed)
-
-
-def _described(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-    """Name and value of each line of ``info``."""
-    card, config = checkpoint.card, checkpoint.generator.config
-    yield "name", card.name if card else checkpoint.path.stem
-    yield "file", str(checkpoint.path)
-    yield "format", checkpoint.format
-    yield "sha256", card.sha256 if card else _sha256(checkpoint.path)
-    yield "licence", card.licence if card else UNSTATED
-    yield "training data", card.training_data if card else UNSTATED
-    yield "seed", UNSTATED if card is None or card.seed is None else str(card.seed)
-    side, kinds = config.img_resolution, config.label_dim
-    yield "images", f"{side} x {side} px, {config.img_channels} channel{'s' if config.img_channels > 1 else ''}"
-    yield "labels", f"{kinds} numbers" if kinds else "none"
-    yield "latents", f"z {config.z_dim}, w {config.w_dim} for each of {config.num_ws} layers"
-    yield "generator", _network(checkpoint.generator)
-    yield "mapping", f"{config.mapping_layers} layers, learning-rate multiplier {config.lr_multiplier:g}"
-    if checkpoint.discriminator is not None:
-        yield "discriminator", _network(checkpoint.discriminator)
-    yield "without averaging", "yes" if checkpoint.training_generator is not None else "not in the file"
-    if card is not None:
-        yield from _card_lines(checkpoint.generator, card)
-
-
-def _network(network: Any) -> str:
-    """Architecture, widths and size of a network in words."""
-    config, count = network.config, sum(p.numel() for p in network.parameters())
-    widths = " ".join(str(config.width(r)) for r in config.resolutions)
-    clamp = "" if config.conv_clamp is None else f", clamped at {config.conv_clamp:g}"
-    half = f", {config.half_resolutions} resolutions in float16 on a GPU" if config.half_resolutions else ""
-    return f"{config.architecture}, channels {widths} (4 px and up), {count:,} parameters{clamp}{half}"
-
-
-def _card_lines(generator: Generator, card: Card) -> Iterator[tuple[str, str]]:
-    from neuropyro.generators.latents import cached_statistics
-
-    if (found := cached_statistics(generator)) is not None:
-        spread = f"sd {found.sd.min():.3g} to {found.sd.max():.3g} a dimension, {found.total_sd:.3g} in all"
-        yield "w", f"{spread} ({found.draws:,} draws of seed {found.seed}); |mean| {found.mean.norm():.3g}"
-    if other := sorted(name for name in card.arrays if not name.startswith("latents.")):
-        yield "arrays", ", ".join(other)
-    yield from ((f"metric {name}", _number(value)) for name, value in card.metrics.items())
-    yield from ((name, str(v)) for name, v in card.details.items() if isinstance(v, str | int | float))
-
-
-def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,10 +23,24 @@ from neuropyro.generators import (
     load_checkpoint,
     load_generator,
 )
+from neuropyro.generators.residuals import ResidualSpread
 
 REAL = Path(__file__).parents[1] / "generators" / "fixtures" / "rgb32.pkl"
 TINY = ["--resolution", "16", "--channel-base", "64", "--channel-max", "8", "--latent", "8", "--mapping-layers", "2"]
-SHORT = ["--device", "cpu", "--batch", "4", "--log-images", "8", "--sample-images", "16", "--state-images", "8"]
+SHORT = [
+    "--device",
+    "cpu",
+    "--batch",
+    "4",
+    "--log-images",
+    "8",
+    "--sample-images",
+    "16",
+    "--state-images",
+    "8",
+    "--held-out",
+    "2",
+]
 
 
 def run(*arguments: object) -> None:
@@ -110,12 +124,15 @@ def test_convert_overwrites_only_when_told(tmp_path):
         (["train", "brain.mgz", "--out", "run"], "brain.mgz: neither 'phantoms', nor a folder, nor a volume"),
         (["train", "empty", "--out", "run"], "empty: no picture in this folder"),
         (["train", "phantoms", "--out", "occupied"], "occupied"),
+        (["train", "few", "--out", "run", "--held-out", "1"], "--held-out 1: there are 1 images"),
     ],
 )
 def test_a_users_error_is_one_line_and_nothing_is_written(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "occupied").write_text("a file")
+    (tmp_path / "few").mkdir()
+    raster.imsave(tmp_path / "few" / "one.png", np.zeros((4, 4)))
     monkeypatch.setattr(sys, "argv", ["neuropyro", "generator", *map(str, arguments)])
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -123,7 +140,7 @@ def test_a_users_error_is_one_line_and_nothing_is_written(arguments, message, tm
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert message in said
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "occupied"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "few", "occupied"]
 
 
 def test_train_on_phantoms_resumes_to_the_same_weights_and_leaves_a_generator(tmp_path, capsys):
@@ -136,9 +153,11 @@ def test_train_on_phantoms_resumes_to_the_same_weights_and_leaves_a_generator(tm
     for name, value in found[0].generator.state_dict().items():
         assert torch.equal(found[1].generator.state_dict()[name], value), name
     card = found[0].card
-    assert (card.name, card.seed, card.details["images_seen"]) == ("whole", 0, 16)
+    assert (card.name, card.seed, card.details["images_seen"]) == ("generator", 0, 16)
     assert card.training_data.startswith("Phantoms: coronal")
     assert found[0].discriminator is not None
+    assert card.details["residual"]["images"] == 2
+    assert ResidualSpread.from_card(card).sd.shape == (1, 16, 16)
     assert (whole / "samples-00000016.png").is_file()
     assert [json.loads(line)["images"] for line in (whole / "log.jsonl").read_text().splitlines()] == [8, 16]
 
