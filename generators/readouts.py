@@ -5,7 +5,7 @@ With it, covariates of generated images can be measured, and so the directions i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -81,8 +81,7 @@ def covariate_directions(
     w = generator.mapping(z)[:, 0]
     seen = torch.cat([readout(generator.synthesis(part, noise_mode="const")) for part in torch.split(w, batch)])
     directions = find_directions(w, seen, readout.names)
-    rows = []
-    for k, sd in enumerate(seen.std(dim=0).tolist()):
-        effects = measure_effects(generator, directions, readout, amounts=(-0.5 * sd, 0.5 * sd), seed=seed + 1)
-        rows.append(effects[k])
-    return directions, torch.stack(rows)
+    sd = seen.std(dim=0)
+    moves = replace(directions, vectors=directions.vectors * sd[:, None].to(directions.vectors))
+    effects = measure_effects(generator, moves, readout, amounts=(-0.5, 0.5), seed=seed + 1)
+    return directions, effects / sd[:, None].cpu()
