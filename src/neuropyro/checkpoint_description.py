@@ -52,7 +52,19 @@ def _card_lines(generator: Generator, card: Card) -> Iterator[tuple[str, str]]:
     if other := sorted(name for name in card.arrays if not name.startswith("latents.")):
         yield "arrays", ", ".join(other)
     yield from ((f"metric {name}", _number(value)) for name, value in card.metrics.items())
+    for name, figures in _group(card, "directions").items():
+        if not isinstance(figures, dict):
+            continue
+        yield f"direction {name}", ", ".join(f"{k} {_number(v)}" for k, v in figures.items())
+    if residual := _group(card, "residual"):
+        yield "residual", ", ".join(f"{k} {_number(v)}" for k, v in residual.items() if not isinstance(v, list))
     yield from ((name, str(v)) for name, v in card.details.items() if isinstance(v, str | int | float))
+
+
+def _group(card: Card, name: str) -> dict[str, Any]:
+    """Return what a card's details hold under ``name``, if that is of figures by name."""
+    found = card.details.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _number(value: Any) -> str:

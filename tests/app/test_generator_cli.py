@@ -61,6 +61,8 @@ def test_info_of_the_bundled_generator_says_what_its_card_says(capsys):
     assert "10,000 draws of seed 0" in said["w"]
     assert float(said["metric inversion_psnr"]) == pytest.approx(card.metrics["inversion_psnr"])
     assert "discriminator" in said
+    assert f"effect {card.details['directions']['dilation']['effect']:g}" in said["direction dilation"]
+    assert f"images {card.details['residual']['images']}" in said["residual"]
 
 
 def test_info_of_a_foreign_file_reads_its_architecture_and_claims_no_more(capsys):
