@@ -6,7 +6,8 @@ Covariates
 name            unit       meaning
 ==============  =========  ============================================================================================
 position        mm         MNI coordinate of the plane: y of a coronal, z of an axial slice
-dilation        1          volume of the lateral and third ventricles relative to the template's
+dilation        1          area of the lateral and third ventricles in the slice, before ``size`` scales the brain,
+                           relative to the template's typical one (:mod:`neuropyro.data.ventricles`)
 atrophy         1          fraction of grey matter lost to sulcal fluid; negative is gained
 contrast        1          T1 intensity of grey relative to white matter
 brightness      1          T1 intensity of white matter, on the image's scale of 0 (-1) to 1 (1)
@@ -28,7 +29,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 FIELD_OF_VIEW = {"coronal": 176.0, "axial": 208.0}
 CENTRE = {"coronal": (0.0, 0.0, 5.0), "axial": (0.0, -17.0, 0.0)}
-POSITIONS = {"coronal": (-39.0, 6.0), "axial": (0.0, 24.0)}
+POSITIONS = {"coronal": (-39.0, 6.0), "axial": (4.0, 24.0)}
 """Of slices: distance between the centres of the outermost pixels; the middle; the usual range of positions.  mm."""
 
 FIELD_CONTROLS = (4, 8, 16)
@@ -57,7 +58,7 @@ class PhantomRecipe:
     """
 
     position: tuple[float, float] | None = None
-    dilation: tuple[float, float] = (0.5, 4.5)
+    dilation: tuple[float, float] = (0.45, 4.0)
     atrophy: tuple[float, float] = (-0.08, 0.25)
     contrast: tuple[float, float] = (0.62, 0.82)
     brightness: tuple[float, float] = (0.75, 0.95)

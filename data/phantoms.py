@@ -5,7 +5,8 @@ Each slice is the MNI152 brain (:mod:`neuropyro.data.template`) seen through a r
 1. a plane at a known position, tilted, turned and scaled (pose);
 2. bent in itself by the exponential of a random stationary velocity field at three scales, and through the plane by a
    smooth relief, so that neighbouring gyri come from different depths;
-3. in a brain whose ventricles were dilated along a fixed field (covariate ``dilation``);
+3. in a brain whose ventricles were dilated along a fixed field, until they have the area in this slice that they are to
+   have (covariate ``dilation``);
 4. whose sulcal fluid gained on the cortex (covariate ``atrophy``), here more, there less;
 5. tissue intensities (``contrast``, ``brightness``), a bias field and noise, all in the brain: the background is -1.
 
@@ -37,6 +38,7 @@ from neuropyro.data.phantom_recipe import (
     Split,
 )
 from neuropyro.data.template import TEMPLATE_INTENSITY, TISSUES, load_template, thin_cortex
+from neuropyro.data.ventricles import measure_ventricles
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class BrainPhantoms:
         self._check()
         self.pixel = FIELD_OF_VIEW[self.plane] / (self.resolution - 1)
         self.template = load_template(self.pixel).to(self.device)
+        self.ventricles = measure_ventricles(self.template, self.plane)
 
     def __call__(self, indices: Tensor | range | list[int], **given: float | Tensor) -> PhantomSlices:
         """Make slices.
@@ -206,7 +209,27 @@ class BrainPhantoms:
         local = torch.stack([across, down, torch.as_tensor(depth)], -1)
         posed = local @ self._pose(draws["pose"], covariates)[:, None]
         posed = posed + self.recipe.shift * torch.nn.functional.pad(draws["pose"][:, 2:4], (0, 1))[:, None, None]
-        return self.template.dilate(self._place(posed, covariates), self.template.flow_time(covariates["dilation"]))
+        placed = self._place(posed, covariates)
+        return self.template.dilate(placed, self._flow_time(placed, covariates))
+
+    def _flow_time(self, points: Tensor, covariates: dict[str, Tensor]) -> Tensor:
+        """Return for how long ventricles flow to have the size that they are to have in this very slice, ``(B,)``.
+
+        The table knows slices that are neither bent nor tilted; by how much it misses is measured, and made good.
+        """
+        wanted, position = covariates["dilation"], covariates["position"]
+        step = max(1, self.resolution // 64)
+        inner = points[:, self._middle(2 / 3, step), self._middle(2 / 3, step)]
+        starts = self.template.dilate(inner, self.ventricles.flow_time(wanted, position))
+        seen = interpolate(self.template.tissues[3:][None], self.template.locate(starts))[0].sum((1, 2))
+        area = seen * (step * self.pixel / covariates["size"]) ** 2
+        missed = (wanted * self.ventricles.typical / area).clamp(0.5, 2)
+        return self.ventricles.flow_time(wanted * missed, position)
+
+    def _middle(self, share: float, step: int) -> slice:
+        """Every so manyth pixel of the middle of an axis."""
+        margin = int(self.resolution * (1 - share) / 2)
+        return slice(margin, self.resolution - margin, step)
 
     def _bent_grid(self, draws: dict[str, Tensor]) -> Tensor:
         """Return the grid under each slice's diffeomorphism, ``(B, H, W, 2)``, -1 to 1 over the slice."""
@@ -242,10 +265,11 @@ class BrainPhantoms:
     def _anatomy(self, points: Tensor, patches: Tensor, covariates: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Sample the tissues ``(4, B, H, W)`` and texture ``(B, H, W)``; take the cortex that atrophy takes."""
         template = self.template
-        maps = interpolate(torch.cat([template.tissues, template.texture])[None], template.locate(points))
+        volumes = torch.cat([template.tissues, template.texture, template.cortical])[None]
+        maps = interpolate(volumes, template.locate(points))
         local = self.recipe.patchiness * spline_field(patches[:, None], self.resolution)[:, 0]
         shift = template.fluid_shift(covariates["atrophy"])[:, None, None] + local
-        return thin_cortex(maps[:4], shift), maps[4]
+        return thin_cortex(maps[:4], shift * maps[5]), maps[4]
 
     def _intensities(
         self, tissues: Tensor, texture: Tensor, draws: dict[str, Tensor], covariates: dict[str, Tensor]

@@ -1,10 +1,10 @@
 """The brain that phantoms are cut from: MNI152 tissue maps, its ventricles, and the field that dilates them.
 
 Built from the MNI152 T1, grey- and white-matter maps at 1 mm that nilearn carries, so no network is needed.  The
-ventricles are the lateral and third ones: the largest pocket of fluid that is deep in the brain.  They are dilated
-along the stationary velocity field ``u = -grad(K * V)``, V the ventricles' indicator and K a mixture of two Gaussians:
-it points outwards, vanishes in their middle and dies off within the white matter, so that its flow is a family of
-diffeomorphisms in which larger means later.
+ventricles are the lateral and third ones: the largest pockets of fluid deep in the brain and in its very middle.  They
+are dilated along the stationary velocity field ``u = -grad(K * V)``, V the ventricles' indicator and K a mixture of two
+Gaussians: it points outwards, vanishes in their middle and dies off within the white matter, so that its flow is a
+family of diffeomorphisms in which larger means later.
 
 References
 ----------
@@ -20,7 +20,7 @@ from nilearn import datasets
 from scipy import ndimage
 from torch import Tensor
 
-from neuropyro.data.diffeomorphisms import flow_points, interpolate
+from neuropyro.data.diffeomorphisms import flow_points
 
 TISSUES = ("gm", "wm", "csf", "ventricles")
 """Tissue maps of a template and of its slices, in order.  Ventricles are a part of the fluid (csf)."""
@@ -28,11 +28,17 @@ TISSUES = ("gm", "wm", "csf", "ventricles")
 TEMPLATE_INTENSITY = {"gm": 0.645, "wm": 0.875, "csf": 0.26}
 """Median T1 intensity of the pure tissues of the template, where 1 is its maximum."""
 
-VENTRICLE_BOX = ((-45.0, 45.0), (-50.0, 40.0), (-14.0, 40.0))
-"""Where the lateral and third ventricles are sought: (x, y, z) ranges, mm MNI."""
+Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+
+LATERAL_BOX: Box = ((-45.0, 45.0), (-50.0, 40.0), (-14.0, 40.0))
+THIRD_BOX: Box = ((-6.0, 6.0), (-24.0, 4.0), (-10.0, 6.0))
+"""Where the lateral ventricles, and the third one, are the largest pocket of fluid: (x, y, z) ranges, mm MNI."""
 
 MARGIN = 4
 """Empty voxels kept about the brain."""
+
+DEEP = 10
+"""How far about the ventricles atrophy takes nothing, mm."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +52,26 @@ class BrainTemplate:
         outside it.
     texture
         T1 intensity less what the tissues explain, ``(1, X, Y, Z)`` float32.
+    cortical
+        1 where atrophy acts, falling to 0 about the ventricles, ``(1, X, Y, Z)``: clefts deep in the brain stay, so
+        that atrophy and dilation do not pass for one another.
     expansion
         Velocity of the ventricles' dilation, ``(3, X', Y', Z')`` mm per unit of time, on a grid of 3 mm.
+    moving
+        Lowest and highest MNI coordinates of where that velocity is not 0, ``(2, 3)`` mm.
     origin, spacing
         MNI coordinate of the first voxel, ``(3,)`` mm, and the voxels' size, mm.
-    dilation_times, dilation_volumes
-        Calibration ``(T,)``: flowing for that time multiplies the volume of the ventricles by that factor.
     atrophy_shifts, atrophy_losses
         Calibration ``(T,)``: adding that to the log odds of sulcal fluid takes that fraction of grey matter.
     """
 
     tissues: Tensor
     texture: Tensor
+    cortical: Tensor
     expansion: Tensor
+    moving: Tensor
     origin: Tensor
     spacing: float
-    dilation_times: Tensor
-    dilation_volumes: Tensor
     atrophy_shifts: Tensor
     atrophy_losses: Tensor
 
@@ -84,7 +93,7 @@ class BrainTemplate:
         points
             MNI coordinates ``(B, ..., 3)`` in the dilated brain, mm.
         time
-            Flow time of each brain ``(B,)``, see :attr:`dilation_times`; negative shrinks.
+            Flow time of each brain ``(B,)``; negative shrinks.
 
         Returns
         -------
@@ -92,12 +101,11 @@ class BrainTemplate:
             MNI coordinates ``(B, ..., 3)`` in the template, mm.
         """
         extent = self.spacing * (torch.tensor(self.texture.shape[1:], device=points.device) - 1)
-        start = flow_points(self.expansion * (2 / extent)[:, None, None, None], self.locate(points), -time)
-        return self.origin + (start + 1) / 2 * extent
-
-    def flow_time(self, dilation: Tensor) -> Tensor:
-        """Return the flow time that multiplies the ventricles' volume by ``dilation`` ``(B,)``."""
-        return _lookup(dilation.log(), self.dilation_volumes.log(), self.dilation_times)
+        velocity = self.expansion * (2 / extent)[:, None, None, None]
+        moving = ((points > self.moving[0]) & (points < self.moving[1])).all(-1)
+        times = time.reshape(-1, *[1] * (moving.dim() - 1)).expand_as(moving)[moving]
+        start = flow_points(velocity, self.locate(points[moving]), -times)
+        return points.masked_scatter(moving[..., None], self.origin + (start + 1) / 2 * extent)
 
     def fluid_shift(self, atrophy: Tensor) -> Tensor:
         """Return the log odds to add to sulcal fluid that take the fraction ``atrophy`` ``(B,)`` of grey matter."""
@@ -123,15 +131,15 @@ def load_template(pixel: float = 1.0, crispness: float = 2.0) -> BrainTemplate:
     brain = t1 > 0
     maps = _tissue_maps(gm, wm, brain, crispness)
     texture = t1 - sum(TEMPLATE_INTENSITY[k] * maps[i] for i, k in enumerate(TISSUES[:3]))
-    pocket = _ventricles(maps[2], origin)
+    pocket = _pocket(maps[2], origin, LATERAL_BOX) | _pocket(maps[2], origin, THIRD_BOX)
     maps = np.concatenate([maps, (maps[2] * ndimage.binary_dilation(pocket, iterations=2))[None]])
-    tissues, texture, spacing = _smooth(maps, texture * brain, pixel)
-    expansion = torch.from_numpy(_expansion_field(maps[3])).float()
-    bare = BrainTemplate(tissues, texture, expansion, torch.from_numpy(origin).float(), spacing, *torch.zeros(4, 2))
-    times, volumes = _calibrate_dilation(bare)
-    shifts, losses = _calibrate_atrophy(bare.tissues)
-    calibrated = replace(bare, dilation_times=times, dilation_volumes=volumes)
-    return replace(calibrated, atrophy_shifts=shifts, atrophy_losses=losses)
+    cortical = 1 - ndimage.gaussian_filter(ndimage.binary_dilation(pocket, iterations=DEEP).astype(np.float32), 2.0)
+    tissues, texture, cortex, spacing = _smooth(maps, texture * brain, cortical, pixel)
+    expansion, moving = _expansion_field(maps[3], origin)
+    start = torch.from_numpy(origin).float()
+    bare = BrainTemplate(tissues, texture, cortex, expansion, moving, start, spacing, *torch.zeros(2, 2))
+    shifts, losses = _calibrate_atrophy(bare)
+    return replace(bare, atrophy_shifts=shifts, atrophy_losses=losses)
 
 
 def thin_cortex(tissues: Tensor, shift: Tensor) -> Tensor:
@@ -179,53 +187,50 @@ def _tissue_maps(gm: np.ndarray, wm: np.ndarray, brain: np.ndarray, crispness: f
     return np.asarray(maps / np.maximum(maps.sum(0), 1e-6), dtype=np.float32)
 
 
-def _ventricles(csf: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """Return the largest connected pocket of fluid in the middle of the brain, as a mask."""
-    window = tuple(
-        slice(int(low - start), int(high - start)) for (low, high), start in zip(VENTRICLE_BOX, origin, strict=True)
-    )
-    central = np.zeros(csf.shape, dtype=bool)
-    central[window] = csf[window] > 0.5
-    parts, count = ndimage.label(central)
-    sizes = ndimage.sum_labels(central, parts, np.arange(1, count + 1))
+def _pocket(csf: np.ndarray, origin: np.ndarray, box: Box) -> np.ndarray:
+    """Return the largest connected pocket of fluid in a box, as a mask."""
+    window = tuple(slice(int(low - start), int(high - start)) for (low, high), start in zip(box, origin, strict=True))
+    inside = np.zeros(csf.shape, dtype=bool)
+    inside[window] = csf[window] > 0.5
+    parts, count = ndimage.label(inside)
+    sizes = ndimage.sum_labels(inside, parts, np.arange(1, count + 1))
     return np.asarray(parts == 1 + int(np.argmax(sizes)))
 
 
-def _expansion_field(ventricles: np.ndarray, step: int = 3) -> np.ndarray:
-    """Return ``-grad(K * V)`` ``(3, X', Y', Z')`` on every third voxel, the fastest point moving 1 mm per unit."""
+def _expansion_field(ventricles: np.ndarray, origin: np.ndarray, step: int = 3) -> tuple[Tensor, Tensor]:
+    """Return ``-grad(K * V)`` ``(3, X', Y', Z')`` on every third voxel, and the corners of where it is not 0.
+
+    The fastest point moves 1 mm per unit; what is slower than 1/50 of that rests.
+    """
     potential = ndimage.gaussian_filter(ventricles, 4.0) + 2 * ndimage.gaussian_filter(ventricles, 9.0)
     field = -np.stack(np.gradient(potential))
     coarse = ndimage.zoom(field, (1, *([1 / step] * 3)), order=1, grid_mode=False)
-    return np.asarray(coarse / np.linalg.norm(coarse, axis=0).max())
+    speed = np.linalg.norm(coarse, axis=0)
+    coarse = coarse / speed.max() * np.clip(speed / speed.max() * 50 - 1, 0, 1)
+    cells = np.argwhere(coarse.any(axis=0))
+    voxels = (np.array(ventricles.shape) - 1) / (np.array(coarse.shape[1:]) - 1)
+    corners = origin + np.stack([cells.min(0) - 1, cells.max(0) + 1]) * voxels
+    return torch.from_numpy(coarse).float(), torch.from_numpy(corners).float()
 
 
-def _smooth(maps: np.ndarray, texture: np.ndarray, pixel: float) -> tuple[Tensor, Tensor, float]:
+def _smooth(
+    maps: np.ndarray, texture: np.ndarray, cortical: np.ndarray, pixel: float
+) -> tuple[Tensor, Tensor, Tensor, float]:
     """Smooth maps for sampling at ``pixel`` mm; halve their grid where pixels are wide enough."""
     step = 2 if pixel >= 2.5 else 1
     sigma = 0.4 * np.sqrt(max(pixel**2 - 1, 0))
-    both = [ndimage.gaussian_filter(v, sigma) if sigma else v for v in (*maps, texture)]
-    volume = torch.from_numpy(np.stack([v[::step, ::step, ::step] for v in both]).astype(np.float32))
-    volume *= volume[:3].sum(0) > 0.005  # The background stays pure.
-    return volume[:4].contiguous(), volume[4:].contiguous(), float(step)
+    smooth = [ndimage.gaussian_filter(v, sigma) if sigma else v for v in (*maps, texture, cortical)]
+    volume = torch.from_numpy(np.stack([v[::step, ::step, ::step] for v in smooth]).astype(np.float32))
+    volume[:5] *= volume[:3].sum(0) > 0.005  # The background stays pure.
+    return volume[:4].contiguous(), volume[4:5].contiguous(), volume[5:].contiguous(), float(step)
 
 
-def _calibrate_dilation(template: BrainTemplate) -> tuple[Tensor, Tensor]:
-    """Measure by what factor flowing for each of a range of times multiplies the ventricles' volume."""
-    times = torch.linspace(-6, 14, 21)
-    axes = [torch.arange(low - 15, high + 15, 2.0) for low, high in VENTRICLE_BOX]
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(1, -1, 1, 1, 3)
-    ventricles = template.tissues[3:][None]
-    starts = (template.locate(template.dilate(points, t[None])) for t in times)
-    volumes = torch.stack([interpolate(ventricles, start).sum() for start in starts])
-    return times, volumes / volumes[times == 0]
-
-
-def _calibrate_atrophy(tissues: Tensor) -> tuple[Tensor, Tensor]:
+def _calibrate_atrophy(template: BrainTemplate) -> tuple[Tensor, Tensor]:
     """Measure what fraction of grey matter each of a range of log odds takes."""
     shifts = torch.linspace(-2, 5, 15)
-    coarse = tissues[:, ::2, ::2, ::2]
-    grey = torch.stack([thin_cortex(coarse, shift)[0].sum() for shift in shifts])
-    return shifts, 1 - grey / coarse[0].sum()
+    tissues, cortical = template.tissues[:, ::2, ::2, ::2], template.cortical[0, ::2, ::2, ::2]
+    grey = torch.stack([thin_cortex(tissues, shift * cortical)[0].sum() for shift in shifts])
+    return shifts, 1 - grey / tissues[0].sum()
 
 
 def _lookup(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ __all__ = ["Card", "read_safetensors", "save_generator"]
 
 FORMAT = "neuropyro-generator-1"
 REQUIRED = ("format", "name", "training_data", "seed", "metrics", "licence", "architecture", "sha256")
+MAY_BE_NULL = ("seed",)
+MAPPINGS = ("metrics", "details", "architecture")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Card:
     training_data
         What the generator was trained on.
     seed
-        Seed of the training.
+        Seed of the training; None where it is not known, as of a file converted from another format.
     metrics
         Quality by name of the measure.
     licence
@@ -56,7 +58,7 @@ class Card:
 
     name: str
     training_data: str
-    seed: int
+    seed: int | None
     metrics: Mapping[str, float]
     licence: str
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -96,8 +98,7 @@ def save_generator(
         Where the path ends otherwise or its folder does not exist; nothing has been written then.
     """
     path = Path(path)
-    if path.suffix != ".safetensors" or not path.parent.is_dir():
-        raise CheckpointError(f"{path}: give a path that ends in .safetensors, in a folder that exists")
+    check_target(path)
     tensors = prefixed("generator.", generator.state_dict()) | prefixed("card.", card.arrays)
     architecture: dict[str, Any] = {"generator": generator.config.to_dict()}
     if discriminator is not None:
@@ -109,6 +110,12 @@ def save_generator(
     replace_file(path, content)
     replace_file(card_path(path), f"{text}\n".encode())
     return card
+
+
+def check_target(path: Path) -> None:
+    """Refuse a path that weights cannot be written to."""
+    if path.suffix != ".safetensors" or not path.parent.is_dir():
+        raise CheckpointError(f"{path}: give a path that ends in .safetensors, in a folder that exists")
 
 
 def card_fields(card: Card) -> dict[str, Any]:
@@ -169,12 +176,20 @@ def read_card(path: Path) -> dict[str, Any]:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"its card {path.name} is not JSON: {error}") from error
-    if not isinstance(fields, dict) or (missing := [name for name in REQUIRED if fields.get(name) in (None, "")]):
-        lacking = ", ".join(missing) if isinstance(fields, dict) else "every field"
-        raise CheckpointError(f"its card {path.name} lacks {lacking}")
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"its card {path.name} lacks every field")
+    if missing := [name for name in REQUIRED if not present(fields, name)]:
+        raise CheckpointError(f"its card {path.name} lacks {', '.join(missing)}")
+    if wrong := [name for name in MAPPINGS if not isinstance(fields.get(name, {}), dict)]:
+        raise CheckpointError(f"its card {path.name} has {', '.join(wrong)} that should be objects")
     if fields["format"] != FORMAT:
         raise CheckpointError(f"its card {path.name} is of format {fields['format']!r}; this version reads {FORMAT!r}")
     return fields
+
+
+def present(fields: Mapping[str, Any], name: str) -> bool:
+    """Whether a card says anything under that name."""
+    return fields.get(name) not in (None, "") or (name in MAY_BE_NULL and name in fields and fields[name] is None)
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -87,10 +87,7 @@ def load_generator(
     CheckpointError
         Where there is no such name or file, or the file is damaged, refused or of another kind.
     """
-    checkpoint = load_checkpoint(name_or_path)
-    generator = checkpoint.generator.to(device=device, dtype=dtype).freeze()
-    generator.card = checkpoint.card
-    return generator
+    return load_checkpoint(name_or_path).generator.to(device=device, dtype=dtype).freeze()
 
 
 def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
@@ -135,6 +132,7 @@ def read(path: Path, content: bytes) -> Checkpoint:
         return read_pickle(path, content)
     if content[8:9] == b"{":
         card, generator, discriminator = read_safetensors(path, content)
+        generator.card = card
         return Checkpoint(path, "safetensors", generator, discriminator=discriminator, card=card)
     raise CheckpointError(
         "not a generator's checkpoint: known are NVIDIA's and TensorFlow's .pkl, rosinality's .pt, and .safetensors"

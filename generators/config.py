@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 __all__ = ["DiscriminatorConfig", "GeneratorConfig"]
 
 ARCHITECTURES = ("skip", "resnet", "orig")
+DEEPEST = 64  # layers of a mapping network: a card's word is not taken for more
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class _ImageNetworkConfig:
             raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, not {self.architecture!r}")
         if self.channels and len(self.channels) != len(self.resolutions):
             raise ValueError(f"channels must name {len(self.resolutions)} widths (4 px and up), not {self.channels}")
+        if self.conv_clamp is not None and not self.conv_clamp > 0:
+            raise ValueError(f"conv_clamp must be positive, or None for no limit, not {self.conv_clamp}")
         if min(self.width(r) for r in self.resolutions) < 1:
             raise ValueError("every resolution needs at least one channel: raise channel_base or give channels")
 
@@ -136,6 +139,13 @@ class GeneratorConfig(_ImageNetworkConfig):
 
     kind: ClassVar[str] = "generator"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.mapping_layers <= DEEPEST:
+            raise ValueError(f"mapping_layers must be from 1 to {DEEPEST}, not {self.mapping_layers}")
+        if min(self.z_dim, self.w_dim) < 1 or self.label_dim < 0:
+            raise ValueError("z_dim and w_dim must be at least 1, label_dim at least 0")
+
     @property
     def num_ws(self) -> int:
         """Number of w that the synthesis network takes: one per layer."""
@@ -165,3 +175,8 @@ class DiscriminatorConfig(_ImageNetworkConfig):
     stddev_channels: int = 1
 
     kind: ClassVar[str] = "discriminator"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.label_layers <= DEEPEST:
+            raise ValueError(f"label_layers must be from 0 to {DEEPEST}, not {self.label_layers}")

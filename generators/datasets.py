@@ -5,6 +5,7 @@ float32 in [-1, 1].  Training asks for 0, 1, 2, ..., so that how many images wer
 to know.  An endless source (phantoms) makes image i of i; a finite one is read through :class:`Shuffled`.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -111,7 +112,8 @@ def read_nifti_slices(paths: Sequence[str | Path], resolution: int, axis: str = 
     Parameters
     ----------
     paths
-        Volumes, three-dimensional.  They are turned to the closest canonical orientation (RAS).
+        Volumes, three-dimensional.  They are turned to the closest canonical orientation (RAS); voxels that are not
+        cubes are made so within each slice.
     resolution
         Side to which each slice is brought, padded to a square first.
     axis
@@ -134,8 +136,12 @@ def read_nifti_slices(paths: Sequence[str | Path], resolution: int, axis: str = 
         raise ValueError(f"axis must be 'coronal', 'axial' or 'sagittal', not {axis!r}")
     if not paths:
         raise ValueError("there is no volume to read slices from")
-    slices = [_volume_slices(_read_volume(Path(p)), axis)[::every] for p in paths]
-    return torch.cat([as_bytes(fit_square(s, resolution)) for s in slices])
+    if every < 1:
+        raise ValueError(f"every must be at least 1, not {every}")
+    slices = [_volume_slices(*_read_volume(Path(p)), axis)[::every] for p in paths]
+    if not (shown := [s for s in slices if len(s)]):
+        raise ValueError(f"{paths[0]}: no {axis} slice with a brain in it, here or in the other volumes")
+    return torch.cat([as_bytes(fit_square(s, resolution)) for s in shown])
 
 
 def fit_square(images: Tensor, resolution: int) -> Tensor:
@@ -153,33 +159,44 @@ def _read_picture(path: Path, channels: int) -> Tensor:
         pixels = np.asarray(raster.imread(path))
     except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(f"{path}: cannot be read as a picture ({error}); remove it or save it again") from error
-    scale = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
+    scale = 1.0 if pixels.dtype.kind in "fb" else float(np.iinfo(pixels.dtype).max)
     colours = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[-1] > 2 else pixels[..., :1]
     image = torch.from_numpy(colours.astype(np.float32) / scale * 2 - 1).permute(2, 0, 1)
     grey = image.mean(dim=0, keepdim=True)
     return (grey if channels == 1 else image.expand(3, -1, -1))[None]
 
 
-def _read_volume(path: Path) -> Tensor:
-    """Read one volume (X, Y, Z) in RAS order, scaled to [-1, 1]."""
+def _read_volume(path: Path) -> tuple[Tensor, tuple[float, ...]]:
+    """Read one volume (X, Y, Z) in RAS order, scaled to [-1, 1], and the size of its voxels, mm."""
     try:
         volume = nibabel.as_closest_canonical(nibabel.load(path))
-    except (OSError, ImageFileError) as error:
+        values = np.nan_to_num(np.asarray(volume.dataobj, dtype=np.float32).squeeze())
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
         raise ValueError(f"{path}: cannot be read as a NIfTI volume ({error})") from error
-    values = np.asarray(volume.dataobj, dtype=np.float32).squeeze()
     if values.ndim != 3:
         raise ValueError(f"{path}: has {values.ndim} dimensions where three are needed; split it into volumes")
     top = float(np.percentile(values, 99.5))
     if not top > 0:
         raise ValueError(f"{path}: holds no positive values; intensities must be 0 in the background")
-    return torch.from_numpy(np.clip(values / top, 0, 1) * 2 - 1)
+    return torch.from_numpy(np.clip(values / top, 0, 1) * 2 - 1), volume.header.get_zooms()[:3]
 
 
-def _volume_slices(volume: Tensor, axis: str) -> Tensor:
+def _square_pixels(slices: Tensor, ratio: float) -> Tensor:
+    """Stretch the coarser axis of slices (N, H, W) whose pixels are ``ratio`` times as high as they are wide."""
+    if abs(ratio - 1) < 0.01 or len(slices) == 0:
+        return slices
+    height, width = slices.shape[1:]
+    size = (round(height * ratio), width) if ratio > 1 else (height, round(width / ratio))
+    return interpolate(slices[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def _volume_slices(volume: Tensor, voxel: tuple[float, ...], axis: str) -> Tensor:
     """Cut a volume into square slices (N, 1, n, n), superior or anterior up, with something in them."""
     dim = ("sagittal", "coronal", "axial").index(axis)
     slices = volume.movedim(dim, 0).transpose(1, 2).flip(1)
     slices = slices[((slices > -0.8).float().mean((1, 2)) > 0.05)]
+    across, down = (size for i, size in enumerate(voxel) if i != dim)
+    slices = _square_pixels(slices, down / across)
     height, width = slices.shape[1:]
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["World", "join_world"]
+__all__ = ["World", "join_world", "leave_world"]
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,9 @@ def join_world(device: torch.device | str = "cpu") -> World:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return World(dist.get_rank(), dist.get_world_size(), device)
+
+
+def leave_world() -> None:
+    """Part from the other processes, where there are any."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

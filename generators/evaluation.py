@@ -102,8 +102,8 @@ def measure_fidelity(samples: Tensor, train: Tensor, test: Tensor, components: i
     """
     if not len(samples) == len(train) == len(test) > max(components, k):
         raise ValueError(f"needs as many samples, train and test images, above {max(components, k)} of each")
-    project = PrincipalComponents.of(train, components)
-    s, a, b = project(samples), project(train), project(test)
+    frame = PrincipalComponents.of(train, components)
+    s, a, b = frame(samples), frame(train), frame(test)
     return Fidelity(
         two_sample_accuracy(s, b),
         *precision_recall(b, s, k),

@@ -216,6 +216,8 @@ def linear_heads(tensors: Mapping[str, Tensor]) -> list[Tensor] | None:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors by dotted name in a PyTorch or TorchScript file."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
     try:
         value = read_torch_file(path.read_bytes(), scripted=True)
         return dict(named_tensors(value))
@@ -223,7 +225,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # whatever a damaged file provokes in a parser
         cause = f"{type(error).__name__}: {error}"
-        raise CheckpointError(f"{path}: damaged, missing, or not a PyTorch file ({cause})") from error
+        raise CheckpointError(f"{path}: damaged, or not a PyTorch file ({cause})") from error
 
 
 def named_tensors(value: Any, prefix: str = "") -> list[tuple[str, Tensor]]:

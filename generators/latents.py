@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+BATCH = 1000  # draws at once, since w comes once for every layer
+
 __all__ = ["ImageGenerator", "LatentStatistics", "Projection", "latent_statistics", "project"]
 
 
@@ -91,7 +93,9 @@ def latent_statistics(
     if labels is not None:
         labels = labels.to(reference).expand(draws, -1)
     with torch.no_grad():
-        w = generator.mapping(z, labels)[:, 0].double()
+        given = [None] * draws if labels is None else torch.split(labels, BATCH)
+        parts = zip(torch.split(z, BATCH), given, strict=False)
+        w = torch.cat([generator.mapping(part, label)[:, 0] for part, label in parts]).double()
     covariance = torch.cov(w.T)
     return LatentStatistics(w.mean(dim=0).to(reference), covariance.to(reference), draws, seed)
 

@@ -48,9 +48,9 @@ def tile(images: Tensor, columns: int = 10) -> Tensor:
 
 
 def save_grid(images: Tensor, path: Path, columns: int = 10) -> None:
-    """Write images (B, 1 or 3, H, W) in [-1, 1] to one PNG file."""
+    """Write images (B, C, H, W) in [-1, 1] to one PNG file: colours where C is 3 or 4, else the first channel."""
     pixels = ((tile(images, columns).float() + 1) / 2).clamp(0, 1).cpu()
-    if len(pixels) == 1:
+    if len(pixels) < 3:
         raster.imsave(path, pixels[0].numpy(), cmap="gray", vmin=0, vmax=1)
     else:
         raster.imsave(path, pixels[:3].permute(1, 2, 0).contiguous().numpy())

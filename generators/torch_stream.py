@@ -172,14 +172,19 @@ def read_archive(data: bytes, constructors: Mapping[str, Constructor]) -> Any:
     if f"{root}byteorder" in archive.namelist() and member(archive, f"{root}byteorder") != b"little":
         raise CheckpointError("its numbers are big-endian: save it again on a little-endian machine")
     storages: dict[str, Tensor] = {}
+    room = len(data)
 
     def stored(pid: Any) -> Tensor:
+        nonlocal room
         tag, kind, key, _, count = pid
         if tag != "storage":
             raise CheckpointError("refused: it refers to objects outside itself")
         if key not in storages:
             content = member(archive, f"{root}data/{key}")
             dtype = storage_dtype(kind)
+            room -= len(content)
+            if room < 0:
+                raise CheckpointError("refused: its members overlap, so that they hold more than the file")
             if len(content) != count * dtype.itemsize:
                 raise CheckpointError("truncated: a storage's length is not the one that was announced")
             storages[key] = fill_storage(torch.zeros(count, dtype=dtype), content)

@@ -28,6 +28,9 @@ __all__ = ["Measure", "train_generator"]
 Measure = Callable[[TrainingState], dict[str, float]]
 """Figures of a state, by name."""
 
+Tell = Callable[[dict[str, Any]], None]
+"""What is to be done with each entry of the log, beside writing it."""
+
 
 def train_generator(
     dataset: Dataset,
@@ -38,6 +41,7 @@ def train_generator(
     *,
     device: torch.device | str = "cpu",
     measure: Measure | None = None,
+    tell: Tell | None = None,
 ) -> TrainingState:
     """Train a generator, from the folder's last state where it has one.
 
@@ -56,6 +60,8 @@ def train_generator(
         Where; under ``torchrun``, ``"cuda"`` gives each process a GPU.
     measure
         Figures to log beside the losses whenever samples are drawn.
+    tell
+        Called by the first process with each entry of the log.
 
     Returns
     -------
@@ -76,7 +82,7 @@ def train_generator(
         load_state(state, folder / "state.safetensors")
     _check_images(dataset(torch.arange(1)), generator)
     _note_config(state, config)
-    diary = _Diary(folder, config, state, measure) if world.rank == 0 else None
+    diary = _Diary(folder, config, state, measure, tell) if world.rank == 0 else None
     while state.images < config.images:
         figures = train_step(state, _real_images(dataset, state, config, world), config, world)
         if diary is not None:
@@ -112,8 +118,16 @@ def _note_config(state: TrainingState, config: TrainingConfig) -> None:
 class _Diary:
     """Log, samples and states of a run, kept by the first process."""
 
-    def __init__(self, folder: Path, config: TrainingConfig, state: TrainingState, measure: Measure | None) -> None:
-        self.folder, self.config, self.state, self.measure = folder, config, state, measure
+    def __init__(
+        self,
+        folder: Path,
+        config: TrainingConfig,
+        state: TrainingState,
+        measure: Measure | None,
+        tell: Tell | None,
+    ) -> None:
+        self.folder, self.config, self.state = folder, config, state
+        self.measure, self.tell = measure, tell
         self.begun, self.seen = time.monotonic(), state.images
         self.sums: dict[str, tuple[Tensor, int]] = {}
 
@@ -147,3 +161,5 @@ class _Diary:
     def _write(self, entry: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(entry) + "\n")
+        if self.tell is not None:
+            self.tell(entry)

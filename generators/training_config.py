@@ -5,6 +5,9 @@ from typing import Any
 
 __all__ = ["TrainingConfig"]
 
+INTERVALS = ("r1_interval", "path_interval", "log_images", "sample_images", "state_images")
+COUNTS = ("images", "batch", "path_batch_shrink", "average_images", *INTERVALS)
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -61,9 +64,11 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be 'float32' or 'bfloat16', not {self.precision!r}")
-        for name in ("batch", "r1_interval", "path_interval", "path_batch_shrink", "log_images", "state_images"):
+        for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.style_mixing <= 1:
+            raise ValueError(f"style_mixing must be a probability, not {self.style_mixing}")
 
     def adam(self) -> dict[str, dict[str, Any]]:
         """Return Adam's settings for each network, corrected for lazy regularisation."""

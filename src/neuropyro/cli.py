@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 import neuropyro
+from neuropyro.generator_cli import generator
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
     from neuropyro.data import Cohort
@@ -21,6 +22,7 @@ dive = App(name="dive", help="Vertexwise disease progression.")
 simulate = App(name="simulate", help="Simulated data with a known truth.")
 app.command(dive)
 app.command(simulate)
+app.command(generator)
 
 Guide = Literal["map", "normal"]
 DEMO_SUBJECTS = 240
@@ -30,7 +32,7 @@ def main() -> None:
     """Run the command line; errors of the user's are one line on standard error and exit status 2."""
     try:
         app(sys.argv[1:])
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"neuropyro: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -1,10 +1,12 @@
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
 import os
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -396,6 +398,65 @@ def test_architecture_of_another_network_in_the_card_is_refused_before_memory_is
     card.write_text(json.dumps(fields))
     with pytest.raises(CheckpointError, match="not those of one StyleGAN2 network"):
         load_generator(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mapping_layers": 10**9}, "mapping_layers must be from 1 to 64"),
+        ({"conv_clamp": -1.0}, "conv_clamp must be positive"),
+        ({"w_dim": 0}, "w_dim"),
+    ],
+)
+def test_settings_in_the_card_that_no_network_has_are_refused_at_once(change, message, make_networks, tmp_path):
+    path, card = tmp_path / "small.safetensors", tmp_path / "small.json"
+    save_generator(make_networks()[0], path, CARD)
+    fields = json.loads(card.read_text())
+    fields["architecture"]["generator"] |= change
+    card.write_text(json.dumps(fields))
+    with pytest.raises(CheckpointError, match=message):
+        load_generator(path)
+
+
+@pytest.mark.parametrize("name", ["metrics", "details", "architecture"])
+def test_card_whose_objects_are_none_is_refused(name, make_networks, tmp_path):
+    path, card = tmp_path / "small.safetensors", tmp_path / "small.json"
+    save_generator(make_networks()[0], path, CARD)
+    card.write_text(json.dumps(json.loads(card.read_text()) | {name: "text"}))
+    with pytest.raises(CheckpointError, match=f"{name} that should be objects"):
+        load_generator(path)
+
+
+def test_seed_may_be_unknown(make_networks, tmp_path):
+    save_generator(make_networks()[0], tmp_path / "small.safetensors", dataclasses.replace(CARD, seed=None))
+    assert load_generator(tmp_path / "small.safetensors").card.seed is None
+
+
+def nested_archive(count: int) -> bytes:
+    """An archive of PyTorch each of whose storages holds the next one, header and all: more than the file has."""
+    content, infos = bytes(4000), []
+    for i in range(count):
+        info = zipfile.ZipInfo(f"archive/data/{i}")
+        content += bytes(-len(content) % 4)
+        info.file_size = info.compress_size = len(content)
+        info.CRC, info.header_offset = zlib.crc32(content), len(content)
+        infos.append(info)
+        content = info.FileHeader(zip64=False) + content + bytes(-len(info.FileHeader(zip64=False)) % 4)
+    for info in infos:
+        info.header_offset = len(content) - info.header_offset - len(info.FileHeader(zip64=False))
+    stream, source = io.BytesIO(content), io.BytesIO()
+    torch.save({"g_ema": {f"a{i}": torch.zeros(infos[i].file_size // 4) for i in range(count)}}, source)
+    with zipfile.ZipFile(source) as original, zipfile.ZipFile(stream, "a") as archive:
+        inner = original.namelist()[0].partition("/")[0]
+        archive.filelist.extend(infos)
+        archive.NameToInfo.update({info.filename: info for info in infos})
+        archive.writestr("archive/data.pkl", original.read(f"{inner}/data.pkl"))
+    return stream.getvalue()
+
+
+def test_archive_whose_members_overlap_is_refused(written):
+    with pytest.raises(CheckpointError, match=r"[Oo]verlap"):
+        load_generator(written(nested_archive(6)))
 
 
 def test_saving_refuses_before_writing(make_networks, tmp_path):

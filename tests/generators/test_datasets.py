@@ -85,3 +85,29 @@ def test_nifti_errors_name_the_file(tmp_path):
     nibabel.Nifti1Image(np.ones((4, 4, 4, 3), dtype=np.float32), np.eye(4)).to_filename(flat)
     with pytest.raises(ValueError, match=r"series\.nii: has 4 dimensions"):
         read_nifti_slices([flat], 16)
+
+
+def test_voxels_that_are_no_cubes_become_square_pixels(tmp_path):
+    """A sphere of 8 mm, sampled every mm across and every 2 mm down, is a disc."""
+    x, y, z = np.meshgrid(np.arange(-12, 12), np.arange(-12, 12), np.arange(-12, 12, 2), indexing="ij")
+    values = (np.sqrt(x**2 + y**2 + z**2) < 8).astype(np.float32)
+    path = tmp_path / "thick.nii.gz"
+    nibabel.Nifti1Image(values, np.diag([1.0, 1, 2, 1])).to_filename(path)
+    middle = as_float(read_nifti_slices([path], 24, axis="coronal"))[7, 0] > 0
+    height, width = (int(middle.any(dim=d).sum()) for d in (1, 0))
+    assert abs(height - width) <= 2
+    assert 13 <= width <= 17
+
+
+def test_truncated_and_empty_volumes_are_named(tmp_path):
+    path = volume(tmp_path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"volumeFalse\.nii\.gz: cannot be read"):
+        read_nifti_slices([path], 16)
+    dot = np.zeros((20, 20, 20), dtype=np.float32)
+    dot[10, 10, :] = 1.0
+    nibabel.Nifti1Image(dot, np.eye(4)).to_filename(tmp_path / "dot.nii")
+    with pytest.raises(ValueError, match=r"dot\.nii: (no axial slice|holds no positive)"):
+        read_nifti_slices([tmp_path / "dot.nii"], 16, axis="axial")
+    with pytest.raises(ValueError, match="every"):
+        read_nifti_slices([tmp_path / "dot.nii"], 16, every=0)

@@ -118,7 +118,10 @@ def test_images_that_do_not_fit_are_refused_before_any_work(tmp_path):
         train(tmp_path, 8, lambda indices: torch.zeros(len(indices), 1, 4, 4))
 
 
-@pytest.mark.parametrize("settings", [{"precision": "float16"}, {"batch": 0}, {"r1_interval": 0}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"precision": "float16"}, {"batch": 0}, {"r1_interval": 0}, {"sample_images": 0}, {"style_mixing": 1.5}],
+)
 def test_wrong_settings_are_named(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         TrainingConfig(**settings)

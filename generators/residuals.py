@@ -1,0 +1,101 @@
+"""What a generator cannot make: the spread of real images about their nearest generated ones.
+
+A clean image is ``G(w) + r`` with ``r ~ Normal(0, S)``.  S is learned from residuals of validation images that were
+inverted: it is ``diag(sd) C diag(sd)``, sd the residual's size at each pixel and C a stationary correlation, diagonal
+in the Fourier basis, with one power for each band of spatial frequency.  S is never formed: ``root(z)``, z white, has
+it as its covariance.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+__all__ = ["ResidualSpread", "band_power", "frequency_bands"]
+
+BANDS = 16
+FLOOR = 1e-3  # of the largest sd: the background of every image may be exactly black
+
+
+def frequency_bands(size: tuple[int, int], bands: int = BANDS) -> Tensor:
+    """Return the band of each frequency of :func:`torch.fft.fft2`, (H, W) int64, 0 the lowest.
+
+    Bands are rings of equal width in cycles per pixel, from 0 to the corner of the spectrum.
+    """
+    rows, columns = (torch.fft.fftfreq(n, dtype=torch.float64) for n in size)
+    radius = torch.hypot(rows[:, None], columns)
+    return (radius / radius.max() * bands).long().clamp(max=bands - 1)
+
+
+def band_power(images: Tensor, bands: int = BANDS) -> Tensor:
+    """Mean squared magnitude of the orthonormal Fourier transform in each band.
+
+    Parameters
+    ----------
+    images
+        (N, C, H, W).
+    bands
+        Number of bands.
+
+    Returns
+    -------
+    Tensor
+        (bands,); white noise of variance v has v in every band.
+    """
+    power = torch.fft.fft2(images, norm="ortho").abs().square().mean(dim=(0, 1))
+    place = frequency_bands((images.shape[2], images.shape[3]), bands).flatten().to(images.device)
+    sums: Tensor = power.new_zeros(bands).index_add(0, place, power.flatten())
+    return sums / torch.bincount(place, minlength=bands)
+
+
+@dataclass(frozen=True)
+class ResidualSpread:
+    """Covariance S of the residual image.
+
+    Attributes
+    ----------
+    sd
+        Standard deviation of each pixel, (C, H, W), in the images' unit.
+    power
+        Of ``r / sd`` in each band of frequency, (bands,), see :func:`band_power`; their mean over frequencies is 1.
+    """
+
+    sd: Tensor
+    power: Tensor
+
+    @classmethod
+    def of(cls, residuals: Tensor, bands: int = BANDS) -> Self:
+        """Learn it from residuals (N, C, H, W); sd is pooled over 3 x 3 pixels, since N is small."""
+        variance = avg_pool2d(residuals.square().mean(dim=0), 3, stride=1, padding=1, count_include_pad=False)
+        sd = variance.sqrt()
+        sd = sd.clamp(min=float(sd.max()) * FLOOR)
+        power = band_power(residuals / sd, bands)
+        counts = torch.bincount(frequency_bands((sd.shape[1], sd.shape[2]), bands).flatten(), minlength=bands)
+        return cls(sd, power / ((power * counts.to(power)).sum() / counts.sum()))
+
+    @classmethod
+    def from_card(cls, card: Any) -> Self | None:
+        """Read it from a generator's card; None where the card has none, or there is no card."""
+        arrays = getattr(card, "arrays", {})
+        names = ("residual.sd", "residual.power")
+        return cls(*(arrays[name] for name in names)) if all(name in arrays for name in names) else None
+
+    def to_arrays(self) -> dict[str, Tensor]:
+        """Arrays by the names under which a card keeps them."""
+        return {"residual.sd": self.sd, "residual.power": self.power}
+
+    def root(self, z: Tensor) -> Tensor:
+        """Turn white noise ``z`` (..., C, H, W) into residuals: their covariance is S."""
+        return self.sd.to(z) * self._coloured(z)
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """S times ``x`` (..., C, H, W)."""
+        sd = self.sd.to(x)
+        return sd * self._coloured(self._coloured(sd * x))
+
+    def _coloured(self, x: Tensor) -> Tensor:
+        place = frequency_bands((x.shape[-2], x.shape[-1]), len(self.power)).to(x.device)
+        coloured: Tensor = torch.fft.ifft2(torch.fft.fft2(x) * self.power.to(x).sqrt()[place]).real
+        return coloured

@@ -1,0 +1,278 @@
+"""The command line of generators: what a checkpoint holds, conversion to our format, and training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+if TYPE_CHECKING:  # PyTorch takes a second to import, and --help needs none of it
+    import torch
+
+    from neuropyro.generators import Card, Checkpoint, DiscriminatorConfig, GeneratorConfig
+    from neuropyro.generators.datasets import Dataset
+    from neuropyro.generators.release import Findings
+    from neuropyro.generators.training_config import TrainingConfig
+    from neuropyro.generators.training_state import TrainingState
+
+__all__ = ["generator"]
+
+generator = App(name="generator", help="Image generators: what a checkpoint holds, conversion, training.")
+
+
+@generator.command
+def info(name_or_path: str) -> None:
+    """Say what a generator's checkpoint holds, whatever wrote it; nothing in the file is executed.
+
+    Parameters
+    ----------
+    name_or_path
+        A bundled name such as brains64, or a file: NVIDIA's or TensorFlow's .pkl, rosinality's .pt, our .safetensors.
+    """
+    from neuropyro.checkpoint_description import describe
+    from neuropyro.generators import load_checkpoint
+
+    pairs = list(describe(load_checkpoint(name_or_path)))
+    width = max(len(name) for name, _ in pairs)
+    print("\n".join(f"{name:{width}}  {value}" for name, value in pairs))
+
+
+@generator.command
+def convert(
+    source: str,
+    target: Path,
+    *,
+    force: bool = False,
+    name: str | None = None,
+    training_data: str | None = None,
+    licence: str | None = None,
+    seed: int | None = None,
+) -> None:
+    """Write a checkpoint of any known format as our safetensors file, with a card beside it.
+
+    What the source does not say stands in the card as not stated, unless it is given here.
+
+    Parameters
+    ----------
+    source
+        A bundled name, or a file that ``generator info`` can read.
+    target
+        The file to write, ending in .safetensors; its card has the same name and ends in .json.
+    force
+        Overwrite what is there.
+    name
+        Name in the card; that of the target if not given.
+    training_data
+        What the generator was trained on.
+    licence
+        Licence of the weights.
+    seed
+        Seed of the training.
+    """
+    from neuropyro.generators import CheckpointError, load_checkpoint, save_generator
+    from neuropyro.generators.cards import card_path, check_target
+
+    check_target(target)
+    if present := [str(p) for p in (target, card_path(target)) if p.exists() and not force]:
+        raise CheckpointError(f"{' and '.join(present)}: already there; --force overwrites")
+    checkpoint = load_checkpoint(source)
+    given = {"name": name, "training_data": training_data, "licence": licence, "seed": seed}
+    card = _converted_card(checkpoint, target.stem, {k: v for k, v in given.items() if v is not None})
+    save_generator(checkpoint.generator, target, card, checkpoint.discriminator)
+    print(f"{target} and {card_path(target).name}: from {checkpoint.format} file {checkpoint.path}")
+    if checkpoint.training_generator is not None:
+        print("its generator without averaging was left out", file=sys.stderr)
+
+
+@generator.command
+def train(
+    data: list[str],
+    /,
+    *,
+    out: Path,
+    resolution: int = 64,
+    colours: Literal[1, 3] = 1,
+    plane: Literal["coronal", "axial", "sagittal"] = "coronal",
+    every: int = 1,
+    channel_base: int = 4096,
+    channel_max: int = 128,
+    latent: int = 128,
+    mapping_layers: int = 4,
+    images: int = 1_000_000,
+    batch: int = 16,
+    learning_rate: float = 0.0025,
+    r1_weight: float = 1.0,
+    path_weight: float = 0.0,
+    style_mixing: float = 0.9,
+    average_images: int = 10_000,
+    mirror: bool = True,
+    augmentation: float | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    log_images: int = 1_600,
+    sample_images: int = 16_000,
+    state_images: int = 8_000,
+    seed: int = 0,
+    held_out: int = 32,
+    training_data: str | None = None,
+    licence: str = "not stated",
+    device: Annotated[str | None, Parameter(help="torch device; CUDA where there is one")] = None,
+) -> None:
+    """Train a StyleGAN2 generator; the same command again resumes it, and goes on where --images is larger.
+
+    The folder gets log.jsonl, sample grids, state.safetensors to resume from, and in the end generator.safetensors
+    with its card, which can be loaded by its path.  Several processes, or GPUs, take their shares of each batch:
+    torchrun --nproc-per-node 2 -m neuropyro generator train phantoms --out run
+
+    Parameters
+    ----------
+    data
+        "phantoms" (slices of simulated brains without end), a folder of pictures, or NIfTI volumes (or a folder of
+        them), of which slices are taken.
+    out
+        Folder of the run.
+    resolution
+        Side of the images in pixels, a power of two.
+    colours
+        1 for grey, 3 for colour pictures.
+    plane
+        Of phantoms and of slices of volumes.
+    every
+        Take every so manyth slice of a volume.
+    channel_base
+        Width of the networks at r pixels is this divided by r, or channel-max if that is less.
+    channel_max
+        Largest width of the networks.
+    latent
+        Dimension of z and of w.
+    mapping_layers
+        Depth of the network from z to w.
+    images
+        How many images to show, in all.
+    batch
+        Images a step, over all processes.
+    learning_rate
+        Of both networks.
+    r1_weight
+        Of the discriminator's gradient penalty.
+    path_weight
+        Of the path-length penalty; 0 turns it off.
+    style_mixing
+        Probability with which an image's layers take their w from two z.
+    average_images
+        Half-life of the weights' average, in images.
+    mirror
+        Whether half of the images are mirrored left to right.
+    augmentation
+        Mean sign of real logits that adaptive augmentation aims at: .6 where there are few images.
+    precision
+        bfloat16 is faster where the hardware has it.
+    log_images
+        After how many images a line is logged.
+    sample_images
+        After how many images a grid of samples is drawn.
+    state_images
+        After how many images the state is written.
+    seed
+        Of everything random; on the CPU the same seed gives the same weights.
+    held_out
+        How many images are kept from training and inverted in the end: what the generator cannot make of them goes
+        into its card, which intervals of reconstructed images need.  0 for none.
+    training_data
+        For the card: what the data are; what was given as data if not given.
+    licence
+        For the card: under which licence the weights come.
+    """
+    from neuropyro.generators import DiscriminatorConfig, GeneratorConfig
+    from neuropyro.generators.training_config import TrainingConfig
+    from neuropyro.training_data import open_training_data
+
+    sizes: dict[str, Any] = {"img_resolution": resolution, "img_channels": colours}
+    sizes |= {"channel_base": channel_base, "channel_max": channel_max}
+    maker = GeneratorConfig(**sizes, z_dim=latent, w_dim=latent, mapping_layers=mapping_layers)
+    networks = maker, DiscriminatorConfig(**sizes)
+    config = TrainingConfig(
+        images=images,
+        batch=batch,
+        learning_rate=learning_rate,
+        discriminator_learning_rate=learning_rate,
+        r1_weight=r1_weight,
+        path_weight=path_weight,
+        style_mixing=style_mixing,
+        average_images=average_images,
+        mirror=mirror,
+        augmentation=augmentation,
+        precision=precision,
+        log_images=log_images,
+        sample_images=sample_images,
+        state_images=state_images,
+        seed=seed,
+    )
+    place = _device(device)
+    dataset, held, described = open_training_data(data, resolution, colours, plane, every, seed, held_out)
+    _train(
+        dataset, held, out, networks, config, place, {"training_data": training_data or described, "licence": licence}
+    )
+
+
+def _train(
+    dataset: Dataset,
+    held_out: torch.Tensor | None,
+    out: Path,
+    networks: tuple[GeneratorConfig, DiscriminatorConfig],
+    config: TrainingConfig,
+    device: torch.device,
+    said: Mapping[str, str],
+) -> None:
+    """Train, and let the first process write the generator."""
+    from neuropyro.generators.distributed import join_world, leave_world
+    from neuropyro.generators.release import write_release
+    from neuropyro.generators.training import train_generator
+
+    state = train_generator(dataset, out, *networks, config, device=device, tell=_tell)
+    first = join_world(device).rank == 0
+    leave_world()
+    if first:
+        path, details = out / "generator.safetensors", {"command": " ".join(sys.argv)}
+        write_release(state, path, said["training_data"], said["licence"], _inversions(state, held_out), details)
+        print(f"{state.images} images seen; generator: {path}")
+
+
+def _tell(entry: Mapping[str, Any]) -> None:
+    """Print one entry of the log."""
+    print("  ".join(f"{name} {value:g}" for name, value in entry.items()), file=sys.stderr, flush=True)
+
+
+def _device(name: str | None) -> torch.device:
+    """Return the device of that name, if this machine has it; CUDA where there is one if None."""
+    import torch
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"--device {name}: not on this machine, or no device that PyTorch knows") from error
+    return torch.device(name)
+
+
+def _inversions(state: TrainingState, held_out: torch.Tensor | None) -> Findings | None:
+    from neuropyro.generators.release import inversions_of
+
+    return None if held_out is None else inversions_of(state.average, held_out)
+
+
+def _converted_card(checkpoint: Checkpoint, name: str, given: Mapping[str, Any]) -> Card:
+    """Build the card of a converted file: the source's own where it has one, else what is known."""
+    import dataclasses
+
+    from neuropyro.checkpoint_description import UNSTATED, sha256
+    from neuropyro.generators import Card, latent_statistics
+
+    origin = {"file": checkpoint.path.name, "format": checkpoint.format, "sha256": sha256(checkpoint.path)}
+    card = checkpoint.card or Card(name, UNSTATED, None, {}, UNSTATED)
+    arrays = {**card.arrays, **latent_statistics(checkpoint.generator).to_arrays()}
+    changed = {"name": name, "details": {**card.details, "converted_from": origin}, "arrays": arrays, **given}
+    return dataclasses.replace(card, **changed)
