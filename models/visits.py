@@ -19,6 +19,7 @@ from neuropyro.data import Cohort
 __all__ = ["Standardise", "Visits", "prepare_visits"]
 
 Standardise = Literal["controls", "all"] | None
+SAME_TIME = 1e-6  # squared years: visits of a subject closer than that are at one time
 CONSTANT = 1e-6  # a vertex whose sd is below this fraction of its size is constant
 
 
@@ -96,7 +97,8 @@ def prepare_visits(
     ----------
     standardise
         ``"controls"``: by the mean of the controls' visits, and by the sd of their values about each subject's own
-        mean (how far a value moves by chance), where a diagnosis is given, else as ``"all"``: by all visits alike.
+        line in time (how far a value moves by chance; about its mean, where it was seen but twice), where a diagnosis
+        is given, else as ``"all"``: by all visits alike.
         None: values are taken as they are; centre them yourself, since the likelihood loses digits where values
         are large beside their spread.
     """
@@ -140,9 +142,10 @@ def _location_and_scale(cohort: Cohort, standardise: Standardise) -> tuple[NDArr
 
 
 def _moments(cohort: Cohort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return each vertex's mean, and the sd of its values about their own subject's mean.
+    """Return each vertex's mean, and the sd of its values about their own subject's line in time.
 
-    The sd about the overall mean stands in where no subject was seen twice.
+    Of a subject seen but twice, the sd is about its mean; where no subject was seen twice, that about the overall mean
+    stands in.
     """
     seen = ~np.isnan(cohort.values)
     values = np.where(seen, cohort.values, 0)
@@ -151,10 +154,17 @@ def _moments(cohort: Cohort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     deviation = np.where(seen, values - mean.astype(values.dtype), 0)
     total = np.square(deviation).sum(0, dtype=np.float64)
     member = sp.csr_array((np.ones(cohort.n_visits), (cohort.subject_index, np.arange(cohort.n_visits))))
-    visits = member @ seen.astype(values.dtype)
-    between = (np.square(member @ deviation) / np.maximum(visits, 1)).sum(0)
-    freedom = np.maximum(visits - 1, 0).sum(0)
-    within = np.sqrt(np.maximum(total - between, 0) / np.maximum(freedom, 1))
+    present = seen.astype(values.dtype)
+    time = _centred_times(cohort)[0][:, None].astype(values.dtype)
+    visits, sums = member @ present, member @ deviation
+    between = (np.square(sums) / np.maximum(visits, 1)).sum(0)
+    times = member @ (present * time)
+    spread = member @ (present * np.square(time)) - np.square(times) / np.maximum(visits, 1)
+    product = member @ (deviation * time) - times * sums / np.maximum(visits, 1)
+    sloped = (visits >= 3) & (spread > SAME_TIME)
+    trend = np.where(sloped, np.square(product) / np.where(sloped, spread, 1), 0).sum(0)
+    freedom = np.maximum(visits - 1, 0).sum(0) - sloped.sum(0)
+    within = np.sqrt(np.maximum(total - between - trend, 0) / np.maximum(freedom, 1))
     overall = np.sqrt(total / np.maximum(count, 1))
     overall = np.where(overall > CONSTANT * np.abs(mean), overall, 0.0)
     return np.where(count > 0, mean, np.nan), np.where(within > CONSTANT * np.abs(mean), within, overall)
