@@ -48,7 +48,7 @@ class Schedule:
 
     learning_rate: float = 0.02
     max_steps: int = 6000
-    warm_up: int = 400
+    warm_up: int = 300
     window: int = 50
     tolerance: float = 1e-6
     patience: int = 2

@@ -76,7 +76,7 @@ class SubjectProgression:
     score_priors: ScorePriors = ScorePriors()  # noqa: RUF009 (frozen)
     rho: Pair = (-0.5, 0.5)
 
-    default_guide: ClassVar[str] = "normal"
+    default_guide: ClassVar[str] = "structured"
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **SCORE_DIMS,
         **dict.fromkeys((*Trajectories._fields, "sigma", "rho", "V"), ("biomarker",)),

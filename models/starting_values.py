@@ -29,7 +29,9 @@ VISITS_A_FINE_BIN = 3
 MAX_FINE = 300  # fine bins times clusters
 MIN_SPEED = 0.02  # scores a year: where time says nothing, or the wrong thing
 GRID = 400  # points at which a subject's stage is tried
-STIFFNESS = 0.02  # of the bins' scores against bending, in sds of the curves
+STIFFNESS = 0.001  # of the bins' steps against leaving their start, in sds of the curves
+HALF_SEEN = 0.002  # of curves that are seen in part only, against running away
+SMOOTHNESS = 0.003  # of the bins' steps against differing from the next: a smooth bend costs little, noise much
 
 
 class BinnedCurves(NamedTuple):
@@ -202,7 +204,12 @@ def fit_bins(curves: BinnedCurves) -> tuple[Floats, Floats]:
         curve = d + a / (1 + np.exp(-np.clip(b * (scores - c), -50, 50)))
         flat = np.r_[np.log(theta[:, 1] * reach / 6), theta[:, 0] / size]  # keeps half-seen curves from running away
         return np.concatenate(
-            [((curve - curves.means) * weight).ravel(), STIFFNESS * p[: n_bins - 1], STIFFNESS * flat]
+            [
+                ((curve - curves.means) * weight).ravel(),
+                SMOOTHNESS * np.diff(p[: n_bins - 1]),
+                STIFFNESS * p[: n_bins - 1],
+                HALF_SEEN * flat,
+            ]
         )
 
     change = curves.means[:, -1] - curves.means[:, 0]

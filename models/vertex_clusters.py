@@ -142,7 +142,7 @@ class VertexClusterMixture:
     score_priors: ScorePriors = ScorePriors()  # noqa: RUF009 (frozen)
     vertex_priors: VertexPriors = VertexPriors()
 
-    default_guide: ClassVar[str] = "normal"
+    default_guide: ClassVar[str] = "structured"
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **SCORE_DIMS,
         **dict.fromkeys(CLUSTER_SITES, ("cluster",)),

@@ -24,7 +24,7 @@ app.command(dive)
 app.command(simulate)
 app.command(generator)
 
-Guide = Literal["map", "normal"]
+Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 DEMO_SUBJECTS = 240
 
 
@@ -57,7 +57,7 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     cohort = simulate_cohort(n_subjects=DEMO_SUBJECTS, visits=4, n_clusters=3, missing_visits=0.03, seed=seed)
     cohort.save(out / "cohort.npz")
     print(cohort, file=sys.stderr)
-    outcome = _fit(cohort, out, clusters=3, guide=guide, seed=seed)
+    outcome = _fit(cohort, out, clusters=3, guide=guide, seed=seed, visit_effect=True)
     print("\n".join(truth_lines(outcome)))
     print(f"report: {(out / 'report.html').resolve()}")
 
@@ -68,9 +68,10 @@ def dive_fit(
     *,
     out: Path,
     clusters: int = 3,
-    guide: Guide = "normal",
+    guide: Guide = "structured",
     scatter: bool = True,
     subject_effect: bool = True,
+    visit_effect: bool = True,
     standardise: Literal["controls", "all", "none"] = "controls",
     restarts: int = 1,
     seed: int = 0,
@@ -92,6 +93,8 @@ def dive_fit(
         Whether a vertex has its own trajectory near its cluster's.
     subject_effect
         Whether a subject has its own offset in each cluster.
+    visit_effect
+        Whether a visit has one too: leave it on for maps, whose residuals are smooth over the surface.
     standardise
         Whose visits set each vertex's location and scale.
     restarts
@@ -103,7 +106,7 @@ def dive_fit(
 
     loaded = Cohort.load(cohort)
     print(loaded, file=sys.stderr)
-    switches = {"scatter": scatter, "subject_effect": subject_effect}
+    switches = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": visit_effect}
     scaled = None if standardise == "none" else standardise
     outcome = _fit(loaded, out, clusters, guide, seed, restarts, device, standardise=scaled, **switches)
     print(outcome.fit.verdict)

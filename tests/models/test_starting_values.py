@@ -123,7 +123,7 @@ def test_fit_bins_bends_saturated_scores_straight():
     assert (np.diff(found) > 0).all()
     assert found[[0, -1]] == pytest.approx(saturated[[0, -1]])
     before, after = (1 - np.corrcoef(order, scores)[0, 1] for order in (saturated, found))
-    assert after < 0.8 * before  # stiff against noise: only part of the way
+    assert after < 0.5 * before  # stiff against noise: not all the way
 
 
 def test_fit_bins_survives_flat_curves():
