@@ -79,10 +79,10 @@ def sample(
         Where an argument makes no sense.
     """
     if draws < 4 or warm_up < 1 or chains < 1:
-        raise ValueError(f"sample: draws ({draws}) must be 4 or more, warm_up ({warm_up}) and chains ({chains}) 1 or more")
-    start = fit(
-        model, data, "structured", seed=seed, schedule=WHITENING, device=device, dtype=dtype, progress=progress
-    )
+        raise ValueError(
+            f"sample: draws ({draws}) must be 4 or more, warm_up ({warm_up}) and chains ({chains}) 1 or more"
+        )
+    start = fit(model, data, "structured", seed=seed, schedule=WHITENING, device=device, dtype=dtype, progress=progress)
     with pyro.settings.context(module_local_params=True), default_dtype(dtype), pyro.validation_enabled(False):
         with torch.random.fork_rng():
             runs = [_chain(start, draws, warm_up, target_accept, seed + c, progress) for c in range(chains)]
@@ -108,16 +108,16 @@ def _chain(start: Fit, draws: int, warm_up: int, target_accept: float, seed: int
 
     kernel = NUTS(potential_fn=potential, target_accept_prob=target_accept, adapt_mass_matrix=False)
     first = {"e": torch.randn_like(guide.latents.start)}
-    mcmc = MCMC(
-        kernel, draws, warmup_steps=warm_up, initial_params=first, disable_progbar=not progress, hook_fn=record
-    )
+    mcmc = MCMC(kernel, draws, warmup_steps=warm_up, initial_params=first, disable_progbar=not progress, hook_fn=record)
     mcmc.run()
     with torch.no_grad():
         flat = whiten(mcmc.get_samples()["e"])
     diverging = np.zeros(draws, bool)
     diverging[mcmc.diagnostics()["divergences"]["chain 0"]] = True
     seconds = time.perf_counter() - began
-    return Run(FlatGuide(guide.latents, Recorded(flat)), np.array(energies), True, "", seconds, {"diverging": diverging})
+    return Run(
+        FlatGuide(guide.latents, Recorded(flat)), np.array(energies), True, "", seconds, {"diverging": diverging}
+    )
 
 
 class _Whitened:

@@ -12,7 +12,7 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 from pyro.infer.mcmc.util import TraceEinsumEvaluator
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 from torch.autograd.functional import hessian, jacobian
 
 from neuropyro.data import Cohort, CohortError
@@ -21,16 +21,17 @@ from neuropyro.inference.fit import build_guide
 from neuropyro.models import VertexClusterMixture
 
 L, K = 4, 3
-SWITCHES = [(False, False), (True, False), (False, True), (True, True)]
-NAMES = ["plain", "scatter", "subject effect", "scatter and subject effect"]
-SITES_MEASURED_IN_CLUSTERS = ("pi", "a", "b", "c", "d", "sigma", "rho", "scatter_c", "scatter_log_b", "scatter_a")
+SWITCHES = [(False, False, False), (True, False, False), (False, True, False), (True, True, False), (True, True, True)]
+NAMES = ["plain", "scatter", "subject effect", "scatter and subject effect", "all with visit effect"]
+CLUSTER_SITES = ("pi", "a", "b", "c", "d", "sigma", "rho", "tau", "scatter_c", "scatter_log_b", "scatter_a")
 Draw = dict[str, torch.Tensor]
 
 
 @pytest.fixture(params=SWITCHES, ids=lambda s: NAMES[SWITCHES.index(s)])
 def model(request):
-    scatter, subject_effect = request.param
-    return VertexClusterMixture(K, scatter=scatter, subject_effect=subject_effect, standardise=None)
+    scatter, subject_effect, visit_effect = request.param
+    switches = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": visit_effect}
+    return VertexClusterMixture(K, standardise=None, **switches)
 
 
 @pytest.fixture
@@ -117,10 +118,16 @@ def cluster_by_hand(model, draw: Draw, data: Cohort, k: int) -> tuple[np.ndarray
         mean = mean + 0.5 * (curvature @ variance).numpy()
         covariance = covariance + (J * variance @ J.mT).numpy()
     if model.subject_effect:
-        precision = 1 / float(draw["rho"][k]) ** 2 + counts * data.n_vertices * float(draw["pi"][k]) / sigma**2
+        precision = 1 / float(draw["rho"][k]) ** 2 + counts / level_variance_by_hand(model, draw, data, k)
         u = draw["u_scaled"][:, k].numpy() / np.sqrt(precision)
         mean = mean + u[data.subject_index]
     return mean, covariance
+
+
+def level_variance_by_hand(model, draw: Draw, data: Cohort, k: int) -> float:
+    """Variance of a cluster's level at a visit about its curve."""
+    white = float(draw["sigma"][k]) ** 2 / (data.n_vertices * float(draw["pi"][k]))
+    return white + (float(draw["tau"][k]) ** 2 if model.visit_effect else 0.0)
 
 
 def brute_force(model, draw: Draw, data: Cohort) -> float:
@@ -129,6 +136,7 @@ def brute_force(model, draw: Draw, data: Cohort) -> float:
     each = np.zeros((data.n_vertices, K))
     for k in range(K):
         mean, covariance = cluster_by_hand(model, draw, data, k)
+        mean = draw["level"][:, k].numpy() if model.visit_effect else mean
         for v in range(data.n_vertices):
             seen = ~np.isnan(data.values[:, v])
             density = multivariate_normal(mean[seen], covariance[np.ix_(seen, seen)])
@@ -158,6 +166,7 @@ def test_pointwise_likelihood_adds_up_to_it_and_assignments_are_its_shares(model
     each = np.zeros((L, K))
     for k in range(K):
         mean, covariance = cluster_by_hand(model, draw, data, k)
+        mean = draw["level"][:, k].numpy() if model.visit_effect else mean
         for v in range(L):
             seen = ~np.isnan(data.values[:, v])
             density = multivariate_normal(mean[seen], covariance[np.ix_(seen, seen)])
@@ -177,6 +186,21 @@ def fixed_posterior(visits, *draws: Draw):
     return SimpleNamespace(data=visits, posterior=lambda n: stacked, is_point=len(draws) == 1)
 
 
+def test_a_level_is_normal_about_its_curve():
+    model = VertexClusterMixture(K, visit_effect=True, standardise=None)
+    data = cohort()
+    visits = model.prepare(data, dtype=torch.float64)
+    draw = prior_draw(model, visits)
+    trace = poutine.trace(poutine.condition(model, draw)).get_trace(visits)
+    expected = 0.0
+    for k in range(K):
+        curve, _ = cluster_by_hand(model, draw, data, k)
+        sd = np.sqrt(level_variance_by_hand(model, draw, data, k))
+        expected += norm.logpdf(draw["level"][:, k].numpy(), curve, sd).sum()
+    trace.compute_log_prob(lambda name, site: name == "level")
+    assert float(trace.nodes["level"]["log_prob_sum"]) == pytest.approx(expected, rel=1e-10)
+
+
 def test_a_visit_without_values_says_nothing(model):
     data = cohort(missing=True)
     empty = data.values.copy()
@@ -185,7 +209,7 @@ def test_a_visit_without_values_says_nothing(model):
     visits = model.prepare(with_empty, dtype=torch.float64)
     draw = with_scores(model, visits, prior_draw(model, visits))
     dropped = model.prepare(with_empty.subset(visits=np.arange(6) != 4), dtype=torch.float64)
-    draw_dropped = draw | {"dps": draw["dps"][[0, 1, 2, 3, 5]]}
+    draw_dropped = draw | {site: draw[site][[0, 1, 2, 3, 5]] for site in ("dps", "level") if site in draw}
     np.testing.assert_allclose(
         model.log_likelihood(fixed_posterior(visits, draw)),
         model.log_likelihood(fixed_posterior(dropped, draw_dropped)),
@@ -229,7 +253,7 @@ class TestInvariance:
     def test_to_the_labels_of_clusters(self, model, missing):
         data = cohort(missing)
         draw = self.drawn(model, data)
-        moved = permuted(draw, [2, 0, 1], SITES_MEASURED_IN_CLUSTERS, last=("u_scaled",))
+        moved = permuted(draw, [2, 0, 1], CLUSTER_SITES, last=("u_scaled", "level"))
         assert self.density(model, data, moved) == pytest.approx(self.density(model, data, draw), rel=1e-12)
         swapped = permuted(draw, [2, 0, 1], ("a",))
         assert self.density(model, data, swapped) != pytest.approx(self.density(model, data, draw), rel=1e-6)
@@ -237,8 +261,9 @@ class TestInvariance:
     def test_to_the_order_of_rows(self, model, missing):
         data = cohort(missing)
         draw = self.drawn(model, data)
-        shuffled = data.subset(visits=[3, 5, 0, 4, 2, 1])
-        assert self.density(model, shuffled, draw) == pytest.approx(self.density(model, data, draw), rel=1e-12)
+        order = [3, 5, 0, 4, 2, 1]
+        shuffled, moved = data.subset(visits=order), permuted(draw, order, ("level",))
+        assert self.density(model, shuffled, moved) == pytest.approx(self.density(model, data, draw), rel=1e-12)
 
     def test_to_the_names_of_subjects(self, model, missing):
         data = cohort(missing)
@@ -277,7 +302,7 @@ def test_identify_makes_clusters_of_relabelled_draws_agree(model):
     visits = model.prepare(cohort(), dtype=torch.float64)
     draw = prior_draw(model, visits)
     orders = [[0, 1, 2], [2, 0, 1], [1, 0, 2]]
-    draws = [permuted(draw, order, SITES_MEASURED_IN_CLUSTERS, last=("u_scaled",)) for order in orders]
+    draws = [permuted(draw, order, CLUSTER_SITES, last=("u_scaled", "level")) for order in orders]
     identified = model.identify({site: np.stack([d[site] for d in draws]) for site in draw}, visits)
     for site, array in identified.items():
         np.testing.assert_allclose(array, np.broadcast_to(array[:1], array.shape), atol=1e-9, err_msg=site)
