@@ -184,6 +184,12 @@ class Fit:
         pointwise: NDArray[np.float64] = self.model.log_likelihood(self, draws)
         return pointwise
 
+    def predictive(self, draws: int = 100) -> Draws:
+        """Draw data from the posterior predictive: arrays ``(draws, ...)`` by observed or deterministic site."""
+        from neuropyro.inference.simulation import predictive
+
+        return predictive(self, draws)
+
     def to_arviz(self, draws: int = 500) -> xarray.DataTree | Any:
         """Return ArviZ's container: InferenceData (ArviZ 0.x) or DataTree (1.x); restarts are chains."""
         from neuropyro.inference.export import to_arviz

@@ -62,6 +62,7 @@ from neuropyro.models.trajectory import (
     sample_trajectories,
     sigmoid,
 )
+from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_normal import VisitNormal
 from neuropyro.models.visits import Standardise, Visits, prepare_visits
 
@@ -94,7 +95,7 @@ class VertexPriors:
 
 
 @dataclass(frozen=True)
-class VertexClusterMixture:
+class VertexClusterMixture(OfVisits):
     """Vertexwise disease progression: a Pyro program over one `Cohort`.
 
     Parameters
@@ -139,7 +140,7 @@ class VertexClusterMixture:
         **SCORE_DIMS,
         **dict.fromkeys(CLUSTER_SITES, ("cluster",)),
         **dict.fromkeys(OFFSET_SITES, ("subject", "cluster")),
-        "V": ("vertex",),
+        "V": ("vertex", "visit"),
     }
 
     def __post_init__(self) -> None:
@@ -147,15 +148,17 @@ class VertexClusterMixture:
             raise ValueError(f"n_clusters is {self.n_clusters}; give 1 or more")
 
     def prepare(
-        self, cohort: Cohort, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self, cohort: Cohort | Visits, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Visits:
-        """Standardise a cohort and place it on a device.
+        """Standardise a cohort and place it on a device; prepared visits are moved as they are.
 
         Raises
         ------
         CohortError
             Where there are fewer varying vertices than clusters.
         """
+        if isinstance(cohort, Visits):
+            return cohort.to(device, dtype)
         visits = prepare_visits(cohort, self.standardise, device, dtype)
         varying = int(visits.is_informative.sum())
         if varying < self.n_clusters:
