@@ -33,6 +33,7 @@ __all__ = [
     "predictive",
     "prior_draws",
     "run_given",
+    "sample_sites",
     "simulate_prior",
 ]
 
@@ -175,18 +176,18 @@ def run_given(fit: Fit, draws: int, forward: bool = False) -> Iterator[dict[str,
             values = {name: _like(posterior[name][s], latent[name]) for name in latent if name in posterior}
             program = _Forward()(fit.model) if forward else fit.model
             with default_dtype(fit.dtype), pyro.validation_enabled(False):
-                run = _sites(poutine.condition(program, values), fit.data)
+                run = sample_sites(poutine.condition(program, values), fit.data)
             yield run
 
 
 def run_forward(model: Callable[[Any], Any], data: Any) -> dict[str, Any]:
     """Run a program once with its observed sites drawn; returns Pyro's sample sites by name."""
-    return _sites(_Forward()(model), data)
+    return sample_sites(_Forward()(model), data)
 
 
 def observed_sites(model: Callable[[Any], Any], data: Any) -> dict[str, Tensor]:
     """Return what the model observes: values by site, deterministic sites and factors left out."""
-    return {name: site["value"] for name, site in _sites(model, data).items() if _is_observation(site)}
+    return {name: site["value"] for name, site in sample_sites(model, data).items() if _is_observation(site)}
 
 
 def observed_values(model: Any, data: Any) -> Arrays:
@@ -262,14 +263,15 @@ def _is_factor(site: Any) -> bool:
 
 
 @torch.no_grad()
-def _sites(model: Callable[[Any], Any], data: Any) -> dict[str, Any]:
+def sample_sites(model: Callable[[Any], Any], data: Any) -> dict[str, Any]:
+    """Run a program once; returns its sample sites by name, without plates and factors."""
     trace = poutine.trace(model).get_trace(data)
     samples = {name: site for name, site in trace.nodes.items() if site["type"] == "sample"}
     return {n: s for n, s in samples.items() if type(s["fn"]).__name__ != "_Subsample" and not _is_factor(s)}
 
 
 def _latent_sites(model: Callable[[Any], Any], data: Any) -> dict[str, Tensor]:
-    sites = _sites(model, data)
+    sites = sample_sites(model, data)
     return {n: s["value"] for n, s in sites.items() if not s["is_observed"] and not s["fn"].support.is_discrete}
 
 
