@@ -6,7 +6,7 @@ OUT ?= demo
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The newest Python from 3.12 on that is at hand and runs, for ArviZ 1.x; nothing where there is none.
-NEWER_PYTHON := $(shell for p in python3.14 python3.13 python3.12; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+NEWER_PYTHON := $(shell for p in python3.14 python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[234]*/bin/python); do $$p -c '' 2>/dev/null && echo $$p && break; done)
 
 .PHONY: demo test arviz1 check bench tables clean
 .DELETE_ON_ERROR:
