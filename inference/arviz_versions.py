@@ -12,7 +12,7 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
-__all__ = ["IS_TREE", "container", "group_names", "pareto_shapes", "psis", "read_netcdf", "save_netcdf"]
+__all__ = ["IS_TREE", "container", "elpd_of", "group_names", "pareto_shapes", "psis", "read_netcdf", "save_netcdf"]
 
 IS_TREE = int(arviz.__version__.split(".")[0]) >= 1
 
@@ -50,3 +50,10 @@ def psis(log_weights: NDArray[np.float64]) -> float:
 def pareto_shapes(loo: Any) -> NDArray[np.float64]:
     """Return the k-hat of each unit that ``arviz.loo(..., pointwise=True)`` found."""
     return np.asarray(loo.pareto_k, np.float64)
+
+
+def elpd_of(loo: Any) -> tuple[float, float, NDArray[np.float64]]:
+    """Return estimate, standard error and pointwise terms of what ``arviz.loo(..., pointwise=True)`` found."""
+    if IS_TREE:
+        return float(loo.elpd), float(loo.se), np.asarray(loo.elpd_i, np.float64)
+    return float(loo.elpd_loo), float(loo.se), np.asarray(loo.loo_i, np.float64)

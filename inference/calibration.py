@@ -1,4 +1,4 @@
-r"""Simulation-based calibration: does a guide's uncertainty mean what it says?
+r"""Simulation-based calibration: whether a guide's uncertainty means what it says.
 
 Parameters drawn from the prior, data drawn given them, a fit to those data: over many such data sets the truth is one
 more draw from each posterior.  So its rank among the draws is uniform, and a central interval of 90 % holds it nine

@@ -83,7 +83,8 @@ def _log_likelihood(chains: list[Fit], naming: Naming, draws: int, size: int, su
     kept = draws if draws * size <= MOST_TERMS else min(draws, POINTWISE_DRAWS)
     terms = [pointwise(chain, kept) for chain in chains]
     if subjects and hasattr(chains[0].model, "subject_log_likelihood"):
-        whole = [chain.model.subject_log_likelihood(chain, kept) for chain in chains]
+        model: Any = chains[0].model
+        whole = [model.subject_log_likelihood(chain, kept) for chain in chains]
         terms = [term | {"subject_terms": own} for term, own in zip(terms, whole, strict=True)]
     if not terms[0]:
         return xarray.Dataset()

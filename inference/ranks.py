@@ -35,7 +35,7 @@ def chi_squared_p(ranks: Ranks, draws: int) -> float:
 def envelope_p(ranks: Ranks, draws: int) -> float:
     """Return the p-value of the largest departure of the ranks' empirical distribution from uniform.
 
-    The departure at a point is a binomial p-value; the least of them over a grid is compared with that of uniform ranks.
+    The departure at a point is a binomial p-value; the least over a grid is compared with that of uniform ranks.
     """
     at = _grid(draws)
     reference = _reference(len(ranks), draws)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 import neuropyro
+from neuropyro import verdict_cli
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
     from neuropyro.data import Cohort
@@ -21,6 +22,7 @@ dive = App(name="dive", help="Vertexwise disease progression.")
 simulate = App(name="simulate", help="Simulated data with a known truth.")
 app.command(dive)
 app.command(simulate)
+verdict_cli.register(app)
 
 Guide = Literal["map", "normal"]
 DEMO_SUBJECTS = 240

@@ -1,6 +1,7 @@
 """Calibration must pass where a guide is right, and fail where it is not."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyro
@@ -53,7 +54,9 @@ def exact_guide(data):
 
 
 def test_the_exact_posterior_passes():
-    found = calibrate(regression, DESIGN, datasets=400, draws=39, runner=lambda data, seed: Analytic(data, seed, 1.0), progress=False)
+    found = calibrate(
+        regression, DESIGN, datasets=400, draws=39, runner=partial(Analytic, narrowing=1.0), progress=False
+    )
     assert found.passes()
     for level in LEVELS[:3]:
         coverage = found.coverage("w", level)
@@ -62,7 +65,9 @@ def test_the_exact_posterior_passes():
 
 
 def test_a_narrowed_guide_fails():
-    found = calibrate(regression, DESIGN, datasets=400, draws=39, runner=lambda data, seed: Analytic(data, seed, 0.7), progress=False)
+    found = calibrate(
+        regression, DESIGN, datasets=400, draws=39, runner=partial(Analytic, narrowing=0.7), progress=False
+    )
     assert found.p_value("w") < 0.01
     assert found.p_value("w", "ecdf") < 0.01
     assert not found.passes()
