@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.inference.arviz_versions import elpd_of, pareto_shapes
-from neuropyro.inference.simulation import observed_values, predictive
+from neuropyro.inference.simulation import observed_values, replicates
 
 if TYPE_CHECKING:
     from neuropyro.inference.result import Fit
@@ -104,17 +104,23 @@ def check_predictive(
     """
     observed = observed_values(fit.model, fit.data)
     chosen = _chosen(fit, statistics)
-    simulated = predictive(fit, draws)
-    checks = []
-    for site, values in observed.items():
-        if site not in simulated:
-            continue
-        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
-        drawn = [np.where(missing, np.nan, one) for one in simulated[site]]
-        for name, statistic in chosen.items():
-            found = np.array([statistic(one) for one in drawn], np.float64)
-            checks.append(PredictiveCheck(site, name, float(statistic(values)), found))
-    return checks
+    found: dict[tuple[str, str], list[float]] = {}
+    for simulated in replicates(fit, draws):
+        for site in observed.keys() & simulated.keys():
+            values = _masked(simulated[site], observed[site])
+            for name, statistic in chosen.items():
+                found.setdefault((site, name), []).append(float(statistic(values)))
+    return [
+        PredictiveCheck(site, name, float(chosen[name](observed[site])), np.array(values))
+        for (site, name), values in found.items()
+    ]
+
+
+def _masked(simulated: Values, observed: Values) -> Values:
+    """Return simulated values, NaN where the observed ones are missing."""
+    if observed.dtype.kind != "f" or not np.isnan(observed).any():
+        return simulated
+    return np.where(np.isnan(observed), np.nan, simulated)
 
 
 def _chosen(fit: Fit, statistics: Sequence[str | Statistic] | None) -> dict[str, Statistic]:

@@ -7,6 +7,7 @@ A model needs nothing for this.  If its data are not tensors that are themselves
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ __all__ = [
     "observed_values",
     "predictive",
     "prior_draws",
+    "replicates",
     "run_given",
     "sample_sites",
     "simulate_prior",
@@ -142,17 +144,30 @@ def predictive(fit: Fit, draws: int = 100) -> Arrays:
 
     Returns
     -------
-    ``(draws, ...)`` by site: the observed sites, and the deterministic ones.  Labels that were summed out are drawn
-    from the model, not from their posterior.
+    ``(draws, ...)`` by site: see `replicates`.
     """
     own = getattr(fit.model, "predictive", None)
+    return dict(own(fit, draws)) if own is not None else _stacked(list(replicates(fit, draws)))
+
+
+def replicates(fit: Fit, draws: int = 100) -> Iterator[Arrays]:
+    """Yield the data sets of `predictive` one by one, so that large ones need not be held together.
+
+    What the model's ``replicates(result, draws)`` yields, if it has that; else
+    the observed and the deterministic sites of the program run forward.  Labels that were summed out are drawn from the
+    model then, not from their posterior: a model that keeps what belongs to a unit has ``replicates``.
+    """
+    own = getattr(fit.model, "replicates", None)
     if own is not None:
-        return dict(own(fit, draws))
-    collected = []
+        with torch.random.fork_rng():
+            torch.manual_seed(fit.seed)
+            repeated = itertools.chain.from_iterable(own(fit, draws) for _ in range(draws if fit.is_point else 1))
+            for drawn in itertools.islice(repeated, draws):
+                yield {name: _array(value) for name, value in drawn.items()}
+        return
     for run in run_given(fit, draws, forward=True):
         kept = {name for name, site in run.items() if site["infer"].get("was_observed") or _is_deterministic(site)}
-        collected.append({name: _array(run[name]["value"]) for name in kept})
-    return _stacked(collected)
+        yield {name: _array(run[name]["value"]) for name in kept}
 
 
 def run_given(fit: Fit, draws: int, forward: bool = False) -> Iterator[dict[str, Any]]:

@@ -62,6 +62,7 @@ from neuropyro.models.trajectory import (
     sample_trajectories,
     sigmoid,
 )
+from neuropyro.models.vertex_replicates import replicate_vertices
 from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_normal import VisitNormal
 from neuropyro.models.visits import Standardise, Visits, prepare_visits
@@ -233,8 +234,24 @@ class VertexClusterMixture(OfVisits):
         joint = self._log_joint(result, draws)
         return np.asarray(torch.stack([j.logsumexp(-1) for j in joint]).double().cpu())
 
+    def replicates(self, result: Posterior, draws: int = 100) -> Iterator[dict[str, Tensor]]:
+        """Yield data like the data, one posterior draw after the other: the same vertices with new noise."""
+        for mixture in self._mixtures(result, draws):
+            joint = self._log_joint_of(mixture, result.data)
+            drawn = replicate_vertices(joint, mixture.loc, mixture.factor, mixture.sigma, result.data)
+            yield {"V": drawn}
+
     def _log_joint(self, result: Posterior, draws: int) -> Iterator[Tensor]:
         """Yield log p(V_l, Z_l = k) of one draw after the other, ``(vertices, K)``."""
+        for mixture in self._mixtures(result, draws):
+            yield self._log_joint_of(mixture, result.data)
+
+    def _log_joint_of(self, mixture: Mixture, visits: Visits) -> Tensor:
+        each = mixture.of_vertices(self._labels(visits), visits)
+        return each.log_prob(visits.values).mT + mixture.share.log()
+
+    def _mixtures(self, result: Posterior, draws: int) -> Iterator[Mixture]:
+        """Yield the clusters under one draw after the other; a point is one draw."""
         visits: Visits = result.data
         posterior = result.posterior(1 if result.is_point else draws)
         for s in range(len(posterior["pi"])):
@@ -243,8 +260,7 @@ class VertexClusterMixture(OfVisits):
             scatter = self._scatter([draw[site] for site in SCATTER]) if self.scatter else None
             offset = draw["u"].mT if self.subject_effect else None
             loc, factor = curves(visits, draw["dps"], theta, scatter, offset)
-            each = Mixture(draw["pi"], loc, factor, draw["sigma"]).of_vertices(self._labels(visits), visits)
-            yield each.log_prob(visits.values).mT + draw["pi"].log()
+            yield Mixture(draw["pi"], loc, factor, draw["sigma"])
 
     def _labels(self, visits: Visits) -> Tensor:
         return torch.arange(self.n_clusters, device=visits.values.device).unsqueeze(-1)
