@@ -49,8 +49,8 @@ def to_arviz(fit: Fit, draws: int = 500, predictive_draws: int = 100, subjects: 
         Simulated data sets, from the prior and from the posterior; 0 for none.  Fewer are taken where data are large,
         and none where even ten would take more than some 100 MB.
     subjects
-        Whether to add, under the name ``subject`` of group log_likelihood, each subject's log-likelihood given all
-        others, where the model has ``subject_log_likelihood``.
+        Whether to add each subject's log-likelihood given all others to group log_likelihood, as ``subject_terms``,
+        where the model has ``subject_log_likelihood``.
 
     Returns
     -------
@@ -85,7 +85,8 @@ def _log_likelihood(chains: list[Fit], naming: Naming, draws: int, size: int, su
     if subjects and hasattr(chains[0].model, "subject_log_likelihood"):
         model: Any = chains[0].model
         whole = [model.subject_log_likelihood(chain, kept) for chain in chains]
-        terms = [term | {"subject_terms": own} for term, own in zip(terms, whole, strict=True)]
+        repeated = [np.broadcast_to(own, (kept, *own.shape[1:])) for own in whole]  # a point is one draw
+        terms = [term | {"subject_terms": own} for term, own in zip(terms, repeated, strict=True)]
     if not terms[0]:
         return xarray.Dataset()
     stacked = _stacked(terms)

@@ -54,6 +54,7 @@ from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
 from neuropyro.models.starting_values import start_clusters
+from neuropyro.models.subject_likelihood import population_of, subject_terms
 from neuropyro.models.trajectory import (
     Trajectories,
     TrajectoryPriors,
@@ -233,6 +234,21 @@ class VertexClusterMixture(OfVisits):
         """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data."""
         joint = self._log_joint(result, draws)
         return np.asarray(torch.stack([j.logsumexp(-1) for j in joint]).double().cpu())
+
+    def subject_log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
+        """Return log p(V_i | V_-i, draw) of each subject, ``(draws, subjects)``, of the standardised data.
+
+        The subject's own speed, stage and offsets are integrated out: see :mod:`neuropyro.models.subject_likelihood`.
+        Cost: some hundred times that of the pointwise log-likelihood.
+        """
+        visits = result.data.to(None, torch.float64)
+        posterior = result.posterior(1 if result.is_point else draws)
+        terms = []
+        for s in range(len(posterior["pi"])):
+            draw = {site: torch.tensor(x[s]).to(visits.values) for site, x in posterior.items()}
+            scatter = self._scatter([draw[site] for site in SCATTER]) if self.scatter else None
+            terms.append(subject_terms(*population_of(draw, scatter), visits, seed=s))
+        return np.asarray(torch.stack(terms).double().cpu())
 
     def replicates(self, result: Posterior, draws: int = 100) -> Iterator[dict[str, Tensor]]:
         """Yield data like the data, one posterior draw after the other: the same vertices with new noise."""
