@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 OUT ?= demo
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check bench tables clean
+# The newest Python from 3.12 on that is at hand and runs, for ArviZ 1.x; nothing where there is none.
+NEWER_PYTHON := $(shell for p in python3.14 python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[234]*/bin/python); do $$p -c '' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: demo test arviz1 check bench tables clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
@@ -13,6 +16,20 @@ demo: $(VENV)/demo.stamp
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# What is written for ArviZ, once more under ArviZ 1.x, in an environment of its own.
+ifeq ($(NEWER_PYTHON),)
+arviz1:
+	@echo "arviz1: skipped, no Python >= 3.12 is at hand"
+else
+arviz1: $(VENV)-arviz1/test.stamp
+	$(VENV)-arviz1/bin/python -m pytest tests/inference/test_export.py tests/inference/test_arviz_tools.py tests/inference/test_weights.py
+
+$(VENV)-arviz1/test.stamp: pyproject.toml
+	$(NEWER_PYTHON) -m venv $(VENV)-arviz1
+	$(VENV)-arviz1/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[test]" "arviz>=1"
+	touch $@
+endif
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -44,4 +61,4 @@ $(VENV)/dev.stamp: $(VENV)/test.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(VENV)-arviz1 $(OUT)

@@ -3,8 +3,8 @@ r"""The curvature of the log joint density at a point, and the Gaussian guides' 
 At a mode m the posterior is near Normal(m, H^{-1}), H the Hessian of the negative log density.  Rows of H come from
 products of H with vectors, one further gradient each, so that a block structure makes it cheap: a row for each global
 number, and for the local blocks as many products as a block has numbers, all elements probed at once under random
-signs.  What couples two elements averages out, but would drown an element of small curvature beside one of large; so the probe
-is repeated, each number scaled by the curvature found before.
+signs.  What couples two elements averages out, but would drown an element of small curvature beside one of large; so
+the probe is repeated, each number scaled by the curvature found before.
 
 References
 ----------

@@ -49,5 +49,5 @@ class _Picked(dist.TorchDistribution):  # type: ignore[misc]
         return self.draws[places.to(self.draws.device)].reshape(*sample_shape, -1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Recorded draws have no density."""
+        """Refuse: recorded draws have no density."""
         raise NotImplementedError("draws of NUTS have no density: ELBO and k-hat are of variational fits")

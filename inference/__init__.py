@@ -1,10 +1,48 @@
 """Runners, their results, and what to make of them; they know no model."""
 
 from neuropyro.inference.agreement import cluster_agreement
+from neuropyro.inference.calibration import Calibration, calibrate
+from neuropyro.inference.comparison import Comparison, compare, compare_guides
 from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.export import save_netcdf, to_arviz
 from neuropyro.inference.fit import fit
+from neuropyro.inference.predictive_checks import LeaveOneOut, PredictiveCheck, check_predictive, leave_one_out
 from neuropyro.inference.result import Fit, Run
+from neuropyro.inference.sample import sample
+from neuropyro.inference.simulation import Simulated, observe, predictive, prior_draws, simulate_prior
 from neuropyro.inference.storage import FitError, load_fit
+from neuropyro.inference.verdict import Diagnosis, Finding, diagnose
+from neuropyro.inference.weights import Weights, log_weights, psis_khat
 
-__all__ = ["Fit", "FitError", "Run", "Schedule", "cluster_agreement", "fit", "load_fit", "save_netcdf", "to_arviz"]
+__all__ = [
+    "Calibration",
+    "Comparison",
+    "Diagnosis",
+    "Finding",
+    "Fit",
+    "FitError",
+    "LeaveOneOut",
+    "PredictiveCheck",
+    "Run",
+    "Schedule",
+    "Simulated",
+    "Weights",
+    "calibrate",
+    "check_predictive",
+    "cluster_agreement",
+    "compare",
+    "compare_guides",
+    "diagnose",
+    "fit",
+    "leave_one_out",
+    "load_fit",
+    "log_weights",
+    "observe",
+    "predictive",
+    "prior_draws",
+    "psis_khat",
+    "sample",
+    "save_netcdf",
+    "simulate_prior",
+    "to_arviz",
+]

@@ -187,6 +187,8 @@ class _Task:
         return Run(guide, self._evaluate(guide), search.converged, f"the mode: {search.verdict}")
 
     def _optimise(self, guide: Any, monitor: Monitor) -> Run:
+        if not any(p.requires_grad for p in guide.parameters()):
+            return Run(guide, self._evaluate(guide), True, "converged: the guide has nothing to learn")
         objective = choose_elbo(self.model, self.data, self.particles)
         return optimise(objective, self.model, guide, self.data, self.schedule, monitor)
 

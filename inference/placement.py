@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -73,5 +74,7 @@ def _digest(data: Any, digest: Any) -> None:
     elif isinstance(data, tuple | list):
         for value in data:
             _digest(value, digest)
+    elif dataclasses.is_dataclass(data) and not isinstance(data, type):
+        _digest({field.name: getattr(data, field.name) for field in dataclasses.fields(data)}, digest)
     else:
         digest.update(repr(data).encode())

@@ -184,11 +184,17 @@ class Fit:
         pointwise: NDArray[np.float64] = self.model.log_likelihood(self, draws)
         return pointwise
 
-    def to_arviz(self, draws: int = 500) -> xarray.DataTree | Any:
-        """Return ArviZ's container: InferenceData (ArviZ 0.x) or DataTree (1.x); restarts are chains."""
+    def predictive(self, draws: int = 100) -> Draws:
+        """Draw data from the posterior predictive: arrays ``(draws, ...)`` by observed or deterministic site."""
+        from neuropyro.inference.simulation import predictive
+
+        return predictive(self, draws)
+
+    def to_arviz(self, draws: int = 500, predictive_draws: int = 100, subjects: bool = False) -> xarray.DataTree | Any:
+        """Return ArviZ's container; restarts are chains.  See :func:`~neuropyro.inference.to_arviz`."""
         from neuropyro.inference.export import to_arviz
 
-        return to_arviz(self, draws)
+        return to_arviz(self, draws, predictive_draws, subjects)
 
     def save(self, folder: str | Path) -> None:
         """Write the fit into a folder; `load_fit` reads it, given the data."""

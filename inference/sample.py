@@ -1,8 +1,8 @@
 """The No-U-Turn sampler, as the reference for small data.
 
 Pyro's NUTS runs in a space whitened by a structured variational fit, where the posterior is near standard normal
-whatever the scales and correlations of the sites: few leapfrog steps a draw, and nothing left to adapt but their length.
-Enumerated sites are summed out as in `fit`.
+whatever the scales and correlations of the sites: few leapfrog steps a draw, and nothing left to adapt but their
+length.  Enumerated sites are summed out as in `fit`.
 
 References
 ----------
@@ -83,9 +83,9 @@ def sample(
             f"sample: draws ({draws}) must be 4 or more, warm_up ({warm_up}) and chains ({chains}) 1 or more"
         )
     start = fit(model, data, "structured", seed=seed, schedule=WHITENING, device=device, dtype=dtype, progress=progress)
-    with pyro.settings.context(module_local_params=True), default_dtype(dtype), pyro.validation_enabled(False):
-        with torch.random.fork_rng():
-            runs = [_chain(start, draws, warm_up, target_accept, seed + c, progress) for c in range(chains)]
+    local = pyro.settings.context(module_local_params=True)
+    with local, default_dtype(dtype), pyro.validation_enabled(False), torch.random.fork_rng():
+        runs = [_chain(start, draws, warm_up, target_accept, seed + c, progress) for c in range(chains)]
     result = replace(start, runs=tuple(runs), guide_name="nuts")
     return _with_verdict(result, draws)
 

@@ -41,6 +41,7 @@ from neuropyro.models.priors import Pair, log_normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
 from neuropyro.models.starting_values import start_biomarkers
 from neuropyro.models.trajectory import Trajectories, TrajectoryPriors, sample_trajectories, sigmoid
+from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_normal import VisitNormal
 from neuropyro.models.visits import Standardise, Visits, prepare_visits
 
@@ -48,7 +49,7 @@ __all__ = ["SubjectProgression"]
 
 
 @dataclass(frozen=True)
-class SubjectProgression:
+class SubjectProgression(OfVisits):
     """Progression of scalar biomarkers: a Pyro program over one `Cohort`, a column a biomarker.
 
     Parameters
@@ -77,22 +78,26 @@ class SubjectProgression:
     rho: Pair = (-0.5, 0.5)
 
     default_guide: ClassVar[str] = "structured"
+    column: ClassVar[str] = "biomarker"
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **SCORE_DIMS,
-        **dict.fromkeys((*Trajectories._fields, "sigma", "rho", "V"), ("biomarker",)),
+        **dict.fromkeys((*Trajectories._fields, "sigma", "rho"), ("biomarker",)),
         **dict.fromkeys(OFFSET_SITES, ("subject", "biomarker")),
+        "V": ("biomarker", "visit"),
     }
 
     def prepare(
-        self, cohort: Cohort, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self, cohort: Cohort | Visits, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Visits:
-        """Standardise a cohort and place it on a device.
+        """Standardise a cohort and place it on a device; prepared visits are moved as they are.
 
         Raises
         ------
         CohortError
             Where no biomarker varies.
         """
+        if isinstance(cohort, Visits):
+            return cohort.to(device, dtype)
         visits = prepare_visits(cohort, self.standardise, device, dtype)
         if not bool(visits.is_informative.any()):
             raise CohortError("values: no biomarker varies over visits; there is nothing to fit")

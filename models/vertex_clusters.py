@@ -55,6 +55,7 @@ from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
 from neuropyro.models.starting_values import start_clusters
+from neuropyro.models.subject_likelihood import population_of, subject_terms
 from neuropyro.models.trajectory import (
     Trajectories,
     TrajectoryPriors,
@@ -63,6 +64,8 @@ from neuropyro.models.trajectory import (
     sample_trajectories,
     sigmoid,
 )
+from neuropyro.models.vertex_replicates import replicate_vertices
+from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_effects import level_sd, sample_levels
 from neuropyro.models.visit_normal import VisitNormal
 from neuropyro.models.visits import Standardise, Visits, prepare_visits
@@ -99,7 +102,7 @@ class VertexPriors:
 
 
 @dataclass(frozen=True)
-class VertexClusterMixture:
+class VertexClusterMixture(OfVisits):
     """Vertexwise disease progression: a Pyro program over one `Cohort`.
 
     Parameters
@@ -148,7 +151,7 @@ class VertexClusterMixture:
         **dict.fromkeys(CLUSTER_SITES, ("cluster",)),
         **dict.fromkeys(OFFSET_SITES, ("subject", "cluster")),
         "level": ("visit", "cluster"),
-        "V": ("vertex",),
+        "V": ("vertex", "visit"),
     }
 
     def __post_init__(self) -> None:
@@ -156,15 +159,17 @@ class VertexClusterMixture:
             raise ValueError(f"n_clusters is {self.n_clusters}; give 1 or more")
 
     def prepare(
-        self, cohort: Cohort, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self, cohort: Cohort | Visits, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Visits:
-        """Standardise a cohort and place it on a device.
+        """Standardise a cohort and place it on a device; prepared visits are moved as they are.
 
         Raises
         ------
         CohortError
             Where there are fewer varying vertices than clusters.
         """
+        if isinstance(cohort, Visits):
+            return cohort.to(device, dtype)
         visits = prepare_visits(cohort, self.standardise, device, dtype)
         varying = int(visits.is_informative.sum())
         if varying < self.n_clusters:
@@ -244,8 +249,39 @@ class VertexClusterMixture:
         joint = self._log_joint(result, draws)
         return np.asarray(torch.stack([j.logsumexp(-1) for j in joint]).double().cpu())
 
+    def subject_log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
+        """Return log p(V_i | V_-i, draw) of each subject, ``(draws, subjects)``, of the standardised data.
+
+        The subject's own speed, stage and offsets are integrated out: see :mod:`neuropyro.models.subject_likelihood`.
+        Cost: some hundred times that of the pointwise log-likelihood.
+        """
+        visits = result.data.to(None, torch.float64)
+        posterior = result.posterior(1 if result.is_point else draws)
+        terms = []
+        for s in range(len(posterior["pi"])):
+            draw = {site: torch.tensor(x[s]).to(visits.values) for site, x in posterior.items()}
+            scatter = self._scatter([draw[site] for site in SCATTER]) if self.scatter else None
+            terms.append(subject_terms(*population_of(draw, scatter), visits, seed=s))
+        return np.asarray(torch.stack(terms).double().cpu())
+
+    def replicates(self, result: Posterior, draws: int = 100) -> Iterator[dict[str, Tensor]]:
+        """Yield data like the data, one posterior draw after the other: the same vertices with new noise."""
+        for mixture in self._mixtures(result, draws):
+            joint = self._log_joint_of(mixture, result.data)
+            drawn = replicate_vertices(joint, mixture.loc, mixture.factor, mixture.sigma, result.data)
+            yield {"V": drawn}
+
     def _log_joint(self, result: Posterior, draws: int) -> Iterator[Tensor]:
         """Yield log p(V_l, Z_l = k) of one draw after the other, ``(vertices, K)``."""
+        for mixture in self._mixtures(result, draws):
+            yield self._log_joint_of(mixture, result.data)
+
+    def _log_joint_of(self, mixture: Mixture, visits: Visits) -> Tensor:
+        each = mixture.of_vertices(self._labels(visits), visits)
+        return each.log_prob(visits.values).mT + mixture.share.log()
+
+    def _mixtures(self, result: Posterior, draws: int) -> Iterator[Mixture]:
+        """Yield the clusters under one draw after the other; a point is one draw."""
         visits: Visits = result.data
         posterior = result.posterior(1 if result.is_point else draws)
         for s in range(len(posterior["pi"])):
@@ -255,8 +291,7 @@ class VertexClusterMixture:
             offset = draw["u"].mT if self.subject_effect else None
             loc, factor = curves(visits, draw["dps"], theta, scatter, offset)
             loc = draw["level"].mT if self.visit_effect else loc
-            each = Mixture(draw["pi"], loc, factor, draw["sigma"]).of_vertices(self._labels(visits), visits)
-            yield each.log_prob(visits.values).mT + draw["pi"].log()
+            yield Mixture(draw["pi"], loc, factor, draw["sigma"])
 
     def _labels(self, visits: Visits) -> Tensor:
         return torch.arange(self.n_clusters, device=visits.values.device).unsqueeze(-1)

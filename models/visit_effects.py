@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import pyro
 import pyro.distributions as dist
-import torch
 from torch import Tensor
 
 from neuropyro.models.visits import Visits
@@ -42,7 +41,7 @@ def sample_levels(curve: Tensor, sd: Tensor, visits: Visits) -> Tensor:
     -------
     ``(*, K, visits)``
     """
-    mean, spread = torch.broadcast_tensors(curve.mT, sd.unsqueeze(-2))
+    mean = curve.mT
     with pyro.plate("visit", visits.n_visits, dim=-1):
-        level: Tensor = pyro.sample("level", dist.Normal(mean, spread).to_event(1))
+        level: Tensor = pyro.sample("level", dist.Normal(mean, sd.unsqueeze(-2).expand_as(mean)).to_event(1))
     return level.mT

@@ -5,7 +5,8 @@ Each vertex is standardised before fitting, since clusters are of trajectories a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -49,6 +50,8 @@ class Visits:
         ``(visits,)`` bool.
     location, scale
         ``(vertices,)``: value = location + scale * standardised value, in the cohort's unit.
+    names
+        The cohort's own names: ``subject (subjects,)`` and, where it has feature names, ``vertex (vertices,)``.
     """
 
     values: Tensor
@@ -62,6 +65,7 @@ class Visits:
     is_control: Tensor
     location: Tensor
     scale: Tensor
+    names: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def n_vertices(self) -> int:
@@ -84,6 +88,23 @@ class Visits:
         if self.observed is None:
             return torch.ones_like(self.sum_squares, dtype=torch.bool)
         return self.observed.any(-1)
+
+    def to(self, device: torch.device | str | None, dtype: torch.dtype | None) -> Visits:
+        """Return the same visits on a device, their real numbers in a dtype; None leaves as it is."""
+        moved: dict[str, Any] = {
+            f.name: tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+            for f in fields(self)
+            if isinstance(tensor := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **moved)
+
+    def with_values(self, values: Tensor) -> Visits:
+        """Return the same visits with other standardised values ``(vertices, visits)``; what is missing stays so."""
+        if values.shape != self.values.shape:
+            raise ValueError(f"values: {tuple(values.shape)} for (vertices, visits) = {tuple(self.values.shape)}")
+        seen = values.to(self.values) if self.observed is None else values.to(self.values) * self.observed
+        seen = seen.mT.contiguous().mT  # stored visit by visit
+        return replace(self, values=seen, sum_squares=seen.double().square().sum(-1).to(seen.dtype))
 
 
 def prepare_visits(
@@ -126,6 +147,7 @@ def prepare_visits(
         is_control=tensor(cohort.is_control, torch.bool),
         location=tensor(location),
         scale=tensor(scale),
+        names={"subject": cohort.subjects} | ({} if cohort.feature_names is None else {"vertex": cohort.feature_names}),
     )
 
 

@@ -386,7 +386,7 @@ def test_every_site_follows_the_data_in_dtype(model):
 def test_every_density_follows_the_data_in_device(model):
     visits = model.prepare(cohort(missing=True), dtype=torch.float64)
     # Meta tensors clash with any tensor made elsewhere; they have no values, which Pyro's checks would need.
-    meta = type(visits)(**{name: x.to("meta") for name, x in vars(visits).items()})
+    meta = visits.to("meta", None)
     draw = {name: value.to("meta") for name, value in prior_draw(model, visits).items()}
     with pyro.validation_enabled(False):
         given = poutine.condition(model, draw)

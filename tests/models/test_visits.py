@@ -127,5 +127,6 @@ def test_times():
 def test_dtype_and_device(dtype):
     visits = prepare_visits(cohort(missing=True), "controls", device="cpu", dtype=dtype)
     whole = {"subject": torch.long, "reference": torch.long, "is_control": torch.bool}
-    assert {name: x.dtype for name, x in vars(visits).items()} == dict.fromkeys(vars(visits), dtype) | whole
+    tensors = {name: x for name, x in vars(visits).items() if isinstance(x, torch.Tensor)}
+    assert {name: x.dtype for name, x in tensors.items()} == dict.fromkeys(tensors, dtype) | whole
     assert prepare_visits(cohort(), None).values.dtype == torch.get_default_dtype()

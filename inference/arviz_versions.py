@@ -1,0 +1,59 @@
+"""What differs between ArviZ 0.x and 1.x, in one place."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import arviz
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+
+__all__ = ["IS_TREE", "container", "elpd_of", "group_names", "pareto_shapes", "psis", "read_netcdf", "save_netcdf"]
+
+IS_TREE = int(arviz.__version__.split(".")[0]) >= 1
+
+
+def container(groups: Mapping[str, xarray.Dataset]) -> Any:
+    """Return the groups as the installed ArviZ wants them: InferenceData (0.x) or DataTree (1.x)."""
+    return xarray.DataTree.from_dict(dict(groups)) if IS_TREE else arviz.InferenceData(**groups)
+
+
+def group_names(tree: Any) -> list[str]:
+    """Return the names of a container's groups."""
+    return list(tree.children) if IS_TREE else list(tree.groups())
+
+
+def save_netcdf(tree: Any, path: str | Path) -> None:
+    """Write a container to a netCDF file, which ``arviz.from_netcdf`` reads."""
+    tree.to_netcdf(str(path), engine="h5netcdf")
+
+
+def read_netcdf(path: str | Path) -> Any:
+    """Read a container that `save_netcdf` wrote."""
+    return arviz.from_netcdf(str(path), engine="h5netcdf")
+
+
+def psis(log_weights: NDArray[np.float64]) -> float:
+    """Return the Pareto shape k of log-weights ``(draws,)``."""
+    if IS_TREE:
+        stats = importlib.import_module("arviz_stats.base").array_stats
+        _, khat = stats.psislw(log_weights)
+    else:
+        _, khat = arviz.psislw(log_weights)
+    return float(khat)
+
+
+def pareto_shapes(loo: Any) -> NDArray[np.float64]:
+    """Return the k-hat of each unit that ``arviz.loo(..., pointwise=True)`` found."""
+    return np.asarray(loo.pareto_k, np.float64)
+
+
+def elpd_of(loo: Any) -> tuple[float, float, NDArray[np.float64]]:
+    """Return estimate, standard error and pointwise terms of what ``arviz.loo(..., pointwise=True)`` found."""
+    if IS_TREE:
+        return float(loo.elpd), float(loo.se), np.asarray(loo.elpd_i, np.float64)
+    return float(loo.elpd_loo), float(loo.se), np.asarray(loo.loo_i, np.float64)

@@ -1,0 +1,224 @@
+"""Fits of the same data side by side: which guide, or which model, to trust.
+
+The ELBO bounds the log evidence from below, so that of two guides of one model the higher one is nearer to the
+posterior.  Between models neither ELBOs nor point estimates' densities compare; leave-one-out does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropyro.inference.fit import fit
+from neuropyro.inference.placement import default_dtype
+from neuropyro.inference.predictive_checks import LeaveOneOut, leave_one_out
+from neuropyro.inference.result import Fit
+from neuropyro.inference.run_agreement import small_sites
+from neuropyro.inference.weights import log_weights
+
+__all__ = ["Comparison", "Row", "compare", "compare_guides"]
+
+SITES_SHOWN = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One fit.
+
+    Parameters
+    ----------
+    name
+        What it is called here.
+    elbo, elbo_error
+        ELBO over fresh draws and its standard error, nats; for a point minus infinity, for NUTS not known (NaN).
+    khat
+        Pareto k-hat of the guide; NaN where it has no density.
+    seconds
+        Wall time of the fit.
+    converged
+        Whether its stopping rule was met.
+    loo
+        Leave-one-out, or None.
+    mean, sd
+        Of each small site's elements, by ``site`` or ``site[i]``.
+    """
+
+    name: str
+    elbo: float
+    elbo_error: float
+    khat: float
+    seconds: float
+    converged: bool
+    loo: LeaveOneOut | None
+    mean: Mapping[str, float]
+    sd: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A table of fits.
+
+    Parameters
+    ----------
+    rows
+        One a fit, in the order given.
+    fits
+        The fits by name.
+    """
+
+    rows: tuple[Row, ...]
+    fits: Mapping[str, Fit]
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Names of the small sites' elements, of all fits."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.mean))
+
+    @property
+    def best(self) -> Row:
+        """The fit of the highest leave-one-out density, or where that is not known of all, of the highest ELBO."""
+        if all(row.loo is not None for row in self.rows):
+            return max(self.rows, key=lambda row: row.loo.elpd if row.loo is not None else -math.inf)
+        return max(self.rows, key=lambda row: row.elbo if math.isfinite(row.elbo) else -math.inf)
+
+    def loo_difference(self, row: Row) -> tuple[float, float]:
+        """Return how far a row's elpd is below the best, and the standard error of that; NaN where not known."""
+        loo, best = row.loo, self.best.loo
+        if loo is None or best is None or loo.pointwise.shape != best.pointwise.shape:
+            return math.nan, math.nan
+        difference = loo.pointwise - best.pointwise
+        return float(difference.sum()), float(difference.std() * math.sqrt(len(difference)))
+
+    def __str__(self) -> str:
+        """Return two tables: of the fits, and of posterior means and sds."""
+        head = ["fit", "ELBO", "k-hat", "seconds", "converged", "elpd (LOO)", "below best", "bad k"]
+        fits = [head, *(self._cells(row) for row in self.rows)]
+        shown = self.elements[:SITES_SHOWN]
+        sites = [["mean ± sd", *(row.name for row in self.rows)]]
+        sites += [[name, *(_pair(row.mean.get(name), row.sd.get(name)) for row in self.rows)] for name in shown]
+        rest = len(self.elements) - len(shown)
+        more = [f"({rest} more)"] if rest else []
+        return "\n".join([*_aligned(fits), "", *_aligned(sites), *more])
+
+    def _cells(self, row: Row) -> list[str]:
+        elbo = "point" if row.elbo == -math.inf else _pair(row.elbo, row.elbo_error, ".1f")
+        cells = [row.name, elbo, _number(row.khat, ".2f"), f"{row.seconds:.1f}", "yes" if row.converged else "no"]
+        if row.loo is None:
+            return [*cells, "-", "-", "-"]
+        below = _pair(*self.loo_difference(row), ".1f")
+        return [*cells, _pair(row.loo.elpd, row.loo.error, ".1f"), below, f"{row.loo.bad:.1%}"]
+
+
+def compare_guides(
+    model: Callable[[Any], Any], data: Any, guides: Sequence[str] = ("map", "normal", "structured"), **options: Any
+) -> Comparison:
+    """Fit one model with several guides, and set the results side by side.
+
+    Parameters
+    ----------
+    model, data
+        As in :func:`~neuropyro.inference.fit`.
+    guides
+        Names of guides.
+    options
+        Passed to ``fit``: seed, schedule, restarts, device, dtype, progress.
+
+    Examples
+    --------
+    >>> import pyro, torch
+    >>> import pyro.distributions as dist
+    >>> def model(y):
+    ...     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+    ...     with pyro.plate("visit", len(y)):
+    ...         pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+    >>> table = compare_guides(model, torch.ones(9), ["map", "laplace"], progress=False)
+    >>> [row.name for row in table.rows], round(table.rows[1].sd["mean"], 1)
+    (['map', 'laplace'], 0.3)
+    """
+    return compare({guide: fit(model, data, guide, **options) for guide in guides})
+
+
+def compare(fits: Mapping[str, Fit] | Sequence[Fit], draws: int = 500) -> Comparison:
+    """Set fits of the same data side by side.
+
+    Parameters
+    ----------
+    fits
+        By name, or in a row: then named by their guides.
+    draws
+        For ELBO, k-hat, leave-one-out, means and sds.
+
+    Raises
+    ------
+    ValueError
+        Where fits are of different data, or there are none.
+    """
+    named = dict(fits) if isinstance(fits, Mapping) else _named(fits)
+    if not named:
+        raise ValueError("compare: no fit; give one or more")
+    if len({fit.fingerprint for fit in named.values()}) > 1:
+        raise ValueError("compare: the fits are of different data (their hashes differ); compare fits of one data set")
+    return Comparison(tuple(_row(name, fit, draws) for name, fit in named.items()), named)
+
+
+def _named(fits: Sequence[Fit]) -> dict[str, Fit]:
+    named: dict[str, Fit] = {}
+    for one in fits:
+        base = one.guide_name or "own guide"
+        taken = sum(name == base or name.startswith(f"{base} (") for name in named)
+        named[f"{base} ({taken + 1})" if taken else base] = one
+    return named
+
+
+def _row(name: str, fit: Fit, draws: int) -> Row:
+    with default_dtype(fit.dtype):
+        weights = None if fit.is_point or fit.is_sampled else log_weights(fit, draws)
+        loo = leave_one_out(fit, draws)
+    elements = dict(_elements(small_sites(fit.posterior(draws))))
+    return Row(
+        name=name,
+        elbo=weights.elbo if weights else -math.inf if fit.is_point else math.nan,
+        elbo_error=weights.elbo_error if weights else math.nan,
+        khat=weights.khat if weights else math.nan,
+        seconds=fit.seconds,
+        converged=fit.converged,
+        loo=loo,
+        mean={key: float(x.mean()) for key, x in elements.items()},
+        sd={key: math.nan if fit.is_point else float(x.std()) for key, x in elements.items()},
+    )
+
+
+def _elements(draws: Mapping[str, NDArray[Any]]) -> list[tuple[str, NDArray[Any]]]:
+    """Return each number of each site by itself, ``(draws,)``."""
+    found = []
+    for site, values in draws.items():
+        for index in np.ndindex(values.shape[1:]):
+            label = f"{site}[{', '.join(map(str, index))}]" if index else site
+            found.append((label, values[(slice(None), *index)].astype(np.float64)))
+    return found
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _pair(value: float | None, error: float | None, form: str = ".3g") -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:{form}}" if error is None or math.isnan(error) else f"{value:{form}} ± {error:{form}}"
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else f"{value:{form}}"

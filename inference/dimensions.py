@@ -1,0 +1,77 @@
+"""Names of the axes of a model's sites: the model's own, or else those of its plates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+
+from neuropyro.inference.simulation import sample_sites
+
+__all__ = ["Naming", "naming_of"]
+
+Dims = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How axes are called.
+
+    Parameters
+    ----------
+    dims
+        Names by site, leftmost axis first.
+    coords
+        Labels by name of an axis.
+    """
+
+    dims: Mapping[str, Dims] = field(default_factory=dict)
+    coords: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def dataset(
+        self, arrays: Mapping[str, NDArray[Any]], lead: Dims, others: Mapping[str, Dims] | None = None
+    ) -> xarray.Dataset:
+        """Return arrays ``(*lead, ...)`` by site with their axes named.
+
+        Parameters
+        ----------
+        arrays
+            By site.
+        lead
+            Names of the leading axes.
+        others
+            Names for what is none of the model's sites.
+        """
+        variables = {}
+        for site, array in arrays.items():
+            own = (others or {}).get(site, self.dims.get(site, ()))[: array.ndim - len(lead)]
+            missing = range(len(own), array.ndim - len(lead))
+            variables[site] = (lead + own + tuple(f"{site}_dim_{i}" for i in missing), array)
+        sizes = {d: n for dims, array in variables.values() for d, n in zip(dims, array.shape, strict=True)}
+        labels = {d: self.coords.get(d, np.arange(n)) for d, n in sizes.items()}
+        return xarray.Dataset(variables, {d: x for d, x in labels.items() if len(x) == sizes[d] and d not in variables})
+
+
+def naming_of(model: Any, data: Any) -> Naming:
+    """Return the names that a model gives its axes, by ``dims`` and ``coords(data)``, or else by its plates."""
+    own = getattr(model, "coords", None)
+    coords = {} if own is None else dict(own(data))
+    return Naming(_plates(model, data) | dict(getattr(model, "dims", {})), coords)
+
+
+def _plates(model: Callable[[Any], Any], data: Any) -> dict[str, Dims]:
+    """Return the plates of each site as names of its batch axes, where every such axis is a plate's."""
+    sites = sample_sites(model, data)
+    named = {}
+    for name, site in sites.items():
+        batch = site["value"].shape[: site["value"].dim() - site["fn"].event_dim]
+        frames = {f.dim: f for f in site["cond_indep_stack"] if f.vectorized}
+        found = [frames.get(dim - len(batch)) for dim in range(len(batch))]
+        if all(f is not None and f.size == n for f, n in zip(found, batch, strict=True)):
+            names = [f.name for f in found if f is not None]
+            named[name] = tuple(f"{plate}_plate" if plate in sites else plate for plate in names)
+    return named

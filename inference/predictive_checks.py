@@ -1,0 +1,215 @@
+"""Whether data from the fitted model look like the data, and how well unseen units are predicted.
+
+A posterior predictive p-value is the share of simulated data sets whose statistic is at least that of the data: near 0
+or 1, the model cannot make data like these in that respect.
+
+References
+----------
+Gelman, Meng & Stern, "Posterior predictive assessment of model fitness via realized discrepancies", Statistica Sinica
+1996; Vehtari, Gelman & Gabry, "Practical Bayesian model evaluation using leave-one-out cross-validation and WAIC",
+Statistics and Computing 2017.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import arviz
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropyro.inference.arviz_versions import elpd_of, pareto_shapes
+from neuropyro.inference.simulation import observed_values, replicates
+
+if TYPE_CHECKING:
+    from neuropyro.inference.result import Fit
+
+__all__ = ["STATISTICS", "LeaveOneOut", "PredictiveCheck", "check_predictive", "leave_one_out"]
+
+Values = NDArray[np.floating[Any]]
+Statistic = Callable[[Values], float]
+EXTREME = 0.01
+BAD_SHAPE = 0.7
+
+STATISTICS: Mapping[str, Statistic] = {
+    "mean": lambda values: float(np.nanmean(values)),
+    "sd": lambda values: float(np.nanstd(values)),
+    "min": lambda values: float(np.nanmin(values)),
+    "max": lambda values: float(np.nanmax(values)),
+}
+WITHIN = "autocorrelation within subjects"
+
+
+@dataclass(frozen=True, eq=False)
+class PredictiveCheck:
+    """One statistic of the data beside that of simulated data.
+
+    Parameters
+    ----------
+    site
+        The observed site.
+    statistic
+        Its name.
+    observed
+        Of the data.
+    simulated
+        ``(draws,)`` of data sets from the posterior predictive.
+    """
+
+    site: str
+    statistic: str
+    observed: float
+    simulated: NDArray[np.float64]
+
+    @property
+    def p_value(self) -> float:
+        """Share of simulated values above the observed one, equal ones counted by half."""
+        return float((self.simulated > self.observed).mean() + 0.5 * (self.simulated == self.observed).mean())
+
+    @property
+    def is_extreme(self) -> bool:
+        """Whether hardly any simulated data set is as low, or as high, as the data."""
+        return min(self.p_value, 1 - self.p_value) < EXTREME
+
+    def __str__(self) -> str:
+        """Return it as a line."""
+        middle, spread = self.simulated.mean(), self.simulated.std()
+        simulated = f"{middle:.3g} ± {spread:.2g}"
+        return f"{self.statistic} of {self.site}: {self.observed:.3g}, simulated {simulated}, p {self.p_value:.3f}"
+
+
+def check_predictive(
+    fit: Fit, statistics: Sequence[str | Statistic] | None = None, draws: int = 200
+) -> list[PredictiveCheck]:
+    """Compare statistics of the data with those of data from the posterior predictive.
+
+    Parameters
+    ----------
+    fit
+        A fit.
+    statistics
+        Names from `STATISTICS`, ``"autocorrelation within subjects"`` (of consecutive visits, where the model's
+        ``constant_data`` has ``subject_index``), or functions of an array, NaN where missing, that return a number.  By
+        default all that are named and apply.
+    draws
+        Simulated data sets.
+
+    Raises
+    ------
+    ValueError
+        Where there is no statistic of that name, or it does not apply.
+    """
+    observed = observed_values(fit.model, fit.data)
+    chosen = _chosen(fit, statistics)
+    found: dict[tuple[str, str], list[float]] = {}
+    for simulated in replicates(fit, draws):
+        for site in observed.keys() & simulated.keys():
+            values = _masked(simulated[site], observed[site])
+            for name, statistic in chosen.items():
+                found.setdefault((site, name), []).append(float(statistic(values)))
+    return [
+        PredictiveCheck(site, name, float(chosen[name](observed[site])), np.array(values))
+        for (site, name), values in found.items()
+    ]
+
+
+def _masked(simulated: Values, observed: Values) -> Values:
+    """Return simulated values, NaN where the observed ones are missing."""
+    if observed.dtype.kind != "f" or not np.isnan(observed).any():
+        return simulated
+    return np.where(np.isnan(observed), np.nan, simulated)
+
+
+def _chosen(fit: Fit, statistics: Sequence[str | Statistic] | None) -> dict[str, Statistic]:
+    known = dict(STATISTICS)
+    constants = fit.model.constant_data(fit.data) if hasattr(fit.model, "constant_data") else {}
+    if "subject_index" in constants:
+        known[WITHIN] = _within_subjects(constants)
+    if statistics is None:
+        return known
+    chosen = {}
+    for statistic in statistics:
+        if callable(statistic):
+            chosen[getattr(statistic, "__name__", "statistic")] = statistic
+        elif statistic in known:
+            chosen[statistic] = known[statistic]
+        else:
+            raise ValueError(f"check_predictive: no statistic {statistic!r} here; there are {', '.join(known)}")
+    return chosen
+
+
+def _within_subjects(constants: Mapping[str, Any]) -> Statistic:
+    """Return the correlation of values ``(..., visits)`` of consecutive visits of a subject, means of rows removed."""
+    subject = constants["subject_index"][1]
+    years = constants["years"][1] if "years" in constants else np.arange(len(subject))
+    order = np.lexsort((years, subject))
+    same = subject[order][1:] == subject[order][:-1]
+    before, after = order[:-1][same], order[1:][same]
+
+    def statistic(values: Values) -> float:
+        centred = values - np.nanmean(values, -1, keepdims=True)
+        return float(np.nanmean(centred[..., before] * centred[..., after]) / np.nanmean(centred**2))
+
+    return statistic
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOneOut:
+    """How well each unit is predicted from all others.
+
+    Parameters
+    ----------
+    elpd, error
+        Expected log predictive density of new units, summed, nats, and its standard error.
+    shapes
+        ``(units,)`` Pareto k of the importance weights that leave a unit out; above 0.7 it cannot be done so.
+    pointwise
+        ``(units,)`` terms of ``elpd``.
+    """
+
+    elpd: float
+    error: float
+    shapes: NDArray[np.float64]
+    pointwise: NDArray[np.float64]
+
+    @property
+    def bad(self) -> float:
+        """Share of the units with a shape above 0.7."""
+        return float((self.shapes > BAD_SHAPE).mean())
+
+    def __str__(self) -> str:
+        """Return it as a line."""
+        return f"elpd {self.elpd:.1f} ± {self.error:.1f}, {self.bad:.1%} of units with Pareto k above {BAD_SHAPE}"
+
+
+def leave_one_out(fit: Fit, draws: int = 500, unit: str | None = None) -> LeaveOneOut | None:
+    """Predict each unit from all others, by Pareto-smoothed importance sampling.
+
+    Parameters
+    ----------
+    fit
+        A fit with more than a point.
+    draws
+        Posterior draws a chain.
+    unit
+        A variable of group log_likelihood; by default the first, pointwise.  ``"subject_terms"`` leaves subjects out.
+
+    Returns
+    -------
+    None where the fit is a point, or its model has no pointwise log-likelihood.
+    """
+    if fit.is_point:
+        return None
+    tree = fit.to_arviz(draws, predictive_draws=0, subjects=unit == "subject_terms")
+    try:
+        terms = tree["log_likelihood"]
+    except KeyError:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what ArviZ warns of is in `shapes`
+        found = arviz.loo(tree, pointwise=True, var_name=unit or next(iter(terms.data_vars)))
+    elpd, error, pointwise = elpd_of(found)
+    return LeaveOneOut(elpd, error, pareto_shapes(found).ravel(), pointwise.ravel())

@@ -1,0 +1,63 @@
+"""Whether restarts, or chains, found the same posterior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import arviz
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from neuropyro.inference.result import Fit
+
+__all__ = ["SMALL_SITE", "Agreement", "compare_runs", "small_sites"]
+
+SMALL_SITE = 20  # sites with more numbers belong to subjects, visits or pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How runs differ.
+
+    Parameters
+    ----------
+    elbos
+        ``(runs,)`` final ELBOs, nats.
+    rhat
+        The largest R-hat of each small site's numbers.
+    """
+
+    elbos: NDArray[np.float64]
+    rhat: dict[str, float]
+
+    @property
+    def spread(self) -> float:
+        """Largest minus smallest ELBO, nats."""
+        return float(np.ptp(self.elbos))
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """Site and value of the largest R-hat."""
+        return max(self.rhat.items(), key=lambda item: item[1]) if self.rhat else ("", float("nan"))
+
+
+def compare_runs(fit: Fit, draws: int = 500) -> Agreement:
+    """Compare a fit's restarts or chains; the draws of each are one chain.
+
+    R-hat is of independent draws then, so that it is 1 where runs have one mean and one spread.
+    """
+    chains = [small_sites(fit.posterior(draws, run)) for run in range(len(fit.runs))]
+    stacked = {site: np.stack([chain[site].reshape(draws, -1) for chain in chains]) for site in chains[0]}
+    sites = {site: (("chain", "draw", f"{site}_dim"), values) for site, values in stacked.items()}
+    rhat = arviz.rhat(xarray.Dataset(sites))
+    largest = {site: float(np.nanmax(rhat[site].values)) for site in sites if np.isfinite(rhat[site].values).any()}
+    return Agreement(np.array([-run.final_loss for run in fit.runs]), largest)
+
+
+def small_sites(draws: dict[str, NDArray[Any]], limit: int = SMALL_SITE) -> dict[str, NDArray[Any]]:
+    """Keep the sites of at most ``limit`` numbers a draw: a model's globals, or all of them where there are none."""
+    small = {site: values for site, values in draws.items() if values[0].size <= limit}
+    return small or draws

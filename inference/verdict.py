@@ -1,0 +1,219 @@
+"""What of a fit can be trusted, in words.
+
+Five questions, in the order in which they matter: has the optimisation converged?  Do restarts (or chains) agree?  Is
+the guide near the posterior?  Does the fitted model make data like the data?  Can units be predicted?  Whatever is
+answered with no comes with what to try next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from neuropyro.inference.placement import default_dtype
+from neuropyro.inference.predictive_checks import LeaveOneOut, PredictiveCheck, check_predictive, leave_one_out
+from neuropyro.inference.run_agreement import Agreement, compare_runs
+from neuropyro.inference.weights import KHAT_LIMIT, Weights, log_weights
+
+if TYPE_CHECKING:
+    from neuropyro.inference.result import Fit
+
+__all__ = ["Diagnosis", "Finding", "diagnose"]
+
+Answer = Literal["yes", "no", "unknown"]
+FAIR_KHAT = 1.0
+RHAT_LIMIT = 1.05
+MANY_BAD_UNITS = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one question.
+
+    Parameters
+    ----------
+    question
+        What was asked.
+    answer
+        ``"yes"`` (nothing to fear), ``"no"``, or ``"unknown"``.
+    reason
+        In words, with the numbers.
+    advice
+        What to try next; empty where nothing is amiss.
+    """
+
+    question: str
+    answer: Answer
+    reason: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        """Return it as a line or two."""
+        advice = f"\n      try: {self.advice}" if self.advice else ""
+        return f"{self.answer:>7}  {self.question} {self.reason}{advice}"
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """All findings, and what they rest on.
+
+    Parameters
+    ----------
+    fit
+        What was diagnosed.
+    findings
+        One a question.
+    weights
+        Importance weights of the guide; None for a point or NUTS.
+    agreement
+        Of the restarts or chains; None where there is one.
+    checks
+        Of the posterior predictive.
+    loo
+        Leave-one-out; None where the fit is a point or the model has no pointwise log-likelihood.
+    """
+
+    fit: Fit
+    findings: tuple[Finding, ...]
+    weights: Weights | None
+    agreement: Agreement | None
+    checks: tuple[PredictiveCheck, ...]
+    loo: LeaveOneOut | None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether no question was answered with no."""
+        return all(finding.answer != "no" for finding in self.findings)
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """What to try next, most urgent first."""
+        return tuple(finding.advice for finding in self.findings if finding.advice)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        if self.fit.is_point:
+            return "A point estimate: it says nothing of how sure it is."
+        wrong = [finding.question.rstrip("?").lower() for finding in self.findings if finding.answer == "no"]
+        if not wrong:
+            return "Nothing speaks against this fit: means and intervals can be used."
+        return f"Use with care; answered with no: {'; '.join(wrong)}."
+
+    def __str__(self) -> str:
+        """Return the verdict and every finding."""
+        return "\n".join([self.verdict, *map(str, self.findings)])
+
+
+def diagnose(
+    fit: Fit, draws: int = 500, predictive_draws: int = 200, statistics: Sequence[Any] | None = None
+) -> Diagnosis:
+    """Say what of a fit can be trusted, and what to try next.
+
+    Parameters
+    ----------
+    fit
+        Of any model and guide, or of NUTS.
+    draws
+        For importance weights, R-hat and leave-one-out.
+    predictive_draws
+        Simulated data sets.
+    statistics
+        As in :func:`~neuropyro.inference.check_predictive`.
+
+    Examples
+    --------
+    >>> import pyro, torch
+    >>> import pyro.distributions as dist
+    >>> from neuropyro.inference import fit
+    >>> def model(y):
+    ...     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+    ...     with pyro.plate("visit", len(y)):
+    ...         pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+    >>> y = torch.linspace(-1.5, 1.5, 20)
+    >>> diagnose(fit(model, y, "laplace", seed=0, progress=False)).trusted
+    True
+    """
+    with default_dtype(fit.dtype):
+        weights = None if fit.is_point or fit.is_sampled else log_weights(fit, draws)
+        agreement = compare_runs(fit, draws) if len(fit.runs) > 1 else None
+        checks = tuple(check_predictive(fit, statistics, predictive_draws))
+        loo = leave_one_out(fit, draws)
+    findings = (_converged(fit), _agrees(fit, agreement), _near(fit, weights), _predicts(checks), _leaves_out(fit, loo))
+    return Diagnosis(fit, findings, weights, agreement, checks, loo)
+
+
+def _converged(fit: Fit) -> Finding:
+    question = "Did the sampler converge?" if fit.is_sampled else "Did the optimisation converge?"
+    if not np.isfinite(fit.losses[-1]):
+        return Finding(question, "no", "The loss is not finite.", "a smaller learning rate, or other starting values")
+    more = "more draws and a longer warm-up" if fit.is_sampled else "more steps: Schedule(max_steps=...)"
+    return Finding(question, "yes" if fit.converged else "no", f"{fit.verdict}.", "" if fit.converged else more)
+
+
+def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
+    question = "Do chains agree?" if fit.is_sampled else "Do restarts agree?"
+    if agreement is None:
+        advice = "chains=4" if fit.is_sampled else "fit(..., restarts=4)"
+        return Finding(question, "unknown", "There is one run only.", advice)
+    site, rhat = agreement.worst
+    spread = "" if fit.is_sampled else f"ELBOs within {agreement.spread:.3g} nats; "
+    reason = f"{spread}largest R-hat of the smaller sites {rhat:.3f} ({site})."
+    if rhat < RHAT_LIMIT:
+        return Finding(question, "yes", reason)
+    advice = (
+        "longer chains, target_accept nearer to 1, or a model that is easier to identify"
+        if fit.is_sampled
+        else "take the best of more restarts, and look at where they differ: there may be several modes"
+    )
+    return Finding(question, "no", reason, advice)
+
+
+def _near(fit: Fit, weights: Weights | None) -> Finding:
+    question = "Is the guide near the posterior?"
+    if weights is None:
+        if fit.is_sampled:
+            return Finding(question, "yes", "NUTS draws from the posterior itself, as far as its chains agree.")
+        return Finding(question, "unknown", "A point has no spread to compare.", 'guide="laplace" or "structured"')
+    khat = weights.khat
+    reason = f"Pareto k-hat {khat:.2f} of {len(weights.log_weights)} draws."
+    if khat < KHAT_LIMIT:
+        return Finding(question, "yes", reason)
+    far = "far from it" if khat > FAIR_KHAT else "somewhat off"
+    steps = {
+        "normal": '"structured" or "mvn", which know correlations',
+        "lowrank": '"structured" or "mvn", which know correlations',
+        "laplace": '"structured", which is fitted to the posterior\'s mass and not to its peak',
+    }
+    advice = steps.get(str(fit.guide_name), '"flow", or sample(...) where data are small')
+    reason += f" All latent variables together are {far}; means and sds one by one may still be good (calibrate)."
+    return Finding(question, "no", reason, f"guide={advice}")
+
+
+def _predicts(checks: Sequence[PredictiveCheck]) -> Finding:
+    question = "Does the fitted model make data like the data?"
+    if not checks:
+        return Finding(question, "unknown", "The model observes nothing.")
+    extreme = [check for check in checks if check.is_extreme]
+    if not extreme:
+        lowest = min(checks, key=lambda check: min(check.p_value, 1 - check.p_value))
+        return Finding(
+            question, "yes", f"{len(checks)} statistics lie among the simulated ones; most extreme: {lowest}."
+        )
+    reason = "; ".join(map(str, extreme)) + "."
+    return Finding(
+        question, "no", reason, "a model with what is missing: another noise, or effects of subjects or groups"
+    )
+
+
+def _leaves_out(fit: Fit, loo: LeaveOneOut | None) -> Finding:
+    question = "Can units be left out one by one?"
+    if loo is None:
+        why = "A point has no draws to weigh." if fit.is_point else "The model has no pointwise log-likelihood."
+        return Finding(question, "unknown", why)
+    if loo.bad <= MANY_BAD_UNITS:
+        return Finding(question, "yes", f"{loo}.")
+    return Finding(question, "no", f"{loo}.", "cross-validation by whole subjects, since single units weigh too much")

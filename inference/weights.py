@@ -1,0 +1,220 @@
+r"""Importance weights of a variational fit, and what they say of it.
+
+The log-weight of a draw x from the guide q is :math:`\log p(x, \mathrm{data}) - \log q(x)`, enumerated sites summed
+out.  Its mean is the ELBO; the spread of the weights tells how far the guide is from the posterior.  Pareto-smoothed
+importance sampling fits a tail to the largest weights: with its shape k above .7, means under the guide cannot be
+mended by weighting, and the guide should not be trusted far from its middle.
+
+References
+----------
+Vehtari, Simpson, Gelman, Yao & Gabry, "Pareto smoothed importance sampling", JMLR 2024; Yao, Vehtari, Simpson &
+Gelman, "Yes, but did it work? Evaluating variational inference", ICML 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyro
+import torch
+from numpy.typing import NDArray
+from pyro.infer.traceenum_elbo import TraceEnum_ELBO, _compute_model_factors
+from pyro.ops import packed
+from pyro.ops.contract import contract_tensor_tree
+from torch import Size, Tensor
+
+from neuropyro.guides import FlatGuide, Latents
+from neuropyro.inference.arviz_versions import psis
+from neuropyro.inference.objective import choose_elbo, potential_of
+from neuropyro.inference.placement import default_dtype
+
+if TYPE_CHECKING:
+    from neuropyro.inference.result import Fit
+
+__all__ = ["KHAT_LIMIT", "Weights", "log_weights", "psis_khat"]
+
+CHUNK = 64  # draws at once
+KHAT_LIMIT = 0.7
+AGREEMENT = 1e-4  # relative difference between a vectorised and a plain log joint density that rounding explains
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Log-weights of a guide's draws.
+
+    Parameters
+    ----------
+    log_weights
+        ``(draws,)`` nats.
+    """
+
+    log_weights: NDArray[np.float64]
+
+    @property
+    def elbo(self) -> float:
+        """Mean log-weight, nats."""
+        return float(self.log_weights.mean())
+
+    @property
+    def elbo_error(self) -> float:
+        """Standard error of the mean log-weight."""
+        return float(self.log_weights.std(ddof=1) / math.sqrt(len(self.log_weights)))
+
+    @property
+    def log_evidence(self) -> float:
+        """Logarithm of the mean weight: between the ELBO and the log evidence, near the latter where k-hat is low."""
+        largest = self.log_weights.max()
+        return float(largest + np.log(np.exp(self.log_weights - largest).mean()))
+
+    @property
+    def khat(self) -> float:
+        """Shape of the generalised Pareto tail of the weights; below 0.7 they can be relied on.
+
+        Minus infinity where the weights are all one but for rounding: the guide is the posterior.
+        """
+        centred = self.log_weights - self.log_weights.max()
+        if np.ptp(centred) < math.sqrt(np.finfo(np.float32).eps):
+            return -math.inf
+        return psis(centred)
+
+    @property
+    def effective_draws(self) -> float:
+        """Kish's effective number of draws, (sum w)^2 / sum w^2."""
+        w = np.exp(self.log_weights - self.log_weights.max())
+        return float(w.sum() ** 2 / (w * w).sum())
+
+
+def psis_khat(fit: Fit, draws: int = 1000) -> float:
+    """Return the Pareto k-hat of a variational fit.
+
+    Parameters
+    ----------
+    fit
+        Of any guide but a point.
+    draws
+        From the guide, some hundreds at least.
+
+    Raises
+    ------
+    ValueError
+        Where the fit has no density to compare with: a point, or draws of NUTS.
+    """
+    return log_weights(fit, draws).khat
+
+
+def log_weights(fit: Fit, draws: int = 1000, run: int = 0) -> Weights:
+    """Return log p(x, data) - log q(x) of draws from a guide, enumerated sites summed out.
+
+    Draws of named guides are vectorised in chunks, with a plate of particles around model and guide; where the model
+    does not bear that (or gives another density then), and for guides of the user's own, draw after draw.
+
+    Parameters
+    ----------
+    fit
+        Of any guide but a point.
+    draws
+        Number of draws, seeded by the fit's seed.
+    run
+        Which of the restarts.
+
+    Raises
+    ------
+    ValueError
+        Where the fit is a point or of NUTS, or ``draws`` is below 2.
+    """
+    if fit.is_point or fit.is_sampled:
+        kind = "a point" if fit.is_point else "draws of NUTS"
+        raise ValueError(f"log_weights: the fit is {kind}, which has no density; fit a variational guide")
+    if draws < 2:
+        raise ValueError(f"log_weights: {draws} draws; ask for 2 or more")
+    guide = fit.runs[run].guide
+    quiet = pyro.settings.context(module_local_params=True), pyro.validation_enabled(False), default_dtype(fit.dtype)
+    with quiet[0], quiet[1], quiet[2], torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(fit.seed)
+        if isinstance(guide, FlatGuide):
+            return Weights(_flat_weights(fit, guide, draws))
+        elbo = choose_elbo(fit.model, fit.data)
+        return Weights(np.array([-float(elbo.loss(fit.model, guide, fit.data)) for _ in range(draws)]))
+
+
+def _flat_weights(fit: Fit, guide: FlatGuide, draws: int) -> NDArray[np.float64]:
+    density = _Density(fit.model, fit.data, guide.latents)
+    weights: list[Tensor] = []
+    for begin in range(0, draws, CHUNK):
+        law = guide.law()
+        flat = law.rsample(Size([min(CHUNK, draws - begin)]))
+        weights.append(density(flat).cpu() - law.log_prob(flat).double().cpu())
+    return torch.cat(weights).numpy()
+
+
+class _Density:
+    """Log joint density of flat vectors, vectorised where the model bears it."""
+
+    def __init__(self, model: Any, data: Any, latents: Latents) -> None:
+        self.model, self.data, self.latents = model, data, latents
+        self.elbo = choose_elbo(model, data)
+        self.vectorised: bool | None = None
+
+    def __call__(self, flat: Tensor) -> Tensor:
+        """Return ``(draws,)`` of ``flat (draws, D)``."""
+        if self.vectorised is None:
+            self.vectorised = self._bears_particles(flat)
+        return self.at_once(flat) if self.vectorised and len(flat) > 1 else self.one_by_one(flat)
+
+    def one_by_one(self, flat: Tensor) -> Tensor:
+        """Run the model for each draw."""
+        potential = potential_of(self.elbo, self.model, self.data, self.latents)
+        return torch.stack([-potential(x).double() for x in flat])
+
+    def at_once(self, flat: Tensor) -> Tensor:
+        """Run the model once, in a plate of particles, and sum all but their dimension."""
+        elbo = choose_elbo(self.model, self.data, particles=len(flat))
+        column = flat.reshape(len(flat), *[1] * (elbo.max_plate_nesting - 1), -1)
+        ((model, guide),) = elbo._get_traces(self.model, lambda _: self.latents.emit(column), (self.data,), {})
+        sums = _enumerated_sums if isinstance(elbo, TraceEnum_ELBO) else _plain_sums
+        return sums(model, guide, -elbo.max_plate_nesting, flat)
+
+    def _bears_particles(self, flat: Tensor) -> bool:
+        """Whether two draws at once have the density that they have one by one."""
+        try:
+            at_once = self.at_once(flat[:2])
+        except (RuntimeError, ValueError, IndexError, NotImplementedError, TypeError):
+            return False
+        return torch.allclose(at_once, self.one_by_one(flat[:2]), rtol=AGREEMENT, atol=AGREEMENT)
+
+
+def _plain_sums(model_trace: Any, guide_trace: Any, dim: int, like: Tensor) -> Tensor:
+    return _sum_sites(model_trace, dim, like) - _sum_sites(guide_trace, dim, like)
+
+
+def _enumerated_sums(model_trace: Any, guide_trace: Any, dim: int, like: Tensor) -> Tensor:
+    """Sum out the enumerated sites by tensor contraction, then all dimensions but the particles'."""
+    terms, factors, _, sum_dims, scale = _compute_model_factors(model_trace, guide_trace)
+    costs = [cost for costs in terms.values() for cost in costs]
+    for contracted in contract_tensor_tree(factors, sum_dims, cache={}).values() if factors else ():
+        costs += [packed.scale_and_mask(term, scale=scale) for term in contracted]
+    symbol = model_trace.plate_to_symbol["num_particles_vectorized"]
+    total = -_sum_sites(guide_trace, dim, like)
+    for cost in costs:
+        at = cost._pyro_dims.find(symbol)
+        total = total + _sum_but(cost, None if at < 0 else at)
+    return total
+
+
+def _sum_sites(trace: Any, dim: int, like: Tensor) -> Tensor:
+    """Sum a trace's densities over all dimensions but ``dim``, ``(particles,)``."""
+    total = torch.zeros(len(like), dtype=torch.float64, device=like.device)
+    for site in trace.nodes.values():
+        if site["type"] == "sample":
+            log_prob = site["log_prob"]
+            total = total + _sum_but(log_prob, dim if log_prob.dim() >= -dim else None)
+    return total
+
+
+def _sum_but(terms: Tensor, dim: int | None) -> Tensor:
+    """Sum over all dimensions but one; None where there is no such: the same for every particle."""
+    exact = terms.double()
+    return exact.sum() if dim is None else exact.movedim(dim, 0).flatten(1).sum(1) if exact.dim() > 1 else exact

@@ -1,0 +1,247 @@
+r"""How likely a subject's visits are, given everyone else's: the term of leaving one subject out.
+
+For subject i, given the globals and the other subjects' latents of a posterior draw,
+
+.. math::
+
+   p(V_i \mid V_{-i}) = \int \mathrm{Normal}(x; 0, I) \prod_l \frac{p(V_l \mid x)}{p(V_{l,-i})} \, dx,
+
+where x are the subject's own latents in units of their population: log speed, stage, and an offset in each cluster.
+They must be integrated out, not drawn: with its own latents conditioned on, no subject can be left out by importance
+weights.  V_l is coupled over subjects, by the vertex's label and scatter, so that both p(V_l | x) and p(V_{l,-i})
+are of whole rows; but only squared distances d, products r = J'(V - F) and G = J'J enter them, which are sums over
+subjects: one subject's part is exchanged at the cost of its own visits.
+
+The integrand is a narrow peak.  Newton's method finds its top, and importance draws from a t distribution with the
+curvature there give the integral.
+
+References
+----------
+Vehtari, Gelman & Gabry, "Practical Bayesian model evaluation using leave-one-out cross-validation and WAIC", Statistics
+and Computing 2017; Merkle, Furr & Rabe-Hesketh, "Bayesian comparison of latent variable models: conditional versus
+marginal likelihoods", Psychometrika 2019.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuropyro.models.trajectory import Trajectories, jacobian, mean_shift, sigmoid
+from neuropyro.models.visits import Visits
+
+__all__ = ["Population", "population_of", "subject_terms"]
+
+SCORE_GLOBALS = ("log_alpha_mean", "log_alpha_sd", "beta_mean", "beta_sd", "correlation")
+MOST_NUMBERS = 4_000_000  # values of a chunk of subjects, times clusters
+
+NEWTON_STEPS = 8
+IMPORTANCE_DRAWS = 16
+FREEDOM = 5.0  # of the t distribution that importance draws come from
+FLOOR = 0.5  # least curvature along any direction; that of the prior alone is 1
+
+
+@dataclass(frozen=True)
+class Population:
+    """One posterior draw of what subjects share; everything in one gauge.
+
+    Parameters
+    ----------
+    share
+        ``(K,)`` of the vertices.
+    theta, scatter, sigma
+        Of the clusters' trajectories; ``scatter (K, 4)`` sds of d, c, log b, a, zeros for none.
+    rho
+        ``(K,)`` sds of the subjects' offsets, zeros for none.
+    scores
+        ``(5,)``: mean and sd of log speed, mean and sd of the score at the mean time, correlation.
+    """
+
+    share: Tensor
+    theta: Trajectories
+    scatter: Tensor
+    sigma: Tensor
+    rho: Tensor
+    scores: Tensor
+
+
+class _Parts(NamedTuple):
+    """Sums over visits: squares ``(*, L, K)``, products ``(*, L, K, 4)``, grams ``(*, L or 1, K, 4, 4)``."""
+
+    squares: Tensor
+    products: Tensor
+    grams: Tensor
+    visits: Tensor  # (*, L or 1, 1)
+
+    def plus(self, other: _Parts, sign: int = 1) -> _Parts:
+        return _Parts(*(a + sign * b for a, b in zip(self, other, strict=True)))
+
+
+def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None) -> tuple[Population, Tensor]:
+    """Return the globals of a posterior draw, and each subject's latents in units of its population.
+
+    Parameters
+    ----------
+    draw
+        One draw by site; without ``rho`` and ``u``, subjects have no offsets.
+    scatter
+        ``(K, 4)``, or None for none.
+    """
+    theta = Trajectories(*(draw[name] for name in Trajectories._fields))
+    rho = draw.get("rho", torch.zeros_like(draw["pi"]))
+    scatter = torch.zeros_like(rho).unsqueeze(-1).expand(-1, 4) if scatter is None else scatter
+    scores = torch.stack([draw[name] for name in SCORE_GLOBALS])
+    own = [draw["log_alpha_z"].unsqueeze(-1), draw["stage_z"].unsqueeze(-1)]
+    own += [draw["u"] / rho if "u" in draw else torch.zeros_like(own[0]).expand(-1, len(rho))]
+    return Population(draw["pi"], theta, scatter, draw["sigma"], rho, scores), torch.cat(own, -1)
+
+
+def subject_terms(population: Population, own: Tensor, visits: Visits, seed: int = 0) -> Tensor:
+    """Return log p(V_i | V_-i) of every subject under one draw, ``(subjects,)``, of standardised values.
+
+    Parameters
+    ----------
+    population
+        The draw of the globals.
+    own
+        ``(subjects, 2 + K)`` the draw of the subjects' latents in units of their population.
+    visits
+        The data.
+    seed
+        Of the importance draws.
+    """
+    chunk = max(1, MOST_NUMBERS // (visits.n_vertices * len(population.share) * int(visits.visits_of_subject.max())))
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        whole = _whole(population, own, visits, chunk)
+        found = []
+        for begin in range(0, len(own), chunk):
+            some = torch.arange(begin, min(begin + chunk, len(own)), device=own.device)
+            found.append(_integrate(_Subjects(population, visits, some, own[some], whole), own[some]))
+    return torch.cat(found)
+
+
+def _whole(population: Population, own: Tensor, visits: Visits, chunk: int) -> _Parts:
+    """Return the sums over all subjects' visits."""
+    total: _Parts | None = None
+    for begin in range(0, len(own), chunk):
+        some = torch.arange(begin, min(begin + chunk, len(own)), device=own.device)
+        parts = _Visits(visits, some).parts(population, own[some])
+        summed = _Parts(*(part.sum(0) for part in parts))
+        total = summed if total is None else total.plus(summed)
+    assert total is not None
+    return total
+
+
+class _Visits:
+    """Some subjects' visits, padded to the longest: values and mask ``(subjects, L, m)``."""
+
+    def __init__(self, visits: Visits, subjects: Tensor) -> None:
+        rows = [(visits.subject == i).nonzero().squeeze(-1) for i in subjects]
+        at = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+        real = (at >= 0).to(visits.values)
+        self.within = visits.time_within[at] * real
+        self.mean_time = visits.subject_time[subjects]
+        observed = real.unsqueeze(1) if visits.observed is None else visits.observed.T[at].mT * real.unsqueeze(1)
+        self.mask = observed
+        self.values = visits.values.T[at].mT * observed
+
+    def parts(self, population: Population, latent: Tensor) -> _Parts:
+        """Return each subject's sums at its latents ``(subjects, 2 + K)``."""
+        mean_a, sd_a, mean_b, sd_b, correlation = population.scores
+        alpha = (mean_a + sd_a * latent[:, 0]).exp()
+        residual = (1 - correlation.square()).clamp_min(0).sqrt()
+        beta = mean_b + sd_b * (correlation * latent[:, 0] + residual * latent[:, 1])
+        scores = alpha[:, None] * (self.within + self.mean_time[:, None]) + beta[:, None]
+        mean = sigmoid(scores, population.theta) + mean_shift(scores, population.theta, population.scatter)
+        mean = mean + (population.rho * latent[:, 2:]).unsqueeze(-1)
+        columns = jacobian(scores, population.theta) * population.scatter.unsqueeze(-2)
+        left = (self.values.unsqueeze(2) - mean.unsqueeze(1)) * self.mask.unsqueeze(2)  # (subjects, L, K, m)
+        pairs = (columns.unsqueeze(-1) * columns.unsqueeze(-2)).flatten(-2)
+        grams = torch.einsum("ilm,ikmp->ilkp", self.mask, pairs)
+        return _Parts(
+            left.square().sum(-1),
+            torch.einsum("ilkm,ikmp->ilkp", left, columns),
+            grams.reshape(*grams.shape[:-1], columns.shape[-1], columns.shape[-1]),
+            self.mask.sum(-1, keepdim=True),
+        )
+
+
+class _Subjects:
+    """The logarithm of each subject's integrand."""
+
+    def __init__(self, population: Population, visits: Visits, subjects: Tensor, own: Tensor, whole: _Parts) -> None:
+        self.population = population
+        self.visits = _Visits(visits, subjects)
+        mine = self.visits.parts(population, own)
+        self.others = _Parts(*(part.unsqueeze(0) for part in whole)).plus(mine, -1)
+        self.base = self._rows(self.others)
+
+    def __call__(self, latent: Tensor) -> Tensor:
+        """Return ``(subjects,)``: the prior of the latents, and the likelihood with them over that without."""
+        rows = self._rows(self.others.plus(self.visits.parts(self.population, latent)))
+        prior = -0.5 * latent.square().sum(-1) - 0.5 * latent.shape[-1] * math.log(2 * math.pi)
+        return (rows - self.base).sum(-1) + prior
+
+    def _rows(self, parts: _Parts) -> Tensor:
+        """Return log p(V_l), labels summed out, ``(subjects, L)``."""
+        variance = self.population.sigma.square()
+        eye = torch.eye(parts.grams.shape[-1]).to(variance)
+        chol = torch.linalg.cholesky(eye + parts.grams / variance[:, None, None])
+        whitened = torch.linalg.solve_triangular(chol, parts.products.unsqueeze(-1), upper=False).square().sum((-2, -1))
+        volume = 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        distance = (parts.squares - whitened / variance) / variance
+        each = -0.5 * (distance + volume + parts.visits * (2 * math.pi * variance).log())
+        return torch.logsumexp(each + self.population.share.log(), -1)
+
+
+def _integrate(integrand: _Subjects, start: Tensor) -> Tensor:
+    """Return the logarithm of each subject's integral."""
+    top, root = _climb(integrand, start)
+    normal = torch.randn(IMPORTANCE_DRAWS, *top.shape).to(top)
+    chi = 2 * torch._standard_gamma(top.new_full((IMPORTANCE_DRAWS, len(top), 1), FREEDOM / 2))
+    t = normal * (FREEDOM / chi).sqrt()
+    p = top.shape[-1]
+    constant = math.lgamma((FREEDOM + p) / 2) - math.lgamma(FREEDOM / 2) - 0.5 * p * math.log(FREEDOM * math.pi)
+    log_t = constant - 0.5 * (FREEDOM + p) * torch.log1p(t.square().sum(-1) / FREEDOM)
+    volume = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    points = top + (root @ t.unsqueeze(-1)).squeeze(-1)
+    values = torch.stack([integrand(x) for x in points])
+    return torch.logsumexp(values - log_t + volume, 0) - math.log(IMPORTANCE_DRAWS)
+
+
+def _climb(integrand: _Subjects, start: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each subject's top, and R with R R' the inverse of the curvature there."""
+    place = start
+    best = integrand(place)
+    for _ in range(NEWTON_STEPS):
+        gradient, curvature = _derivatives(integrand, place)
+        step = torch.linalg.solve(curvature, gradient.unsqueeze(-1)).squeeze(-1)
+        step = step / (step.norm(dim=-1, keepdim=True) / 2).clamp_min(1.0)
+        for shrink in (1.0, 0.25, 0.05):
+            value = integrand(place + shrink * step)
+            better = value > best
+            place = torch.where(better[:, None], place + shrink * step, place)
+            best = torch.where(better, value, best)
+            if bool(better.all()):
+                break
+    _, curvature = _derivatives(integrand, place)
+    root = torch.linalg.cholesky(torch.linalg.inv(curvature))
+    return place, root
+
+
+def _derivatives(integrand: _Subjects, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Return gradient and negative Hessian, made positive definite."""
+    with torch.enable_grad():
+        at = place.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(integrand(at).sum(), at, create_graph=True)
+        rows = [torch.autograd.grad(gradient[:, j].sum(), at, retain_graph=True)[0] for j in range(at.shape[1])]
+    negative = -torch.stack(rows, 1)
+    values, vectors = torch.linalg.eigh((negative + negative.mT) / 2)
+    curvature = (vectors * values.clamp_min(FLOOR).unsqueeze(-2)) @ vectors.mT
+    return gradient.detach(), curvature

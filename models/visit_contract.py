@@ -1,0 +1,56 @@
+"""What every model of visits tells a runner about its data: names, design, measured values, and how to replace them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from neuropyro.models.visits import Visits
+
+__all__ = ["OfVisits"]
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class OfVisits:
+    """A model whose one observed site is ``V (columns, visits)``, a vertex or biomarker a row of it."""
+
+    column: ClassVar[str] = "vertex"
+    """Name of the dimension of vertices or biomarkers."""
+
+    def coords(self, visits: Visits) -> Arrays:
+        """Return the cohort's names of subjects and vertices (or biomarkers), where it has them."""
+        named = {"subject": visits.names.get("subject"), self.column: visits.names.get("vertex")}
+        return {dim: np.asarray(names) for dim, names in named.items() if names is not None}
+
+    def observed_values(self, visits: Visits) -> Arrays:
+        """Return the standardised values ``V (columns, visits)``, NaN where missing."""
+        values = visits.values.detach().cpu().numpy()
+        if visits.observed is not None:
+            values = np.where(visits.observed.cpu().numpy() > 0, values, np.nan)
+        return {"V": values}
+
+    def constant_data(self, visits: Visits) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
+        """Return the design as (dimensions, array): each visit's subject and years, each column's unit."""
+        years = visits.time_within + visits.subject_time[visits.subject]
+        return {
+            "subject_index": (("visit",), visits.subject.cpu().numpy()),
+            "years": (("visit",), years.cpu().numpy()),
+            "is_control": (("visit",), visits.is_control.cpu().numpy()),
+            "location": ((self.column,), visits.location.cpu().numpy()),
+            "scale": ((self.column,), visits.scale.cpu().numpy()),
+        }
+
+    def observe(self, visits: Visits, values: Mapping[str, ArrayLike]) -> Visits:
+        """Return the visits with other standardised values ``V (columns, visits)``; what is missing stays so.
+
+        Raises
+        ------
+        ValueError
+            Where the values have another shape.
+        """
+        return visits.with_values(torch.as_tensor(np.asarray(values["V"])))

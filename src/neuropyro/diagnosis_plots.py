@@ -1,0 +1,176 @@
+"""Figures of a diagnosis and of a comparison of fits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from neuropyro.inference import Comparison, Diagnosis
+from neuropyro.inference.weights import KHAT_LIMIT
+
+__all__ = ["comparison_figure", "diagnosis_page"]
+
+BLUE, RED, GREY = "#0072B2", "#D55E00", "0.6"
+MOST_SITES = 30
+COLOURS = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINE_LENGTH = 150
+
+
+def diagnosis_page(diagnosis: Diagnosis) -> Figure:
+    """Draw one page: losses, runs, importance weights, predictive checks, leave-one-out, and the verdict in words.
+
+    Parameters
+    ----------
+    diagnosis
+        As :func:`~neuropyro.inference.diagnose` returns it.
+    """
+    figure = Figure(figsize=(11, 9), layout="constrained")
+    grid = figure.add_gridspec(3, 6, height_ratios=[1, 1, 0.75])
+    panels: list[tuple[slice, int, Callable[[Axes, Diagnosis], None]]] = [
+        (slice(0, 3), 0, _losses),
+        (slice(3, 6), 0, _weights),
+        (slice(0, 2), 1, _runs),
+        (slice(2, 4), 1, _checks),
+        (slice(4, 6), 1, _shapes),
+    ]
+    for columns, row, draw in panels:
+        draw(figure.add_subplot(grid[row, columns]), diagnosis)
+    words = figure.add_subplot(grid[2, :])
+    words.axis("off")
+    words.text(0, 1, _wrapped(str(diagnosis)), va="top", fontsize=7.5, family="monospace", transform=words.transAxes)
+    return figure
+
+
+def comparison_figure(comparison: Comparison) -> Figure:
+    """Draw ELBO, k-hat and leave-one-out of each fit, and the means and sds of each small site's elements.
+
+    Parameters
+    ----------
+    comparison
+        As :func:`~neuropyro.inference.compare` returns it.
+    """
+    shown = comparison.elements[:MOST_SITES]
+    figure = Figure(figsize=(11, 3 + 0.22 * len(shown) + 0.5), layout="constrained")
+    grid = figure.add_gridspec(2, 3, height_ratios=[2.2, max(0.22 * len(shown), 1)])
+    names = [row.name for row in comparison.rows]
+    elbo = [row.elbo if math.isfinite(row.elbo) else math.nan for row in comparison.rows]
+    below = [comparison.loo_difference(row) for row in comparison.rows]
+    top = np.nanmax(elbo) if not np.isnan(elbo).all() else math.nan
+    columns = [
+        ("ELBO below the best (nats)", [x - top for x in elbo], [row.elbo_error for row in comparison.rows]),
+        ("Pareto k-hat", [row.khat if math.isfinite(row.khat) else math.nan for row in comparison.rows], None),
+        ("LOO elpd below the best (nats)", [x for x, _ in below], [error for _, error in below]),
+    ]
+    for i, (title, values, errors) in enumerate(columns):
+        axis = figure.add_subplot(grid[0, i])
+        axis.errorbar(values, range(len(names)), xerr=errors, fmt="o", color=BLUE)
+        axis.set_yticks(range(len(names)), names if i == 0 else [""] * len(names))
+        axis.set_ylim(len(names) - 0.5, -0.5)
+        axis.set_title(title, fontsize=10)
+        if title.startswith("Pareto"):
+            axis.axvline(KHAT_LIMIT, color=RED, lw=0.8, ls="--")
+    _elements(figure.add_subplot(grid[1, :]), comparison, shown)
+    return figure
+
+
+def _elements(axis: Axes, comparison: Comparison, shown: tuple[str, ...]) -> None:
+    """Draw means and 90 % of a Normal, in sds about the first fit that has an sd."""
+    reference = next((r for r in comparison.rows if not all(map(math.isnan, r.sd.values()))), comparison.rows[0])
+    step = 0.7 / len(comparison.rows)
+    for i, row in enumerate(comparison.rows):
+        unit = [reference.sd.get(name) or 1.0 for name in shown]
+        unit = [u if math.isfinite(u) else 1.0 for u in unit]
+        centre = [reference.mean.get(name, math.nan) for name in shown]
+        x = [(row.mean.get(n, math.nan) - c) / u for n, c, u in zip(shown, centre, unit, strict=True)]
+        error = [1.645 * row.sd.get(n, math.nan) / u for n, u in zip(shown, unit, strict=True)]
+        y = np.arange(len(shown)) + (i - (len(comparison.rows) - 1) / 2) * step
+        axis.errorbar(x, y, xerr=np.nan_to_num(error), fmt="o", ms=3, lw=1, color=COLOURS[i % 6], label=row.name)
+    axis.set_yticks(range(len(shown)), shown, fontsize=8)
+    axis.set_ylim(len(shown) - 0.5, -0.5)
+    axis.set_xlabel(f"mean and 90 % interval, in posterior sds of {reference.name!r} about its mean")
+    axis.legend(frameon=False, fontsize=8)
+
+
+def _losses(axis: Axes, diagnosis: Diagnosis) -> None:
+    runs = diagnosis.fit.runs
+    best = min(np.nanmin(run.losses) for run in runs)
+    sampled = diagnosis.fit.is_sampled
+    for r, run in enumerate(runs):
+        axis.plot(run.losses - (0 if sampled else best - 1), lw=0.8, color=COLOURS[r % 6], label=f"run {r + 1}")
+    if not sampled:
+        axis.set_yscale("log")
+    axis.set_xlabel("draw" if sampled else "step")
+    axis.set_title("negative log density" if sampled else "loss above the least, plus 1 (nats)", fontsize=10)
+    if len(runs) > 1:
+        axis.legend(frameon=False, fontsize=8)
+
+
+def _weights(axis: Axes, diagnosis: Diagnosis) -> None:
+    weights = diagnosis.weights
+    if weights is None:
+        return _nothing(axis, "importance weights: a point or NUTS has none")
+    axis.hist(weights.log_weights - weights.elbo, 40, color=BLUE)
+    axis.set_title(
+        f"log importance weights: k-hat {weights.khat:.2f}, {weights.effective_draws:.0f} effective of "
+        f"{len(weights.log_weights)}",
+        fontsize=10,
+    )
+    axis.set_xlabel("log p(x, data) - log q(x) - ELBO (nats)")
+
+
+def _runs(axis: Axes, diagnosis: Diagnosis) -> None:
+    agreement = diagnosis.agreement
+    if agreement is None:
+        return _nothing(axis, "one run: nothing to compare")
+    rhat = sorted(agreement.rhat.items(), key=lambda item: item[1])[-12:]
+    axis.plot([value for _, value in rhat], range(len(rhat)), "o", color=BLUE, ms=4)
+    axis.set_yticks(range(len(rhat)), [name for name, _ in rhat], fontsize=8)
+    axis.axvline(1.05, color=RED, lw=0.8, ls="--")
+    axis.set_title("R-hat over runs, largest", fontsize=10)
+
+
+def _checks(axis: Axes, diagnosis: Diagnosis) -> None:
+    checks = diagnosis.checks
+    if not checks:
+        return _nothing(axis, "no predictive check")
+    for i, check in enumerate(checks):
+        spread = check.simulated.std() or 1.0
+        z = (check.simulated - check.simulated.mean()) / spread
+        jitter = i + np.random.default_rng(0).uniform(-0.15, 0.15, len(z))
+        axis.plot(z, jitter, ".", color=GREY, ms=2)
+        observed = np.clip((check.observed - check.simulated.mean()) / spread, -8, 8)
+        axis.plot(observed, i, "D", color=RED if check.is_extreme else BLUE, ms=6)
+    labels = [f"{check.statistic.replace(' within', chr(10) + 'within')}\np = {check.p_value:.3f}" for check in checks]
+    axis.set_yticks(range(len(checks)), labels, fontsize=8)
+    axis.set_xlabel("sds of simulated data (at most 8)")
+    axis.set_title("data (diamonds) among simulated data", fontsize=10)
+
+
+def _shapes(axis: Axes, diagnosis: Diagnosis) -> None:
+    if diagnosis.loo is None:
+        return _nothing(axis, "no leave-one-out")
+    axis.plot(diagnosis.loo.shapes, ".", color=BLUE, ms=3)
+    axis.axhline(KHAT_LIMIT, color=RED, lw=0.8, ls="--")
+    axis.set_xlabel("unit")
+    axis.set_title("Pareto k of leaving each unit out", fontsize=10)
+
+
+def _nothing(axis: Axes, why: str) -> None:
+    axis.axis("off")
+    axis.text(0.5, 0.5, why, ha="center", va="center", color=GREY, transform=axis.transAxes)
+
+
+def _wrapped(text: str) -> str:
+    """Break lines that the page is too narrow for."""
+    lines = []
+    for line in text.splitlines():
+        while len(line) > LINE_LENGTH:
+            cut = line.rfind(" ", 0, LINE_LENGTH)
+            lines.append(line[:cut])
+            line = " " * 9 + line[cut:]
+        lines.append(line)
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""The commands that judge fits."""
+
+import pytest
+
+from neuropyro.cli import app
+from neuropyro.data import simulate_reference
+from neuropyro.inference import Schedule, fit
+from neuropyro.models import VertexClusterMixture
+
+SHORT = Schedule(max_steps=30, warm_up=10)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fits")
+    cohort = simulate_reference(n_subjects=10, n_vertices=12, seed=2)
+    cohort.save(folder / "cohort.npz")
+    for guide in ("map", "normal"):
+        fit(VertexClusterMixture(2), cohort, guide, schedule=SHORT, progress=False).save(folder / guide)
+    return folder
+
+
+def run(*arguments):
+    app([str(argument) for argument in arguments], result_action="return_value")
+
+
+def test_compare(folder, tmp_path, capsys):
+    run("compare", folder / "map", folder / "normal", "--data", folder / "cohort.npz", "--out", tmp_path, "--draws", 40)
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()[1:3]] == ["map", "normal"]
+    assert (tmp_path / "comparison.txt").read_text() == printed
+    assert (tmp_path / "comparison.png").stat().st_size > 10_000
+
+
+def test_diagnose(folder, tmp_path, capsys):
+    data = folder / "cohort.npz"
+    run("diagnose", folder / "normal", "--data", data, "--out", tmp_path, "--draws", 40, "--predictive-draws", 20)
+    assert "not converged" in capsys.readouterr().out
+    assert (tmp_path / "diagnosis.png").stat().st_size > 10_000
+    assert "try: more steps" in (tmp_path / "diagnosis.txt").read_text()
+
+
+def test_no_fit_is_said(folder):
+    with pytest.raises(ValueError, match="no fit"):
+        run("compare", "--data", folder / "cohort.npz")

@@ -1,0 +1,52 @@
+"""Replicates of vertices against conditional Normals computed densely."""
+
+import numpy as np
+import pytest
+import torch
+
+from neuropyro.data import Cohort, simulate_reference
+from neuropyro.models.vertex_replicates import replicate_vertices
+from neuropyro.models.visits import prepare_visits
+
+N_DRAWS = 4000
+
+
+def visits(missing):
+    cohort = simulate_reference(n_subjects=3, n_vertices=2, visits=2, seed=1)
+    values = cohort.values.copy()
+    if missing:
+        values[1, 0] = np.nan
+    return prepare_visits(Cohort(values, cohort.time, cohort.subject), None, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
+def test_moments_are_those_of_new_values_given_the_old(missing):
+    """V and its replicate share J e: their joint covariance is [[S, JJ'], [JJ', S]] with S = sigma^2 I + J J'."""
+    data = visits(missing)
+    generator = torch.Generator().manual_seed(0)
+    loc = torch.randn(2, 6, generator=generator, dtype=torch.float64)
+    factor = torch.randn(2, 6, 4, generator=generator, dtype=torch.float64)
+    sigma = torch.tensor([0.7, 1.3], dtype=torch.float64)
+    certain = torch.tensor([[0.0, -1e9], [-1e9, 0.0]], dtype=torch.float64)  # vertex l is of cluster l
+    drawn = torch.stack([replicate_vertices(certain, loc, factor, sigma, data) for _ in range(N_DRAWS)])
+    for vertex in range(2):
+        seen = torch.ones(6, dtype=torch.bool) if data.observed is None else data.observed[vertex] > 0
+        shared = factor[vertex] @ factor[vertex].mT
+        total = shared + sigma[vertex] ** 2 * torch.eye(6)
+        gain = shared[:, seen] @ total[seen][:, seen].inverse()
+        mean = loc[vertex] + gain @ (data.values[vertex] - loc[vertex])[seen]
+        covariance = total - gain @ shared[seen]
+        sd = covariance.diagonal().sqrt()
+        assert ((drawn[:, vertex].mean(0) - mean).abs() < 4.5 * sd / N_DRAWS**0.5).all()
+        found = torch.cov(drawn[:, vertex].T)
+        assert ((found - covariance).abs() < 6 * torch.outer(sd, sd) / N_DRAWS**0.5).all()
+
+
+def test_labels_follow_their_posterior():
+    data = visits(missing=False)
+    loc = torch.stack([torch.zeros(6), torch.full((6,), 100.0)]).double()
+    joint = torch.tensor([[0.25, 0.75], [1.0, 0.0]], dtype=torch.float64).log()
+    drawn = torch.stack([replicate_vertices(joint, loc, None, torch.ones(2).double(), data) for _ in range(500)])
+    share = (drawn.mean(-1) > 50).double().mean(0)
+    assert float(share[0]) == pytest.approx(0.75, abs=0.08)  # four standard errors
+    assert float(share[1]) == 0
