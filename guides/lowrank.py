@@ -17,13 +17,16 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.distributions.transforms import AffineTransform
 
+from neuropyro.guides.blocks import plate_blocks
 from neuropyro.guides.flat import FlatGuide, Whitening, sticking
 from neuropyro.guides.start import Start
 
 __all__ = ["LowRank", "lowrank_guide"]
 
-FACTOR = 0.1  # share of the sd that the columns have at the start
+LEAST_VARIANCE = 0.05  # of a number beside its columns at the start, as a share of the whole
+UNKNOWN = 0.1  # share of the sd that the columns have where no curvature is known
 
 
 def lowrank_guide(start: Start) -> FlatGuide:
@@ -39,17 +42,17 @@ class LowRank(nn.Module):
     start
         Where it starts.
     rank
-        Number of columns.
+        Number of columns; they start in the main directions of the Normal of the structured guide's start.
     """
 
     def __init__(self, start: Start, rank: int) -> None:
         super().__init__()
-        like = start.point
-        self.whitening = Whitening(start.diagonal())
-        self.loc = nn.Parameter(torch.zeros_like(like))
-        self.log_scale = nn.Parameter(torch.full_like(like, math.log(start.width)))
-        columns = torch.randn(len(like), rank, dtype=like.dtype).to(like.device)
-        self.factor = nn.Parameter(columns * start.width * FACTOR / math.sqrt(rank))
+        scale, factor = _main_directions(start, rank)
+        self.whitening = Whitening(AffineTransform(start.point, scale, event_dim=1))
+        self.loc = nn.Parameter(torch.zeros_like(start.point))
+        left = (1 - factor.square().sum(-1)).clamp_min(LEAST_VARIANCE)
+        self.log_scale = nn.Parameter(0.5 * left.log() + math.log(start.width))
+        self.factor = nn.Parameter(factor * start.width)
 
     def forward(self) -> Any:
         """Return the distribution of the flat vector."""
@@ -58,3 +61,17 @@ class LowRank(nn.Module):
     def _law(self, through: Callable[[Tensor], Tensor]) -> Any:
         variance = (2 * through(self.log_scale)).exp()
         return dist.LowRankMultivariateNormal(through(self.loc), through(self.factor), variance)
+
+
+def _main_directions(start: Start, rank: int) -> tuple[Tensor, Tensor]:
+    """Return sds ``(D,)``, and directions ``(D, rank)`` that carry most of the correlation, in units of the sds."""
+    size = len(start.point)
+    if start.potential is None:
+        noise = torch.randn(size, rank).to(start.point)
+        return torch.ones_like(start.point), noise * UNKNOWN / math.sqrt(rank)
+    arrow = start.arrow(plate_blocks(start.latents))
+    draws = arrow._call(torch.randn(8 * rank + 32, size).to(start.point)) - start.point
+    scale = draws.std(0)
+    _, singular, right = torch.linalg.svd(draws / scale / math.sqrt(len(draws)), full_matrices=False)
+    factor = right[:rank].mT * singular[:rank]
+    return scale, factor * (1 - LEAST_VARIANCE) ** 0.5
