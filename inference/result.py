@@ -190,9 +190,7 @@ class Fit:
 
         return predictive(self, draws)
 
-    def to_arviz(
-        self, draws: int = 500, predictive_draws: int = 100, subjects: bool = False
-    ) -> xarray.DataTree | Any:
+    def to_arviz(self, draws: int = 500, predictive_draws: int = 100, subjects: bool = False) -> xarray.DataTree | Any:
         """Return ArviZ's container; restarts are chains.  See :func:`~neuropyro.inference.to_arviz`."""
         from neuropyro.inference.export import to_arviz
 
