@@ -41,7 +41,7 @@ def psis(log_weights: NDArray[np.float64]) -> float:
     """Return the Pareto shape k of log-weights ``(draws,)``."""
     if IS_TREE:
         stats = importlib.import_module("arviz_stats.base").array_stats
-        _, khat = stats.psislw(log_weights)
+        _, khat = stats.psislw(-log_weights)  # it takes minus the log-weights, as leave-one-out has them
     else:
         _, khat = arviz.psislw(log_weights)
     return float(khat)

@@ -97,9 +97,8 @@ def _simulated(fit: Fit, naming: Naming, draws: int, observed: Arrays) -> dict[s
     if draws < FEWEST_DRAWS:
         return {}
     prior, prior_data = prior_draws(fit.model, fit.data, draws, fit.seed)
-    drawn = predictive(fit, draws)
-    sites = fit.posterior(draws)
-    new = {name: values for name, values in drawn.items() if name in observed or name not in sites}
+    # ArviZ's plots want a measured value for every simulated one; other sites are in `Fit.predictive`.
+    new = {name: values for name, values in predictive(fit, draws).items() if name in observed}
     arrays = {"prior": prior, "prior_predictive": prior_data, "posterior_predictive": new}
     return {name: naming.dataset(_one_chain(group), ("chain", "draw")) for name, group in arrays.items()}
 

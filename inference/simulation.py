@@ -102,7 +102,7 @@ def simulate_prior(
     ...     with pyro.plate("visit", len(y)):
     ...         pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
     >>> simulated = simulate_prior(model, torch.zeros(1000), seed=1)
-    >>> bool(abs(simulated.data.mean() - simulated.truth["mean"]) < 0.15)
+    >>> abs(float(simulated.data.mean()) - float(simulated.truth["mean"])) < 0.15
     True
     """
     prepared = prepare(model, data, choose_device(device), dtype)

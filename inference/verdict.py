@@ -216,4 +216,5 @@ def _leaves_out(fit: Fit, loo: LeaveOneOut | None) -> Finding:
         return Finding(question, "unknown", why)
     if loo.bad <= MANY_BAD_UNITS:
         return Finding(question, "yes", f"{loo}.")
-    return Finding(question, "no", f"{loo}.", "cross-validation by whole subjects, since single units weigh too much")
+    whole = 'leave_one_out(fit, unit="subject_terms")' if hasattr(fit.model, "subject_log_likelihood") else ""
+    return Finding(question, "no", f"{loo}.", whole or "cross-validation in folds, since single units weigh too much")

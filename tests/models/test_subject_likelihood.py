@@ -14,7 +14,7 @@ from neuropyro.models.subject_likelihood import Population, subject_terms
 from neuropyro.models.trajectory import Trajectories, jacobian, mean_shift, sigmoid
 from neuropyro.models.visits import prepare_visits
 
-SAMPLES = 40_000
+SAMPLES = 10_000
 L, K = 3, 2
 
 
@@ -65,14 +65,13 @@ def log_joint(population, latent, data, rows):
     return total
 
 
-@pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
-@pytest.mark.parametrize("scatter", [1.0, 0.0], ids=["scatter", "no scatter"])
+@pytest.mark.parametrize(("missing", "scatter"), [(True, 1.0), (False, 0.0)], ids=["all switches", "plain"])
 def test_it_is_the_integral_over_the_subjects_own_latents(missing, scatter):
     data, population = visits(missing), a_population(scatter)
     generator = torch.Generator().manual_seed(1)
     own = torch.randn(3, 2 + K, generator=generator, dtype=torch.float64)
-    found = torch.stack([subject_terms(population, own, data, seed=seed) for seed in range(40)])
-    found = torch.logsumexp(found, 0) - math.log(40)
+    found = torch.stack([subject_terms(population, own, data, seed=seed) for seed in range(12)])
+    found = torch.logsumexp(found, 0) - math.log(12)
     for i in range(3):
         latent = own.expand(SAMPLES, -1, -1).clone()
         latent[:, i] = torch.randn(SAMPLES, 2 + K, generator=generator, dtype=torch.float64)
@@ -80,7 +79,7 @@ def test_it_is_the_integral_over_the_subjects_own_latents(missing, scatter):
         terms = log_joint(population, latent, data, everything) - log_joint(population, own, data, data.subject != i)
         expected = torch.logsumexp(terms, 0) - math.log(SAMPLES)
         error = (terms - expected).exp().std() / SAMPLES**0.5
-        # 40 x 16 importance draws under a t distribution: some 3 % besides.
+        # 12 x 16 importance draws under a t distribution: some 6 % besides.
         assert abs(float(found[i] - expected)) < 4 * float(error) + 0.1
 
 
