@@ -72,6 +72,16 @@ class Arrow(Transform):
             parts.append(_solve(scale, own - _coupled(coupling, shared)).flatten(-2))
         return torch.cat(parts, -1)[..., self.back]
 
+    def transposed(self, x: Tensor) -> Tensor:
+        """Apply the transpose of the linear part to ``x (D,)``."""
+        ordered = x[self.order]
+        shared = ordered[: len(self.shared)] @ self.shared
+        parts = []
+        for own, coupling, scale in self._local(ordered):
+            shared = shared + own.flatten() @ coupling.flatten(0, 1)
+            parts.append((own.unsqueeze(-2) @ scale).flatten())
+        return torch.cat([shared, *parts])[self.back]
+
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """Sum of the logarithms of all diagonals; no batch."""
         volume = self.shared.diagonal().log().sum()

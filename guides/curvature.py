@@ -14,6 +14,7 @@ estimator for the diagonal of a matrix", Applied Numerical Mathematics 2007.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,13 +24,14 @@ from torch import Tensor
 from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks
 
-__all__ = ["ArrowHessian", "arrow_at", "arrow_hessian", "hessian_diagonal"]
+__all__ = ["ArrowHessian", "arrow_at", "arrow_hessian", "hessian_diagonal", "polish"]
 
 Potential = Callable[[Tensor], Tensor]
 SCALINGS, PROBES = 2, 4  # probes of each number of a local block: to find the scale, then to be averaged
 DIAGONAL_PROBES = 32
 LEAST = 1e-12
-SHARED_FLOOR, LOCAL_FLOOR = 1e-6, 1e-3  # least eigenvalues of the curvature scaled to a unit diagonal
+POLISH_STEPS, POLISH_GAIN = 10, 1e-4  # steps at most; nats that one has to gain
+SHARED_FLOOR, LOCAL_FLOOR = 1e-4, 2e-2  # least eigenvalues of the curvature scaled to a unit diagonal
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,21 @@ def arrow_at(point: Tensor, hessian: ArrowHessian) -> Arrow:
     like = [tensor.to(point) for tensor in (chol, *couplings, *inverses)]
     n = len(couplings)
     return Arrow(order, point, like[0], like[1 : 1 + n], like[1 + n :])
+
+
+def polish(potential: Potential, point: Tensor, blocks: Blocks) -> Tensor:
+    """Take Newton's steps from a point near a mode, all with the curvature at that point, while they lead downwards."""
+    arrow = arrow_at(torch.zeros_like(point), arrow_hessian(potential, point, blocks))
+    at, loss = point.detach(), math.inf
+    for _ in range(POLISH_STEPS):
+        here = at.clone().requires_grad_()
+        value = potential(here)
+        (gradient,) = torch.autograd.grad(value, here)
+        if not value.item() < loss - POLISH_GAIN:
+            break
+        point, loss = at, value.item()
+        at = at - arrow._call(arrow.transposed(gradient))
+    return point
 
 
 def _inverse_root(matrix: Tensor, floor: float, scale: Tensor | None = None) -> Tensor:

@@ -70,10 +70,10 @@ class Whitening(nn.Module):
         self.register_buffer("loc", torch.as_tensor(transform.loc).detach().clone())
         if isinstance(transform, Arrow):
             self.register_buffer("order", transform.order)
-            self.register_buffer("shared", transform.shared)
+            self.register_buffer("shared", _packed(transform.shared))
             for name in ("couplings", "scales"):
                 for i, tensor in enumerate(getattr(transform, name)):
-                    self.register_buffer(f"{name}{i}", tensor)
+                    self.register_buffer(f"{name}{i}", _packed(tensor))
             self.plates = len(transform.scales)
         else:
             self.register_buffer("scale", torch.as_tensor(transform.scale).detach().clone())
@@ -85,6 +85,11 @@ class Whitening(nn.Module):
         buffers = dict(self.named_buffers())
         couplings, scales = ([buffers[f"{name}{i}"] for i in range(self.plates)] for name in ("couplings", "scales"))
         return Arrow(self.order, self.loc, self.shared, couplings, scales)
+
+
+def _packed(tensor: Tensor) -> Tensor:
+    """Lay a tensor out by rows, as one that is read from a file will be: products in another layout round otherwise."""
+    return tensor.detach().contiguous().clone()
 
 
 class Sticking(dist.TorchDistribution):  # type: ignore[misc]

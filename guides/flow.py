@@ -1,8 +1,8 @@
 """The flow guide: standard Normals bent by inverse autoregressive layers, then whitened back as in `structured`.
 
 Represents: skew, curvature and other departures from a Normal, as far as two layers bend; one mode in practice.  Cost:
-two networks over all D latent variables at each step, D times some hundred numbers each: for some thousands of latent
-variables at most.
+two networks over all D latent variables at each step, of D squared numbers each: for some thousands of latent variables
+at most.
 
 References
 ----------
@@ -62,7 +62,7 @@ class Flow(nn.Module):
 
 def _layer(size: int, backwards: bool) -> AffineAutoregressive:
     order = torch.arange(size).flip(0) if backwards else torch.arange(size)
-    hidden = min(max(2 * size, 16), MAX_WIDTH)
+    hidden = max(size, min(2 * size, MAX_WIDTH), 16)
     network = AutoRegressiveNN(size, [hidden], permutation=order, nonlinearity=nn.Tanh())
     last = network.layers[-1]
     with torch.no_grad():

@@ -17,6 +17,8 @@ from neuropyro.guides.start import Start
 
 __all__ = ["ArrowGaussian"]
 
+LEAST_LOG = -8.0  # of an sd beside that at the start: below, single precision could not solve for the density
+
 
 class ArrowGaussian(nn.Module):
     """Normal with a full covariance in the global block and in each local one, given the global.
@@ -62,4 +64,4 @@ def _identity(n: int, like: Tensor) -> Tensor:
 
 def _lower(raw: Tensor) -> Tensor:
     """Return the lower triangle; the diagonal is kept as its logarithm."""
-    return raw.tril(-1) + torch.diag_embed(raw.diagonal(dim1=-2, dim2=-1).exp())
+    return raw.tril(-1) + torch.diag_embed(raw.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_LOG).exp())

@@ -52,7 +52,7 @@ class LowRank(nn.Module):
         self.loc = nn.Parameter(torch.zeros_like(start.point))
         left = (1 - factor.square().sum(-1)).clamp_min(LEAST_VARIANCE)
         self.log_scale = nn.Parameter(0.5 * left.log() + math.log(start.width))
-        self.factor = nn.Parameter(factor * start.width)
+        self.factor = nn.Parameter((factor * start.width).contiguous())
 
     def forward(self) -> Any:
         """Return the distribution of the flat vector."""

@@ -100,7 +100,8 @@ class Checkpoint:
         try:
             with safe_open(path, framework="pt") as file:
                 header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+                # Cloned, since sums over memory that is aligned otherwise may round otherwise.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
         except Exception as error:
             raise CheckpointError(f"{path}: damaged ({error}); remove it to begin anew") from None
         if header.get("identity") != self.identity:

@@ -179,6 +179,8 @@ class _Task:
         if monitor.checkpoint is not None and monitor.checkpoint.has(monitor.stage):
             return self._optimise(build_guide(self.model, self.data, self.guide, init_values), monitor)
         latents = find_latents(self.model, self.data, init_values)
+        if not self.schedule.warm_up and self.guide != "laplace":
+            return self._optimise(make_flat_guide(self.guide, Start(latents, latents.start)), monitor)
         searching = replace(monitor, stage=f"{monitor.stage}, mode")
         mode, search = find_mode(self.model, self.data, latents, self.schedule, searching)
         guide = best_start(self.guide, self.model, self.data, mode)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from neuropyro.guides import FlatGuide, Latents, Start, make_flat_guide
+from neuropyro.guides.blocks import one_block
+from neuropyro.guides.curvature import polish
 from neuropyro.guides.point import Point
 from neuropyro.inference.convergence import CosineSchedule, Schedule
 from neuropyro.inference.objective import choose_elbo, potential_of
@@ -23,6 +25,7 @@ __all__ = ["best_start", "find_mode"]
 
 TRIALS = 8
 MODE_RATE = 0.02
+POLISH_LIMIT = 500  # latent numbers: with more, a whole Hessian costs more than it is worth here
 
 
 def find_mode(model: Any, data: Any, latents: Latents, schedule: Schedule, monitor: Monitor) -> tuple[Start, Run]:
@@ -47,7 +50,10 @@ def find_mode(model: Any, data: Any, latents: Latents, schedule: Schedule, monit
     place = Point(latents)
     limits = CosineSchedule(learning_rate=MODE_RATE, max_steps=schedule.warm_up, window=schedule.window)
     run = optimise(elbo, model, FlatGuide(latents, place), data, limits, monitor)
-    return Start(latents, place.loc.detach().clone(), potential_of(elbo, model, data, latents)), run
+    potential, point = potential_of(elbo, model, data, latents), place.loc.detach().clone()
+    if latents.size <= POLISH_LIMIT:
+        point = polish(potential, point, one_block(latents))
+    return Start(latents, point, potential), run
 
 
 def best_start(name: str, model: Any, data: Any, mode: Start) -> FlatGuide:

@@ -20,11 +20,13 @@ around theta_k and integrated out; with it F_k gains half of each variance times
 scattered trajectories to second order (``scatter``).  The baseline d_l is left free: its sd is fixed and wide.  Without
 scatter and subject effects it is the model of the paper.  u_ik is sampled in units of its own sd given all else
 (:mod:`neuropyro.models.offsets`).  A visit may have an effect on a cluster as well, and then the cluster's level m_nk
-takes F_nk's place (:mod:`neuropyro.models.visit_effects`).  Z is enumerated: p(V) = prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.
+takes F_nk's place (:mod:`neuropyro.models.visit_effects`).  Z is enumerated: p(V) = prod_l sum_k pi_k p(V_l | k), and
+no guide ever sees it.
 
 Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d,
 sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho, tau (K,)``; in the plate ``subject``,
-``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits, K)``; in a plate ``vertex``, ``Z`` and the data ``V (vertices, visits)``.
+``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits, K)``; in a plate ``vertex``,
+``Z`` and the data ``V (vertices, visits)``.
 Units: a, d, sigma, rho and scatter_a in sds of a vertex, c and scatter_c in scores, b per score.
 
 References
@@ -37,40 +39,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
 from numpy.typing import NDArray
-from pyro.ops.indexing import Vindex
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
 from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.labelling import align_labels
+from neuropyro.models.mixture import Mixture, curves
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
 from neuropyro.models.starting_values import start_clusters
 from neuropyro.models.subject_likelihood import population_of, subject_terms
-from neuropyro.models.trajectory import (
-    Trajectories,
-    TrajectoryPriors,
-    jacobian,
-    mean_shift,
-    sample_trajectories,
-    sigmoid,
-)
+from neuropyro.models.trajectory import Trajectories, TrajectoryPriors, sample_trajectories
 from neuropyro.models.vertex_replicates import replicate_vertices
 from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_effects import level_sd, sample_levels
-from neuropyro.models.visit_normal import VisitNormal
 from neuropyro.models.visits import Standardise, Visits, prepare_visits
 
-__all__ = ["VertexClusterMixture", "VertexPriors", "curves"]
+__all__ = ["VertexClusterMixture", "VertexPriors"]
 
 SCATTER = ("scatter_c", "scatter_log_b", "scatter_a")
 CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", "tau", *SCATTER)
@@ -295,52 +289,3 @@ class VertexClusterMixture(OfVisits):
 
     def _labels(self, visits: Visits) -> Tensor:
         return torch.arange(self.n_clusters, device=visits.values.device).unsqueeze(-1)
-
-
-class Mixture(NamedTuple):
-    """The clusters' shares of the vertices ``(*, K)``, and what their vertices' values are like.
-
-    ``loc (*, K, visits)``, ``factor (*, K, visits, 4)`` or None, ``sigma (*, K)``.
-    """
-
-    share: Tensor
-    loc: Tensor
-    factor: Tensor | None
-    sigma: Tensor
-
-    def of_vertices(self, z: Tensor, visits: Visits) -> VisitNormal:
-        """Return the distribution of the values of vertices with labels ``z (*, 1 or vertices)``."""
-        # A dimension for vertices goes before that of clusters, out of which z then picks.
-        return VisitNormal(
-            Vindex(self.loc.unsqueeze(-3))[..., z, :],
-            Vindex(self.sigma.unsqueeze(-2))[..., z],
-            None if self.factor is None else Vindex(self.factor.unsqueeze(-4))[..., z, :, :],
-            visits.observed,
-            visits.sum_squares,
-        )
-
-
-def curves(
-    visits: Visits, scores: Tensor, theta: Trajectories, scatter: Tensor | None, offset: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """Return the mean curve of each cluster and the columns of its scatter.
-
-    Parameters
-    ----------
-    scores
-        ``(*, visits)``.
-    scatter
-        ``(*, K, 4)`` sds of d, c, log b, a over a cluster's vertices, or None.
-    offset
-        ``(*, K, subjects)``, or None.
-
-    Returns
-    -------
-    loc ``(*, K, visits)``, factor ``(*, K, visits, 4)`` or None
-    """
-    loc = sigmoid(scores, theta)
-    if offset is not None:
-        loc = loc + offset[..., visits.subject]
-    if scatter is None:
-        return loc, None
-    return loc + mean_shift(scores, theta, scatter), jacobian(scores, theta) * scatter.unsqueeze(-2)

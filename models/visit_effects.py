@@ -1,14 +1,14 @@
 r"""Visit effects: what all vertices of a cluster share at one visit beyond the trajectory and the subject's offset.
 
-Residuals of real maps are smooth over the surface, and a scanner's mood moves whole regions, so that a cluster's mean at
-a visit departs from its curve by more than thousands of independent vertices would let it.  Without this, the vertices
+Residuals of real maps are smooth over the surface, and a scanner's mood moves whole regions, so that a cluster's mean
+at a visit departs from its curve by more than thousands of independent vertices would let it.  Without this, the vertices
 count as so many witnesses, and intervals of scores are absurdly narrow.
 
 .. math::  m_{nk} \sim \mathrm{Normal}\left(F_{nk},\; \sqrt{\tau_k^2 + \sigma_k^2 / (L \pi_k)}\right),
 
-the *level* of cluster k at visit n, takes F's place as the mean of its vertices.  The second term is the variance of the
-mean of L pi_k vertices by their own noise: it keeps the sd from 0, where the joint density of levels and tau has a pole,
-and errs to the wide side.
+the *level* of cluster k at visit n, takes F's place as the mean of its vertices.  The second term is the variance of
+the mean of L pi_k vertices by their own noise: it keeps the sd from 0, where the joint density of levels and tau has a
+pole, and errs to the wide side.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 from neuropyro.guides import Start, find_latents, make_flat_guide
 from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks, one_block, plate_blocks
-from neuropyro.guides.curvature import arrow_at, arrow_hessian, hessian_diagonal
+from neuropyro.guides.curvature import arrow_at, arrow_hessian, hessian_diagonal, polish
 
 
 def hierarchy(y):
@@ -162,7 +162,7 @@ def test_guides_with_all_correlations_start_at_a_normal_posterior(regression, na
 
 @pytest.mark.parametrize("name", ["normal", "mvn", "structured"])
 def test_sticking_gradients_vanish_at_the_posterior(regression, name):
-    model, data, mean, precision, _ = regression
+    _, _, mean, precision, _ = regression
     diagonal = torch.diag(precision.diagonal())
 
     def independent(rows):
@@ -179,3 +179,21 @@ def test_sticking_gradients_vanish_at_the_posterior(regression, name):
         guide = make_flat_guide(name, Start(latents, latents.start, potential))
         elbo.loss_and_grads(independent, guide, Y)
     assert all(p.grad.abs().max() < 1e-4 for p in guide.parameters())
+
+
+def test_the_transpose_of_an_arrow():
+    generator = torch.Generator().manual_seed(6)
+    arrow, _ = random_arrow(generator)
+    matrix = torch.autograd.functional.jacobian(arrow._call, torch.zeros(8, dtype=torch.float64))
+    x = torch.randn(8, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(arrow.transposed(x), matrix.mT @ x)
+
+
+def test_polishing_finds_the_mode_of_a_bent_potential():
+    def potential(x):
+        return 50 * (x[0] - 1).square() + 0.5 * (x[1] - x[0]).square() + 0.1 * x[1] ** 4
+
+    latents = find_latents(lambda y: pyro.sample("x", dist.Normal(torch.zeros(2), 1.0).to_event(1)), Y, {})
+    found = polish(potential, torch.tensor([1.1, 0.6]), one_block(latents)).requires_grad_()
+    (gradient,) = torch.autograd.grad(potential(found), found)
+    assert gradient.abs().max() < 0.02

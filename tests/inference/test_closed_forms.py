@@ -16,7 +16,7 @@ def regression(data):
     x, y = data
     w = pyro.sample("w", dist.Normal(x.new_zeros(x.shape[1]), PRIOR).to_event(1))
     with pyro.plate("row", len(y)):
-        pyro.sample("y", dist.Normal((x @ w.unsqueeze(-1)).squeeze(-1), NOISE), obs=y)
+        pyro.sample("y", dist.Normal((x * w).sum(-1), NOISE), obs=y)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,63 @@
+"""Clusters of vertices as distributions: a mean curve, the columns of the scatter, and the white residuals of each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pyro.ops.indexing import Vindex
+from torch import Tensor
+
+from neuropyro.models.trajectory import Trajectories, jacobian, mean_shift, sigmoid
+from neuropyro.models.visit_normal import VisitNormal
+from neuropyro.models.visits import Visits
+
+__all__ = ["Mixture", "curves"]
+
+
+class Mixture(NamedTuple):
+    """The clusters' shares of the vertices ``(*, K)``, and what their vertices' values are like.
+
+    ``loc (*, K, visits)``, ``factor (*, K, visits, 4)`` or None, ``sigma (*, K)``.
+    """
+
+    share: Tensor
+    loc: Tensor
+    factor: Tensor | None
+    sigma: Tensor
+
+    def of_vertices(self, z: Tensor, visits: Visits) -> VisitNormal:
+        """Return the distribution of the values of vertices with labels ``z (*, 1 or vertices)``."""
+        # A dimension for vertices goes before that of clusters, out of which z then picks.
+        return VisitNormal(
+            Vindex(self.loc.unsqueeze(-3))[..., z, :],
+            Vindex(self.sigma.unsqueeze(-2))[..., z],
+            None if self.factor is None else Vindex(self.factor.unsqueeze(-4))[..., z, :, :],
+            visits.observed,
+            visits.sum_squares,
+        )
+
+
+def curves(
+    visits: Visits, scores: Tensor, theta: Trajectories, scatter: Tensor | None, offset: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the mean curve of each cluster and the columns of its scatter.
+
+    Parameters
+    ----------
+    scores
+        ``(*, visits)``.
+    scatter
+        ``(*, K, 4)`` sds of d, c, log b, a over a cluster's vertices, or None.
+    offset
+        ``(*, K, subjects)``, or None.
+
+    Returns
+    -------
+    loc ``(*, K, visits)``, factor ``(*, K, visits, 4)`` or None
+    """
+    loc = sigmoid(scores, theta)
+    if offset is not None:
+        loc = loc + offset[..., visits.subject]
+    if scatter is None:
+        return loc, None
+    return loc + mean_shift(scores, theta, scatter), jacobian(scores, theta) * scatter.unsqueeze(-2)
