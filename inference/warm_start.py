@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import pyro
 import torch
 
 from neuropyro.guides import FlatGuide, Latents, Start, make_flat_guide
@@ -68,7 +69,7 @@ def best_start(name: str, model: Any, data: Any, mode: Start) -> FlatGuide:
 def _trial_loss(model: Any, guide: FlatGuide, data: Any) -> float:
     """Return the mean loss of some draws, infinity where one is undefined."""
     elbo = choose_elbo(model, data)
-    with torch.no_grad():
+    with torch.no_grad(), pyro.validation_enabled(False):  # an undefined loss is no reason to warn here
         losses = torch.tensor([float(elbo.loss(model, guide, data)) for _ in range(TRIALS)])
     mean = float(losses.mean())
     return mean if math.isfinite(mean) else math.inf

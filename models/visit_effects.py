@@ -1,8 +1,8 @@
 r"""Visit effects: what all vertices of a cluster share at one visit beyond the trajectory and the subject's offset.
 
 Residuals of real maps are smooth over the surface, and a scanner's mood moves whole regions, so that a cluster's mean
-at a visit departs from its curve by more than thousands of independent vertices would let it.  Without this, the vertices
-count as so many witnesses, and intervals of scores are absurdly narrow.
+at a visit departs from its curve by more than thousands of independent vertices would let it.  Without this, the
+vertices count as so many witnesses, and intervals of scores are absurdly narrow.
 
 .. math::  m_{nk} \sim \mathrm{Normal}\left(F_{nk},\; \sqrt{\tau_k^2 + \sigma_k^2 / (L \pi_k)}\right),
 

@@ -13,7 +13,7 @@ def cohort():
     return simulate_reference(n_subjects=100, n_vertices=200, seed=7)
 
 
-@pytest.mark.parametrize("guide", ["map", "normal"])
+@pytest.mark.parametrize("guide", ["map", pytest.param("normal", marks=pytest.mark.slow)])
 def test_scores_clusters_and_onsets(cohort, guide):
     model = VertexClusterMixture(3)
     result = fit(model, cohort, guide=guide, schedule=Schedule(max_steps=800, warm_up=500), progress=False)
