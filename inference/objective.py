@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pyro
 import torch
 from pyro import poutine
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
@@ -12,7 +15,15 @@ from torch import Tensor
 
 from neuropyro.guides import Latents
 
-__all__ = ["choose_elbo", "potential_of"]
+__all__ = ["allowing_undefined", "choose_elbo", "potential_of"]
+
+
+@contextmanager
+def allowing_undefined() -> Iterator[None]:
+    """Let densities be undefined without a word: where a trial goes too far, it is taken back."""
+    with pyro.validation_enabled(False), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Encountered (NaN|\\+inf|-inf|inf)", UserWarning)
+        yield
 
 
 def choose_elbo(model: Any, data: Any, particles: int = 1) -> Any:

@@ -10,7 +10,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import pyro
 import torch
 
 from neuropyro.guides import FlatGuide, Latents, Start, make_flat_guide
@@ -18,7 +17,7 @@ from neuropyro.guides.blocks import one_block
 from neuropyro.guides.curvature import polish
 from neuropyro.guides.point import Point
 from neuropyro.inference.convergence import CosineSchedule, Schedule
-from neuropyro.inference.objective import choose_elbo, potential_of
+from neuropyro.inference.objective import allowing_undefined, choose_elbo, potential_of
 from neuropyro.inference.optimise import Monitor, optimise
 from neuropyro.inference.result import Run
 
@@ -53,7 +52,8 @@ def find_mode(model: Any, data: Any, latents: Latents, schedule: Schedule, monit
     run = optimise(elbo, model, FlatGuide(latents, place), data, limits, monitor)
     potential, point = potential_of(elbo, model, data, latents), place.loc.detach().clone()
     if latents.size <= POLISH_LIMIT:
-        point = polish(potential, point, one_block(latents))
+        with allowing_undefined():
+            point = polish(potential, point, one_block(latents))
     return Start(latents, point, potential), run
 
 
@@ -69,7 +69,7 @@ def best_start(name: str, model: Any, data: Any, mode: Start) -> FlatGuide:
 def _trial_loss(model: Any, guide: FlatGuide, data: Any) -> float:
     """Return the mean loss of some draws, infinity where one is undefined."""
     elbo = choose_elbo(model, data)
-    with torch.no_grad(), pyro.validation_enabled(False):  # an undefined loss is no reason to warn here
+    with torch.no_grad(), allowing_undefined():
         losses = torch.tensor([float(elbo.loss(model, guide, data)) for _ in range(TRIALS)])
     mean = float(losses.mean())
     return mean if math.isfinite(mean) else math.inf
