@@ -59,7 +59,7 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     cohort = simulate_cohort(n_subjects=DEMO_SUBJECTS, visits=4, n_clusters=3, missing_visits=0.03, seed=seed)
     cohort.save(out / "cohort.npz")
     print(cohort, file=sys.stderr)
-    outcome = _fit(cohort, out, clusters=3, guide=guide, seed=seed, visit_effect=True)
+    outcome = _fit(cohort, out, clusters=3, options={"guide": guide, "seed": seed}, visit_effect=True)
     print("\n".join(truth_lines(outcome)))
     print(f"report: {(out / 'report.html').resolve()}")
 
@@ -73,9 +73,10 @@ def dive_fit(
     guide: Guide = "structured",
     scatter: bool = True,
     subject_effect: bool = True,
-    visit_effect: bool = True,
+    visit_effect: bool | None = None,
     standardise: Literal["controls", "all", "none"] = "controls",
     restarts: int = 1,
+    max_steps: int = 6000,
     seed: int = 0,
     device: Annotated[str | None, Parameter(help="torch device; CUDA where there is one")] = None,
 ) -> None:
@@ -96,11 +97,13 @@ def dive_fit(
     subject_effect
         Whether a subject has its own offset in each cluster.
     visit_effect
-        Whether a visit has one too: leave it on for maps, whose residuals are smooth over the surface.
+        Whether a visit has one too; by default where the cohort has a mesh, over which residuals are smooth.
     standardise
         Whose visits set each vertex's location and scale.
     restarts
         Fits from different starts; the best is reported.
+    max_steps
+        A fit that has not converged by then ends, and says so.
     seed
         Seed of the fit.
     """
@@ -108,9 +111,11 @@ def dive_fit(
 
     loaded = Cohort.load(cohort)
     print(loaded, file=sys.stderr)
-    switches = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": visit_effect}
+    smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
+    switches = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
     scaled = None if standardise == "none" else standardise
-    outcome = _fit(loaded, out, clusters, guide, seed, restarts, device, standardise=scaled, **switches)
+    options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device}
+    outcome = _fit(loaded, out, clusters, options, max_steps, standardise=scaled, **switches)
     print(outcome.fit.verdict)
     print(f"report: {(out / 'report.html').resolve()}")
 
@@ -170,19 +175,17 @@ def _fit(
     cohort: Cohort,
     out: Path,
     clusters: int,
-    guide: Guide,
-    seed: int,
-    restarts: int = 1,
-    device: str | None = None,
+    options: dict[str, Any],
+    max_steps: int = 6000,
     **switches: Any,
 ) -> Outcome:
-    from neuropyro.inference import fit
+    from neuropyro.inference import Schedule, fit
     from neuropyro.models import VertexClusterMixture
     from neuropyro.outputs import Outcome, write_outcome
     from neuropyro.report import write_report
 
     model = VertexClusterMixture(n_clusters=clusters, **switches)
-    result = fit(model, cohort, guide=guide, seed=seed, restarts=restarts, device=device)
+    result = fit(model, cohort, schedule=Schedule(max_steps=max_steps), **options)
     outcome = Outcome(model, cohort, result)
     write_outcome(outcome, out)
     write_report(outcome, out / "report.html")

@@ -32,7 +32,7 @@ def cortex(tmp_path_factory):
 @pytest.mark.parametrize("guide", ["map", "normal"])
 def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     app(
-        ["dive", "fit", str(cortex), "--guide", guide, "--clusters", "3", "--out", str(tmp_path)],
+        ["dive", "fit", str(cortex), "--guide", guide, "--max-steps", "200", "--out", str(tmp_path)],
         result_action="return_value",
     )
     cohort = Cohort.load(cortex)
