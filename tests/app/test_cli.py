@@ -66,7 +66,10 @@ def test_values_are_reported_in_the_datas_own_unit(tmp_path):
         path = tmp_path / f"{factor}.npz"
         Cohort(cohort.values * factor + shift, cohort.time, cohort.subject, cohort.diagnosis).save(path)
         out = tmp_path / f"fit{factor}"
-        app(["dive", "fit", str(path), "--guide", "map", "--out", str(out)], result_action="return_value")
+        app(
+            ["dive", "fit", str(path), "--guide", "map", "--max-steps", "300", "--out", str(out)],
+            result_action="return_value",
+        )
         tables.append(table(out / "trajectories.csv"))
     for one, ten in zip(*tables, strict=True):
         # float32 data and a stopping rule of 1e-6 of the loss leave differences of a few parts in a thousand
