@@ -57,7 +57,7 @@ class SubjectProgression(OfVisits):
     subject_effect
         Whether a subject has its own lasting offset in each biomarker.
     standardise
-        See :func:`~neuropyro.models.visits.prepare_visits`.
+        See :func:`~neuropyro.models.standardise.location_and_scale`.
     trajectory_priors, score_priors, rho
         Priors, on standardised data; ``rho`` is LogNormal (location, scale).
 

@@ -52,15 +52,19 @@ class ScorePriors:
 
     Parameters
     ----------
-    log_alpha_mean, log_alpha_sd
-        Normal and LogNormal: mean and sd over subjects of the log speed.
+    log_alpha_mean
+        Normal: mean over subjects of the log speed, in scores over ``visits.course``: 5 years and the sd of the
+        subjects' times.  So the scores of a cohort of all ages are not spread by decades of travel at the speed of a
+        clinical trial's patients, which would leave trajectories steps.
+    log_alpha_sd
+        LogNormal: sd over subjects of the log speed.
     beta_mean, beta_sd
         Normal and LogNormal: mean and sd over subjects of the score at the cohort's mean time.
     correlation
         Concentration of a symmetric Beta on (-1, 1).
     """
 
-    log_alpha_mean: Pair = (-2.0, 1.0)
+    log_alpha_mean: Pair = (0.0, 0.7)
     log_alpha_sd: Pair = (-1.0, 0.5)
     beta_mean: Pair = (0.5, 1.0)
     beta_sd: Pair = (0.3, 0.5)
@@ -74,7 +78,8 @@ def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> 
     log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.
     """
     like = visits.values
-    mean_a = pyro.sample("log_alpha_mean", normal(priors.log_alpha_mean, like))
+    location, scale = priors.log_alpha_mean
+    mean_a = pyro.sample("log_alpha_mean", dist.Normal(location - visits.course.log(), like.new_full((), scale)))
     sd_a = pyro.sample("log_alpha_sd", log_normal(priors.log_alpha_sd, like))
     mean_b = pyro.sample("beta_mean", normal(priors.beta_mean, like))
     sd_b = pyro.sample("beta_sd", log_normal(priors.beta_sd, like))

@@ -28,6 +28,8 @@ VISITS_A_BIN = 8
 VISITS_A_FINE_BIN = 3
 MAX_FINE = 300  # fine bins times clusters
 MIN_SPEED = 0.02  # scores a year: where time says nothing, or the wrong thing
+ROUNDS = 8  # of fitting trajectories and stages in turn
+A_SD = 5.0  # of the change of a course, weakly held
 GRID = 400  # points at which a subject's stage is tried
 STIFFNESS = 0.001  # of the bins' steps against leaving their start, in sds of the curves
 HALF_SEEN = 0.002  # of curves that are seen in part only, against running away
@@ -65,6 +67,9 @@ def _start(visits: Visits, component: Floats, curves: BinnedCurves) -> dict[str,
     subject, within = visits.subject.cpu().numpy(), _array(visits.time_within)
     speed = max(float((scores * within).sum() / max(float((within**2).sum()), 1e-12)), MIN_SPEED)
     stage = _stages(curves, theta, speed * within, subject, bins)
+    for _ in range(ROUNDS):
+        theta = _trajectories(curves, theta, stage[subject] + speed * within)
+        stage = _stages(curves, theta, speed * within, subject, bins)
     reference = (stage[subject] + speed * within)[visits.reference.cpu().numpy()]
     shift, scale = reference.mean(), reference.std() or 1.0
     beta = (stage - speed * _array(visits.subject_time) - shift) / scale
@@ -88,32 +93,72 @@ def _start(visits: Visits, component: Floats, curves: BinnedCurves) -> dict[str,
     }
 
 
+def _trajectories(curves: BinnedCurves, theta: Floats, scores: Floats) -> Floats:
+    """Fit each cluster's sigmoid to its course at given scores, from where it was."""
+    reach = float(np.ptp(scores)) or 1.0
+
+    def fitted(start: Floats, course: Floats, weight: Floats) -> Floats:
+        scale = np.array([max(abs(start[0]), 1e-3), 1.0, reach, max(abs(start[0]), 1e-3)])
+
+        def misfit(p: Floats) -> Floats:
+            a, log_b, c, d = p * scale
+            curve = d + a / (1 + np.exp(-np.clip(np.exp(log_b) * (scores - c), -50, 50)))
+            return np.r_[(curve - course) * weight, (log_b - np.log(6 / reach)), a / A_SD, (c - scores.mean()) / reach]
+
+        origin = np.array([start[0], np.log(start[1]), start[2], start[3]]) / scale
+        a, log_b, c, d = scipy.optimize.least_squares(misfit, origin, max_nfev=30).x * scale
+        return np.array([a, np.exp(log_b), c, d])
+
+    weights = np.sqrt(curves.precision)
+    return np.stack([fitted(*each) for each in zip(theta, curves.course, weights, strict=True)])
+
+
 def _stages(curves: BinnedCurves, theta: Floats, travelled: Floats, subject: NDArray[np.int64], bins: Floats) -> Floats:
-    """Return each subject's best score at its mean time, on a grid that reaches a quarter beyond the bins."""
+    """Return each subject's best score at its mean time, on a grid that reaches a quarter beyond the bins.
+
+    A weak pull towards the middle places those whom the curves, flat there, do not place.
+    """
     reach = 0.25 * (bins[-1] - bins[0])
     grid = np.linspace(bins[0] - reach, bins[-1] + reach, GRID)
     a, b, c, d = (column[:, None] for column in theta.T)
+    pull = ((grid - bins.mean()) / bins.std()) ** 2
     misfit = np.empty((subject.max() + 1, GRID))
     for g, stage in enumerate(grid):
         curve = d + a / (1 + np.exp(-np.clip(b * (stage + travelled - c), -50, 50)))
         misfit[:, g] = np.bincount(subject, (curves.precision * (curves.course - curve) ** 2).sum(0))
-    return grid[np.where(np.ptp(misfit, 1) > 0, misfit.argmin(1), GRID // 2)]
+    return np.asarray(grid[(misfit + pull).argmin(1)])
 
 
 def first_component(visits: Visits) -> Floats:
     """Return the first principal component of the maps ``(visits,)``; missing values are at the vertex's mean.
 
-    Patients get the higher scores; where no diagnosis tells them from controls, later visits do.
+    Later visits and patients get the higher scores; where the two disagree, whichever is the clearer.
     """
     centred = visits.values - visits.values.mean(-1, keepdim=True)
     _, _, right = torch.svd_lowrank(centred.float(), q=min(6, *centred.shape), niter=4)
     component = _array(right[:, 0]) * np.sqrt(visits.n_visits)
-    control = visits.is_control.cpu().numpy()
-    if 0 < control.sum() < len(control):
-        trend = component[~control].mean() - component[control].mean()
-    else:
-        trend = float((component * _array(visits.time_within)).sum())
+    trend = _time_score(component, visits) + _diagnosis_score(component, visits.is_control.cpu().numpy())
     return np.asarray(component if trend >= 0 else -component)
+
+
+def _time_score(component: Floats, visits: Visits) -> float:
+    """Return by how many standard errors the component rises over a subject's time."""
+    within = _array(visits.time_within)
+    slope = (component * within).sum() / max((within**2).sum(), 1e-12)
+    subject, count = visits.subject.cpu().numpy(), _array(visits.visits_of_subject)
+    residual = component - (np.bincount(subject, component) / count)[subject] - slope * within
+    freedom = max(len(component) - len(count) - 1, 1)
+    error = np.sqrt((residual**2).sum() / freedom / max((within**2).sum(), 1e-12))
+    return float(slope / error) if error > 0 else 0.0
+
+
+def _diagnosis_score(component: Floats, control: NDArray[np.bool_]) -> float:
+    """Return by how many standard errors patients' mean is above controls'."""
+    if not 1 < control.sum() < len(control) - 1:
+        return 0.0
+    patients, controls = component[~control], component[control]
+    error = np.sqrt(patients.var() / len(patients) + controls.var() / len(controls))
+    return float((patients.mean() - controls.mean()) / error) if error > 0 else 0.0
 
 
 def bin_curves(visits: Visits, order: Floats, group: Callable[[Floats], NDArray[np.int64]]) -> BinnedCurves:
@@ -170,13 +215,17 @@ def _bin_means(values: Floats, place: NDArray[np.int64], n_bins: int) -> Floats:
 
 
 def _k_means(curves: Floats, n_clusters: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Label curves by k-means; with fewer distinct curves than clusters, labels are dealt out in turn."""
+    """Label curves by k-means on their shapes, since a vertex has a baseline of its own.
+
+    With fewer distinct shapes than clusters, labels are dealt out in turn.
+    """
     from sklearn.cluster import KMeans  # half a second to import
 
-    if len(np.unique(curves, axis=0)) < n_clusters:
-        return np.arange(len(curves)) % n_clusters
+    shapes = curves - curves.mean(1, keepdims=True)
+    if len(np.unique(shapes, axis=0)) < n_clusters:
+        return np.arange(len(shapes)) % n_clusters
     seed = int(rng.integers(2**31))
-    return np.asarray(KMeans(n_clusters, n_init=8, random_state=seed).fit(curves).labels_, np.int64)
+    return np.asarray(KMeans(n_clusters, n_init=8, random_state=seed).fit(shapes).labels_, np.int64)
 
 
 def fit_bins(curves: BinnedCurves) -> tuple[Floats, Floats]:

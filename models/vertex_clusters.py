@@ -9,7 +9,7 @@ own.  Clusters need not be connected: atrophy follows networks.
 
 .. math::
 
-   \pi &\sim \mathrm{Dirichlet}(1, \dots, 1), \qquad Z_l \sim \mathrm{Categorical}(\pi) \\
+   \pi &\sim \mathrm{Dirichlet}(5, \dots, 5), \qquad Z_l \sim \mathrm{Categorical}(\pi) \\
    a_k, c_k, d_k &\sim \mathrm{Normal}, \qquad b_k, \sigma_k, \rho_k, T_k \sim \mathrm{LogNormal} \\
    u_{ik} &\sim \mathrm{Normal}(0, \rho_k) \\
    F_{nk} &= f(s_n; \theta_k) + u_{i(n)k} \\
@@ -88,10 +88,10 @@ class VertexPriors:
         Sd over a cluster's vertices of d; fixed and wide, so that each vertex has a baseline of its own.
     """
 
-    pi: float = 1.0
+    pi: float = 5.0
     rho: Pair = (-1.5, 0.8)
     tau: Pair = (-2.0, 1.0)
-    scatter: Pair = (-1.2, 1.0)
+    scatter: Pair = (-1.5, 0.5)
     baseline: float = 5.0
 
 
@@ -110,7 +110,7 @@ class VertexClusterMixture(OfVisits):
     visit_effect
         Whether a visit has one too: for maps that are smooth over the surface, as cortical ones are.
     standardise
-        See :func:`~neuropyro.models.visits.prepare_visits`.
+        See :func:`~neuropyro.models.standardise.location_and_scale`; vertices are taken to be alike.
     trajectory_priors, score_priors, vertex_priors
         Priors, on standardised data.
 
@@ -164,7 +164,7 @@ class VertexClusterMixture(OfVisits):
         """
         if isinstance(cohort, Visits):
             return cohort.to(device, dtype)
-        visits = prepare_visits(cohort, self.standardise, device, dtype)
+        visits = prepare_visits(cohort, self.standardise, device, dtype, alike=True)
         varying = int(visits.is_informative.sum())
         if varying < self.n_clusters:
             raise CohortError(
@@ -193,7 +193,7 @@ class VertexClusterMixture(OfVisits):
         share = pi.reshape(sigma.shape)
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         scores = sample_scores(self.score_priors, visits, subjects)
-        spread = level_sd(torch.zeros_like(sigma) if tau is None else tau, sigma, share, visits)
+        spread = level_sd(tau, sigma, visits)
         offset = None if rho is None else sample_offset(rho, spread.pow(-2), visits, subjects)
         loc, factor = curves(visits, scores, theta, scatter, offset)
         return Mixture(share, loc if tau is None else sample_levels(loc, spread, visits), factor, sigma)

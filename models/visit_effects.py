@@ -4,10 +4,10 @@ Residuals of real maps are smooth over the surface, and a scanner's mood moves w
 at a visit departs from its curve by more than thousands of independent vertices would let it.  Without this, the
 vertices count as so many witnesses, and intervals of scores are absurdly narrow.
 
-.. math::  m_{nk} \sim \mathrm{Normal}\left(F_{nk},\; \sqrt{\tau_k^2 + \sigma_k^2 / (L \pi_k)}\right),
+.. math::  m_{nk} \sim \mathrm{Normal}\left(F_{nk},\; \sqrt{\tau_k^2 + \sigma_k^2 K / L}\right),
 
 the *level* of cluster k at visit n, takes F's place as the mean of its vertices.  The second term is the variance of
-the mean of L pi_k vertices by their own noise: it keeps the sd from 0, where the joint density of levels and tau has a
+the mean of L / K vertices by their own noise: it keeps the sd from 0, where the joint density of levels and tau has a
 pole, and errs to the wide side.
 """
 
@@ -22,9 +22,14 @@ from neuropyro.models.visits import Visits
 __all__ = ["level_sd", "sample_levels"]
 
 
-def level_sd(tau: Tensor, sigma: Tensor, share: Tensor, visits: Visits) -> Tensor:
-    """Return the sd of a level about its curve, ``(*, K)``."""
-    return (tau.square() + sigma.square() / (visits.n_vertices * share)).sqrt()
+def level_sd(tau: Tensor | None, sigma: Tensor, visits: Visits) -> Tensor:
+    """Return the sd of a level about its curve, ``(*, K)``; without tau, what the vertices' noise leaves of it.
+
+    A cluster's own share of the vertices has no place here: levels and offsets in units of it would draw it to where
+    their densities are high, and away from what the vertices say.
+    """
+    noise = sigma.square() * sigma.shape[-1] / visits.n_vertices
+    return (noise if tau is None else tau.square() + noise).sqrt()
 
 
 def sample_levels(curve: Tensor, sd: Tensor, visits: Visits) -> Tensor:

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort
+from neuropyro.models.standardise import Standardise, centred_times, location_and_scale
 
 __all__ = ["Standardise", "Visits", "prepare_visits"]
 
-Standardise = Literal["controls", "all"] | None
-SAME_TIME = 1e-6  # squared years: visits of a subject closer than that are at one time
-CONSTANT = 1e-6  # a vertex whose sd is below this fraction of its size is constant
+COURSE = 5.0  # years; the sd of subjects' times is added, since those of many ages differ in score by many ages' travel
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,8 @@ class Visits:
         ``(visits,)`` years since the mean time of the subject's own visits.
     subject_time
         ``(subjects,)`` years from the cohort's mean time to the mean time of the subject's visits.
+    course
+        ``()`` years in which a typical subject moves by one score, as the priors have it: see `COURSE`.
     visits_of_subject
         ``(subjects,)`` number of visits.
     reference
@@ -60,6 +60,7 @@ class Visits:
     subject: Tensor
     time_within: Tensor
     subject_time: Tensor
+    course: Tensor
     visits_of_subject: Tensor
     reference: Tensor
     is_control: Tensor
@@ -108,7 +109,11 @@ class Visits:
 
 
 def prepare_visits(
-    cohort: Cohort, standardise: Standardise, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    cohort: Cohort,
+    standardise: Standardise,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    alike: bool = False,
 ) -> Visits:
     """Standardise a cohort and place it on a device.
 
@@ -116,15 +121,11 @@ def prepare_visits(
 
     Parameters
     ----------
-    standardise
-        ``"controls"``: by the mean of the controls' visits, and by the sd of their values about each subject's own
-        line in time (how far a value moves by chance; about its mean, where it was seen but twice), where a diagnosis
-        is given, else as ``"all"``: by all visits alike.
-        None: values are taken as they are; centre them yourself, since the likelihood loses digits where values
-        are large beside their spread.
+    standardise, alike
+        See :func:`~neuropyro.models.standardise.location_and_scale`.
     """
     dtype = dtype or torch.get_default_dtype()
-    location, scale = _location_and_scale(cohort, standardise)
+    location, scale = location_and_scale(cohort, standardise, alike)
     seen = ~np.isnan(cohort.values) & (scale > 0)
     scale = np.where(scale > 0, scale, 1.0)
     standard = (cohort.values - location.astype(cohort.values.dtype)) / scale.astype(cohort.values.dtype)
@@ -134,7 +135,7 @@ def prepare_visits(
         return torch.as_tensor(np.ascontiguousarray(array)).to(device=device, dtype=kind)
 
     values = tensor(standard).T  # stored visit by visit, as the cohort is
-    within, mean_time = _centred_times(cohort)
+    within, mean_time = centred_times(cohort)
     return Visits(
         values=values,
         observed=None if seen.all() else tensor(seen).T,
@@ -142,6 +143,7 @@ def prepare_visits(
         subject=tensor(cohort.subject_index, torch.long),
         time_within=tensor(within),
         subject_time=tensor(mean_time),
+        course=tensor(np.array(COURSE + mean_time.std())),
         visits_of_subject=tensor(np.bincount(cohort.subject_index)),
         reference=tensor(np.flatnonzero(cohort.is_reference), torch.long),
         is_control=tensor(cohort.is_control, torch.bool),
@@ -149,50 +151,3 @@ def prepare_visits(
         scale=tensor(scale),
         names={"subject": cohort.subjects} | ({} if cohort.feature_names is None else {"vertex": cohort.feature_names}),
     )
-
-
-def _location_and_scale(cohort: Cohort, standardise: Standardise) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return each vertex's location and scale; the scale of a constant vertex is 0."""
-    location, scale = _moments(cohort)
-    if standardise is None:
-        return np.zeros_like(location), np.where(scale > 0, 1.0, 0.0)
-    if standardise == "controls" and cohort.is_control.any():
-        control_location, control_scale = _moments(cohort.subset(visits=cohort.is_control))
-        usable = (control_scale > 0) & (scale > 0)
-        location, scale = np.where(usable, control_location, location), np.where(usable, control_scale, scale)
-    return np.nan_to_num(location), scale
-
-
-def _moments(cohort: Cohort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return each vertex's mean, and the sd of its values about their own subject's line in time.
-
-    Of a subject seen but twice, the sd is about its mean; where no subject was seen twice, that about the overall mean
-    stands in.
-    """
-    seen = ~np.isnan(cohort.values)
-    values = np.where(seen, cohort.values, 0)
-    count = seen.sum(0)
-    mean = values.sum(0, dtype=np.float64) / np.maximum(count, 1)
-    deviation = np.where(seen, values - mean.astype(values.dtype), 0)
-    total = np.square(deviation).sum(0, dtype=np.float64)
-    member = sp.csr_array((np.ones(cohort.n_visits), (cohort.subject_index, np.arange(cohort.n_visits))))
-    present = seen.astype(values.dtype)
-    time = _centred_times(cohort)[0][:, None].astype(values.dtype)
-    visits, sums = member @ present, member @ deviation
-    between = (np.square(sums) / np.maximum(visits, 1)).sum(0)
-    times = member @ (present * time)
-    spread = member @ (present * np.square(time)) - np.square(times) / np.maximum(visits, 1)
-    product = member @ (deviation * time) - times * sums / np.maximum(visits, 1)
-    sloped = (visits >= 3) & (spread > SAME_TIME)
-    trend = np.where(sloped, np.square(product) / np.where(sloped, spread, 1), 0).sum(0)
-    freedom = np.maximum(visits - 1, 0).sum(0) - sloped.sum(0)
-    within = np.sqrt(np.maximum(total - between - trend, 0) / np.maximum(freedom, 1))
-    overall = np.sqrt(total / np.maximum(count, 1))
-    overall = np.where(overall > CONSTANT * np.abs(mean), overall, 0.0)
-    return np.where(count > 0, mean, np.nan), np.where(within > CONSTANT * np.abs(mean), within, overall)
-
-
-def _centred_times(cohort: Cohort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    count = np.bincount(cohort.subject_index)
-    mean_time = np.bincount(cohort.subject_index, cohort.time) / count
-    return cohort.time - mean_time[cohort.subject_index], mean_time - cohort.time.mean()
