@@ -23,11 +23,13 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
+from pyro.infer.autoguide import AutoGuide
 from torch import Tensor, nn
 
-from neuropyro.guides import FLAT_GUIDES, Start, check_name, find_latents, make_flat_guide, make_guide
+from neuropyro.guides import FLAT_GUIDES, FlatGuide, Start, check_name, find_latents, make_flat_guide, make_guide
 from neuropyro.inference.checkpoint import Checkpoint
 from neuropyro.inference.convergence import Schedule
+from neuropyro.inference.joint_density import bears_particles
 from neuropyro.inference.objective import choose_elbo
 from neuropyro.inference.optimise import Monitor, Progress, optimise
 from neuropyro.inference.placement import choose_device, default_dtype, fingerprint, prepare
@@ -73,7 +75,8 @@ def fit(
         Fits from different seeds, of a guide by name; the one of the best final ELBO is reported, the others stay in
         ``result.runs``.
     particles
-        Draws a step for the gradient of the ELBO, vectorised.
+        Draws a step for the gradient of the ELBO: at once for guides of ours and Pyro's own, where the model bears it
+        (two draws are tried both ways first), else one after the other.
     schedule
         Steps, learning rate and stopping rule.
     device, dtype
@@ -191,8 +194,15 @@ class _Task:
     def _optimise(self, guide: Any, monitor: Monitor) -> Run:
         if not any(p.requires_grad for p in guide.parameters()):
             return Run(guide, self._evaluate(guide), True, "converged: the guide has nothing to learn")
-        objective = choose_elbo(self.model, self.data, self.particles)
+        objective = choose_elbo(self.model, self.data, self.particles, at_once=self._bears_particles(guide))
         return optimise(objective, self.model, guide, self.data, self.schedule, monitor)
+
+    def _bears_particles(self, guide: Any) -> bool:
+        """Whether guide and model can run over all particles at once; a user's guide is not put to the test."""
+        if self.particles == 1 or not isinstance(guide, FlatGuide | AutoGuide):
+            return False
+        latents = guide.latents if isinstance(guide, FlatGuide) else find_latents(self.model, self.data, {})
+        return bears_particles(self.model, self.data, latents)
 
     def _evaluate(self, guide: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the loss of some draws of a guide that learns nothing."""
