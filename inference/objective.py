@@ -26,7 +26,8 @@ class PlainElbo(Trace_ELBO):  # type: ignore[misc]
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Return the negative ELBO, whose gradient is an unbiased estimate of the ELBO's."""
         traces = self._get_traces(model, guide, args, kwargs)
-        return sum(self._loss_of(*pair) for pair in traces) / self.num_particles
+        loss: Tensor = sum(self._loss_of(*pair) for pair in traces) / self.num_particles
+        return loss
 
     def _loss_of(self, model_trace: Any, guide_trace: Any) -> Tensor:
         drawn = [site for site in guide_trace.nodes.values() if site["type"] == "sample"]
@@ -45,7 +46,8 @@ class EnumeratedElbo(TraceEnum_ELBO):  # type: ignore[misc]
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Return the negative ELBO, enumerated sites summed out."""
         traces = self._get_traces(model, guide, args, kwargs)
-        return -sum(_compute_dice_elbo(*pair) for pair in traces) / self.num_particles
+        elbo: Tensor = sum(_compute_dice_elbo(*pair) for pair in traces) / self.num_particles
+        return -elbo
 
 
 @contextmanager
