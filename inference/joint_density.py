@@ -12,13 +12,10 @@ from typing import Any
 
 import pyro
 import torch
-from pyro.infer.traceenum_elbo import TraceEnum_ELBO, _compute_model_factors
-from pyro.ops import packed
-from pyro.ops.contract import contract_tensor_tree
 from torch import Tensor
 
 from neuropyro.guides import Latents
-from neuropyro.inference.objective import choose_elbo, potential_of
+from neuropyro.inference.objective import EnumeratedElbo, choose_elbo, potential_of, summed_out
 
 __all__ = ["JointDensity", "bears_particles"]
 
@@ -58,7 +55,7 @@ class JointDensity:
         elbo = choose_elbo(self.model, self.data, particles=len(flat))
         column = flat.reshape(len(flat), *[1] * (elbo.max_plate_nesting - 1), -1)
         ((model, guide),) = elbo._get_traces(self.model, lambda _: self.latents.emit(column), (self.data,), {})
-        sums = _enumerated_sums if isinstance(elbo, TraceEnum_ELBO) else _plain_sums
+        sums = _enumerated_sums if isinstance(elbo, EnumeratedElbo) else _plain_sums
         return sums(model, guide, -elbo.max_plate_nesting, flat)
 
     def bears_particles(self, flat: Tensor) -> bool:
@@ -85,16 +82,12 @@ def _plain_sums(model_trace: Any, guide_trace: Any, dim: int, like: Tensor) -> T
 
 
 def _enumerated_sums(model_trace: Any, guide_trace: Any, dim: int, like: Tensor) -> Tensor:
-    """Sum out the enumerated sites by tensor contraction, then all dimensions but the particles'."""
-    terms, factors, _, sum_dims, scale = _compute_model_factors(model_trace, guide_trace)
-    costs = [cost for costs in terms.values() for cost in costs]
-    for contracted in contract_tensor_tree(factors, sum_dims, cache={}).values() if factors else ():
-        costs += [packed.scale_and_mask(term, scale=scale) for term in contracted]
+    """Sum out the enumerated sites, then all dimensions but the particles'."""
     symbol = model_trace.plate_to_symbol["num_particles_vectorized"]
     total = -_sum_sites(guide_trace, dim, like)
-    for cost in costs:
-        at = cost._pyro_dims.find(symbol)
-        total = total + _sum_but(cost, None if at < 0 else at)
+    for term in summed_out(model_trace, guide_trace):
+        at: int = term._pyro_dims.find(symbol)  # type: ignore[attr-defined]
+        total = total + _sum_but(term, None if at < 0 else at)
     return total
 
 

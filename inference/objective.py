@@ -12,12 +12,14 @@ import torch
 from pyro import poutine
 from pyro.distributions.util import is_identically_zero
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
-from pyro.infer.traceenum_elbo import _compute_dice_elbo
+from pyro.infer.traceenum_elbo import _compute_dice_elbo, _compute_model_factors
+from pyro.ops import packed
+from pyro.ops.contract import contract_tensor_tree
 from torch import Tensor
 
 from neuropyro.guides import Latents
 
-__all__ = ["EnumeratedElbo", "PlainElbo", "allowing_undefined", "choose_elbo", "potential_of"]
+__all__ = ["EnumeratedElbo", "PlainElbo", "allowing_undefined", "choose_elbo", "potential_of", "summed_out"]
 
 
 class PlainElbo(Trace_ELBO):  # type: ignore[misc]
@@ -30,24 +32,47 @@ class PlainElbo(Trace_ELBO):  # type: ignore[misc]
         return loss
 
     def _loss_of(self, model_trace: Any, guide_trace: Any) -> Tensor:
-        drawn = [site for site in guide_trace.nodes.values() if site["type"] == "sample"]
-        if all(is_identically_zero(site["score_parts"].score_function) for site in drawn):
+        if _follows_its_draws(guide_trace):
             loss: Tensor = guide_trace.log_prob_sum() - model_trace.log_prob_sum()
             return loss
-        # A site that cannot be differentiated along its draw: Pyro's estimate by scores.
         value, surrogate = self._differentiable_loss_particle(model_trace, guide_trace)
         estimate: Tensor = value + (surrogate - surrogate.detach())
         return estimate
 
 
 class EnumeratedElbo(TraceEnum_ELBO):  # type: ignore[misc]
-    """Pyro's ``TraceEnum_ELBO``, without its look at each loss and each gradient."""
+    """Pyro's ``TraceEnum_ELBO``, whose loss stays on the device."""
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Return the negative ELBO, enumerated sites summed out."""
         traces = self._get_traces(model, guide, args, kwargs)
-        elbo: Tensor = sum(_compute_dice_elbo(*pair) for pair in traces) / self.num_particles
-        return -elbo
+        loss: Tensor = sum(self._loss_of(*pair) for pair in traces) / self.num_particles
+        return loss
+
+    def _loss_of(self, model_trace: Any, guide_trace: Any) -> Tensor:
+        if _follows_its_draws(guide_trace):
+            loss: Tensor = guide_trace.log_prob_sum() - sum(term.sum() for term in summed_out(model_trace, guide_trace))
+            return loss
+        estimate: Tensor = -_compute_dice_elbo(model_trace, guide_trace)
+        return estimate
+
+
+def summed_out(model_trace: Any, guide_trace: Any) -> list[Tensor]:
+    """Return the model's log densities as Pyro's packed tensors, enumerated sites summed out by tensor contraction."""
+    terms, factors, _, dims, scale = _compute_model_factors(model_trace, guide_trace)
+    whole = [term for each in terms.values() for term in each]
+    for contracted in contract_tensor_tree(factors, dims, cache={}).values() if factors else ():
+        whole += [packed.scale_and_mask(term, scale=scale) for term in contracted]
+    return whole
+
+
+def _follows_its_draws(guide_trace: Any) -> bool:
+    """Whether every site of a guide can be differentiated along its draw; or else Pyro estimates by scores."""
+    drawn = [site for site in guide_trace.nodes.values() if site["type"] == "sample"]
+    return all(
+        site["infer"].get("_enumerate_dim") is None and is_identically_zero(site["score_parts"].score_function)
+        for site in drawn
+    )
 
 
 @contextmanager
