@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.distributions.transforms import AffineTransform
 
 from neuropyro.guides.blocks import plate_blocks
+from neuropyro.guides.factor_normal import FactorNormal
 from neuropyro.guides.flat import FlatGuide, Whitening, sticking
 from neuropyro.guides.start import Start
 
@@ -59,8 +60,7 @@ class LowRank(nn.Module):
         return dist.TransformedDistribution(sticking(self._law), [self.whitening()])
 
     def _law(self, through: Callable[[Tensor], Tensor]) -> Any:
-        variance = (2 * through(self.log_scale)).exp()
-        return dist.LowRankMultivariateNormal(through(self.loc), through(self.factor), variance)
+        return FactorNormal(through(self.loc), through(self.factor), through(self.log_scale).exp())
 
 
 def _main_directions(start: Start, rank: int) -> tuple[Tensor, Tensor]:

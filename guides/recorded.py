@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyro.distributions as dist
 import torch
+from numpy.typing import NDArray
 from torch import Size, Tensor, nn
 
-__all__ = ["Recorded"]
+__all__ = ["Recorded", "evenly_spaced"]
+
+
+def evenly_spaced(wanted: int, recorded: int) -> NDArray[np.int64]:
+    """Return which of the recorded draws stand for all of them, ``(wanted,)`` places."""
+    return np.linspace(0, recorded - 1, wanted).round().astype(np.int64)
 
 
 class Recorded(nn.Module):
@@ -43,11 +50,14 @@ class _Picked(dist.TorchDistribution):  # type: ignore[misc]
         """Return evenly spaced draws where that many are recorded, else draws picked with replacement."""
         wanted, recorded = sample_shape.numel(), len(self.draws)
         if sample_shape and wanted <= recorded:
-            places = torch.linspace(0, recorded - 1, wanted).round().long()
+            places = torch.from_numpy(evenly_spaced(wanted, recorded))
         else:
             places = torch.randint(recorded, (wanted,))
         return self.draws[places.to(self.draws.device)].reshape(*sample_shape, -1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Refuse: recorded draws have no density."""
-        raise NotImplementedError("draws of NUTS have no density: ELBO and k-hat are of variational fits")
+        """Refuse, for good: recorded draws have no density."""
+        raise TypeError(
+            "recorded draws have no density, and none is made up for them: ELBO, importance weights and k-hat are of "
+            "variational fits"
+        )

@@ -7,9 +7,10 @@ from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.export import save_netcdf, to_arviz
 from neuropyro.inference.fit import fit
 from neuropyro.inference.predictive_checks import LeaveOneOut, PredictiveCheck, check_predictive, leave_one_out
+from neuropyro.inference.program import observe
 from neuropyro.inference.result import Fit, Run
 from neuropyro.inference.sample import sample
-from neuropyro.inference.simulation import Simulated, observe, predictive, prior_draws, simulate_prior
+from neuropyro.inference.simulation import Simulated, predictive, prior_draws, simulate_prior
 from neuropyro.inference.storage import FitError, load_fit
 from neuropyro.inference.verdict import Diagnosis, Finding, diagnose
 from neuropyro.inference.weights import Weights, log_weights, psis_khat

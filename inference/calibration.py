@@ -145,7 +145,8 @@ def calibrate(
     sites
         Names; by default all that the posterior has and the prior draws.
     seed
-        Data set d is drawn, and fitted, from seed + d.
+        Each data set is drawn from a seed of its own, and fitted from another, so that the noise of the posterior's
+        draws is not the noise that made truth and data.
     runner
         ``runner(data, seed)`` returns a fit, in the place of ``fit``; to calibrate NUTS, say.
     progress
@@ -160,12 +161,8 @@ def calibrate(
 
     Examples
     --------
-    >>> import pyro, torch
-    >>> import pyro.distributions as dist
-    >>> def model(y):
-    ...     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
-    ...     with pyro.plate("visit", len(y)):
-    ...         pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+    With the model of :mod:`neuropyro.inference.fit`:
+
     >>> def posterior(y):
     ...     pyro.sample("mean", dist.Normal(y.sum() / 10, 10**-0.5))
     >>> calibrate(model, torch.zeros(9), posterior, 40, draws=19, progress=False).passes()
@@ -177,8 +174,9 @@ def calibrate(
     dtype = options.get("dtype", torch.float32)
     collected: dict[str, list[NDArray[np.int64]]] = {}
     for d in tqdm(range(datasets), desc="calibration", disable=not progress, leave=False):
-        simulated = simulate_prior(model, design, seed + d, options.get("device"), dtype)
-        for site, ranks in _rank(model, simulated, run(simulated.data, seed + d), draws, sites).items():
+        drawn, fitted = (int(word) for word in np.random.SeedSequence((seed, d)).generate_state(2))
+        simulated = simulate_prior(model, design, drawn, options.get("device"), dtype)
+        for site, ranks in _rank(model, simulated, run(simulated.data, fitted), draws, sites).items():
             collected.setdefault(site, []).append(ranks)
     return Calibration({site: np.stack(ranks) for site, ranks in collected.items()}, draws)
 

@@ -115,7 +115,10 @@ class Comparison:
 
 
 def compare_guides(
-    model: Callable[[Any], Any], data: Any, guides: Sequence[str] = ("map", "normal", "structured"), **options: Any
+    model: Callable[[Any], Any],
+    data: Any,
+    guides: Sequence[str | Callable[..., Any]] = ("map", "normal", "structured"),
+    **options: Any,
 ) -> Comparison:
     """Fit one model with several guides, and set the results side by side.
 
@@ -124,23 +127,19 @@ def compare_guides(
     model, data
         As in :func:`~neuropyro.inference.fit`.
     guides
-        Names of guides.
+        Names, or Pyro guides.
     options
         Passed to ``fit``: seed, schedule, restarts, device, dtype, progress.
 
     Examples
     --------
-    >>> import pyro, torch
-    >>> import pyro.distributions as dist
-    >>> def model(y):
-    ...     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
-    ...     with pyro.plate("visit", len(y)):
-    ...         pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+    With the model of :mod:`neuropyro.inference.fit`:
+
     >>> table = compare_guides(model, torch.ones(9), ["map", "laplace"], progress=False)
     >>> [row.name for row in table.rows], round(table.rows[1].sd["mean"], 1)
     (['map', 'laplace'], 0.3)
     """
-    return compare({guide: fit(model, data, guide, **options) for guide in guides})
+    return compare([fit(model, data, guide, **options) for guide in guides])
 
 
 def compare(fits: Mapping[str, Fit] | Sequence[Fit], draws: int = 500) -> Comparison:

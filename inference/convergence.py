@@ -4,8 +4,8 @@ The loss is averaged over windows of steps.  A window makes progress if it is be
 than a tolerance and by more than twice the standard error of the difference (the noise is that of successive losses, so
 that a trend does not count as noise).  After ``patience`` windows without progress the learning rate is multiplied by
 ``decay``, and when it has fallen below ``floor`` times its start, the fit has converged.  Or else the learning rate
-follows half a cosine down to 0, and the last windows tell whether the loss was still falling.  A fit without noise may
-also stop where its gradient vanishes.
+follows half a cosine down to 0, and the last quarter of the steps tells whether the loss was still falling.  A fit
+without noise may also stop where its gradient vanishes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+NAT = 1.0  # what a fit may still gain over the last quarter of a cosine and count as converged
+QUARTERS = 0.75  # where the last quarter of a cosine begins
 
 __all__ = ["Cosine", "CosineSchedule", "Plateau", "Rule", "Schedule"]
 
@@ -148,11 +151,17 @@ _PLATEAU_STATE = ("factor", "best", "best_error", "idle", "flat", "verdict")
 
 @dataclass
 class Cosine:
-    """The state of the rule of the cosine."""
+    """The state of the rule of the cosine.
+
+    It runs through, and has converged where its last quarter gained no more than a nat, or than tolerance and noise
+    explain.
+    """
 
     schedule: Schedule
     steps: int = 0
     before: float = math.inf
+    before_error: float = 0.0
+    converged: bool = False
     verdict: str = "not started"
 
     @property
@@ -160,25 +169,28 @@ class Cosine:
         """Share of the first learning rate."""
         return 0.5 * (1 + math.cos(math.pi * min(self.steps / self.schedule.max_steps, 1.0)))
 
-    @property
-    def converged(self) -> bool:
-        """Whether the whole cosine has been run through."""
-        return self.steps >= self.schedule.max_steps
-
     def update(self, losses: NDArray[np.float64], gradient: float = math.inf) -> None:
         """Take the next window of losses."""
         self.steps += len(losses)
-        mean = float(losses.mean())
-        self.verdict = f"the loss improved by {max(self.before - mean, 0):.3g} nats over the last window of the cosine"
-        self.before = mean
+        mean, error = float(losses.mean()), _standard_error(losses)
+        if self.steps <= QUARTERS * self.schedule.max_steps or not math.isfinite(self.before):
+            self.before, self.before_error = mean, error
+        gain = self.before - mean
+        enough = max(NAT, self.schedule.tolerance * abs(mean), 2 * math.hypot(error, self.before_error))
+        self.verdict = f"the loss improved by {max(gain, 0):.3g} nats over the last quarter of the cosine"
+        self.converged = self.steps >= self.schedule.max_steps and gain <= enough
 
     def facts(self) -> dict[str, Any]:
         """Return its state, as JSON can hold it."""
-        return {"steps": self.steps, "before": self.before, "verdict": self.verdict}
+        return {name: getattr(self, name) for name in _COSINE_STATE}
 
     def restore(self, facts: dict[str, Any]) -> None:
         """Take up a state."""
-        self.steps, self.before, self.verdict = facts["steps"], facts["before"], facts["verdict"]
+        for name in _COSINE_STATE:
+            setattr(self, name, facts[name])
+
+
+_COSINE_STATE = ("steps", "before", "before_error", "converged", "verdict")
 
 
 def _standard_error(losses: NDArray[np.float64]) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
-from neuropyro.inference.simulation import sample_sites
+from neuropyro.inference.program import sample_sites
 
 __all__ = ["Naming", "naming_of"]
 

@@ -18,11 +18,13 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
+from neuropyro.guides.recorded import evenly_spaced
 from neuropyro.inference.arviz_versions import container, save_netcdf
 from neuropyro.inference.dimensions import Naming, naming_of
 from neuropyro.inference.placement import default_dtype
 from neuropyro.inference.pointwise import pointwise
-from neuropyro.inference.simulation import observed_values, predictive, prior_draws
+from neuropyro.inference.program import observed_values
+from neuropyro.inference.simulation import predictive, prior_draws
 
 if TYPE_CHECKING:
     from neuropyro.inference.result import Fit
@@ -106,7 +108,7 @@ def _simulated(fit: Fit, naming: Naming, draws: int, observed: Arrays) -> dict[s
 def _statistics(fit: Fit, draws: int) -> xarray.Dataset:
     """Return the losses of every restart ``(chain, step)``, NaN after its last; of NUTS what is known of each draw."""
     if fit.is_sampled:
-        recorded = [np.linspace(0, len(run.losses) - 1, draws).round().astype(int) for run in fit.runs]
+        recorded = [evenly_spaced(draws, len(run.losses)) for run in fit.runs]
         own = [dict(run.stats) | {"lp": -run.losses} for run in fit.runs]
         kept = _stacked([{k: x[at] for k, x in stats.items()} for stats, at in zip(own, recorded, strict=True)])
         return Naming().dataset(kept, ("chain", "draw"))

@@ -23,20 +23,23 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
+from pyro.infer.autoguide import AutoGuide
 from torch import Tensor, nn
 
-from neuropyro.guides import FLAT_GUIDES, Start, check_name, find_latents, make_flat_guide, make_guide
+from neuropyro.guides import FLAT_GUIDES, FlatGuide, Start, check_name, find_latents, make_flat_guide, make_guide
 from neuropyro.inference.checkpoint import Checkpoint
 from neuropyro.inference.convergence import Schedule
+from neuropyro.inference.joint_density import bears_particles
 from neuropyro.inference.objective import choose_elbo
 from neuropyro.inference.optimise import Monitor, Progress, optimise
-from neuropyro.inference.placement import choose_device, default_dtype, fingerprint, prepare
+from neuropyro.inference.placement import choose_device, default_dtype, described, fingerprint, prepare
 from neuropyro.inference.result import Fit, Run
-from neuropyro.inference.warm_start import best_start, find_mode
+from neuropyro.inference.warm_start import best_start, find_mode, nats_to_mode
 
 __all__ = ["build_guide", "fit"]
 
 LAPLACE_EVALUATIONS = 50
+MODE_NATS = 0.01  # from the mode, by the curvature, at which it counts as found: at most .14 sds
 
 
 def fit(
@@ -73,7 +76,8 @@ def fit(
         Fits from different seeds, of a guide by name; the one of the best final ELBO is reported, the others stay in
         ``result.runs``.
     particles
-        Draws a step for the gradient of the ELBO, vectorised.
+        Draws a step for the gradient of the ELBO: at once for guides of ours and Pyro's own, where the model bears it
+        (two draws are tried both ways first), else one after the other.
     schedule
         Steps, learning rate and stopping rule.
     device, dtype
@@ -104,22 +108,20 @@ def fit(
     if restarts < 1 or particles < 1:
         raise ValueError(f"fit: restarts ({restarts}) and particles ({particles}) must be 1 or more")
     name = guide if guide is not None else getattr(model, "default_guide", "normal")
+    schedule = schedule or Schedule()
     if isinstance(name, str):
         check_name(name)
+        if name == "laplace" and not schedule.warm_up:
+            raise ValueError("fit: guide 'laplace' is built at the mode; allow steps to find it: Schedule(warm_up=...)")
     elif restarts > 1:
         raise ValueError("fit: a guide object can be fitted once; restarts need a guide's name")
     prepared = prepare(model, data, choose_device(device), dtype)
-    identity = fingerprint((fingerprint(data), repr(model), repr(name), seed, particles, repr(schedule), str(dtype)))
-    task = _Task(
-        model,
-        prepared,
-        name,
-        schedule or Schedule(),
-        particles,
-        Monitor(
-            "", progress, callbacks, None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every, identity)
-        ),
-    )
+    known = fingerprint(data)
+    kept = None
+    if checkpoint is not None:
+        settings = (described(model), described(name), seed, particles, repr(schedule), str(dtype))
+        kept = Checkpoint(checkpoint, checkpoint_every, fingerprint((known, *settings)))
+    task = _Task(model, prepared, name, schedule, particles, Monitor("", progress, callbacks, kept))
     with default_dtype(dtype):
         runs = [task.run(seed, restart, restarts) for restart in range(restarts)]
     return Fit(
@@ -128,7 +130,7 @@ def fit(
         runs=tuple(sorted(runs, key=lambda run: run.final_loss)),
         guide_name=name if isinstance(name, str) else None,
         seed=seed,
-        fingerprint=fingerprint(data),
+        fingerprint=known,
         dtype=dtype,
     )
 
@@ -182,17 +184,29 @@ class _Task:
         if not self.schedule.warm_up and self.guide != "laplace":
             return self._optimise(make_flat_guide(self.guide, Start(latents, latents.start)), monitor)
         searching = replace(monitor, stage=f"{monitor.stage}, mode")
-        mode, search = find_mode(self.model, self.data, latents, self.schedule, searching)
+        mode = find_mode(self.model, self.data, latents, self.schedule, searching)
         guide = best_start(self.guide, self.model, self.data, mode)
-        if any(p.requires_grad for p in guide.parameters()):
+        if self.guide != "laplace":
             return self._optimise(guide, monitor)
-        return Run(guide, self._evaluate(guide), search.converged, f"the mode: {search.verdict}")
+        left = nats_to_mode(guide, mode)
+        found = left < MODE_NATS
+        verdict = (
+            f"{'converged' if found else 'not converged'}: a step of Newton's to the mode would gain {left:.2g} nats"
+        )
+        return Run(guide, self._evaluate(guide), found, verdict if found else f"{verdict}; allow more warm_up")
 
     def _optimise(self, guide: Any, monitor: Monitor) -> Run:
         if not any(p.requires_grad for p in guide.parameters()):
             return Run(guide, self._evaluate(guide), True, "converged: the guide has nothing to learn")
-        objective = choose_elbo(self.model, self.data, self.particles)
+        objective = choose_elbo(self.model, self.data, self.particles, at_once=self._bears_particles(guide))
         return optimise(objective, self.model, guide, self.data, self.schedule, monitor)
+
+    def _bears_particles(self, guide: Any) -> bool:
+        """Whether guide and model can run over all particles at once; a user's guide is not put to the test."""
+        if self.particles == 1 or not isinstance(guide, FlatGuide | AutoGuide):
+            return False
+        latents = guide.latents if isinstance(guide, FlatGuide) else find_latents(self.model, self.data, {})
+        return bears_particles(self.model, self.data, latents)
 
     def _evaluate(self, guide: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the loss of some draws of a guide that learns nothing."""

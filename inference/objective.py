@@ -1,4 +1,4 @@
-"""The objective of a fit: Pyro's ELBO, with exact sums over enumerated sites."""
+"""The objective of a fit: Pyro's ELBO, with exact sums over enumerated sites, and nothing that makes a GPU wait."""
 
 from __future__ import annotations
 
@@ -10,12 +10,69 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions.util import is_identically_zero
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from pyro.infer.traceenum_elbo import _compute_dice_elbo, _compute_model_factors
+from pyro.ops import packed
+from pyro.ops.contract import contract_tensor_tree
 from torch import Tensor
 
 from neuropyro.guides import Latents
 
-__all__ = ["allowing_undefined", "choose_elbo", "potential_of"]
+__all__ = ["EnumeratedElbo", "PlainElbo", "allowing_undefined", "choose_elbo", "potential_of", "summed_out"]
+
+
+class PlainElbo(Trace_ELBO):  # type: ignore[misc]
+    """Pyro's ``Trace_ELBO``, whose loss stays on the device: Pyro reads each site's density to the host as it sums."""
+
+    def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the negative ELBO, whose gradient is an unbiased estimate of the ELBO's."""
+        traces = self._get_traces(model, guide, args, kwargs)
+        loss: Tensor = sum(self._loss_of(*pair) for pair in traces) / self.num_particles
+        return loss
+
+    def _loss_of(self, model_trace: Any, guide_trace: Any) -> Tensor:
+        if _follows_its_draws(guide_trace):
+            loss: Tensor = guide_trace.log_prob_sum() - model_trace.log_prob_sum()
+            return loss
+        value, surrogate = self._differentiable_loss_particle(model_trace, guide_trace)
+        estimate: Tensor = value + (surrogate - surrogate.detach())
+        return estimate
+
+
+class EnumeratedElbo(TraceEnum_ELBO):  # type: ignore[misc]
+    """Pyro's ``TraceEnum_ELBO``, whose loss stays on the device."""
+
+    def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the negative ELBO, enumerated sites summed out."""
+        traces = self._get_traces(model, guide, args, kwargs)
+        loss: Tensor = sum(self._loss_of(*pair) for pair in traces) / self.num_particles
+        return loss
+
+    def _loss_of(self, model_trace: Any, guide_trace: Any) -> Tensor:
+        if _follows_its_draws(guide_trace):
+            loss: Tensor = guide_trace.log_prob_sum() - sum(term.sum() for term in summed_out(model_trace, guide_trace))
+            return loss
+        estimate: Tensor = -_compute_dice_elbo(model_trace, guide_trace)
+        return estimate
+
+
+def summed_out(model_trace: Any, guide_trace: Any) -> list[Tensor]:
+    """Return the model's log densities as Pyro's packed tensors, enumerated sites summed out by tensor contraction."""
+    terms, factors, _, dims, scale = _compute_model_factors(model_trace, guide_trace)
+    whole = [term for each in terms.values() for term in each]
+    for contracted in contract_tensor_tree(factors, dims, cache={}).values() if factors else ():
+        whole += [packed.scale_and_mask(term, scale=scale) for term in contracted]
+    return whole
+
+
+def _follows_its_draws(guide_trace: Any) -> bool:
+    """Whether every site of a guide can be differentiated along its draw; or else Pyro estimates by scores."""
+    drawn = [site for site in guide_trace.nodes.values() if site["type"] == "sample"]
+    return all(
+        site["infer"].get("_enumerate_dim") is None and is_identically_zero(site["score_parts"].score_function)
+        for site in drawn
+    )
 
 
 @contextmanager
@@ -26,16 +83,27 @@ def allowing_undefined() -> Iterator[None]:
         yield
 
 
-def choose_elbo(model: Any, data: Any, particles: int = 1) -> Any:
-    """Return an ELBO with exact sums where the model has enumerated sites; particles are vectorised."""
+def choose_elbo(model: Any, data: Any, particles: int = 1, at_once: bool = True) -> PlainElbo | EnumeratedElbo:
+    """Return an ELBO with exact sums where the model has enumerated sites.
+
+    Parameters
+    ----------
+    model, data
+        What it is of.
+    particles
+        Draws of the guide that it is a mean over.
+    at_once
+        Whether they run in a plate, the model once; or else one after the other.
+    """
     with torch.no_grad(), poutine.block():
         trace = poutine.trace(model).get_trace(data)
     sites = [site for site in trace.nodes.values() if site["type"] == "sample"]
     nesting = max((-frame.dim for site in sites for frame in site["cond_indep_stack"] if frame.vectorized), default=0)
-    arguments = {"num_particles": particles, "vectorize_particles": particles > 1, "max_plate_nesting": nesting}
+    in_a_plate = particles > 1 and at_once
+    arguments = {"num_particles": particles, "vectorize_particles": in_a_plate, "max_plate_nesting": nesting}
     if any(site["infer"].get("enumerate") for site in sites):
-        return TraceEnum_ELBO(strict_enumeration_warning=True, **arguments)
-    return Trace_ELBO(**arguments)
+        return EnumeratedElbo(strict_enumeration_warning=True, **arguments)
+    return PlainElbo(**arguments)
 
 
 def potential_of(elbo: Any, model: Any, data: Any, latents: Latents) -> Callable[[Tensor], Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["choose_device", "default_dtype", "fingerprint", "prepare"]
+__all__ = ["choose_device", "default_dtype", "described", "fingerprint", "prepare"]
 
 
 def choose_device(device: torch.device | str | None) -> torch.device:
@@ -47,8 +48,8 @@ def _moved(data: Any, device: torch.device, dtype: torch.dtype) -> Any:
         return data.to(device=device, dtype=dtype if data.is_floating_point() else None)
     if isinstance(data, Mapping):
         return {key: _moved(value, device, dtype) for key, value in data.items()}
-    if isinstance(data, tuple) and type(data) is tuple:
-        return tuple(_moved(value, device, dtype) for value in data)
+    if type(data) in (tuple, list):
+        return type(data)(_moved(value, device, dtype) for value in data)
     return data
 
 
@@ -76,5 +77,13 @@ def _digest(data: Any, digest: Any) -> None:
             _digest(value, digest)
     elif dataclasses.is_dataclass(data) and not isinstance(data, type):
         _digest({field.name: getattr(data, field.name) for field in dataclasses.fields(data)}, digest)
+    elif "__repr__" not in {name for kind in type(data).__mro__[:-1] for name in vars(kind)}:  # an address at most
+        digest.update(type(data).__qualname__.encode())
+        _digest(vars(data) if hasattr(data, "__dict__") else (), digest)
     else:
-        digest.update(repr(data).encode())
+        digest.update(described(data).encode())
+
+
+def described(thing: Any) -> str:
+    """Return an object's ``repr`` without addresses in memory, so that it is the same in another process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(thing))

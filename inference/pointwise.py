@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.guides.latents import is_enumerated
-from neuropyro.inference.simulation import observed_sites, run_given, sample_sites
+from neuropyro.inference.program import observed_sites, sample_sites
+from neuropyro.inference.simulation import run_given
 
 if TYPE_CHECKING:
     from neuropyro.inference.result import Fit

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import arviz
@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.inference.arviz_versions import elpd_of, pareto_shapes
-from neuropyro.inference.simulation import observed_values, replicates
+from neuropyro.inference.program import observed_values
+from neuropyro.inference.simulation import replicates
 
 if TYPE_CHECKING:
     from neuropyro.inference.result import Fit
@@ -188,12 +189,14 @@ class LeaveOneOut:
 def leave_one_out(fit: Fit, draws: int = 500, unit: str | None = None) -> LeaveOneOut | None:
     """Predict each unit from all others, by Pareto-smoothed importance sampling.
 
+    Of a fit's restarts the best alone counts, as in all that is reported of it; of NUTS all chains.
+
     Parameters
     ----------
     fit
         A fit with more than a point.
     draws
-        Posterior draws a chain.
+        Posterior draws, a chain's.
     unit
         A variable of group log_likelihood; by default the first, pointwise.  ``"subject_terms"`` leaves subjects out.
 
@@ -203,13 +206,19 @@ def leave_one_out(fit: Fit, draws: int = 500, unit: str | None = None) -> LeaveO
     """
     if fit.is_point:
         return None
-    tree = fit.to_arviz(draws, predictive_draws=0, subjects=unit == "subject_terms")
+    reported = fit if fit.is_sampled else replace(fit, runs=fit.runs[:1])
+    tree = reported.to_arviz(draws, predictive_draws=0, subjects=unit == "subject_terms")
     try:
         terms = tree["log_likelihood"]
     except KeyError:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what ArviZ warns of is in `shapes`
-        found = arviz.loo(tree, pointwise=True, var_name=unit or next(iter(terms.data_vars)))
+        found = arviz.loo(
+            tree,
+            pointwise=True,
+            var_name=unit or next(iter(terms.data_vars)),
+            reff=None if fit.is_sampled else 1.0,  # draws from a guide are independent
+        )
     elpd, error, pointwise = elpd_of(found)
     return LeaveOneOut(elpd, error, pareto_shapes(found).ravel(), pointwise.ravel())

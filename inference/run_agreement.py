@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from neuropyro.inference.result import Fit
 
-__all__ = ["SMALL_SITE", "Agreement", "compare_runs", "small_sites"]
+__all__ = ["RHAT_LIMIT", "SMALL_SITE", "Agreement", "compare_runs", "small_sites"]
 
 SMALL_SITE = 20  # sites with more numbers belong to subjects, visits or pixels
+RHAT_LIMIT = 1.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +44,27 @@ class Agreement:
         """Site and value of the largest R-hat."""
         return max(self.rhat.items(), key=lambda item: item[1]) if self.rhat else ("", float("nan"))
 
+    @property
+    def holds(self) -> bool:
+        """Whether the largest R-hat is as it should be."""
+        return self.worst[1] < RHAT_LIMIT
 
-def compare_runs(fit: Fit, draws: int = 500) -> Agreement:
+
+def compare_runs(fit: Fit, draws: int = 500, limit: int = SMALL_SITE) -> Agreement:
     """Compare a fit's restarts or chains; the draws of each are one chain.
 
-    R-hat is of independent draws then, so that it is 1 where runs have one mean and one spread.
+    R-hat is of independent draws for restarts, so that it is 1 where they have one mean and one spread.
+
+    Parameters
+    ----------
+    fit
+        Of two or more runs.
+    draws
+        Of each.
+    limit
+        Sites with more numbers are left out, if there are smaller ones.
     """
-    chains = [small_sites(fit.posterior(draws, run)) for run in range(len(fit.runs))]
+    chains = [small_sites(fit.posterior(draws, run), limit) for run in range(len(fit.runs))]
     stacked = {site: np.stack([chain[site].reshape(draws, -1) for chain in chains]) for site in chains[0]}
     sites = {site: (("chain", "draw", f"{site}_dim"), values) for site, values in stacked.items()}
     rhat = arviz.rhat(xarray.Dataset(sites))

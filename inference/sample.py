@@ -17,11 +17,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import arviz
 import numpy as np
 import pyro
 import torch
-import xarray
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
@@ -32,12 +30,12 @@ from neuropyro.inference.fit import fit
 from neuropyro.inference.objective import choose_elbo, potential_of
 from neuropyro.inference.placement import default_dtype
 from neuropyro.inference.result import Fit, Run
+from neuropyro.inference.run_agreement import compare_runs
 
 __all__ = ["sample"]
 
 WHITENING = Schedule(max_steps=1500)
-RHAT_LIMIT = 1.05
-LARGE_SITE = 200  # sites with more numbers are left out of the verdict
+LARGE_SITE = 200  # sites with more numbers are left out of the verdict, if there are smaller ones
 
 
 def sample(
@@ -71,7 +69,8 @@ def sample(
     Returns
     -------
     Fit
-        Its runs are the chains; ``converged`` and ``verdict`` tell of R-hat and divergences.
+        Its runs are the chains; ``converged`` and ``verdict`` tell of R-hat and divergences.  The seconds of the
+        variational fit count with the first chain's.
 
     Raises
     ------
@@ -86,6 +85,7 @@ def sample(
     local = pyro.settings.context(module_local_params=True)
     with local, default_dtype(dtype), pyro.validation_enabled(False), torch.random.fork_rng():
         runs = [_chain(start, draws, warm_up, target_accept, seed + c, progress) for c in range(chains)]
+    runs[0] = replace(runs[0], seconds=runs[0].seconds + start.seconds)
     result = replace(start, runs=tuple(runs), guide_name="nuts")
     return _with_verdict(result, draws)
 
@@ -139,19 +139,10 @@ def _with_verdict(result: Fit, draws: int) -> Fit:
     diverged = int(sum(run.stats["diverging"].sum() for run in result.runs))
     total = draws * len(result.runs)
     words = [f"{diverged} of {total} draws diverged"]
-    worst = _worst_rhat(result, draws) if len(result.runs) > 1 else None
-    words.append("one chain: no R-hat" if worst is None else f"largest R-hat of the smaller sites {worst:.3f}")
-    fine = diverged <= 0.01 * total and worst is not None and worst < RHAT_LIMIT
+    agreement = compare_runs(result, draws, LARGE_SITE) if len(result.runs) > 1 else None
+    words.append(
+        "one chain: no R-hat" if agreement is None else f"largest R-hat of the smaller sites {agreement.worst[1]:.3f}"
+    )
+    fine = diverged <= 0.01 * total and agreement is not None and agreement.holds
     verdict = f"NUTS {'converged' if fine else 'not converged'}: {', '.join(words)}"
     return replace(result, runs=tuple(replace(run, converged=fine, verdict=verdict) for run in result.runs))
-
-
-def _worst_rhat(result: Fit, draws: int) -> float:
-    chains = [result.posterior(draws, run) for run in range(len(result.runs))]
-    sites = {}
-    for name, values in chains[0].items():
-        if values[0].size <= LARGE_SITE:
-            stacked = np.stack([chain[name] for chain in chains])
-            sites[name] = (("chain", "draw", f"{name}_dim"), stacked.reshape(*stacked.shape[:2], -1))
-    rhat = arviz.rhat(xarray.Dataset(sites))
-    return float(max(np.nanmax(rhat[name].values) for name in sites))

@@ -39,18 +39,10 @@ class FitError(ValueError):
 
 
 def save_fit(fit: Fit, folder: Path) -> None:
-    """Write ``guides.safetensors`` and ``fit.json`` into ``folder``, which is made.
-
-    Raises
-    ------
-    FitError
-        Where the guide is a plain function, which has no tensors to keep.
-    """
+    """Write ``guides.safetensors`` and ``fit.json`` into ``folder``, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, torch.Tensor] = {}
     for r, run in enumerate(fit.runs):
-        if not isinstance(run.guide, torch.nn.Module):
-            raise FitError("save: the guide is a function; make it a torch or Pyro module to save its parameters")
         tensors[f"{r}.losses"] = torch.as_tensor(run.losses)
         tensors |= {f"{r}.stats.{name}": torch.as_tensor(values) for name, values in run.stats.items()}
         state = run.guide.state_dict()

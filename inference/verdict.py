@@ -25,7 +25,6 @@ __all__ = ["Diagnosis", "Finding", "diagnose"]
 
 Answer = Literal["yes", "no", "unknown"]
 FAIR_KHAT = 1.0
-RHAT_LIMIT = 1.05
 MANY_BAD_UNITS = 0.05
 
 
@@ -126,13 +125,9 @@ def diagnose(
 
     Examples
     --------
-    >>> import pyro, torch
-    >>> import pyro.distributions as dist
+    With the model of :mod:`neuropyro.inference.fit`:
+
     >>> from neuropyro.inference import fit
-    >>> def model(y):
-    ...     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
-    ...     with pyro.plate("visit", len(y)):
-    ...         pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
     >>> y = torch.linspace(-1.5, 1.5, 20)
     >>> diagnose(fit(model, y, "laplace", seed=0, progress=False)).trusted
     True
@@ -150,7 +145,8 @@ def _converged(fit: Fit) -> Finding:
     question = "Did the sampler converge?" if fit.is_sampled else "Did the optimisation converge?"
     if not np.isfinite(fit.losses[-1]):
         return Finding(question, "no", "The loss is not finite.", "a smaller learning rate, or other starting values")
-    more = "more draws and a longer warm-up" if fit.is_sampled else "more steps: Schedule(max_steps=...)"
+    setting = "warm_up" if fit.guide_name == "laplace" else "max_steps"
+    more = "more draws and a longer warm-up" if fit.is_sampled else f"more steps: Schedule({setting}=...)"
     return Finding(question, "yes" if fit.converged else "no", f"{fit.verdict}.", "" if fit.converged else more)
 
 
@@ -162,7 +158,7 @@ def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
     site, rhat = agreement.worst
     spread = "" if fit.is_sampled else f"ELBOs within {agreement.spread:.3g} nats; "
     reason = f"{spread}largest R-hat of the smaller sites {rhat:.3f} ({site})."
-    if rhat < RHAT_LIMIT:
+    if agreement.holds:
         return Finding(question, "yes", reason)
     advice = (
         "longer chains, target_accept nearer to 1, or a model that is easier to identify"

@@ -19,16 +19,15 @@ from neuropyro.guides.point import Point
 from neuropyro.inference.convergence import CosineSchedule, Schedule
 from neuropyro.inference.objective import allowing_undefined, choose_elbo, potential_of
 from neuropyro.inference.optimise import Monitor, optimise
-from neuropyro.inference.result import Run
 
-__all__ = ["best_start", "find_mode"]
+__all__ = ["best_start", "find_mode", "nats_to_mode"]
 
 TRIALS = 8
 MODE_RATE = 0.02
 POLISH_LIMIT = 500  # latent numbers: with more, a whole Hessian costs more than it is worth here
 
 
-def find_mode(model: Any, data: Any, latents: Latents, schedule: Schedule, monitor: Monitor) -> tuple[Start, Run]:
+def find_mode(model: Any, data: Any, latents: Latents, schedule: Schedule, monitor: Monitor) -> Start:
     """Search for the mode in unconstrained space.
 
     Parameters
@@ -44,17 +43,27 @@ def find_mode(model: Any, data: Any, latents: Latents, schedule: Schedule, monit
 
     Returns
     -------
-    A start at the mode, and how the search went.
+    A start at the mode, or as near to it as the search came.
     """
     elbo = choose_elbo(model, data)
     place = Point(latents)
     limits = CosineSchedule(learning_rate=MODE_RATE, max_steps=schedule.warm_up, window=schedule.window)
-    run = optimise(elbo, model, FlatGuide(latents, place), data, limits, monitor)
+    optimise(elbo, model, FlatGuide(latents, place), data, limits, monitor)
     potential, point = potential_of(elbo, model, data, latents), place.loc.detach().clone()
     if latents.size <= POLISH_LIMIT:
         with allowing_undefined():
             point = polish(potential, point, one_block(latents))
-    return Start(latents, point, potential), run
+    return Start(latents, point, potential)
+
+
+def nats_to_mode(guide: FlatGuide, start: Start) -> float:
+    """Return what a Newton step from the start would gain by the curvature there, which the guide's whitening has."""
+    if start.potential is None:
+        return math.inf
+    at = start.point.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(start.potential(at), at)
+    whitening: Any = guide.law.whitening
+    return 0.5 * float(whitening().transposed(gradient).square().sum())
 
 
 def best_start(name: str, model: Any, data: Any, mode: Start) -> FlatGuide:

@@ -15,20 +15,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyro
 import torch
 from numpy.typing import NDArray
-from pyro.infer.traceenum_elbo import TraceEnum_ELBO, _compute_model_factors
-from pyro.ops import packed
-from pyro.ops.contract import contract_tensor_tree
 from torch import Size, Tensor
 
-from neuropyro.guides import FlatGuide, Latents
+from neuropyro.guides import FlatGuide
 from neuropyro.inference.arviz_versions import psis
-from neuropyro.inference.objective import choose_elbo, potential_of
+from neuropyro.inference.joint_density import JointDensity
+from neuropyro.inference.objective import choose_elbo
 from neuropyro.inference.placement import default_dtype
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ __all__ = ["KHAT_LIMIT", "Weights", "log_weights", "psis_khat"]
 
 CHUNK = 64  # draws at once
 KHAT_LIMIT = 0.7
-AGREEMENT = 1e-4  # relative difference between a vectorised and a plain log joint density that rounding explains
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,80 +138,10 @@ def log_weights(fit: Fit, draws: int = 1000, run: int = 0) -> Weights:
 
 
 def _flat_weights(fit: Fit, guide: FlatGuide, draws: int) -> NDArray[np.float64]:
-    density = _Density(fit.model, fit.data, guide.latents)
+    density = JointDensity(fit.model, fit.data, guide.latents)
     weights: list[Tensor] = []
     for begin in range(0, draws, CHUNK):
         law = guide.law()
         flat = law.rsample(Size([min(CHUNK, draws - begin)]))
         weights.append(density(flat).cpu() - law.log_prob(flat).double().cpu())
     return torch.cat(weights).numpy()
-
-
-class _Density:
-    """Log joint density of flat vectors, vectorised where the model bears it."""
-
-    def __init__(self, model: Any, data: Any, latents: Latents) -> None:
-        self.model, self.data, self.latents = model, data, latents
-        self.elbo = choose_elbo(model, data)
-        self.vectorised: bool | None = None
-
-    def __call__(self, flat: Tensor) -> Tensor:
-        """Return ``(draws,)`` of ``flat (draws, D)``."""
-        if self.vectorised is None:
-            self.vectorised = self._bears_particles(flat)
-        return self.at_once(flat) if self.vectorised and len(flat) > 1 else self.one_by_one(flat)
-
-    def one_by_one(self, flat: Tensor) -> Tensor:
-        """Run the model for each draw."""
-        potential = potential_of(self.elbo, self.model, self.data, self.latents)
-        return torch.stack([-potential(x).double() for x in flat])
-
-    def at_once(self, flat: Tensor) -> Tensor:
-        """Run the model once, in a plate of particles, and sum all but their dimension."""
-        elbo = choose_elbo(self.model, self.data, particles=len(flat))
-        column = flat.reshape(len(flat), *[1] * (elbo.max_plate_nesting - 1), -1)
-        ((model, guide),) = elbo._get_traces(self.model, lambda _: self.latents.emit(column), (self.data,), {})
-        sums = _enumerated_sums if isinstance(elbo, TraceEnum_ELBO) else _plain_sums
-        return sums(model, guide, -elbo.max_plate_nesting, flat)
-
-    def _bears_particles(self, flat: Tensor) -> bool:
-        """Whether two draws at once have the density that they have one by one."""
-        try:
-            at_once = self.at_once(flat[:2])
-        except (RuntimeError, ValueError, IndexError, NotImplementedError, TypeError):
-            return False
-        return torch.allclose(at_once, self.one_by_one(flat[:2]), rtol=AGREEMENT, atol=AGREEMENT)
-
-
-def _plain_sums(model_trace: Any, guide_trace: Any, dim: int, like: Tensor) -> Tensor:
-    return _sum_sites(model_trace, dim, like) - _sum_sites(guide_trace, dim, like)
-
-
-def _enumerated_sums(model_trace: Any, guide_trace: Any, dim: int, like: Tensor) -> Tensor:
-    """Sum out the enumerated sites by tensor contraction, then all dimensions but the particles'."""
-    terms, factors, _, sum_dims, scale = _compute_model_factors(model_trace, guide_trace)
-    costs = [cost for costs in terms.values() for cost in costs]
-    for contracted in contract_tensor_tree(factors, sum_dims, cache={}).values() if factors else ():
-        costs += [packed.scale_and_mask(term, scale=scale) for term in contracted]
-    symbol = model_trace.plate_to_symbol["num_particles_vectorized"]
-    total = -_sum_sites(guide_trace, dim, like)
-    for cost in costs:
-        at = cost._pyro_dims.find(symbol)
-        total = total + _sum_but(cost, None if at < 0 else at)
-    return total
-
-
-def _sum_sites(trace: Any, dim: int, like: Tensor) -> Tensor:
-    """Sum a trace's densities over all dimensions but ``dim``, ``(particles,)``."""
-    total = torch.zeros(len(like), dtype=torch.float64, device=like.device)
-    for site in trace.nodes.values():
-        if site["type"] == "sample":
-            log_prob = site["log_prob"]
-            total = total + _sum_but(log_prob, dim if log_prob.dim() >= -dim else None)
-    return total
-
-
-def _sum_but(terms: Tensor, dim: int | None) -> Tensor:
-    """Sum over all dimensions but one; None where there is no such: the same for every particle."""
-    exact = terms.double()
-    return exact.sum() if dim is None else exact.movedim(dim, 0).flatten(1).sum(1) if exact.dim() > 1 else exact

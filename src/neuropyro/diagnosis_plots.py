@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neuropyro.inference import Comparison, Diagnosis
+from neuropyro.inference.run_agreement import RHAT_LIMIT
 from neuropyro.inference.weights import KHAT_LIMIT
 
 __all__ = ["comparison_figure", "diagnosis_page"]
@@ -129,7 +130,7 @@ def _runs(axis: Axes, diagnosis: Diagnosis) -> None:
     rhat = sorted(agreement.rhat.items(), key=lambda item: item[1])[-12:]
     axis.plot([value for _, value in rhat], range(len(rhat)), "o", color=BLUE, ms=4)
     axis.set_yticks(range(len(rhat)), [name for name, _ in rhat], fontsize=8)
-    axis.axvline(1.05, color=RED, lw=0.8, ls="--")
+    axis.axvline(RHAT_LIMIT, color=RED, lw=0.8, ls="--")
     axis.set_title("R-hat over runs, largest", fontsize=10)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from neuropyro.data import simulate_reference
-from neuropyro.inference import Schedule, calibrate
+from neuropyro.inference import Schedule, calibrate, fit
 from neuropyro.inference.calibration import LEVELS, Calibration
 from neuropyro.inference.ranks import chi_squared_p, ecdf_envelope, envelope_p
 from neuropyro.models import VertexClusterMixture
@@ -98,6 +98,29 @@ def test_labels_and_gauge_of_truth_and_draws_agree():
     assert all(((ranks >= 0) & (ranks <= 19)).all() for ranks in found.ranks.values())
 
 
+def test_draws_are_no_copies_of_the_truth():
+    """Of a guide that is the prior the first draw would be the truth itself, were both drawn from one seed."""
+    pairs = []
+
+    def measured(y):
+        x = pyro.sample("x", dist.Normal(torch.zeros(()), 1.0))
+        pyro.sample("y", dist.Normal(x, 1e-4), obs=y)
+
+    def prior(y):
+        pyro.sample("x", dist.Normal(torch.zeros(()), 1.0))
+
+    def runner(data, seed):
+        result = fit(measured, data, prior, seed=seed, progress=False)
+        pairs.append((float(data), float(result.posterior(1)["x"][0])))
+        return result
+
+    for seed in (0, 1):
+        calibrate(measured, torch.zeros(()), datasets=3, draws=1, runner=runner, seed=seed, progress=False)
+    truth, drawn = np.array(pairs).T
+    assert (np.abs(truth - drawn) > 1e-3).all()
+    assert len(set(truth)) == 6  # nor do the data sets of one seed come again under another
+
+
 def test_a_site_that_is_not_there_is_said():
     with pytest.raises(ValueError, match="no site 'v'"):
         calibrate(regression, DESIGN, exact_guide, 1, sites=["v"], progress=False)
@@ -110,6 +133,22 @@ def test_p_values_of_uniform_ranks_are_uniform():
     for test in (chi_squared_p, envelope_p):
         share = np.mean([test(ranks, 99) < 0.1 for ranks in sets])
         assert share == pytest.approx(0.1, abs=0.07)
+
+
+def test_many_numbers_do_not_hide_one_that_is_wrong():
+    """A site of 200 numbers, one of them always too high: the p-value is multiplied by 200, and must bear that."""
+    ranks = np.random.default_rng(3).integers(0, 100, (60, 200))
+    ranks[:, 7] = np.random.default_rng(4).integers(0, 50, 60)
+    assert Calibration({"x": ranks}, 99).p_value("x", "ecdf") < 1e-3
+    assert Calibration({"x": ranks[:, :7]}, 99).p_value("x", "ecdf") > 0.01
+
+
+def test_the_envelopes_p_value_falls_and_goes_on_falling_where_replicates_end():
+    spread = np.linspace(0, 99, 60).round().astype(int)
+    p = np.array([envelope_p(np.where(np.arange(60) < low, 0, spread), 99) for low in range(0, 40, 2)])
+    assert p[0] > 0.5
+    assert (np.diff(p) <= 0).all()
+    assert 0 < p[-1] < 1e-6
 
 
 def test_uniform_ranks_stay_in_the_envelope_as_often_as_it_says():

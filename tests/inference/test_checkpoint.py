@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pyro
@@ -72,6 +74,52 @@ def test_a_fit_killed_half_way_goes_on_bit_by_bit(tmp_path, stage, guide, schedu
         assert left.verdict == right.verdict
     for site, draws in alone.posterior(20).items():
         np.testing.assert_array_equal(resumed.posterior(20)[site], draws)
+
+
+SCRIPT = """
+import os, signal, sys
+import pyro, torch
+import pyro.distributions as dist
+from neuropyro.inference import Schedule, fit
+
+def model(y):
+    mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+    with pyro.plate("visit", len(y)):
+        pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+class Growth:
+    def __call__(self, y):
+        return model(y)
+
+def kill(progress):
+    if progress.step >= 100 and sys.argv[2] == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+torch.set_num_threads(1)
+y = torch.tensor([0.3, 1.2, -0.4])
+junk = [object() for _ in range(int(sys.argv[3]))]  # so that addresses differ
+for name, program in (("function", model), ("object", Growth())):
+    if sys.argv[2] in ("resume", name, "kill"):
+        result = fit(program, y, "map", schedule=Schedule(max_steps=200, warm_up=50, window=25, floor=1e-9),
+                     checkpoint=sys.argv[1] + "/" + name, checkpoint_every=0.0, callbacks=[kill], progress=False)
+        print(len(result.losses), repr(float(result.losses[-1])))
+"""
+
+
+def test_a_function_killed_is_known_again_in_another_process(tmp_path):
+    """A model's place in memory is another one there."""
+
+    def call(word, junk):
+        command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path), word, str(junk)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert call("kill", 0).returncode == -signal.SIGKILL
+    assert (tmp_path / "function").is_dir()
+    resumed = call("resume", 10_000)
+    assert resumed.returncode == 0, resumed.stderr
+    first, second = resumed.stdout.split("\n")[:2]
+    assert first == second
+    assert first.startswith("200 ")
 
 
 def test_a_finished_fit_is_read_and_not_run_again(tmp_path):

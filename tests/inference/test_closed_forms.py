@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
+from neuropyro.guides.factor_normal import FactorNormal
 from neuropyro.inference import fit, sample
 
 NOISE, PRIOR = 0.5, 2.0
@@ -49,9 +50,9 @@ def inner_moments(inner, size):
     if hasattr(inner, "transforms"):
         root = torch.autograd.functional.jacobian(inner.transforms[-1]._call, torch.zeros(size))
         return inner.transforms[-1]._call(torch.zeros(size)), root @ root.mT
-    return inner.mean, torch.diag(inner.variance) if inner.__class__.__name__ == "Independent" else (
-        inner.covariance_matrix
-    )
+    if isinstance(inner, FactorNormal):
+        return inner.loc, inner.covariance_matrix
+    return inner.mean, torch.diag(inner.variance)
 
 
 @pytest.mark.parametrize("guide", ["laplace", "mvn", "structured"])

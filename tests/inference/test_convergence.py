@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuropyro.inference.convergence import Plateau, Schedule
+from neuropyro.inference.convergence import CosineSchedule, Plateau, Schedule
 
 
 def fed(losses, **settings):
@@ -30,6 +30,21 @@ def test_noise_is_not_progress_but_a_trend_beneath_it_is():
     assert fed(flat).factor < 1
     trend = [rng.normal(0, 10, 50) + 1000 - 20 * i for i in range(10)]
     assert fed(trend).factor == 1
+
+
+def test_a_cosine_has_converged_where_its_last_quarter_gained_nothing():
+    schedule = CosineSchedule(max_steps=400, window=50)
+    verdicts = {}
+    for name, fall in (("flat", 0.0), ("falling", 5.0)):
+        rule = schedule.rule()
+        for window in range(8):
+            rule.update(np.linspace(500 - fall * window, 500 - fall * (window + 1), 50))
+            assert not rule.converged or window == 7
+        verdicts[name] = rule.converged
+        again = schedule.rule()
+        again.restore(rule.facts())
+        assert again == rule
+    assert verdicts == {"flat": True, "falling": False}
 
 
 def test_schedules_that_make_no_sense():

@@ -90,6 +90,34 @@ def test_a_guide_object_and_a_guide_function_work():
     assert function.posterior(2000)["mean"].mean() == pytest.approx(float(DATA.sum()) / 6, abs=0.05)
 
 
+def reads_a_number(y):
+    """The conjugate model, which reads its site as a plain number: no batch of draws can pass."""
+    mean = pyro.sample("mean", dist.Normal(torch.zeros((), dtype=y.dtype), 1.0))
+    assert mean.shape == ()
+    with pyro.plate("visit", len(y)):
+        pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+
+def takes_a_mean(y):
+    """The same, with the mean over all draws where there are many: it broadcasts, and is wrong."""
+    mean = pyro.sample("mean", dist.Normal(torch.zeros((), dtype=y.dtype), 1.0))
+    with pyro.plate("visit", len(y)):
+        pyro.sample("y", dist.Normal(mean.mean(), 1.0), obs=y)
+
+
+@pytest.mark.parametrize(
+    ("guide", "model"), [("mvn", reads_a_number), ("mvn", takes_a_mean), (AutoNormal, takes_a_mean)]
+)
+def test_particles_of_a_model_that_bears_no_batch_run_one_by_one(guide, model):
+    """A guide fitted to the mean of four draws would be too wide: the likelihood would see their mean alone."""
+    schedule = Schedule(max_steps=300, learning_rate=0.05)
+    chosen = guide if isinstance(guide, str) else guide(model)
+    result = fit(model, DATA, chosen, particles=4, schedule=schedule, progress=False)
+    draws = result.posterior(4000)["mean"]
+    assert draws.mean() == pytest.approx(float(DATA.sum()) / 6, abs=0.05)
+    assert draws.std() == pytest.approx(6**-0.5, rel=0.1)
+
+
 def test_the_limit_of_steps_is_said():
     result = fit(conjugate, DATA, guide="map", schedule=Schedule(max_steps=3), progress=False)
     assert not result.converged
@@ -105,6 +133,23 @@ def test_a_loss_that_is_never_finite_is_an_error():
     with pytest.raises(FloatingPointError, match="not finite"):
         fit(broken, DATA, guide="map", progress=False)
     pyro.enable_validation(True)
+
+
+def test_laplace_says_whether_the_mode_was_found():
+    far = Schedule(warm_up=2)
+    assert fit(conjugate, DATA, "laplace", progress=False).converged
+    skewed = fit(coin_mixture, DATA, "laplace", schedule=far, progress=False)
+    assert skewed.converged  # Newton's last steps found it
+
+    def heavy(y):
+        x = pyro.sample("x", dist.StudentT(3.0, torch.full((1000,), 50.0), 0.1).to_event(1))
+        pyro.sample("y", dist.Normal(x.sum(), 1.0), obs=y)
+
+    lost = fit(heavy, torch.tensor(0.0), "laplace", schedule=far, progress=False)
+    assert not lost.converged
+    assert "allow more warm_up" in lost.verdict
+    with pytest.raises(ValueError, match="warm_up"):
+        fit(conjugate, DATA, "laplace", schedule=Schedule(warm_up=0), progress=False)
 
 
 def test_a_guide_object_is_fitted_once():

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from neuropyro.inference.placement import choose_device, fingerprint, prepare
+from neuropyro.inference.placement import choose_device, described, fingerprint, prepare
 
 
 def test_tensors_in_containers_are_moved():
@@ -19,6 +19,23 @@ def test_fingerprints_tell_data_apart():
     one, other = torch.zeros(3), torch.zeros(3, dtype=torch.float64)
     assert fingerprint(one) == fingerprint(torch.zeros(3))
     assert len({fingerprint(x) for x in (one, other, {"y": one}, [one, one], torch.zeros(3, 1))}) == 5
+
+
+class Plain:
+    def __init__(self, number):
+        self.number = number
+
+
+def test_objects_are_known_by_what_they_hold_and_not_by_their_place_in_memory():
+    assert fingerprint(Plain(1)) == fingerprint(Plain(1))
+    assert fingerprint(Plain(1)) != fingerprint(Plain(2))
+    assert described(Plain(1)) == described(Plain(2))
+    assert described(lambda y: y) != described(Plain)
+
+
+def test_lists_are_moved():
+    (moved,) = prepare(lambda data: None, [torch.zeros(2)], torch.device("meta"), torch.float64)
+    assert moved.device.type == "meta"
 
 
 def test_the_device_asked_for_is_taken():

@@ -1,5 +1,6 @@
 """Verdicts on fits that are good, and on fits that are bad in a known way; the models are unknown to the library."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -136,3 +137,11 @@ def test_leave_one_out_in_closed_form():
     assert found.elpd == pytest.approx(float(expected.sum()), abs=0.1)
     assert found.bad == 0
     assert leave_one_out(fit(heavy, y, "map", progress=False)) is None
+
+
+def test_leave_one_out_is_of_the_best_restart_alone():
+    y = torch.linspace(-1, 1, 10)
+    good = fit(heavy, y, "laplace", progress=False)
+    bad = fit(heavy, y + 3, "laplace", progress=False).runs[0]
+    expected, found = leave_one_out(good), leave_one_out(replace(good, runs=(*good.runs, bad)))
+    np.testing.assert_array_equal(found.pointwise, expected.pointwise)

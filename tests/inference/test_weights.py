@@ -10,7 +10,8 @@ from torch.distributions import Beta, MultivariateNormal, Normal
 
 from neuropyro.data import simulate_reference
 from neuropyro.inference import Schedule, fit, log_weights, psis_khat
-from neuropyro.inference.weights import Weights, _Density
+from neuropyro.inference.joint_density import JointDensity
+from neuropyro.inference.weights import Weights
 from neuropyro.models import SubjectProgression, VertexClusterMixture
 
 Y = torch.tensor([0.3, 1.2, -0.4, 2.0, 0.9])
@@ -68,7 +69,7 @@ def test_enumerated_sites_are_summed_out():
     )
     volume = (share * (1 - share)).log()
     expected = pointwise.sum(1) + Beta(1.0, 1.0).log_prob(share) + volume
-    density = _Density(coin_mixture, result.data, result.guide.latents)
+    density = JointDensity(coin_mixture, result.data, result.guide.latents)
     with pyro.settings.context(module_local_params=True), torch.no_grad():
         torch.testing.assert_close(density.at_once(flat).float(), expected)
         torch.testing.assert_close(density.one_by_one(flat).float(), expected)
@@ -78,7 +79,7 @@ def test_enumerated_sites_are_summed_out():
 def test_draws_at_once_have_the_density_that_they_have_one_by_one(model):
     cohort = simulate_reference(n_subjects=12, n_vertices=8, seed=2)
     result = fit(model, cohort, guide="normal", schedule=Schedule(max_steps=5, warm_up=1), progress=False)
-    density = _Density(model, result.data, result.guide.latents)
+    density = JointDensity(model, result.data, result.guide.latents)
     with pyro.settings.context(module_local_params=True), torch.no_grad():
         flat = result.guide.law().rsample(torch.Size([6]))
         torch.testing.assert_close(density.at_once(flat), density.one_by_one(flat), rtol=1e-5, atol=1e-2)
@@ -89,10 +90,10 @@ def test_draws_at_once_have_the_density_that_they_have_one_by_one(model):
 @pytest.mark.parametrize("model", [stubborn, mixing])
 def test_a_model_that_bears_no_batch_of_draws_is_run_for_each(model):
     reference = fit(conjugate, Y, guide="normal", schedule=SHORT, progress=False)
-    density = _Density(model, Y, reference.guide.latents)
+    density = JointDensity(model, Y, reference.guide.latents)
     flat = torch.linspace(-1, 1, 4).unsqueeze(-1)
     with pyro.settings.context(module_local_params=True), torch.no_grad():
-        expected = _Density(conjugate, Y, reference.guide.latents).one_by_one(flat)
+        expected = JointDensity(conjugate, Y, reference.guide.latents).one_by_one(flat)
         torch.testing.assert_close(density(flat), expected)
     assert density.vectorised is False
 
