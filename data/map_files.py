@@ -30,9 +30,8 @@ def readable(path: Path, kind: str) -> Iterator[None]:
     except CohortError:
         raise
     except Exception as error:  # parsers of damaged files raise anything: struct, zlib, expat, index, memory errors
-        raise CohortError(
-            f"{path}: damaged, or not {kind} ({type(error).__name__}: {error}); write it again"
-        ) from error
+        why = " ".join(str(error).split())[:160]
+        raise CohortError(f"{path}: damaged, or not {kind} ({type(error).__name__}: {why}); write it again") from error
 
 
 def fill_pattern(pattern: str, known: Mapping[str, str], source: str) -> str:

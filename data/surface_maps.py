@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,10 @@ def read_surface_map(path: Path) -> NDArray[Any]:
 
 
 def _mgh_frames(path: Path) -> NDArray[Any]:
-    data = np.asanyarray(nibabel.freesurfer.load(path).dataobj)  # (vertices, 1, 1[, frames]), big-endian
+    # Opened here, since nibabel leaves the file open where it opens it itself.
+    with gzip.open(path) if path.suffix == ".mgz" else path.open("rb") as stream:
+        image = nibabel.freesurfer.MGHImage.from_stream(stream)
+        data = np.asanyarray(image.dataobj)  # (vertices, 1, 1[, frames]), big-endian
     data = data[..., None] if data.ndim == 3 else data
     if data.ndim != 4 or sorted(data.shape[:3])[:2] != [1, 1]:
         raise CohortError(f"{path}: a volume of {data.shape}, not a map of a surface; read volumes by from_nifti")
@@ -76,8 +80,9 @@ def write_surface_map(path: Path, maps: NDArray[np.float32], names: Sequence[str
     if map_suffix(path).endswith(".gii"):
         nibabel.save(_gifti(maps, names, hemisphere), path)
     else:
-        frames = np.ascontiguousarray(maps.T)[:, None, None, :]
-        nibabel.save(nibabel.freesurfer.MGHImage(frames.astype(np.float32), np.eye(4)), path)
+        frames = np.ascontiguousarray(maps.T, np.float32)[:, None, None, :]
+        frames = frames[..., 0] if len(maps) == 1 else frames  # MGH has no fourth axis of length one
+        nibabel.save(nibabel.freesurfer.MGHImage(frames, np.eye(4)), path)
 
 
 def _gifti(maps: NDArray[np.float32], names: Sequence[str], hemisphere: str) -> Any:

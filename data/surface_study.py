@@ -16,7 +16,7 @@ from neuropyro.data.study_table import StudyTable, study_table
 from neuropyro.data.surface_files import Mask, mesh_of_surfaces, surface_mask
 from neuropyro.data.surface_maps import is_left, map_suffix, read_surface_map
 from neuropyro.data.surface_space import TEMPLATE_VERTICES, SurfaceSpace
-from neuropyro.data.surfaces import Hemisphere, cortex_mesh, template_surface
+from neuropyro.data.surfaces import MEDIAL_WALL_THICKNESS, Hemisphere, cortical_thickness, template_surface
 
 __all__ = ["surface_cohort", "surface_study"]
 
@@ -128,12 +128,8 @@ def _bundled_mesh(
 
 
 def _bundled_cortex(hemisphere: str) -> NDArray[np.bool_]:
-    n = TEMPLATE_VERTICES["fsaverage5"]
-    place = cortex_mesh((_side(hemisphere),)).template_index
-    assert place is not None
-    kept = np.zeros(n, np.bool_)
-    kept[place % n] = True
-    return kept
+    left, right = np.split(cortical_thickness() > MEDIAL_WALL_THICKNESS, 2)
+    return np.asarray(left if is_left(hemisphere) else right)
 
 
 def _side(hemisphere: str) -> Hemisphere:

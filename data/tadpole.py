@@ -123,8 +123,9 @@ def _ages(cells: TextTable, rid: NDArray[np.int64]) -> NDArray[np.float64]:
     since = np.where(np.isfinite(by_date), by_date, by_code)
     lost = np.flatnonzero(np.isnan(since))
     if lost.size:
+        row = int(lost[0])
         raise CohortError(
-            f"{cells.place(int(lost[0]))}: neither `EXAMDATE` nor `VISCODE` ({visit[lost[0]]!r}) tells the time since "
+            f"{cells.place(row)}: neither `EXAMDATE` nor `VISCODE` ({str(visit[row])!r}) tells the time since "
             "baseline; give one or drop the row"
         )
     return np.asarray(age + since)
@@ -152,7 +153,9 @@ def _diagnoses(cells: TextTable) -> NDArray[np.str_] | None:
 
 def _state(cell: str, cells: TextTable, row: int) -> str:
     if cell and cell.upper() not in STATES:
-        raise CohortError(f"{cells.place(row)}: the diagnosis {cell!r} is not known; known are {', '.join(STATES)}")
+        raise CohortError(
+            f"{cells.place(row)}: the diagnosis {str(cell)!r} is not known; known are {', '.join(STATES)}"
+        )
     return STATES[cell.upper()] if cell else ""
 
 

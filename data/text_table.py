@@ -83,9 +83,8 @@ class TextTable:
             try:
                 values[row] = _number(cells[row])
             except ValueError:
-                raise CohortError(
-                    f"{self.place(int(row))}: `{name}` is {cells[row]!r}, not a number; correct it or leave it empty"
-                ) from None
+                where = f"{self.place(int(row))}: `{name}` is {str(cells[row])!r}"
+                raise CohortError(f"{where}, not a number; correct it or leave it empty") from None
         return values
 
     def text(self, name: str) -> NDArray[np.str_]:

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 import neuropyro
 from neuropyro import verdict_cli
+from neuropyro.data.open_study import StudyOptions
 from neuropyro.generator_cli import generator
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
@@ -28,6 +29,7 @@ verdict_cli.register(app)
 
 Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 DEMO_SUBJECTS = 240
+NO_OPTIONS = StudyOptions()
 
 
 def main() -> None:
@@ -79,6 +81,7 @@ def dive_fit(
     max_steps: int = 6000,
     seed: int = 0,
     device: Annotated[str | None, Parameter(help="torch device; CUDA where there is one")] = None,
+    study: Annotated[StudyOptions, Parameter(name="*")] = NO_OPTIONS,
 ) -> None:
     """Cluster the vertices of a cohort by their trajectories, and stage its subjects.
 
@@ -86,6 +89,7 @@ def dive_fit(
     ----------
     cohort
         An .npz file: values (visits x vertices), time, subject; optionally diagnosis, faces or edges, coordinates.
+        Or a FreeSurfer subjects folder, a folder of maps, or a table that names maps or has biomarkers (TADPOLE's too).
     out
         Folder for the fit, its tables and its report.
     clusters
@@ -106,10 +110,12 @@ def dive_fit(
         A fit that has not converged by then ends, and says so.
     seed
         Seed of the fit.
+    study
+        How to read maps.
     """
     from neuropyro.data import Cohort
 
-    loaded = Cohort.load(cohort)
+    loaded = Cohort.open(cohort, study)
     print(loaded, file=sys.stderr)
     smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
     switches = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
