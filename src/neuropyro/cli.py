@@ -77,6 +77,8 @@ def dive_fit(
     subject_effect: bool = True,
     visit_effect: bool | None = None,
     standardise: Literal["controls", "all", "none"] = "controls",
+    adjust: tuple[str, ...] = (),
+    site: str | None = None,
     restarts: int = 1,
     max_steps: int = 6000,
     seed: int = 0,
@@ -104,6 +106,10 @@ def dive_fit(
         Whether a visit has one too; by default where the cohort has a mesh, over which residuals are smooth.
     standardise
         Whose visits set each vertex's location and scale.
+    adjust
+        Covariates (age, sex, icv) whose effects in controls are taken out of the values first.
+    site
+        The covariate that names a visit's site, over which values are harmonised first, by ComBat.
     restarts
         Fits from different starts; the best is reported.
     max_steps
@@ -114,14 +120,15 @@ def dive_fit(
         How to read maps.
     """
     from neuropyro.data import Cohort
+    from neuropyro.study_preparation import prepare_study
 
-    loaded = Cohort.open(cohort, study)
-    print(loaded, file=sys.stderr)
+    loaded, notes = prepare_study(Cohort.open(cohort, study), out, adjust, site)
+    print(loaded, *notes, sep="\n", file=sys.stderr)
     smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
     switches = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
     scaled = None if standardise == "none" else standardise
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device}
-    outcome = _fit(loaded, out, clusters, options, max_steps, standardise=scaled, **switches)
+    outcome = _fit(loaded, out, clusters, options, max_steps, notes, standardise=scaled, **switches)
     print(outcome.fit.verdict)
     print(f"report: {(out / 'report.html').resolve()}")
 
@@ -183,6 +190,7 @@ def _fit(
     clusters: int,
     options: dict[str, Any],
     max_steps: int = 6000,
+    notes: tuple[str, ...] = (),
     **switches: Any,
 ) -> Outcome:
     from neuropyro.inference import Schedule, fit
@@ -192,7 +200,7 @@ def _fit(
 
     model = VertexClusterMixture(n_clusters=clusters, **switches)
     result = fit(model, cohort, schedule=Schedule(max_steps=max_steps), **options)
-    outcome = Outcome(model, cohort, result)
+    outcome = Outcome(model, cohort, result, notes=notes)
     write_outcome(outcome, out)
     write_report(outcome, out / "report.html")
     return outcome

@@ -32,12 +32,15 @@ class Outcome:
         What was fitted to what.
     draws
         Posterior draws that summaries are made of.
+    notes
+        What was done to the cohort before the fit, in sentences.
     """
 
     model: VertexClusterMixture
     cohort: Cohort
     fit: Fit
     draws: int = 200
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def posterior(self) -> dict[str, NDArray[Any]]:
