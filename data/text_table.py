@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
 
-__all__ = ["MISSING", "TextTable", "read_table", "table_of"]
+__all__ = ["DAYS_A_YEAR", "MISSING", "TextTable", "read_table", "table_of"]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 """Cells, in lower case, that stand for nothing."""

@@ -126,9 +126,8 @@ def _classes(true: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int6
 def _known(true: ArrayLike, *others: ArrayLike) -> list[Floats]:
     arrays = [np.asarray(a, np.float64) for a in (true, *others)]
     if len({a.shape for a in arrays}) != 1 or arrays[0].ndim != 1:
-        raise CohortError(
-            f"forecast: shapes {', '.join(str(a.shape) for a in arrays)} do not fit; give one of each case"
-        )
+        shapes = ", ".join(str(a.shape) for a in arrays)
+        raise CohortError(f"forecast: shapes {shapes} do not fit; give one number a case")
     known = ~np.isnan(arrays[0])
     if not known.any():
         raise CohortError("forecast: no case whose truth is known")

@@ -11,8 +11,10 @@ Marinescu et al., arXiv 1805.03909 (the format, the matching of months, the meas
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date as calendar_date
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuropyro.data import Cohort, CohortError
 from neuropyro.data.tadpole import DIAGNOSES
-from neuropyro.data.text_table import TextTable, read_table, table_of
+from neuropyro.data.text_table import DAYS_A_YEAR, TextTable, read_table, table_of
 from neuropyro.tadpole_metrics import (
     balanced_accuracy,
     coverage_accuracy,
@@ -77,7 +79,7 @@ def forecast_months(
     CohortError
         Where exam dates are missing, a subject is not in the cohort, or ``start`` is no month.
     """
-    first = _year(start)
+    year, month = _month(start)
     exam = cohort.covariates.get("exam_date")
     if exam is None:
         raise CohortError("covariate exam_date: not in the cohort; read it by Cohort.from_tadpole, with EXAMDATE")
@@ -88,11 +90,12 @@ def forecast_months(
         if not own.any():
             raise CohortError(f"subject {rid}: no visit with an exam date; forecasts need one to know ages by month")
         birthday[rid] = float(np.mean(exam[own] - cohort.time[own]))
-    number = np.tile(np.arange(months), len(wanted))
+    numbers = range(12 * year + month - 1, 12 * year + month - 1 + months)
+    dates = np.array([f"{n // 12:04d}-{n % 12 + 1:02d}" for n in numbers])
     rid = np.repeat(wanted, months)
-    year = first + number / 12
-    dates = np.array([f"{int((y := round(v * 12)) // 12):04d}-{y % 12 + 1:02d}" for v in year.tolist()])
-    return ForecastMonths(rid, number + 1, dates, year - np.array([birthday[r] for r in rid.tolist()]))
+    date = np.tile(dates, len(wanted))
+    time = np.tile([_start_of(d) for d in dates], len(wanted)) - np.array([birthday[r] for r in rid.tolist()])
+    return ForecastMonths(rid, np.tile(np.arange(1, months + 1), len(wanted)), date, time)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +234,7 @@ def _nearest(
     forecast: Forecast, rid: NDArray[np.int64], table: TextTable
 ) -> Callable[[str, NDArray[np.int64]], NDArray[np.int64]]:
     """Return a function of a column of dates and some rows: the forecast of the nearest month, for each of them."""
-    first = np.array([_year(date) for date in forecast.date])
+    first = np.array([_start_of(date) for date in forecast.date])
     rows_of: Mapping[int, NDArray[np.int64]] = {int(r): np.flatnonzero(forecast.rid == r) for r in np.unique(rid)}
 
     def nearest(column: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -260,14 +263,17 @@ def _subjects(cohort: Cohort, rids: ArrayLike | None) -> NDArray[np.int64]:
     return wanted.astype(np.int64)
 
 
-def _year(month: str) -> float:
-    try:
-        year, number = (int(part) for part in str(month).split("-")[:2])
-    except ValueError:
-        raise CohortError(f"month: {str(month)!r} is not like 2018-01") from None
-    if not 1 <= number <= 12:
-        raise CohortError(f"month: {str(month)!r} is not like 2018-01")
-    return year + (number - 1) / 12
+def _month(name: str) -> tuple[int, int]:
+    """Return year and month of ``"2018-01"``."""
+    match = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", str(name))
+    if match is None:
+        raise CohortError(f"month: {str(name)!r} is not like 2018-01")
+    return int(match[1]), int(match[2])
+
+
+def _start_of(month: str) -> float:
+    """Return a month's first day as a year, as exam dates are."""
+    return 1970 + (calendar_date(*_month(month), 1) - calendar_date(1970, 1, 1)).days / DAYS_A_YEAR
 
 
 def _titles(target: str) -> tuple[str, str, str]:
