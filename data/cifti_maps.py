@@ -155,10 +155,11 @@ def cifti_study(
     """Read dense scalars of every visit; see `Cohort.from_cifti`."""
     visits = study_table(table)
     files = visit_files(Path(folder), visits, pattern)
-    space = CiftiSpace.of(_axes(files[0])[1])
+    axis = _axes(files[0])[1]
+    space = CiftiSpace.of(axis)
 
     def read(path: Path) -> NDArray[Any]:
-        return _maps(path, space, files[0])
+        return _maps(path, axis, files[0])
 
     if mask is None:
         kept = seen_points([files], read, visits)
@@ -184,13 +185,9 @@ def _axes(path: Path) -> tuple[Any, Any]:
         return image, axes[1]
 
 
-def _maps(path: Path, space: CiftiSpace, first: Path) -> NDArray[Any]:
-    image, axis = _axes(path)
-    own = CiftiSpace.of(axis)
-    same = len(own.structure) == len(space.structure) and all(
-        np.array_equal(getattr(own, name), getattr(space, name)) for name in ("structure", "vertex", "voxel")
-    )
-    if not same:
-        raise CohortError(f"{path}: its brain models are not those of {first}; bring the maps to one space")
+def _maps(path: Path, axis: Any, first: Path) -> NDArray[Any]:
+    image, own = _axes(path)
     with readable(path, "a CIFTI file"):
+        if own != axis:
+            raise CohortError(f"{path}: its brain models are not those of {first}; bring the maps to one space")
         return np.asanyarray(image.dataobj)

@@ -20,6 +20,7 @@ from neuropyro.data.map_space import MapSpace, space_arrays
 from neuropyro.data.mesh import Mesh
 from neuropyro.data.open_study import StudyOptions, is_study, study_fields
 from neuropyro.data.space_storage import space_of_arrays
+from neuropyro.data.surface_space import template_space
 from neuropyro.data.truth import Truth
 
 __all__ = ["Cohort"]
@@ -248,6 +249,14 @@ class Cohort(CohortReaders):
         }
         space = {} if self.space is None else space_arrays(self.space)
         return {k: np.asarray(a) for k, a in (own | mesh | covariates | truth | space).items() if a is not None}
+
+    def write_maps(self, maps: Mapping[str, ArrayLike], stem: str | Path, outside: float = 0.0) -> list[Path]:
+        """Write maps ``(vertices,)`` by name in the format that the cohort came in; see `MapSpace.write`.
+
+        A cohort on a template's mesh alone has GIFTI maps.  Returns the files written: none where neither is known.
+        """
+        space = self.space or template_space(self.mesh)
+        return [] if space is None else space.write(maps, Path(stem), outside)
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` file that `load` reads."""

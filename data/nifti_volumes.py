@@ -85,8 +85,10 @@ def nifti_study(
     def read(path: Path) -> NDArray[Any]:
         return _volumes(path, grid)
 
+    # Files have the first axis running fastest, so that a volume on the disk is seen as it is, not copied.
+    places = np.ravel_multi_index(np.unravel_index(grid.index, grid.shape), grid.shape, order="F")
     return visits.fields() | {
-        "values": stack_maps([files], read, visits, grid.index, memory_map),
+        "values": stack_maps([files], read, visits, np.asarray(places, np.int64), memory_map),
         "mesh": grid.mesh(),
         "space": grid,
     }
@@ -103,7 +105,7 @@ def _masked(path: Path, suffix: str) -> VolumeSpace:
 
 
 def _volumes(path: Path, grid: VolumeSpace) -> NDArray[Any]:
-    """Return ``(volumes, voxels)``, the last axis of the grid running fastest."""
+    """Return ``(volumes, voxels)``, the first axis of the grid running fastest."""
     with readable(path, "a NIfTI volume"):
         image: Any = nibabel.load(path)
         data = np.asanyarray(image.dataobj)
@@ -113,5 +115,5 @@ def _volumes(path: Path, grid: VolumeSpace) -> NDArray[Any]:
                 f"{path}: a grid of {data.shape[:3]} voxels that is not the mask's, {grid.shape}; resample one to the "
                 "other (nilearn.image.resample_to_img)"
             )
-        volumes: NDArray[Any] = np.moveaxis(data, -1, 0).reshape(data.shape[3], -1)
+        volumes: NDArray[Any] = data.reshape(-1, data.shape[3], order="F").T
         return volumes

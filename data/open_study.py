@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from neuropyro.data.errors import CohortError
-from neuropyro.data.text_table import read_table
+from neuropyro.data.study_table import DIAGNOSIS, FILE, SUBJECT, TIME
+from neuropyro.data.text_table import column_names, read_table
 
 __all__ = ["StudyOptions", "is_study", "study_fields"]
 
@@ -105,9 +106,8 @@ def _names_maps(table: Path) -> bool:
 
 
 def _file_column(table: Path) -> list[str]:
-    cells = read_table(table)
-    column = cells.first_of(("file", "filename", "path"))
-    return [] if column is None else [str(name) for name in cells.text(column)]
+    column = next((name for name in column_names(table) if name.lower() in FILE), None)
+    return [] if column is None else [str(name) for name in read_table(table, (column,)).text(column)]
 
 
 def _suffix(name: str) -> str | None:
@@ -167,7 +167,6 @@ def _nifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
 def _biomarkers(path: Path) -> dict[str, Any]:
     """Read a table of biomarkers: numbers that are neither subject, time nor diagnosis; text is covariates."""
     from neuropyro.data.long_table import long_table
-    from neuropyro.data.study_table import DIAGNOSIS, SUBJECT, TIME
     from neuropyro.data.tadpole import is_tadpole, tadpole_table
 
     if is_tadpole(path):

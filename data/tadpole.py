@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
-from neuropyro.data.text_table import MISSING, TextTable, read_table, table_of
+from neuropyro.data.text_table import MISSING, TextTable, column_names, read_table, table_of
 
 __all__ = ["DIAGNOSES", "is_tadpole", "tadpole_table"]
 
@@ -43,7 +43,7 @@ CHANGES = {1: "CN", 7: "CN", 9: "CN", 2: "MCI", 4: "MCI", 8: "MCI", 3: "AD", 5: 
 
 def is_tadpole(path: Path) -> bool:
     """Whether a table has TADPOLE's columns."""
-    return {"RID", "VISCODE", "AGE"} <= set(read_table(path, ("RID", "VISCODE", "AGE")).columns)
+    return {"RID", "VISCODE", "AGE"} <= set(column_names(path))
 
 
 def tadpole_table(table: Any, features: Sequence[str] | None = None) -> dict[str, Any]:

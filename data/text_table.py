@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
 
-__all__ = ["DAYS_A_YEAR", "MISSING", "TextTable", "read_table", "table_of"]
+__all__ = ["DAYS_A_YEAR", "MISSING", "TextTable", "column_names", "read_table", "table_of"]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 """Cells, in lower case, that stand for nothing."""
@@ -136,6 +136,15 @@ def read_table(path: str | Path, columns: Iterable[str] | None = None) -> TextTa
         raise CohortError(f"{path}: no rows below the header; a table needs one row for each visit")
     cells = {name: np.array([row[i] for _, row in rows], np.str_) for i, name in enumerate(header)}
     return TextTable(str(path), cells, places=[f"{path} line {line}" for line, _ in rows])
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the header of a table, without reading its rows; empty where it is no text."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return [name.strip() for name in next(_rows(path, stream), (0, []))[1]]
+    except (UnicodeDecodeError, csv.Error):
+        return []
 
 
 Row = tuple[int, list[str]]

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data import Cohort
-from neuropyro.data.surface_space import template_space
 from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import VertexClusterMixture
 
@@ -136,9 +135,6 @@ def _cells(row: Sequence[Any]) -> Iterable[str]:
 
 def _write_maps(outcome: Outcome, folder: Path) -> None:
     """Write the likeliest cluster (1..K; 0 where there is no data) and each one's posterior, in the cohort's format."""
-    space = outcome.cohort.space or template_space(outcome.cohort.mesh)
-    if space is None:
-        return
     maps = {"cluster": outcome.assignments.argmax(1) + 1}
     posterior = {f"posterior of cluster {k + 1}": column for k, column in enumerate(outcome.assignments.T)}
-    space.write(maps | posterior, folder / "clusters")
+    outcome.cohort.write_maps(maps | posterior, folder / "clusters")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ScalarAxis
 
+from neuropyro.adjustment import load_adjustment
 from neuropyro.cli import app
 from neuropyro.data import Cohort, CohortError, simulate_reference
 from neuropyro.data.surface_maps import read_surface_map, write_surface_map
@@ -91,17 +92,20 @@ def run(*arguments):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_the_command_line_reads_a_subjects_folder_and_writes_its_format(arrays, whole, tmp_path):
+def test_the_command_line_reads_a_subjects_folder_and_writes_its_format(arrays, whole, tmp_path, capsys):
     study, out = tmp_path / "study", tmp_path / "out"
     study.mkdir()
     write_freesurfer(arrays, whole, study)
-    run(study, "--space", "own", "--clusters", 2, "--guide", "map", "--max-steps", 25, "--out", out)
+    run(study, "--space", "own", "--clusters", 2, "--guide", "map", "--max-steps", 25, "--adjust", "age", "--out", out)
     assignments = np.load(out / "assignments.npy")
     maps = np.concatenate([read_surface_map(out / f"{h}.clusters.mgh") for h in SIZES], 1)
     np.testing.assert_array_equal(maps[0, KEPT], assignments.argmax(1) + 1)
     np.testing.assert_array_equal(maps[1:, KEPT], assignments.T.astype(np.float32))
     assert (maps[:, WALL] == 0).all()
     assert (out / "clusters.frames.txt").read_text().splitlines()[0] == "cluster"
+    sentence = load_adjustment(out / "adjustment.npz").lines()[0]
+    assert sentence in capsys.readouterr().err
+    assert sentence in (out / "report.html").read_text()
 
 
 def test_a_missing_map_stops_the_command_line_before_any_work(arrays, whole, tmp_path):
