@@ -149,7 +149,7 @@ def cifti_study(
     table: Any,
     pattern: str | None = None,
     surfaces: Mapping[str, str | Path] | None = None,
-    mask: ArrayLike | None = None,
+    mask: ArrayLike | str | Path | None = None,
     memory_map: str | Path | None = None,
 ) -> dict[str, Any]:
     """Read dense scalars of every visit; see `Cohort.from_cifti`."""
@@ -163,6 +163,8 @@ def cifti_study(
 
     if mask is None:
         kept = seen_points([files], read, visits)
+    elif isinstance(mask, str | Path):
+        kept = read(Path(mask))[0] > 0
     else:
         kept = surface_mask(np.asarray(mask), ("maps",), (len(space.structure),))
     space = space.subset(np.flatnonzero(kept))

@@ -25,6 +25,7 @@ from neuropyro.data.truth import Truth
 
 __all__ = ["Cohort"]
 
+MOST_NAMES = 8  # of covariates, in a cohort's description
 CONTROL_NAMES = frozenset({"cn", "ctl", "hc", "control", "controls"})
 
 
@@ -314,5 +315,7 @@ class Cohort(CohortReaders):
             parts.append(f"{int(self.is_control[self.is_first_visit].sum())} controls at first visit")
         parts += [repr(self.mesh)] if self.mesh is not None else []
         parts += [repr(self.space)] if self.space is not None else []
-        parts += [f"covariates {', '.join(self.covariates)}"] if self.covariates else []
+        names = list(self.covariates)
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        parts += [f"covariates {', '.join(names[:MOST_NAMES])}{more}"] if names else []
         return f"Cohort({'; '.join(parts)})"

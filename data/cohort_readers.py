@@ -45,7 +45,7 @@ class CohortReaders:
 
         A visit's folder is ``SUBJ_SESS.long.SUBJ`` (or another base) where any visit has one, else ``SUBJ_SESS``, or
         ``SUBJ`` without sessions; a column ``folder`` names others.  Mesh and cortex are those of ``folder/<space>``
-        where they are there, else the bundled fsaverage5's.
+        where FreeSurfer's template is linked there, else the bundled fsaverage5's; another space has no mesh.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class CohortReaders:
         table: Any,
         pattern: str | None = None,
         surfaces: Surfaces | None = None,
-        mask: ArrayLike | None = None,
+        mask: ArrayLike | str | Path | None = None,
         memory_map: str | Path | None = None,
     ) -> Self:
         """Read CIFTI dense scalars (``.dscalar.nii``), a file a visit or one file with a map a visit.
@@ -140,7 +140,8 @@ class CohortReaders:
             Surface of each hemisphere (``lh`` and ``rh``, or ``L`` and ``R``), for the mesh; voxels that share a face
             are neighbours too.
         mask
-            ``(points,)`` bool; by default the points where any map is neither 0 nor missing.
+            ``(points,)`` bool, or a file of the same points, kept where its first map is above 0; by default the points
+            where any map is neither 0 nor missing.
         """
         from neuropyro.data.cifti_maps import cifti_study
 

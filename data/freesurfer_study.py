@@ -49,17 +49,17 @@ def visit_folders(root: Path, visits: StudyTable) -> list[Path]:
 
     The longitudinal stream's ``SUBJ_SESS.long.SUBJ`` (or another base after ``.long.``) goes before the cross-sectional
     ``SUBJ_SESS``, for all visits alike: the two are not comparable.  A table without sessions has folders ``SUBJ``;
-    names may lack BIDS' prefixes ``sub-`` and ``ses-``; a column of folders (``folder``, ``file``) goes before all.
+    names may lack BIDS' prefixes ``sub-`` and ``ses-``; a column ``folder`` goes before all.
 
     Raises
     ------
     CohortError
         Where a visit has no folder or several, or some visits have a longitudinal folder and others do not.
     """
-    if visits.file is not None:
-        folders = [root / str(name) for name in visits.file]
+    if visits.folder is not None:
+        folders = [root / str(name) for name in visits.folder]
         for row, path in enumerate(folders):
-            if not visits.file[row] or not path.is_dir():
+            if not visits.folder[row] or not path.is_dir():
                 raise CohortError(f"{path}: no such folder, but {visits.place(row)} asks for it; correct the table")
         return _distinct(folders, visits)
     longitudinal = [_longitudinal(root, visits, row) for row in range(len(visits))]

@@ -36,7 +36,7 @@ class StudyOptions:
     space
         Template in the names of FreeSurfer's maps; or that GIFTI maps are of.
     mask
-        Mask: a NIfTI volume; a label or map of a hemisphere with {hemisphere} in its name.
+        Mask: a NIfTI volume; a CIFTI map; a label or map of a hemisphere with {hemisphere} in its name.
     surfaces
         Surface files with {hemisphere} in their name, for the mesh of GIFTI or CIFTI maps.
     hemispheres
@@ -59,6 +59,8 @@ class StudyOptions:
         """Return the surface file of each hemisphere."""
         if self.surfaces is None:
             return None
+        if len(self.hemispheres) > 1 and "{hemisphere}" not in self.surfaces:
+            raise CohortError(f"{self.surfaces}: put {{hemisphere}} into the surfaces' name; each has its own")
         return {h: Path(self.surfaces.replace("{hemisphere}", h)) for h in self.hemispheres}
 
 
@@ -74,8 +76,9 @@ def study_fields(path: Path, options: StudyOptions) -> dict[str, Any]:
     ----------
     path
         A FreeSurfer subjects folder; a folder of maps (with ``options.pattern``); or a table: one with a column
-        ``file`` names maps of the format that their suffix tells, one with RID, VISCODE and AGE is TADPOLE's, any
-        other is of biomarkers (numbers that are not subject, time or diagnosis).
+        ``file`` names maps of the format that their suffix tells, one with ``fsid`` the visits of the subjects folder
+        that it lies in, one with RID, VISCODE and AGE is TADPOLE's, any other is of biomarkers (numbers that are not
+        subject, time or diagnosis).
 
     Raises
     ------
@@ -91,6 +94,8 @@ def study_fields(path: Path, options: StudyOptions) -> dict[str, Any]:
         raise CohortError(f"{path}: no such file or folder")
     if options.pattern or _names_maps(path):
         return _maps(path.parent, path, options)
+    if "fsid" in column_names(path):
+        return _freesurfer(path.parent, path, options)
     return _biomarkers(path)
 
 
@@ -153,7 +158,7 @@ def _surfaces(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any
 def _cifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
     from neuropyro.data.cifti_maps import cifti_study
 
-    return cifti_study(folder, table, options.pattern, options.surface_files(), memory_map=options.memory_map)
+    return cifti_study(folder, table, options.pattern, options.surface_files(), options.mask, options.memory_map)
 
 
 def _nifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:

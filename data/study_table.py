@@ -21,7 +21,8 @@ SESSION = ("session", "session_id", "visit", "timepoint", "viscode", "fsid")
 TIME = ("time", "age", "age_at_visit", "age_years", "years")
 DATE = ("acq_time", "date", "exam_date", "examdate", "scan_date")
 DIAGNOSIS = ("diagnosis", "dx", "group", "pathology")
-FILE = ("file", "filename", "path", "folder")
+FILE = ("file", "filename", "path")
+FOLDER = ("folder",)
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class StudyTable:
         ``(visits,)`` text, as in file names, or None where a subject has one visit.
     diagnosis
         ``(visits,)`` whole numbers or text, or None.
-    file
-        ``(visits,)`` paths of the visits' maps (folders, for FreeSurfer), or None.
+    file, folder
+        ``(visits,)`` paths of the visits' maps, and of their FreeSurfer folders, or None.
     covariates
         ``(visits,)`` arrays by name.
     places
@@ -54,6 +55,7 @@ class StudyTable:
     session: NDArray[np.str_] | None = None
     diagnosis: NDArray[Any] | None = None
     file: NDArray[np.str_] | None = None
+    folder: NDArray[np.str_] | None = None
     covariates: dict[str, NDArray[Any]] = field(default_factory=dict)
     places: Sequence[str] = ()
 
@@ -100,7 +102,8 @@ def study_table(
     subject, time, session, diagnosis, file
         Columns.  By default the first that is there, in any case, of: subject, subject_id, participant_id, ID, RID,
         PTID; time, age, years; session, session_id, visit, timepoint, VISCODE; diagnosis, dx, group; file, filename,
-        path.  Without a time, a column of dates (acq_time, date, EXAMDATE) counts from the subject's first.
+        path.  ``folder`` names FreeSurfer's folders.  Without a time, a column of dates (acq_time, date, EXAMDATE)
+        counts from the subject's first.
     covariates
         Columns to keep; by default every other one.
 
@@ -116,6 +119,7 @@ def study_table(
     given = {"subject": subject, "time": time, "session": session, "diagnosis": diagnosis, "file": file}
     known = {"subject": SUBJECT, "time": TIME, "session": SESSION, "diagnosis": DIAGNOSIS, "file": FILE}
     use = {role: given[role] or cells.first_of(names) for role, names in known.items()}
+    use["folder"] = cells.first_of(FOLDER)
     who = _required(cells, use["subject"], "subject", SUBJECT)
     when, taken = _times(cells, who, use["time"])
     rest = [c for c in cells.columns if c not in {*use.values(), taken}] if covariates is None else covariates
@@ -126,6 +130,7 @@ def study_table(
         session=None if use["session"] is None else _required(cells, use["session"], "session", SESSION),
         diagnosis=None if use["diagnosis"] is None else _diagnosis(cells, use["diagnosis"]),
         file=None if use["file"] is None else cells.text(use["file"]),
+        folder=None if use["folder"] is None else cells.text(use["folder"]),
         covariates={name: cells.covariate(name) for name in rest},
         places=[cells.place(row) for row in range(len(cells))],
     )

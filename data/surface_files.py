@@ -96,6 +96,8 @@ def surface_mask(mask: Mask, hemispheres: Sequence[str], sizes: Sequence[int]) -
         Where a mask or a file is of another size, or nothing is kept.
     """
     if isinstance(mask, str | Path):
+        if len(hemispheres) > 1 and "{hemisphere}" not in str(mask):
+            raise CohortError(f"{mask}: put {{hemisphere}} into the masks' name; each has its own")
         mask = {h: fill_pattern(str(mask), {"hemisphere": h}, "mask") for h in hemispheres}
     if isinstance(mask, Mapping):
         absent = [h for h in hemispheres if h not in mask]

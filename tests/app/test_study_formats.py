@@ -11,7 +11,7 @@ from neuropyro.adjustment import load_adjustment
 from neuropyro.cli import app
 from neuropyro.data import Cohort, CohortError, simulate_reference
 from neuropyro.data.surface_maps import read_surface_map, write_surface_map
-from neuropyro.inference import Schedule, fit
+from neuropyro.inference import Schedule, fit, load_fit
 from neuropyro.models import VertexClusterMixture
 
 SIZES = {"lh": 25, "rh": 20}
@@ -103,6 +103,7 @@ def test_the_command_line_reads_a_subjects_folder_and_writes_its_format(arrays, 
     np.testing.assert_array_equal(maps[1:, KEPT], assignments.T.astype(np.float32))
     assert (maps[:, WALL] == 0).all()
     assert (out / "clusters.frames.txt").read_text().splitlines()[0] == "cluster"
+    assert load_fit(out, data=Cohort.load(out / "cohort.npz")).guide_name == "map"  # the adjusted cohort is the fit's
     sentence = load_adjustment(out / "adjustment.npz").lines()[0]
     assert sentence in capsys.readouterr().err
     assert sentence in (out / "report.html").read_text()

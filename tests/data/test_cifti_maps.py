@@ -113,6 +113,9 @@ def test_all_visits_in_one_file_and_a_mask(study, values, tmp_path):
     save(tmp_path / "all.dscalar.nii", values, brain_models(study))
     cohort = read(tmp_path, "all.dscalar.nii", mask=np.arange(27) < 24)
     np.testing.assert_array_equal(cohort.values, values[:, :24])
+    save(tmp_path / "mask.dscalar.nii", np.arange(27)[None] < 3, brain_models(study))
+    few = read(tmp_path, "all.dscalar.nii", mask=tmp_path / "mask.dscalar.nii")
+    np.testing.assert_array_equal(few.values, values[:, :3])
     with pytest.raises(CohortError, match="mask: it has 4 entries, but the maps have 27"):
         read(tmp_path, "all.dscalar.nii", mask=np.ones(4, bool))
 

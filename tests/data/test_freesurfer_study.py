@@ -3,6 +3,7 @@
 import nibabel
 import numpy as np
 import pytest
+from nilearn.surface import load_surf_data
 
 from neuropyro.data import Cohort, CohortError, simulate_cohort
 from neuropyro.data.surface_maps import read_surface_map, write_surface_map
@@ -115,6 +116,8 @@ def test_results_go_back_in_the_format_that_came(study, tmp_path, suffix):
     assert written[2].read_text() == "onset\ncluster\n"
     back = np.concatenate([read_surface_map(path) for path in written[:2]], 1)
     np.testing.assert_array_equal(back[:, cohort.space.index], np.stack([onset, cluster]).astype(np.float32))
+    if suffix == ".mgz":  # of the two, what nilearn reads
+        np.testing.assert_array_equal(load_surf_data(str(written[1])).T, back[:, 12:])
     wall = [0, 3, 12 + 14]
     np.testing.assert_array_equal(np.delete(back, cohort.space.index, 1), np.full((2, 3), -1))
     np.testing.assert_array_equal(np.setdiff1d(np.arange(27), cohort.space.index), wall)

@@ -36,6 +36,15 @@ def test_a_subjects_folder_with_its_own_table(study, tmp_path):
     assert Cohort.open(tmp_path, options).hash == study.expected().hash
 
 
+def test_freesurfers_longitudinal_table_in_its_folder(study, tmp_path):
+    write_maps(study, tmp_path, "{subject}{session}.long.{subject}/surf/{hemisphere}.thickness.strip.mgh")
+    rows = "".join(f"{s}{t} {s} {i}\n" for i, (s, t) in enumerate(zip(study.subjects, study.sessions, strict=True)))
+    (tmp_path / "long.qdec.table.dat").write_text("fsid fsid-base years\n" + rows)
+    for path in (tmp_path, tmp_path / "long.qdec.table.dat"):
+        cohort = Cohort.open(path, StudyOptions(space="strip"))
+        np.testing.assert_array_equal(cohort.values, study.expected().values)
+
+
 def test_a_folder_and_a_pattern(study, tmp_path):
     pattern = "maps/{hemisphere}.{subject}.{session}.func.gii"
     write_maps(study, tmp_path, pattern)

@@ -78,6 +78,8 @@ def test_masks_in_every_form(tmp_path):
 def test_masks_refused(tmp_path):
     with pytest.raises(CohortError, match="mask: it has 3 entries, but the maps have 7 vertices"):
         surface_mask([True, False, True], ("lh", "rh"), (4, 3))
+    with pytest.raises(CohortError, match=r"cortex\.label: put \{hemisphere\} into the masks' name"):
+        surface_mask(tmp_path / "cortex.label", ("lh", "rh"), (4, 3))
     with pytest.raises(CohortError, match="mask: it names vertices beyond the maps' 7"):
         surface_mask([8], ("lh", "rh"), (4, 3))
     with pytest.raises(CohortError, match="mask: it keeps no vertex"):
