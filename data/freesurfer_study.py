@@ -77,7 +77,9 @@ def visit_folders(root: Path, visits: StudyTable) -> list[Path]:
 
 def _longitudinal(root: Path, visits: StudyTable, row: int) -> Path | None:
     names, bases = _folder_names(visits, row), _prefixed("sub-", str(visits.subject[row]))
-    found = [root / f"{name}.long.{base}" for name in names for base in bases]
+    # FreeSurfer's long.qdec.table.dat has the visit's own name (fsid) for a session, which says nothing of the subject.
+    whole = names if visits.session is None else [*names, str(visits.session[row])]
+    found = [root / f"{name}.long.{base}" for name in whole for base in bases]
     found = [path for path in found if path.is_dir()]
     found = found or [p for name in names for p in root.glob(f"{_escaped(name)}.long.*") if p.is_dir()]
     if len(found) > 1:
@@ -103,9 +105,8 @@ def _folder_names(visits: StudyTable, row: int) -> list[str]:
     subjects = _prefixed("sub-", str(visits.subject[row]))
     if visits.session is None:
         return subjects
-    session = str(visits.session[row])
-    joined = [f"{subject}_{s}" for subject in subjects for s in _prefixed("ses-", session)]
-    return [*joined, session]  # FreeSurfer's long.qdec.table.dat has the folder's own name (fsid)
+    sessions = _prefixed("ses-", str(visits.session[row]))
+    return [f"{subject}_{session}" for subject in subjects for session in sessions]
 
 
 def _prefixed(prefix: str, name: str) -> list[str]:

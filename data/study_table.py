@@ -135,6 +135,7 @@ def study_table(
         places=[cells.place(row) for row in range(len(cells))],
     )
     _refuse_repeats(made)
+    _refuse_ages_at_entry(made, use["time"])
     return made
 
 
@@ -200,3 +201,16 @@ def _refuse_repeats(table: StudyTable) -> None:
                 f"(first: {table.place(first[key])}); drop one"
             )
         first[key] = row
+
+
+def _refuse_ages_at_entry(table: StudyTable, name: str | None) -> None:
+    """Refuse a time that no subject's sessions differ in: it is that of the first visit, repeated."""
+    if table.session is None:
+        return
+    subjects = table.subject.tolist()
+    varies = {(who, when) for who, when in zip(subjects, table.time.tolist(), strict=True)}
+    if len(set(subjects)) < len(subjects) and len(varies) == len(set(subjects)):
+        raise CohortError(
+            f"{table.source}: `{name or 'date'}` is the same at all sessions of every subject; give the age at each "
+            "visit, or its date instead"
+        )

@@ -141,7 +141,9 @@ def _column(cohort: Cohort, name: str) -> NDArray[Any]:
     if cells is None:
         known = ", ".join(n for n, there in own.items() if there is not None)
         raise CohortError(f"covariate {name}: not in the cohort; there are {known}")
-    cells = cells.astype(np.str_) if name == "diagnosis" else np.asarray(cells)
+    if name == "diagnosis":  # what is not known is a level of its own
+        cells = np.where(cells.astype(np.str_) == "", "unknown", cells.astype(np.str_))
+    cells = np.asarray(cells)
     lost = np.flatnonzero(cells == "") if cells.dtype.kind == "U" else np.flatnonzero(~np.isfinite(cells.astype(float)))
     if lost.size:
         raise CohortError(f"covariate {name}: missing in row {lost[0]}; give it, or drop the visit (Cohort.subset)")

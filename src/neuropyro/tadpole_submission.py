@@ -190,7 +190,8 @@ def evaluate_forecast(forecast: Forecast, truth: Any) -> dict[str, float]:
     """Return the challenge's measures: mAUC, BCA, and MAE, WES and CPA of ADAS13 and Ventricles/ICV.
 
     Each visit is compared with its subject's forecast of the nearest month: by the date of assessment for diagnosis and
-    ADAS13, by that of the scan for the ventricles.  What is missing in the truth is left out.
+    ADAS13, by that of the scan for the ventricles.  What is missing in the truth is left out; a measure of
+    which nothing is left is not given.
 
     Parameters
     ----------
@@ -211,18 +212,19 @@ def evaluate_forecast(forecast: Forecast, truth: Any) -> dict[str, float]:
         raise CohortError(f"{table.source}: Diagnosis {str(unknown[0])!r} is not one of {', '.join(DIAGNOSES)}")
     nearest = _nearest(forecast, rid, table)
     known = np.flatnonzero(state != "")
-    label = np.array([DIAGNOSES.index(name) for name in state[known]])
-    at = nearest("CognitiveAssessmentDate", known)
-    scores = {
-        "mAUC": multiclass_auc(label, forecast.probabilities[at]),
-        "BCA": balanced_accuracy(label, forecast.probabilities[at]),
-    }
+    scores = {}
+    if len(np.unique(state[known])) > 1:
+        label = np.array([DIAGNOSES.index(name) for name in state[known]])
+        given = forecast.probabilities[nearest("CognitiveAssessmentDate", known)]
+        scores = {"mAUC": multiclass_auc(label, given), "BCA": balanced_accuracy(label, given)}
     for name, column, date in (
         ("adas13", "ADAS13", "CognitiveAssessmentDate"),
         ("ventricles", "Ventricles", "ScanDate"),
     ):
         true = table.numbers(column)
         seen = np.flatnonzero(~np.isnan(true))
+        if not seen.size:
+            continue
         best, low, high = getattr(forecast, name)[nearest(date, seen)].T
         scores[f"{TARGETS[name]} MAE"] = mean_absolute_error(true[seen], best)
         scores[f"{TARGETS[name]} WES"] = weighted_error_score(true[seen], best, low, high)

@@ -96,6 +96,13 @@ def test_what_the_library_is_given(recorded):
     assert done.lines()[0].startswith("Sites harmonised by longitudinal ComBat, keeping the effects of age, diagnosis")
 
 
+def test_an_unknown_diagnosis_is_a_level_of_its_own(recorded):
+    cohort, _ = study(1)
+    harmonise_sites(dataclasses.replace(cohort, diagnosis=np.where(np.arange(60) < 5, "", cohort.diagnosis)))
+    given = recorded[0]["discrete_covariates"]["diagnosis"].tolist()
+    assert given == ["unknown"] * 5 + cohort.diagnosis[5:].tolist()
+
+
 def test_one_visit_a_subject_is_plain_combat(recorded):
     cohort, _ = study(1)
     _, done = harmonise_sites(cohort, protect=())

@@ -111,6 +111,11 @@ def test_each_visit_meets_the_nearest_month(cohort):
     }
 
 
+def test_what_the_truth_does_not_have_is_not_measured(cohort):
+    bare = truth(Diagnosis=["CN", "", ""], Ventricles=[np.nan] * 3)
+    assert set(evaluate_forecast(forecast(cohort), bare)) == {"ADAS13 MAE", "ADAS13 WES", "ADAS13 CPA"}
+
+
 def test_refuses(cohort, tmp_path):
     made = forecast(cohort, months=3)
     with pytest.raises(CohortError, match="DataFrame row 2: no forecast of RID 99; forecast every subject"):

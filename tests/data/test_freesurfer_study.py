@@ -93,6 +93,12 @@ def test_longitudinal_folders_go_before_cross_sectional_ones(study, subjects):
         read(subjects, study.table(subjects))
 
 
+def test_another_subjects_folder_is_never_taken(study, subjects):
+    (subjects / "s2_m24.long.s2").rename(subjects / "m24.long.s9")
+    with pytest.raises(CohortError, match=r"s2_m24\.long\.s2: no such folder"):
+        read(subjects, study.table(subjects))
+
+
 def test_one_hemisphere_and_a_mask_of_ones_own(study, subjects):
     cohort = read(subjects, study.table(subjects), hemispheres=("rh",), mask=[2, 5, 6])
     np.testing.assert_array_equal(cohort.values, study.maps()["rh"][:, [2, 5, 6]])

@@ -31,6 +31,11 @@ def test_leaspys_and_named_columns():
     assert study_table(named) is named
 
 
+def test_two_sessions_on_one_day_are_allowed(study, tmp_path):
+    table = study_table(study.table(tmp_path, age=[70, 70, 65, 66, 80]))
+    assert table.time.tolist() == [70, 70, 65, 66, 80]
+
+
 def test_subjects_keep_their_zeros(study, tmp_path):
     table = study_table(study.write_csv(tmp_path / "t.csv", {"subject": ["007", "010"], "age": [1, 2]}))
     assert table.subject.tolist() == ["007", "010"]
@@ -62,6 +67,7 @@ def test_years_since_the_first_of_a_subjects_dates(study, tmp_path):
             {"session": ["m00", "m00", "m00", "m24", "m00"]},
             r"line 3: session m00 of subject s1 is there twice \(first: ",
         ),
+        ({"age": [70, 70, 65, 65, 80]}, "`age` is the same at all sessions of every subject; give the age at each"),
         ({"age": None}, "no column for the time; name one of time, age"),
         ({"subject": None}, "no column for the subject; name one of subject"),
     ],
