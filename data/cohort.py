@@ -12,18 +12,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuropyro.data.cohort_files import read_npz, write_npz
+from neuropyro.data import cohort_checks as checks
+from neuropyro.data.cohort_files import mesh_of_arrays, read_npz, truth_of_arrays, write_npz
+from neuropyro.data.cohort_readers import CohortReaders
 from neuropyro.data.errors import CohortError, read_only
+from neuropyro.data.map_space import MapSpace, space_arrays
 from neuropyro.data.mesh import Mesh
+from neuropyro.data.open_study import StudyOptions, is_study, study_fields
+from neuropyro.data.space_storage import space_of_arrays
+from neuropyro.data.surface_space import template_space
 from neuropyro.data.truth import Truth
 
 __all__ = ["Cohort"]
 
+MOST_NAMES = 8  # of covariates, in a cohort's description
 CONTROL_NAMES = frozenset({"cn", "ctl", "hc", "control", "controls"})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Cohort:
+class Cohort(CohortReaders):
     """Measurements of subjects over time; immutable, and validated on construction.
 
     A row is a visit, a column a vertex (or any biomarker).  Rows may come in any order, and results come back in
@@ -50,6 +57,8 @@ class Cohort:
         ``(visits, channels, height, width)`` or None.
     truth
         What a simulation knows; empty for real data.
+    space
+        Where the columns lie in the maps that came in, so that results are written back in their format, or None.
 
     Raises
     ------
@@ -75,35 +84,27 @@ class Cohort:
     covariates: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     images: NDArray[np.float32] | None = None
     truth: Truth = field(default_factory=Truth)
+    space: MapSpace | None = None
 
     def __post_init__(self) -> None:
-        values = np.asanyarray(self.values)
-        if isinstance(values, np.ma.MaskedArray):
-            values = np.where(np.ma.getmaskarray(values), np.nan, np.asarray(values))
-        if values.ndim != 2 or values.dtype.kind not in "fiub" or 0 in values.shape:
-            raise CohortError(f"values: must be numbers of shape (visits, vertices), not {values.dtype} {values.shape}")
-        self._set("values", values if values.dtype in (np.float32, np.float64) else values.astype(np.float32))
-        self._set("time", _finite("time", self._rows("time", self.time)))
-        self._set("subject", _identifiers(self._rows("subject", self.subject)))
+        self._set("values", checks.numbers(self.values))
+        self._set("time", checks.finite_times(self._rows("time", self.time)))
+        self._set("subject", checks.identifiers(self._rows("subject", self.subject)))
         if self.diagnosis is not None:
-            self._set("diagnosis", _labels(self._rows("diagnosis", self.diagnosis)))
+            self._set("diagnosis", checks.labels(self._rows("diagnosis", self.diagnosis)))
         covariates = {name: read_only(self._rows(f"covariate_{name}", c)) for name, c in self.covariates.items()}
         object.__setattr__(self, "covariates", covariates)
         if self.images is not None:
             self._set("images", self._rows("images", self.images))
         self._check_columns()
-        self._check_values()
+        checks.refuse_repeats(self.values, self.subject, self.time)
         self.truth.check({"visit": self.n_visits, "subject": self.n_subjects, "vertex": self.n_vertices})
 
     def _set(self, name: str, array: NDArray[Any]) -> None:
         object.__setattr__(self, name, read_only(array))
 
     def _rows(self, name: str, array: ArrayLike) -> NDArray[Any]:
-        rows = np.asarray(array)
-        if rows.ndim == 0 or len(rows) != len(self.values):
-            given = "a single value" if rows.ndim == 0 else f"{len(rows)} entries"
-            raise CohortError(f"{name}: {given} for {len(self.values)} visits; give one for each row of `values`")
-        return rows
+        return checks.one_row_a_visit(name, array, len(self.values))
 
     def _check_columns(self) -> None:
         if self.feature_names is not None:
@@ -116,20 +117,8 @@ class Cohort:
                 f"mesh: it has {self.mesh.n_vertices} vertices, but `values` has {self.n_vertices} columns; "
                 "give the mesh of the same vertices (Mesh.subset leaves vertices out)"
             )
-
-    def _check_values(self) -> None:
-        # Row by row, so that a memory-mapped array larger than memory is never copied.
-        infinite = [n for n, row in enumerate(self.values) if np.isinf(row).any()]
-        if infinite:
-            raise CohortError(f"values: infinite in row {infinite[0]}; mark missing values by NaN")
-        visits: dict[tuple[Any, float], list[int]] = {}
-        for n, key in enumerate(zip(self.subject.tolist(), self.time.tolist(), strict=True)):
-            for m in visits.setdefault(key, []):
-                if np.array_equal(self.values[m], self.values[n], equal_nan=True) and self.observed_rows[n]:
-                    raise CohortError(
-                        f"values: rows {m} and {n} are one visit twice (subject {key[0]}); drop one of them"
-                    )
-            visits[key].append(n)
+        if self.space is not None and len(self.space.index) != self.n_vertices:
+            raise CohortError(f"space: {len(self.space.index)} places for {self.n_vertices} columns of `values`")
 
     @property
     def n_visits(self) -> int:
@@ -190,10 +179,10 @@ class Cohort:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of all that a fit may depend on (the truth is left out)."""
+        """SHA-256 of all that a fit may depend on (not on the truth, nor on the format that came in)."""
         digest = hashlib.sha256()
         for name, array in self.arrays().items():
-            if not name.startswith("truth_"):
+            if not name.startswith(("truth_", "space_")):
                 digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
                 digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
         return digest.hexdigest()
@@ -208,13 +197,13 @@ class Cohort:
         CohortError
             Where nothing is left, or a subject, visit or vertex is not in the cohort.
         """
-        rows = _chosen("visits", visits, self.n_visits)
+        rows = checks.chosen("visits", visits, self.n_visits)
         if subjects is not None:
             unknown = np.setdiff1d(np.asarray(subjects), self.subjects)
             if unknown.size:
                 raise CohortError(f"subject: {unknown[:1].tolist()[0]!r} is not in this cohort")
             rows = rows[np.isin(self.subject[rows], np.asarray(subjects))]
-        columns = _chosen("vertices", vertices, self.n_vertices)
+        columns = checks.chosen("vertices", vertices, self.n_vertices)
         if not rows.size or not columns.size:
             raise CohortError("subset: it keeps no visit or no vertex")
         kept_subjects = np.searchsorted(self.subjects, np.unique(self.subject[rows]))
@@ -230,6 +219,7 @@ class Cohort:
             covariates={name: c[rows] for name, c in self.covariates.items()},
             images=None if self.images is None else self.images[rows],
             truth=self.truth.subset(visit=rows, subject=kept_subjects, vertex=columns),
+            space=None if self.space is None else self.space.subset(columns),
         )
 
     def split_subjects(self, folds: int, seed: int = 0) -> Iterator[tuple[Cohort, Cohort]]:
@@ -258,7 +248,16 @@ class Cohort:
         truth = {
             f"truth_{group}_{name}": a for group, arrays in self.truth.groups().items() for name, a in arrays.items()
         }
-        return {k: np.asarray(a) for k, a in (own | mesh | covariates | truth).items() if a is not None}
+        space = {} if self.space is None else space_arrays(self.space)
+        return {k: np.asarray(a) for k, a in (own | mesh | covariates | truth | space).items() if a is not None}
+
+    def write_maps(self, maps: Mapping[str, ArrayLike], stem: str | Path, outside: float = 0.0) -> list[Path]:
+        """Write maps ``(vertices,)`` by name in the format that the cohort came in; see `MapSpace.write`.
+
+        A cohort on a template's mesh alone has GIFTI maps.  Returns the files written: none where neither is known.
+        """
+        space = self.space or template_space(self.mesh)
+        return [] if space is None else space.write(maps, Path(stem), outside)
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` file that `load` reads."""
@@ -280,6 +279,12 @@ class Cohort:
         return cls.from_arrays(read_npz(Path(path)), source=str(path))
 
     @classmethod
+    def open(cls, path: str | Path, options: StudyOptions | None = None) -> Cohort:
+        """Read a study in any format, as its path tells: a folder or a table by `study_fields`, else by `load`."""
+        path = Path(path)
+        return cls._of(path, study_fields(path, options or StudyOptions())) if is_study(path) else cls.load(path)
+
+    @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], source: str = "arrays") -> Cohort:
         """Build a cohort from arrays under the names of `load`; ``source`` is named in errors."""
         missing = [name for name in ("values", "time", "subject") if name not in arrays]
@@ -289,9 +294,10 @@ class Cohort:
             return cls(
                 **{k: arrays[k] for k in ("values", "time", "subject")},
                 **{k: arrays.get(k) for k in ("diagnosis", "feature_names", "images")},  # type: ignore[arg-type]
-                mesh=_mesh_of(arrays),
+                mesh=mesh_of_arrays(arrays),
                 covariates={k.removeprefix("covariate_"): a for k, a in arrays.items() if k.startswith("covariate_")},
-                truth=_truth_of(arrays),
+                truth=truth_of_arrays(arrays),
+                space=space_of_arrays(arrays),
             )
         except CohortError as error:
             raise CohortError(f"{source}: {error}") from None
@@ -308,66 +314,8 @@ class Cohort:
         if self.diagnosis is not None:
             parts.append(f"{int(self.is_control[self.is_first_visit].sum())} controls at first visit")
         parts += [repr(self.mesh)] if self.mesh is not None else []
-        parts += [f"covariates {', '.join(self.covariates)}"] if self.covariates else []
+        parts += [repr(self.space)] if self.space is not None else []
+        names = list(self.covariates)
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        parts += [f"covariates {', '.join(names[:MOST_NAMES])}{more}"] if names else []
         return f"Cohort({'; '.join(parts)})"
-
-
-def _mesh_of(arrays: Mapping[str, NDArray[Any]]) -> Mesh | None:
-    values = np.asarray(arrays["values"])
-    if ("edges" not in arrays and "faces" not in arrays) or values.ndim != 2:
-        return None  # what is wrong with `values`, Cohort says
-    return Mesh(
-        n_vertices=values.shape[1],
-        template=str(arrays["template"]) if "template" in arrays else None,
-        **{k: arrays[k] for k in ("edges", "faces", "coordinates", "template_index") if k in arrays},
-    )
-
-
-def _truth_of(arrays: Mapping[str, NDArray[Any]]) -> Truth:
-    groups: dict[str, dict[str, NDArray[Any]]] = {group: {} for group in Truth().groups()}
-    for name, array in arrays.items():
-        head, _, rest = name.partition("_")
-        group, _, node = rest.partition("_")
-        if head == "truth" and group in groups:
-            groups[group][node] = array
-    return Truth(**groups)
-
-
-def _chosen(name: str, chosen: ArrayLike | None, size: int) -> NDArray[np.int64]:
-    """Return the numbers of the rows or columns chosen by mask or number."""
-    try:
-        return np.arange(size)[slice(None) if chosen is None else np.asarray(chosen)]
-    except IndexError as error:
-        raise CohortError(f"subset: `{name}` must be a mask of, or numbers below, {size} ({error})") from None
-
-
-def _finite(name: str, array: NDArray[Any]) -> NDArray[np.float64]:
-    if array.ndim != 1 or array.dtype.kind not in "fiu":
-        raise CohortError(f"{name}: must be one number a visit, in years, not {array.dtype} {array.shape}")
-    bad = np.flatnonzero(~np.isfinite(array))
-    if bad.size:
-        raise CohortError(f"{name}: missing or infinite in row {bad[0]}; drop that visit or give its time in years")
-    return array.astype(np.float64)
-
-
-def _identifiers(array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.round(array)).all():
-        return array.astype(np.int64)  # a table with one gap elsewhere turns whole numbers into floats
-    labels = _labels(array, "subject")
-    if labels.dtype.kind == "U" and (labels == "").any():
-        raise CohortError(
-            f"subject: empty in row {np.flatnonzero(labels == '')[0]}; name the subject or drop the visit"
-        )
-    return labels
-
-
-def _labels(array: NDArray[Any], name: str = "diagnosis") -> NDArray[Any]:
-    if array.dtype.kind == "O" and all(isinstance(x, str) or x is None or x != x for x in array):
-        array = np.array([x if isinstance(x, str) else "" for x in array])
-    if name == "diagnosis" and array.dtype.kind == "f":
-        filled = np.where(np.isnan(array), -1, array)
-        whole = np.isfinite(filled).all() and (filled == np.round(filled)).all()
-        array = filled.astype(np.int64) if whole else array
-    if array.ndim != 1 or array.dtype.kind not in "iuUS":
-        raise CohortError(f"{name}: must be one whole number or text a visit, not {array.dtype} {array.shape}")
-    return array.astype(np.str_) if array.dtype.kind == "S" else array

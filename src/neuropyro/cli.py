@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 import neuropyro
 from neuropyro import verdict_cli
+from neuropyro.data.open_study import StudyOptions
 from neuropyro.generator_cli import generator
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
@@ -28,6 +29,7 @@ verdict_cli.register(app)
 
 Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 DEMO_SUBJECTS = 240
+NO_OPTIONS = StudyOptions()
 
 
 def main() -> None:
@@ -75,10 +77,13 @@ def dive_fit(
     subject_effect: bool = True,
     visit_effect: bool | None = None,
     standardise: Literal["controls", "all", "none"] = "controls",
+    adjust: tuple[str, ...] = (),
+    site: str | None = None,
     restarts: int = 1,
     max_steps: int = 6000,
     seed: int = 0,
     device: Annotated[str | None, Parameter(help="torch device; CUDA where there is one")] = None,
+    study: Annotated[StudyOptions, Parameter(name="*")] = NO_OPTIONS,
 ) -> None:
     """Cluster the vertices of a cohort by their trajectories, and stage its subjects.
 
@@ -86,6 +91,7 @@ def dive_fit(
     ----------
     cohort
         An .npz file: values (visits x vertices), time, subject; optionally diagnosis, faces or edges, coordinates.
+        Or a FreeSurfer subjects folder, a folder of maps, or a table that names maps or has biomarkers (TADPOLE's too).
     out
         Folder for the fit, its tables and its report.
     clusters
@@ -100,22 +106,29 @@ def dive_fit(
         Whether a visit has one too; by default where the cohort has a mesh, over which residuals are smooth.
     standardise
         Whose visits set each vertex's location and scale.
+    adjust
+        Covariates (age, sex, icv) whose effects in controls are taken out of the values first.
+    site
+        The covariate that names a visit's site, over which values are harmonised first, by ComBat.
     restarts
         Fits from different starts; the best is reported.
     max_steps
         A fit that has not converged by then ends, and says so.
     seed
         Seed of the fit.
+    study
+        How to read maps.
     """
     from neuropyro.data import Cohort
+    from neuropyro.study_preparation import prepare_study
 
-    loaded = Cohort.load(cohort)
-    print(loaded, file=sys.stderr)
+    loaded, notes = prepare_study(Cohort.open(cohort, study), out, adjust, site)
+    print(loaded, *notes, sep="\n", file=sys.stderr)
     smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
     switches = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
     scaled = None if standardise == "none" else standardise
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device}
-    outcome = _fit(loaded, out, clusters, options, max_steps, standardise=scaled, **switches)
+    outcome = _fit(loaded, out, clusters, options, max_steps, notes, standardise=scaled, **switches)
     print(outcome.fit.verdict)
     print(f"report: {(out / 'report.html').resolve()}")
 
@@ -177,6 +190,7 @@ def _fit(
     clusters: int,
     options: dict[str, Any],
     max_steps: int = 6000,
+    notes: tuple[str, ...] = (),
     **switches: Any,
 ) -> Outcome:
     from neuropyro.inference import Schedule, fit
@@ -186,7 +200,7 @@ def _fit(
 
     model = VertexClusterMixture(n_clusters=clusters, **switches)
     result = fit(model, cohort, schedule=Schedule(max_steps=max_steps), **options)
-    outcome = Outcome(model, cohort, result)
+    outcome = Outcome(model, cohort, result, notes=notes)
     write_outcome(outcome, out)
     write_report(outcome, out / "report.html")
     return outcome

@@ -9,18 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from neuropyro.data import Cohort, CohortError
+from neuropyro.data import Cohort
 from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import VertexClusterMixture
 
 __all__ = ["Outcome", "write_outcome"]
 
 INTERVAL = (5, 95)  # percentiles
-SURFACE_VERTICES = {"fsaverage5": 10242}  # of one hemisphere
 
 
 @dataclass(frozen=True)
@@ -33,12 +31,15 @@ class Outcome:
         What was fitted to what.
     draws
         Posterior draws that summaries are made of.
+    notes
+        What was done to the cohort before the fit, in sentences.
     """
 
     model: VertexClusterMixture
     cohort: Cohort
     fit: Fit
     draws: int = 200
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def posterior(self) -> dict[str, NDArray[Any]]:
@@ -77,8 +78,9 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     """Write the fit itself and every table, array and map that SPEC names (the report is apart).
 
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
-    ``subjects.csv``, ``stages.csv``, ``trajectories.csv``, ``posterior.nc``, and for a template's mesh
-    ``lh.clusters.shape.gii`` and ``rh.clusters.shape.gii``.
+    ``subjects.csv``, ``stages.csv``, ``trajectories.csv``, ``posterior.nc``, and maps in the cohort's own format
+    (``lh.clusters.mgh``, ``clusters.dscalar.nii``, ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where
+    its mesh is a template's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     outcome.fit.save(folder)
@@ -132,22 +134,7 @@ def _cells(row: Sequence[Any]) -> Iterable[str]:
 
 
 def _write_maps(outcome: Outcome, folder: Path) -> None:
-    """Write, for each hemisphere, the likeliest cluster (1..K; 0 where there is no data) and each one's posterior."""
-    mesh = outcome.cohort.mesh
-    if mesh is None or mesh.template_index is None or mesh.template is None:
-        return
-    if mesh.template not in SURFACE_VERTICES:
-        raise CohortError(f"mesh: template {mesh.template!r} is not known; known are {', '.join(SURFACE_VERTICES)}")
-    n = SURFACE_VERTICES[mesh.template]
-    maps = np.zeros((2 * n, 1 + outcome.model.n_clusters), np.float32)
-    maps[mesh.template_index, 0] = outcome.assignments.argmax(1) + 1
-    maps[mesh.template_index, 1:] = outcome.assignments
-    names = ["cluster"] + [f"posterior of cluster {k + 1}" for k in range(outcome.model.n_clusters)]
-    for hemisphere, structure, part in (("lh", "CortexLeft", maps[:n]), ("rh", "CortexRight", maps[n:])):
-        image = nibabel.gifti.GiftiImage(meta=nibabel.gifti.GiftiMetaData(AnatomicalStructurePrimary=structure))
-        for name, column in zip(names, part.T, strict=True):
-            meta = nibabel.gifti.GiftiMetaData(Name=name)
-            image.add_gifti_data_array(
-                nibabel.gifti.GiftiDataArray(np.ascontiguousarray(column), intent="NIFTI_INTENT_SHAPE", meta=meta)
-            )
-        nibabel.save(image, folder / f"{hemisphere}.clusters.shape.gii")
+    """Write the likeliest cluster (1..K; 0 where there is no data) and each one's posterior, in the cohort's format."""
+    maps = {"cluster": outcome.assignments.argmax(1) + 1}
+    posterior = {f"posterior of cluster {k + 1}": column for k, column in enumerate(outcome.assignments.T)}
+    outcome.cohort.write_maps(maps | posterior, folder / "clusters")

@@ -10,8 +10,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from neuropyro.data.surface_space import TEMPLATE_VERTICES
 from neuropyro.data.surfaces import template_surface
-from neuropyro.outputs import SURFACE_VERTICES, Outcome
+from neuropyro.outputs import Outcome
 
 __all__ = ["cluster_colours", "plot_clusters", "plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
 
@@ -32,9 +33,9 @@ def plot_clusters(outcome: Outcome) -> Figure | None:
     from nilearn.plotting import plot_surf
 
     mesh = outcome.cohort.mesh
-    if mesh is None or mesh.template not in SURFACE_VERTICES or mesh.template_index is None:
+    if mesh is None or mesh.template not in TEMPLATE_VERTICES or mesh.template_index is None:
         return None
-    n = SURFACE_VERTICES[mesh.template]
+    n = TEMPLATE_VERTICES[mesh.template]
     label = np.full(2 * n, -1)  # the medial wall, and whatever else has no data
     label[mesh.template_index] = outcome.assignments.argmax(1)
     colours = cluster_colours(outcome.model.n_clusters)

@@ -51,6 +51,7 @@ def truth_lines(outcome: Outcome) -> list[str]:
 
 def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield f"<p>{html.escape(repr(outcome.cohort))}</p>"
+    yield from (f"<p>{html.escape(note)}</p>" for note in outcome.notes)
     yield f"<p><b>Optimisation:</b> {html.escape(outcome.fit.verdict)}. Final ELBO {outcome.fit.elbo:.6g} nats.</p>"
     if outcome.fit.is_point:
         yield "<p>This is a point estimate, without intervals; <code>--guide normal</code> gives them.</p>"

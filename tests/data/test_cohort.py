@@ -297,6 +297,8 @@ def test_repr_says_what_is_there():
     ):
         assert part in text
     assert "nothing missing" in repr(cohort())
+    many = {f"c{i}": np.arange(N) for i in range(11)}
+    assert repr(cohort(covariates=many)).endswith("covariates c0, c1, c2, c3, c4, c5, c6, c7 and 3 more)")
 
 
 def test_from_arrays_names_its_source():

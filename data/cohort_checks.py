@@ -1,0 +1,88 @@
+"""What a cohort's rows must be: finite times, named subjects, readable diagnoses, each visit once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuropyro.data.errors import CohortError
+
+__all__ = ["chosen", "finite_times", "identifiers", "labels", "numbers", "one_row_a_visit", "refuse_repeats"]
+
+
+def numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
+    """Return ``(visits, vertices)`` values, NaN where masked; float64 is kept, anything else becomes float32."""
+    array = np.asanyarray(values)
+    if isinstance(array, np.ma.MaskedArray):
+        array = np.where(np.ma.getmaskarray(array), np.nan, np.asarray(array))
+    if array.ndim != 2 or array.dtype.kind not in "fiub" or 0 in array.shape:
+        raise CohortError(f"values: must be numbers of shape (visits, vertices), not {array.dtype} {array.shape}")
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+
+
+def one_row_a_visit(name: str, array: ArrayLike, n_visits: int) -> NDArray[Any]:
+    """Return an array whose first axis is the visits."""
+    rows = np.asarray(array)
+    if rows.ndim == 0 or len(rows) != n_visits:
+        given = "a single value" if rows.ndim == 0 else f"{len(rows)} entries"
+        raise CohortError(f"{name}: {given} for {n_visits} visits; give one for each row of `values`")
+    return rows
+
+
+def finite_times(array: NDArray[Any]) -> NDArray[np.float64]:
+    """Return ``(visits,)`` times in years."""
+    if array.ndim != 1 or array.dtype.kind not in "fiu":
+        raise CohortError(f"time: must be one number a visit, in years, not {array.dtype} {array.shape}")
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise CohortError(f"time: missing or infinite in row {bad[0]}; drop that visit or give its time in years")
+    return array.astype(np.float64)
+
+
+def identifiers(array: NDArray[Any]) -> NDArray[Any]:
+    """Return ``(visits,)`` subjects, whole numbers or text, none of it empty."""
+    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.round(array)).all():
+        return array.astype(np.int64)  # a table with one gap elsewhere turns whole numbers into floats
+    named = labels(array, "subject")
+    if named.dtype.kind == "U" and (named == "").any():
+        raise CohortError(f"subject: empty in row {np.flatnonzero(named == '')[0]}; name the subject or drop the visit")
+    return named
+
+
+def labels(array: NDArray[Any], name: str = "diagnosis") -> NDArray[Any]:
+    """Return ``(visits,)`` whole numbers or text; a missing diagnosis is -1 or empty."""
+    if array.dtype.kind == "O" and all(isinstance(x, str) or x is None or x != x for x in array):
+        array = np.array([x if isinstance(x, str) else "" for x in array])
+    if name == "diagnosis" and array.dtype.kind == "f":
+        filled = np.where(np.isnan(array), -1, array)
+        whole = np.isfinite(filled).all() and (filled == np.round(filled)).all()
+        array = filled.astype(np.int64) if whole else array
+    if array.ndim != 1 or array.dtype.kind not in "iuUS":
+        raise CohortError(f"{name}: must be one whole number or text a visit, not {array.dtype} {array.shape}")
+    return array.astype(np.str_) if array.dtype.kind == "S" else array
+
+
+def refuse_repeats(values: NDArray[Any], subject: NDArray[Any], time: NDArray[np.float64]) -> None:
+    """Refuse infinite values, and one visit in two rows.
+
+    It goes row by row, so that a memory-mapped array larger than memory is never copied.
+    """
+    infinite = [n for n, row in enumerate(values) if np.isinf(row).any()]
+    if infinite:
+        raise CohortError(f"values: infinite in row {infinite[0]}; mark missing values by NaN")
+    visits: dict[tuple[Any, float], list[int]] = {}
+    for n, key in enumerate(zip(subject.tolist(), time.tolist(), strict=True)):
+        for m in visits.setdefault(key, []):
+            if np.array_equal(values[m], values[n], equal_nan=True) and not np.isnan(values[n]).all():
+                raise CohortError(f"values: rows {m} and {n} are one visit twice (subject {key[0]}); drop one of them")
+        visits[key].append(n)
+
+
+def chosen(name: str, wanted: ArrayLike | None, size: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows or columns chosen by mask or number."""
+    try:
+        return np.arange(size)[slice(None) if wanted is None else np.asarray(wanted)]
+    except IndexError as error:
+        raise CohortError(f"subset: `{name}` must be a mask of, or numbers below, {size} ({error})") from None

@@ -1,0 +1,145 @@
+"""A FreeSurfer subjects folder: which folder is whose visit, and the maps, surfaces and labels in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from neuropyro.data.errors import CohortError
+from neuropyro.data.study_table import StudyTable, study_table
+from neuropyro.data.surface_files import Mask
+from neuropyro.data.surface_study import surface_cohort
+
+__all__ = ["freesurfer_study", "visit_folders"]
+
+
+def freesurfer_study(
+    folder: str | Path,
+    table: Any,
+    measure: str = "thickness",
+    fwhm: float | None = None,
+    space: str = "fsaverage5",
+    hemispheres: Sequence[str] = ("lh", "rh"),
+    mask: Mask | None = None,
+    memory_map: str | Path | None = None,
+) -> dict[str, Any]:
+    """Read a study's maps from its subjects folder; see `Cohort.from_freesurfer`."""
+    root = Path(folder)
+    if not root.is_dir():
+        raise CohortError(f"{root}: no such folder; give FreeSurfer's SUBJECTS_DIR")
+    visits = study_table(table)
+    smoothed = "" if fwhm is None else f".fwhm{fwhm:g}"
+    folders = visit_folders(root, visits)
+    parts = [
+        [_map_file(f / "surf", f"{h}.{measure}{smoothed}.{space}", visits.place(row)) for row, f in enumerate(folders)]
+        for h in hemispheres
+    ]
+    own = root / space  # FreeSurfer links its templates into the subjects folder
+    whites = {h: own / "surf" / f"{h}.white" for h in hemispheres}
+    cortex = {h: own / "label" / f"{h}.cortex.label" for h in hemispheres}
+    if mask is None and all(path.is_file() for path in cortex.values()):
+        mask = cortex
+    surfaces = whites if all(path.is_file() for path in whites.values()) else None
+    return surface_cohort(visits, parts, hemispheres, space, surfaces, mask, memory_map)
+
+
+def visit_folders(root: Path, visits: StudyTable) -> list[Path]:
+    """Return the folder of each visit.
+
+    The longitudinal stream's ``SUBJ_SESS.long.SUBJ`` (or another base after ``.long.``) goes before the cross-sectional
+    ``SUBJ_SESS``, for all visits alike: the two are not comparable.  A table without sessions has folders ``SUBJ``;
+    names may lack BIDS' prefixes ``sub-`` and ``ses-``; a column ``folder`` goes before all.
+
+    Raises
+    ------
+    CohortError
+        Where a visit has no folder or several, or some visits have a longitudinal folder and others do not.
+    """
+    if visits.folder is not None:
+        folders = [root / str(name) for name in visits.folder]
+        for row, path in enumerate(folders):
+            if not visits.folder[row] or not path.is_dir():
+                raise CohortError(f"{path}: no such folder, but {visits.place(row)} asks for it; correct the table")
+        return _distinct(folders, visits)
+    longitudinal = [_longitudinal(root, visits, row) for row in range(len(visits))]
+    if not any(longitudinal):
+        return _distinct([_cross_sectional(root, visits, row) for row in range(len(visits))], visits)
+    for row, found in enumerate(longitudinal):
+        if found is None:
+            name = _folder_names(visits, row)[0]
+            raise CohortError(
+                f"{root / name}.long.{visits.subject[row]}: no such folder, but {visits.place(row)} asks for it and "
+                "other visits have theirs; run the longitudinal stream on it or drop that visit"
+            )
+    return _distinct([found for found in longitudinal if found is not None], visits)
+
+
+def _longitudinal(root: Path, visits: StudyTable, row: int) -> Path | None:
+    names, bases = _folder_names(visits, row), _prefixed("sub-", str(visits.subject[row]))
+    # FreeSurfer's long.qdec.table.dat has the visit's own name (fsid) for a session, which says nothing of the subject.
+    whole = names if visits.session is None else [*names, str(visits.session[row])]
+    found = [root / f"{name}.long.{base}" for name in whole for base in bases]
+    found = [path for path in found if path.is_dir()]
+    found = found or [p for name in names for p in root.glob(f"{_escaped(name)}.long.*") if p.is_dir()]
+    if len(found) > 1:
+        raise CohortError(
+            f"{found[0]}: and {found[1].name} both fit {visits.place(row)}; name one in a column `folder`"
+        )
+    return found[0] if found else None
+
+
+def _cross_sectional(root: Path, visits: StudyTable, row: int) -> Path:
+    names = _folder_names(visits, row)
+    found = [root / name for name in names if (root / name).is_dir()]
+    if not found:
+        raise CohortError(
+            f"{root / names[0]}.long.{visits.subject[row]}: no such folder (nor {names[0]}), but {visits.place(row)} "
+            "asks for it; drop that visit or name its folder in a column `folder`"
+        )
+    return found[0]
+
+
+def _folder_names(visits: StudyTable, row: int) -> list[str]:
+    """Return what a visit's folder may be called, the likeliest first."""
+    subjects = _prefixed("sub-", str(visits.subject[row]))
+    if visits.session is None:
+        return subjects
+    sessions = _prefixed("ses-", str(visits.session[row]))
+    return [f"{subject}_{session}" for subject in subjects for session in sessions]
+
+
+def _prefixed(prefix: str, name: str) -> list[str]:
+    return [name] if name.startswith(prefix) else [name, prefix + name]
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _map_file(folder: Path, name: str, place: str) -> Path:
+    for suffix in (".mgh", ".mgz"):
+        if (folder / (name + suffix)).is_file():
+            return folder / (name + suffix)
+    hemisphere, measure = name.split(".")[:2]
+    there = _listed(p.name for p in folder.glob(f"{hemisphere}.{measure}*.mg[hz]"))
+    raise CohortError(
+        f"{folder / name}.mgh: no such file, but {place} asks for it; make it (recon-all -qcache, mri_surf2surf), "
+        f"choose another measure, fwhm or space (there: {there}), or drop that visit"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)[:6]) or "none"
+
+
+def _distinct(folders: list[Path], visits: StudyTable) -> list[Path]:
+    first: dict[Path, int] = {}
+    for row, path in enumerate(folders):
+        if path in first:
+            raise CohortError(
+                f"{path}: {visits.place(first[path])} and {visits.place(row)} are both this folder; drop one, or add a "
+                "column `session`"
+            )
+        first[path] = row
+    return folders

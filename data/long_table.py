@@ -1,0 +1,53 @@
+"""Long tables of biomarkers: a row a visit, a column a biomarker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuropyro.data.errors import CohortError
+from neuropyro.data.text_table import TextTable, read_table, table_of
+
+__all__ = ["long_table"]
+
+
+def long_table(
+    frame: Any,
+    features: Sequence[str] | None = None,
+    subject: str = "ID",
+    time: str = "TIME",
+    diagnosis: str | None = None,
+    covariates: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Read a table of biomarkers; see `Cohort.from_dataframe`."""
+    table = _table(frame)
+    taken = {subject, time, diagnosis, *covariates}
+    names = [c for c in table.columns if c not in taken] if features is None else list(features)
+    if not names:
+        raise CohortError(f"{table.source}: no column is left for the biomarkers; name them in `features`")
+    known = table.column(subject) if table.column(subject).dtype.kind in "iu" else table.text(subject)
+    return {
+        "values": np.stack([table.numbers(name) for name in names], 1),
+        "time": _filled(table, time),
+        "subject": known,
+        "diagnosis": None if diagnosis is None else table.covariate(diagnosis),
+        "feature_names": np.array(names),
+        "covariates": {name: table.covariate(name) for name in covariates},
+    }
+
+
+def _table(frame: Any) -> TextTable:
+    if isinstance(frame, TextTable):
+        return frame
+    return read_table(frame) if isinstance(frame, str | Path) else table_of(frame)
+
+
+def _filled(table: TextTable, name: str) -> Any:
+    values = table.numbers(name)
+    lost = np.flatnonzero(~np.isfinite(values))
+    if lost.size:
+        raise CohortError(f"{table.place(int(lost[0]))}: `{name}` is missing or infinite; give it or drop the visit")
+    return values

@@ -1,0 +1,189 @@
+"""Maps of many visits, each in a file of its own or all in one, brought into one array."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropyro.data.errors import CohortError
+from neuropyro.data.study_table import StudyTable
+
+__all__ = ["Read", "fill_pattern", "map_sizes", "readable", "seen_points", "stack_maps", "visit_files"]
+
+Read = Callable[[Path], NDArray[Any]]
+"""Reads a file as ``(frames, points)``."""
+
+
+@contextmanager
+def readable(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a reader raises on a damaged file into one error that names it."""
+    if not path.is_file():
+        raise CohortError(f"{path}: no such file")
+    try:
+        yield
+    except CohortError:
+        raise
+    except Exception as error:  # parsers of damaged files raise anything: struct, zlib, expat, index, memory errors
+        why = " ".join(str(error).split())[:160]
+        raise CohortError(f"{path}: damaged, or not {kind} ({type(error).__name__}: {why}); write it again") from error
+
+
+def fill_pattern(pattern: str, known: Mapping[str, str], source: str) -> str:
+    """Put names in braces into a pattern; nothing else of a format string is understood.
+
+    Examples
+    --------
+    >>> fill_pattern("{subject}/{hemisphere}.area.mgh", {"subject": "s1", "hemisphere": "lh"}, "table.csv")
+    's1/lh.area.mgh'
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in known:
+            raise CohortError(f"{source}: {{{match[1]}}} in {pattern!r} is not known; known are {', '.join(known)}")
+        return known[match[1]]
+
+    return re.sub(r"\{(\w+)\}", value, pattern)
+
+
+def visit_files(folder: Path, table: StudyTable, pattern: str | None, **fields: str) -> list[Path]:
+    """Return the file of each visit.
+
+    Parameters
+    ----------
+    folder
+        What relative paths start from.
+    pattern
+        Path with ``{subject}`` and ``{session}``, and the names in ``fields``; wildcards must match one file.  None:
+        the table's column of files, which may hold patterns too.
+
+    Raises
+    ------
+    CohortError
+        Where a visit's file does not exist or is not the only one, or two visits share one (all may).
+    """
+    if pattern is None and table.file is None:
+        raise CohortError(f"{table.source}: no column `file`; add one, or give `pattern`")
+    files = []
+    for row in range(len(table)):
+        text = pattern if pattern is not None else str(table.file[row])  # type: ignore[index]
+        files.append(_only_file(folder, fill_pattern(text, table.names(row) | fields, table.source), table.place(row)))
+    return _distinct(files, table)
+
+
+def _only_file(folder: Path, name: str, place: str) -> Path:
+    if not name:
+        raise CohortError(f"{place}: the file is missing; name it or drop the visit")
+    path = folder / name
+    if not any(c in name for c in "*?["):
+        if not path.is_file():
+            raise CohortError(f"{path}: no such file, but {place} asks for it; drop that visit or correct the path")
+        return path
+    found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)) if path.anchor else str(path)))
+    if len(found) != 1:
+        remedy = "make the pattern narrower" if found else "drop that visit or correct the pattern"
+        raise CohortError(f"{path}: {len(found) or 'no'} files match, but {place} asks for one; {remedy}")
+    return found[0]
+
+
+def _distinct(files: list[Path], table: StudyTable) -> list[Path]:
+    """Refuse a file that serves some visits but not all."""
+    first: dict[Path, int] = {}
+    for row, path in enumerate(files):
+        if path in first and len(set(files)) > 1:
+            raise CohortError(f"{path}: {table.place(first[path])} and {table.place(row)} share it; drop one of them")
+        first.setdefault(path, row)
+    return files
+
+
+def map_sizes(parts: Sequence[Sequence[Path]], read: Read) -> tuple[int, ...]:
+    """Return the number of points of each part (hemisphere), by its first file."""
+    return tuple(read(files[0]).shape[1] for files in parts)
+
+
+def seen_points(parts: Sequence[Sequence[Path]], read: Read, table: StudyTable) -> NDArray[np.bool_]:
+    """``(points,)``: where any map is neither 0 nor missing; nowhere else is there a cortex."""
+    seen = []
+    for files, size in zip(parts, map_sizes(parts, read), strict=True):
+        part = np.zeros(size, np.bool_)
+        for _, frame in _frames(files, read, size, table):
+            part |= (frame != 0) & ~np.isnan(frame)
+        seen.append(part)
+    return np.concatenate(seen)
+
+
+def stack_maps(
+    parts: Sequence[Sequence[Path]],
+    read: Read,
+    table: StudyTable,
+    index: NDArray[np.int64],
+    memory_map: str | Path | None = None,
+) -> NDArray[np.float32]:
+    """Return the visits' values ``(visits, len(index))``.
+
+    Parameters
+    ----------
+    parts
+        For each part (hemisphere) the file of each visit; where all are one file, its frames are the visits in order.
+    read
+        Reader of one file.
+    index
+        Points to keep, counted over all parts in order.
+    memory_map
+        An ``.npy`` file to write, which is then memory-mapped: for studies larger than memory.
+
+    Raises
+    ------
+    CohortError
+        Naming the file that is damaged, of another size, infinite, or 0 throughout.
+    """
+    shape = (len(table), len(index))
+    values: NDArray[np.float32] = (
+        np.empty(shape, np.float32)
+        if memory_map is None
+        else np.lib.format.open_memmap(memory_map, "w+", np.float32, shape)
+    )
+    offset = 0
+    for files, size in zip(parts, map_sizes(parts, read), strict=True):
+        columns = np.flatnonzero((index >= offset) & (index < offset + size))
+        for row, frame in _frames(files, read, size, table):
+            kept = frame[index[columns] - offset]
+            _check_frame(kept, files[row])
+            values[row, columns] = kept
+        offset += size
+    if isinstance(values, np.memmap):
+        values.flush()
+        return np.load(Path(str(memory_map)), mmap_mode="r")  # type: ignore[no-any-return]
+    return values
+
+
+def _frames(files: Sequence[Path], read: Read, size: int, table: StudyTable) -> Iterator[tuple[int, NDArray[Any]]]:
+    stacked = len(table) > 1 and len(set(files)) == 1
+    if stacked:
+        frames = read(files[0])
+        if len(frames) != len(table):
+            raise CohortError(
+                f"{files[0]}: it has {len(frames)} frames for the {len(table)} visits of {table.source}; "
+                "give one frame for each row of the table, in its order"
+            )
+        yield from enumerate(frames)
+        return
+    for row, path in enumerate(files):
+        frames = read(path)
+        if frames.shape != (1, size):
+            what = f"{len(frames)} maps" if len(frames) != 1 else f"{frames.shape[1]} values"
+            wanted = "one map" if len(frames) != 1 else f"{size}, as {files[0].name} of {table.place(0)}"
+            raise CohortError(f"{path}: it has {what}, not {wanted}; give maps of one space, one a visit")
+        yield row, frames[0]
+
+
+def _check_frame(frame: NDArray[Any], path: Path) -> None:
+    if np.isinf(frame).any():
+        raise CohortError(f"{path}: infinite values; mark missing values by NaN")
+    if frame.size and not frame.any():  # NaN counts as something: a map may be missing
+        raise CohortError(f"{path}: 0 throughout the mask; make that map again or drop the visit")

@@ -1,0 +1,71 @@
+"""Where a cohort's columns lie in the maps that came in, so that results go back in the same format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuropyro.data.errors import CohortError
+
+__all__ = ["MapSpace", "filled_maps", "list_frames", "space_arrays"]
+
+
+class MapSpace(Protocol):
+    """A format of maps, and the place in it of each column of a cohort.
+
+    Implementations: :class:`~neuropyro.data.surface_space.SurfaceSpace` (FreeSurfer, GIFTI),
+    :class:`~neuropyro.data.cifti_maps.CiftiSpace` and :class:`~neuropyro.data.nifti_volumes.VolumeSpace`.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Name of the implementation, under which files remember it."""
+
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """``(vertices,)``: the place of each column among all points of the maps."""
+
+    def subset(self, columns: NDArray[np.int64]) -> Self:
+        """Keep some columns."""
+
+    def write(self, maps: Mapping[str, ArrayLike], stem: Path, outside: float = 0.0) -> list[Path]:
+        """Write named maps of ``(vertices,)`` each and return the files written.
+
+        Parameters
+        ----------
+        stem
+            Folder and name of the files, without hemisphere and suffix.
+        outside
+            Value of the points that the cohort has no column for: the medial wall, and what a mask left out.
+        """
+
+
+def filled_maps(
+    maps: Mapping[str, ArrayLike], index: NDArray[np.int64], n_points: int, outside: float
+) -> NDArray[np.float32]:
+    """Return ``(maps, points)`` float32, ``outside`` where there is no column."""
+    whole = np.full((len(maps), n_points), outside, np.float32)
+    for row, (name, values) in zip(whole, maps.items(), strict=True):
+        values = np.asarray(values)
+        if values.shape != index.shape:
+            raise CohortError(f"maps: `{name}` has shape {values.shape}, but the cohort has {len(index)} columns")
+        row[index] = values
+    return whole
+
+
+def list_frames(maps: Mapping[str, ArrayLike], stem: Path) -> Path:
+    """Write the names of the frames beside a file whose format has none, one a line."""
+    path = stem.with_name(stem.name + ".frames.txt")
+    path.write_text("".join(f"{name}\n" for name in maps), encoding="utf-8")
+    return path
+
+
+def space_arrays(space: MapSpace) -> dict[str, NDArray[Any]]:
+    """Return a space as arrays by their names in an ``.npz`` file."""
+    own = {f.name: getattr(space, f.name) for f in fields(space) if getattr(space, f.name) is not None}  # type: ignore[arg-type]
+    return {f"space_{name}": np.asarray(value) for name, value in ({"kind": space.kind} | own).items()}

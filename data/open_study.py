@@ -1,0 +1,184 @@
+"""One door to every format of a study: an ``.npz`` file, a subjects folder, a table that names maps, biomarkers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neuropyro.data.errors import CohortError
+from neuropyro.data.study_table import DIAGNOSIS, FILE, SUBJECT, TIME
+from neuropyro.data.text_table import column_names, read_table
+
+__all__ = ["StudyOptions", "is_study", "study_fields"]
+
+TABLES = ("participants.tsv", "visits.csv", "visits.tsv", "long.qdec.table.dat")
+MAPS = (".dscalar.nii", ".func.gii", ".shape.gii", ".gii", ".mgh", ".mgz", ".nii", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What a path alone does not say of a study.
+
+    Parameters
+    ----------
+    table
+        Table of subject, session, time (or age, or dates), diagnosis and covariates: CSV, TSV, BIDS
+        participants.tsv, FreeSurfer's long.qdec.table.dat. By default one in the cohort's folder.
+    pattern
+        Where a visit's map is, from the cohort's folder on, with {subject}, {session} and {hemisphere}; by default the
+        table's column `file`.
+    measure
+        FreeSurfer's measure.
+    fwhm
+        Smoothing in the names of FreeSurfer's maps, mm.
+    space
+        Template in the names of FreeSurfer's maps; or that GIFTI maps are of.
+    mask
+        Mask: a NIfTI volume; a CIFTI map; a label or map of a hemisphere with {hemisphere} in its name.
+    surfaces
+        Surface files with {hemisphere} in their name, for the mesh of GIFTI or CIFTI maps.
+    hemispheres
+        Names of the hemispheres in the names of files.
+    memory_map
+        An .npy file to keep the values in, for studies larger than memory.
+    """
+
+    table: Path | None = None
+    pattern: str | None = None
+    measure: str = "thickness"
+    fwhm: float | None = None
+    space: str | None = None
+    mask: Path | None = None
+    surfaces: str | None = None
+    hemispheres: tuple[str, ...] = ("lh", "rh")
+    memory_map: Path | None = None
+
+    def surface_files(self) -> Mapping[str, Path] | None:
+        """Return the surface file of each hemisphere."""
+        if self.surfaces is None:
+            return None
+        if len(self.hemispheres) > 1 and "{hemisphere}" not in self.surfaces:
+            raise CohortError(f"{self.surfaces}: put {{hemisphere}} into the surfaces' name; each has its own")
+        return {h: Path(self.surfaces.replace("{hemisphere}", h)) for h in self.hemispheres}
+
+
+def is_study(path: Path) -> bool:
+    """Whether a path is a folder or a table, which `study_fields` reads."""
+    return path.is_dir() or path.suffix in (".csv", ".tsv", ".dat")
+
+
+def study_fields(path: Path, options: StudyOptions) -> dict[str, Any]:
+    """Read a study and return what a cohort takes.
+
+    Parameters
+    ----------
+    path
+        A FreeSurfer subjects folder; a folder of maps (with ``options.pattern``); or a table: one with a column
+        ``file`` names maps of the format that their suffix tells, one with ``fsid`` the visits of the subjects folder
+        that it lies in, one with RID, VISCODE and AGE is TADPOLE's, any other is of biomarkers (numbers that are not
+        subject, time or diagnosis).
+
+    Raises
+    ------
+    CohortError
+        Naming the file and the remedy.
+    """
+    if path.is_dir():
+        table = options.table or _own_table(path)
+        return (
+            _maps(path, table, options) if options.pattern or _names_maps(table) else _freesurfer(path, table, options)
+        )
+    if not path.is_file():
+        raise CohortError(f"{path}: no such file or folder")
+    if options.pattern or _names_maps(path):
+        return _maps(path.parent, path, options)
+    if "fsid" in column_names(path):
+        return _freesurfer(path.parent, path, options)
+    return _biomarkers(path)
+
+
+def _own_table(folder: Path) -> Path:
+    found = [folder / name for name in TABLES if (folder / name).is_file()]
+    if not found:
+        raise CohortError(f"{folder}: no table of visits in it ({', '.join(TABLES)}); give one by --table")
+    return found[0]
+
+
+def _names_maps(table: Path) -> bool:
+    return table.is_file() and any(_suffix(name) for name in _file_column(table))
+
+
+def _file_column(table: Path) -> list[str]:
+    column = next((name for name in column_names(table) if name.lower() in FILE), None)
+    return [] if column is None else [str(name) for name in read_table(table, (column,)).text(column)]
+
+
+def _suffix(name: str) -> str | None:
+    return next((suffix for suffix in MAPS if name.endswith(suffix)), None)
+
+
+def _freesurfer(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
+    from neuropyro.data.freesurfer_study import freesurfer_study
+
+    space = options.space or "fsaverage5"
+    own = {"measure": options.measure, "fwhm": options.fwhm, "space": space, "hemispheres": options.hemispheres}
+    return freesurfer_study(folder, table, mask=options.mask, memory_map=options.memory_map, **own)  # type: ignore[arg-type]
+
+
+def _maps(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
+    suffix = _suffix(options.pattern or next(name for name in _file_column(table) if name))
+    if suffix is None:
+        raise CohortError(f"{options.pattern or table}: not the name of a map; known are {', '.join(MAPS)}")
+    return _reader(suffix)(folder, table, options)
+
+
+def _reader(suffix: str) -> Callable[[Path, Path, StudyOptions], dict[str, Any]]:
+    if suffix == ".dscalar.nii":
+        return _cifti
+    return _nifti if suffix in (".nii", ".nii.gz") else _surfaces
+
+
+def _surfaces(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
+    from neuropyro.data.surface_study import surface_study
+
+    return surface_study(
+        folder,
+        table,
+        options.pattern,
+        options.hemispheres,
+        options.space,
+        options.surface_files(),
+        options.mask,
+        options.memory_map,
+    )
+
+
+def _cifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
+    from neuropyro.data.cifti_maps import cifti_study
+
+    return cifti_study(folder, table, options.pattern, options.surface_files(), options.mask, options.memory_map)
+
+
+def _nifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
+    from neuropyro.data.nifti_volumes import nifti_study
+
+    if options.mask is None:
+        raise CohortError(f"{folder}: volumes need a mask; give one by --mask")
+    return nifti_study(folder, table, options.mask, options.pattern, options.memory_map)
+
+
+def _biomarkers(path: Path) -> dict[str, Any]:
+    """Read a table of biomarkers: numbers that are neither subject, time nor diagnosis; text is covariates."""
+    from neuropyro.data.long_table import long_table
+    from neuropyro.data.tadpole import is_tadpole, tadpole_table
+
+    if is_tadpole(path):
+        return tadpole_table(path)
+    cells = read_table(path)
+    subject, time, diagnosis = (cells.first_of(names) for names in (SUBJECT, TIME, DIAGNOSIS))
+    rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
+    numeric = [name for name in rest if cells.is_numeric(name)]
+    text = [name for name in rest if name not in numeric]
+    return long_table(cells, numeric, subject or "ID", time or "TIME", diagnosis, text)

@@ -1,0 +1,222 @@
+"""Tables of text, from a CSV or TSV file or a DataFrame, whose errors name the file, the column and the line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropyro.data.errors import CohortError
+
+__all__ = ["DAYS_A_YEAR", "MISSING", "TextTable", "column_names", "read_table", "table_of"]
+
+MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
+"""Cells, in lower case, that stand for nothing."""
+DAYS_A_YEAR = 365.25
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Columns of cells.
+
+    Parameters
+    ----------
+    source
+        What errors call it: the file's path, or ``"DataFrame"``.
+    columns
+        ``(rows,)`` arrays: text, or numbers of a DataFrame.
+    places
+        ``(rows,)``: where each row is, for errors; None where its number says it.
+    missing
+        Cells, in lower case, that stand for nothing.
+    """
+
+    source: str
+    columns: Mapping[str, NDArray[Any]]
+    places: Sequence[str] | None = None
+    missing: frozenset[str] = MISSING
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def place(self, row: int) -> str:
+        """Return where a row is, for errors."""
+        return f"{self.source} row {row}" if self.places is None else self.places[row]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return the cells of a column, which must exist."""
+        if name not in self.columns:
+            raise CohortError(f"{self.source}: no column `{name}`; there are {', '.join(_few(self.columns))}")
+        return self.columns[name]
+
+    def first_of(self, names: Iterable[str]) -> str | None:
+        """Return the first of some names that is a column, whatever its case."""
+        own = {column.lower(): column for column in self.columns}
+        return next((own[name] for name in names if name in own), None)
+
+    def empty(self, name: str) -> NDArray[np.bool_]:
+        """``(rows,)``: whether a cell stands for nothing."""
+        cells = self.column(name)
+        if cells.dtype.kind in "fiub":
+            lost = np.isnan(cells) if cells.dtype.kind == "f" else np.zeros(len(cells), np.bool_)
+            return lost | np.isin(cells, [float(m) for m in self.missing if _is_number(m)])
+        return np.array([cell.strip().lower() in self.missing for cell in cells], np.bool_)
+
+    def is_numeric(self, name: str) -> bool:
+        """Whether every cell is a number or stands for nothing."""
+        cells, empty = self.column(name), self.empty(name)
+        return cells.dtype.kind in "fiub" or all(_is_number(c) for c, e in zip(cells, empty, strict=True) if not e)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Return a column of numbers, NaN where there is nothing."""
+        cells, empty = self.column(name), self.empty(name)
+        if cells.dtype.kind in "fiub":
+            return np.where(empty, np.nan, cells.astype(np.float64))
+        values = np.full(len(cells), np.nan)
+        for row in np.flatnonzero(~empty):
+            try:
+                values[row] = _number(cells[row])
+            except ValueError:
+                where = f"{self.place(int(row))}: `{name}` is {str(cells[row])!r}"
+                raise CohortError(f"{where}, not a number; correct it or leave it empty") from None
+        return values
+
+    def text(self, name: str) -> NDArray[np.str_]:
+        """Return a column of text, empty where there is nothing."""
+        cells, empty = self.column(name), self.empty(name)
+        return np.array(["" if e else _plain(cell) for cell, e in zip(cells, empty, strict=True)], np.str_)
+
+    def covariate(self, name: str) -> NDArray[Any]:
+        """Return numbers where all cells are, else text."""
+        return self.numbers(name) if self.is_numeric(name) else self.text(name)
+
+    def years(self, name: str) -> NDArray[np.float64]:
+        """Return a column of ISO dates (a time of day is ignored) as years since 1970; NaN where there is none."""
+        epoch = date(1970, 1, 1).toordinal()
+        values = np.full(len(self), np.nan)
+        for row, cell in enumerate(self.text(name)):
+            if cell:
+                try:
+                    values[row] = (date.fromisoformat(cell[:10]).toordinal() - epoch) / DAYS_A_YEAR
+                except ValueError:
+                    raise CohortError(
+                        f"{self.place(row)}: `{name}` is {str(cell)!r}, not a date like 2017-06-30; correct it"
+                    ) from None
+        return values
+
+
+def read_table(path: str | Path, columns: Iterable[str] | None = None) -> TextTable:
+    """Read a table with a header: tabs in ``.tsv``, blanks in ``.dat`` and ``.txt``, else comma, semicolon or tab.
+
+    Parameters
+    ----------
+    columns
+        Which columns to keep, of those that are there; None keeps all.
+
+    Raises
+    ------
+    CohortError
+        Where the file cannot be read, has no rows, a column twice, or a row of another length.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CohortError(f"{path}: no such file")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            header, rows = _kept_cells(_rows(path, stream), columns, path)
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise CohortError(f"{path}: not a table of text ({error}); save it as CSV in UTF-8") from None
+    if not rows:
+        raise CohortError(f"{path}: no rows below the header; a table needs one row for each visit")
+    cells = {name: np.array([row[i] for _, row in rows], np.str_) for i, name in enumerate(header)}
+    return TextTable(str(path), cells, places=[f"{path} line {line}" for line, _ in rows])
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the header of a table, without reading its rows; empty where it is no text."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return [name.strip() for name in next(_rows(path, stream), (0, []))[1]]
+    except (UnicodeDecodeError, csv.Error):
+        return []
+
+
+Row = tuple[int, list[str]]
+
+
+def _rows(path: Path, stream: TextIO) -> Iterator[Row]:
+    """Yield each row that is not blank, with the number of its line."""
+    first = stream.readline()
+    stream.seek(0)
+    if path.suffix in (".dat", ".txt"):
+        lines: Iterable[Row] = ((n, line.split()) for n, line in enumerate(stream, start=1))
+    else:
+        reader = csv.reader(stream, delimiter="\t" if path.suffix == ".tsv" else max(",;\t", key=first.count))
+        lines = ((reader.line_num, row) for row in reader)
+    return ((n, row) for n, row in lines if any(cell.strip() for cell in row))
+
+
+def _kept_cells(rows: Iterator[Row], columns: Iterable[str] | None, path: Path) -> tuple[list[str], list[Row]]:
+    """Return the names of the columns wanted and their cells; of a wide table nothing else is kept in memory."""
+    header = [name.strip() for name in next(rows, (0, []))[1]]
+    wanted = set(header if columns is None else columns) - {""}
+    repeated = sorted(name for name in wanted if header.count(name) > 1)
+    if repeated:
+        raise CohortError(f"{path}: the column `{repeated[0]}` is there twice; drop one")
+    places = [i for i, name in enumerate(header) if name in wanted]
+    kept: list[Row] = []
+    for line, row in rows:
+        if len(row) != len(header):
+            raise CohortError(f"{path} line {line}: {len(row)} cells below a header of {len(header)}; correct it")
+        kept.append((line, [row[i].strip() for i in places]))
+    return [header[i] for i in places], kept
+
+
+def table_of(frame: Any) -> TextTable:
+    """Take the columns (and named levels of the index) of a pandas DataFrame."""
+    if not (hasattr(frame, "columns") and hasattr(frame, "reset_index")):
+        raise CohortError(f"table: must be the path of a CSV or TSV file, or a DataFrame, not {type(frame).__name__}")
+    frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
+    if not len(frame):
+        raise CohortError("DataFrame: it has no rows; a table needs one row for each visit")
+    return TextTable("DataFrame", {str(name): _cells(frame[name]) for name in frame.columns})
+
+
+def _cells(series: Any) -> NDArray[Any]:
+    array = np.asarray(series.to_numpy())
+    if array.dtype.kind in "fiub":
+        return array
+    lost = np.asarray(series.isna(), np.bool_)
+    return np.array(["" if gone else _plain(cell) for cell, gone in zip(array, lost, strict=True)], np.str_)
+
+
+def _plain(cell: Any) -> str:
+    """Text of a cell; whole numbers, which a gap elsewhere turned into floats, without their point."""
+    if isinstance(cell, float | np.floating) and float(cell).is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def _number(cell: str) -> float:
+    if "_" in cell:  # Python reads 1_2 as 12; in a table it is a name
+        raise ValueError(cell)
+    return float(cell)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        _number(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _few(names: Iterable[str], most: int = 12) -> list[str]:
+    shown = list(names)
+    return [*shown[:most], "..."] if len(shown) > most else shown

@@ -1,0 +1,102 @@
+r"""Diagnosis from the progression score: the probability of each diagnosis at a score, and at an uncertain one.
+
+Multinomial logistic regression of the visits' diagnoses on their scores,
+
+.. math::  \log \frac{p(g \mid s)}{p(g_1 \mid s)} = \alpha_g + \beta_g s,
+
+averaged over the draws of an uncertain score, so that what is not known of it reaches the probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuropyro.data import CohortError
+
+__all__ = ["ScoreDiagnosis", "fit_score_diagnosis"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreDiagnosis:
+    """Probabilities of diagnoses by score.
+
+    Parameters
+    ----------
+    names
+        The diagnoses, in the order of the columns.
+    intercept, slope
+        ``(diagnoses,)`` on the log scale.
+    """
+
+    names: tuple[str, ...]
+    intercept: Floats
+    slope: Floats
+
+    def probabilities(self, dps: ArrayLike) -> Floats:
+        """Return ``(..., diagnoses)`` probabilities at scores ``(...)``."""
+        logits = self.intercept + np.asarray(dps, np.float64)[..., None] * self.slope
+        odds = np.exp(logits - logits.max(-1, keepdims=True))
+        return np.asarray(odds / odds.sum(-1, keepdims=True))
+
+    def averaged(self, draws: ArrayLike) -> Floats:
+        """Return ``(visits, diagnoses)``: mean over draws ``(draws, visits)`` of the score."""
+        return np.asarray(self.probabilities(draws).mean(0))
+
+
+def fit_score_diagnosis(
+    dps: ArrayLike, diagnosis: ArrayLike, names: Sequence[str] = ("CN", "MCI", "AD"), penalty: float = 1e-3
+) -> ScoreDiagnosis:
+    """Estimate the probability of each diagnosis by score.
+
+    Parameters
+    ----------
+    dps
+        ``(draws, visits)`` posterior draws of the scores, or ``(visits,)``.
+    diagnosis
+        ``(visits,)`` text; visits of another or no diagnosis are left out.
+    penalty
+        Precision of a Normal prior on the slopes in sds of the scores, which keeps them finite where scores tell
+        diagnoses apart without error.
+
+    Raises
+    ------
+    CohortError
+        Where a diagnosis has no visit, or shapes do not fit.
+
+    Examples
+    --------
+    >>> scores = np.linspace(-2, 4, 60)
+    >>> model = fit_score_diagnosis(scores, np.repeat(["CN", "MCI", "AD"], 20))
+    >>> model.probabilities([-2.0, 4.0]).argmax(1).tolist()
+    [0, 2]
+    """
+    draws = np.atleast_2d(np.asarray(dps, np.float64))
+    labels = np.asarray(diagnosis).astype(np.str_)
+    if labels.shape != draws.shape[1:]:
+        raise CohortError(f"diagnosis: {labels.shape} for scores of {draws.shape[1:]} visits")
+    absent = [name for name in names if not (labels == name).any()]
+    if absent:
+        raise CohortError(f"diagnosis: no visit is {absent[0]}; name the diagnoses that the cohort has")
+    kept = np.isin(labels, names)
+    places = np.array([list(names).index(label) for label in labels[kept]])
+    return _regression(draws[:, kept], places, tuple(names), penalty)
+
+
+def _regression(draws: Floats, places: NDArray[np.int64], names: tuple[str, ...], penalty: float) -> ScoreDiagnosis:
+    from sklearn.linear_model import LogisticRegression
+
+    centre, scale = draws.mean(), max(draws.std(), 1e-12)
+    # Every draw of a visit is one case of weight 1 / draws.
+    x = ((draws - centre) / scale).reshape(-1, 1)
+    weight = np.full(len(x), 1 / len(draws))
+    model = LogisticRegression(C=1 / penalty, max_iter=2000).fit(x, np.tile(places, len(draws)), weight)
+    slope, intercept = model.coef_[:, 0], model.intercept_
+    if len(names) == 2:  # scikit-learn gives the second class alone
+        slope, intercept = np.array([0.0, slope[0]]), np.array([0.0, intercept[0]])
+    return ScoreDiagnosis(names, intercept - slope * centre / scale, slope / scale)

@@ -1,0 +1,52 @@
+"""What is done to a cohort before a model is fitted to it, in order, and what the report says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from neuropyro.adjustment import fit_adjustment
+from neuropyro.data import Cohort
+from neuropyro.site_harmonisation import harmonise_sites
+
+__all__ = ["prepare_study"]
+
+
+def prepare_study(
+    cohort: Cohort, out: Path, adjust: Sequence[str] = (), site: str | None = None
+) -> tuple[Cohort, tuple[str, ...]]:
+    """Harmonise sites, then adjust for covariates by regression on controls; nothing where nothing is named.
+
+    Parameters
+    ----------
+    out
+        Folder, in which ``adjustment.npz`` remembers the covariates' effects, for new subjects, and ``cohort.npz`` the
+        cohort that the fit then belongs to.
+    adjust
+        Covariates, see :func:`~neuropyro.adjustment.fit_adjustment`.
+    site
+        The covariate that names sites, see :func:`~neuropyro.site_harmonisation.harmonise_sites`; age, diagnosis and
+        the covariates of ``adjust`` are protected.
+
+    Returns
+    -------
+    Cohort
+        What to fit to.
+    tuple of str
+        Sentences for the report.
+    """
+    notes: list[str] = []
+    if site is not None:
+        protect = dict.fromkeys(("age", "diagnosis", *adjust))
+        cohort, harmonised = harmonise_sites(cohort, site, tuple(protect))
+        notes += harmonised.lines()
+    if adjust:
+        adjustment = fit_adjustment(cohort, adjust)
+        cohort = adjustment(cohort)
+        out.mkdir(parents=True, exist_ok=True)
+        adjustment.save(out / "adjustment.npz")
+        notes += adjustment.lines()
+    if notes:
+        out.mkdir(parents=True, exist_ok=True)
+        cohort.save(out / "cohort.npz")
+    return cohort, tuple(notes)

@@ -1,0 +1,294 @@
+"""Forecasts in the TADPOLE challenge's format, and their evaluation against its test set (D4).
+
+A submission has a row for each subject and month, with relative probabilities of CN, MCI and AD, and ADAS13 and
+Ventricles/ICV with 50 % intervals.
+
+References
+----------
+Marinescu et al., arXiv 1805.03909 (the format, the matching of months, the measures).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date as calendar_date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuropyro.data import Cohort, CohortError
+from neuropyro.data.tadpole import DIAGNOSES
+from neuropyro.data.text_table import DAYS_A_YEAR, TextTable, read_table, table_of
+from neuropyro.tadpole_metrics import (
+    balanced_accuracy,
+    coverage_accuracy,
+    mean_absolute_error,
+    multiclass_auc,
+    weighted_error_score,
+)
+
+__all__ = ["Forecast", "ForecastMonths", "evaluate_forecast", "forecast_months", "read_submission"]
+
+Floats = NDArray[np.float64]
+PROBABILITIES = tuple(f"{name} relative probability" for name in DIAGNOSES)
+TARGETS = {"adas13": "ADAS13", "ventricles": "Ventricles_ICV"}
+QUARTILES = (50, 25, 75)  # a best guess, and an interval of 50 %
+
+
+@dataclass(frozen=True, eq=False)
+class ForecastMonths:
+    """The months to forecast, subject by subject.
+
+    Parameters
+    ----------
+    rid
+        ``(rows,)`` subjects.
+    month
+        ``(rows,)`` 1, 2, ... within a subject.
+    date
+        ``(rows,)`` as ``"2018-01"``.
+    time
+        ``(rows,)`` ages in years, on the cohort's time axis, at the month's first day.
+    """
+
+    rid: NDArray[np.int64]
+    month: NDArray[np.int64]
+    date: NDArray[np.str_]
+    time: Floats
+
+
+def forecast_months(
+    cohort: Cohort, rids: ArrayLike | None = None, start: str = "2018-01", months: int = 60
+) -> ForecastMonths:
+    """Return the challenge's months for some subjects of a cohort that `Cohort.from_tadpole` read.
+
+    Parameters
+    ----------
+    rids
+        Subjects; by default those of D2 where the table had that column, else all.
+    start, months
+        First month and their number; the challenge's are 60 from January 2018.
+
+    Raises
+    ------
+    CohortError
+        Where exam dates are missing, a subject is not in the cohort, or ``start`` is no month.
+    """
+    year, month = _month(start)
+    exam = cohort.covariates.get("exam_date")
+    if exam is None:
+        raise CohortError("covariate exam_date: not in the cohort; read it by Cohort.from_tadpole, with EXAMDATE")
+    wanted = _subjects(cohort, rids)
+    birthday = {}
+    for rid in wanted.tolist():
+        own = (cohort.subject == rid) & np.isfinite(np.asarray(exam, np.float64))
+        if not own.any():
+            raise CohortError(f"subject {rid}: no visit with an exam date; forecasts need one to know ages by month")
+        birthday[rid] = float(np.mean(exam[own] - cohort.time[own]))
+    numbers = range(12 * year + month - 1, 12 * year + month - 1 + months)
+    dates = np.array([f"{n // 12:04d}-{n % 12 + 1:02d}" for n in numbers])
+    rid = np.repeat(wanted, months)
+    date = np.tile(dates, len(wanted))
+    time = np.tile([_start_of(d) for d in dates], len(wanted)) - np.array([birthday[r] for r in rid.tolist()])
+    return ForecastMonths(rid, np.tile(np.arange(1, months + 1), len(wanted)), date, time)
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """What a submission says of each subject and month.
+
+    Parameters
+    ----------
+    rid, month, date
+        As in `ForecastMonths`.
+    probabilities
+        ``(rows, 3)`` relative probabilities of CN, MCI, AD.
+    adas13, ventricles
+        ``(rows, 3)``: best guess, lower and upper end of the 50 % interval; ventricles are over ICV.
+    """
+
+    rid: NDArray[np.int64]
+    month: NDArray[np.int64]
+    date: NDArray[np.str_]
+    probabilities: Floats
+    adas13: Floats
+    ventricles: Floats
+
+    @classmethod
+    def from_draws(
+        cls, months: ForecastMonths, adas13: ArrayLike, ventricles: ArrayLike, probabilities: ArrayLike
+    ) -> Forecast:
+        """Summarise predictive draws: medians and quartiles; none goes below 0, which neither target can.
+
+        Parameters
+        ----------
+        adas13, ventricles
+            ``(draws, rows)`` predictive draws, in the challenge's units (points; fraction of ICV).
+        probabilities
+            ``(rows, 3)`` of CN, MCI, AD.
+        """
+        made = {}
+        for name, draws in (("adas13", adas13), ("ventricles", ventricles)):
+            drawn = np.asarray(draws, np.float64)
+            if drawn.ndim != 2 or drawn.shape[1] != len(months.rid):
+                raise CohortError(f"{name}: draws of shape {drawn.shape} for {len(months.rid)} rows")
+            made[name] = np.maximum(np.percentile(drawn, QUARTILES, axis=0).T, 0.0)
+        return cls(months.rid, months.month, months.date, np.asarray(probabilities, np.float64), **made)
+
+    def __post_init__(self) -> None:
+        rows = len(self.rid)
+        for name in ("probabilities", "adas13", "ventricles"):
+            array = getattr(self, name)
+            if array.shape != (rows, 3) or not np.isfinite(array).all():
+                raise CohortError(f"{name}: must be {rows} x 3 finite numbers, one row a subject and month")
+        for name in ("adas13", "ventricles"):
+            best, low, high = getattr(self, name).T
+            if not ((low <= best) & (best <= high)).all():
+                row = int(np.flatnonzero(~((low <= best) & (best <= high)))[0])
+                raise CohortError(f"{name}: row {row} (RID {self.rid[row]}): the best guess is outside its interval")
+
+    def write(self, path: str | Path) -> None:
+        """Write the submission as CSV."""
+        columns = {"RID": self.rid, "Forecast Month": self.month, "Forecast Date": self.date}
+        columns |= dict(zip(PROBABILITIES, self.probabilities.T, strict=True))
+        for name, title in TARGETS.items():
+            columns |= dict(zip(_titles(title), getattr(self, name).T, strict=True))
+        with Path(path).open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(columns)
+            writer.writerows(zip(*(_texts(column) for column in columns.values()), strict=True))
+
+
+def read_submission(path: str | Path) -> Forecast:
+    """Read a submission.
+
+    Raises
+    ------
+    CohortError
+        Naming the file and the column.
+    """
+    table = read_table(path)
+    numbers = {name: np.stack([table.numbers(t) for t in _titles(title)], 1) for name, title in TARGETS.items()}
+    try:
+        return Forecast(
+            rid=_whole(table, "RID"),
+            month=_whole(table, "Forecast Month"),
+            date=table.text("Forecast Date"),
+            probabilities=np.stack([table.numbers(name) for name in PROBABILITIES], 1),
+            **numbers,
+        )
+    except CohortError as error:
+        raise CohortError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def evaluate_forecast(forecast: Forecast, truth: Any) -> dict[str, float]:
+    """Return the challenge's measures: mAUC, BCA, and MAE, WES and CPA of ADAS13 and Ventricles/ICV.
+
+    Each visit is compared with its subject's forecast of the nearest month: by the date of assessment for diagnosis and
+    ADAS13, by that of the scan for the ventricles.  What is missing in the truth is left out; a measure of
+    which nothing is left is not given.
+
+    Parameters
+    ----------
+    truth
+        D4: path or DataFrame with RID, CognitiveAssessmentDate, Diagnosis (CN, MCI, AD), ADAS13, ScanDate and
+        Ventricles (over ICV).
+
+    Raises
+    ------
+    CohortError
+        Where a subject or date has no forecast, or a column is missing.
+    """
+    table = read_table(truth) if isinstance(truth, str | Path) else table_of(truth)
+    rid = _whole(table, "RID")
+    state = table.text("Diagnosis")
+    unknown = np.setdiff1d(state, ["", *DIAGNOSES])
+    if unknown.size:
+        raise CohortError(f"{table.source}: Diagnosis {str(unknown[0])!r} is not one of {', '.join(DIAGNOSES)}")
+    nearest = _nearest(forecast, rid, table)
+    known = np.flatnonzero(state != "")
+    scores = {}
+    if len(np.unique(state[known])) > 1:
+        label = np.array([DIAGNOSES.index(name) for name in state[known]])
+        given = forecast.probabilities[nearest("CognitiveAssessmentDate", known)]
+        scores = {"mAUC": multiclass_auc(label, given), "BCA": balanced_accuracy(label, given)}
+    for name, column, date in (
+        ("adas13", "ADAS13", "CognitiveAssessmentDate"),
+        ("ventricles", "Ventricles", "ScanDate"),
+    ):
+        true = table.numbers(column)
+        seen = np.flatnonzero(~np.isnan(true))
+        if not seen.size:
+            continue
+        best, low, high = getattr(forecast, name)[nearest(date, seen)].T
+        scores[f"{TARGETS[name]} MAE"] = mean_absolute_error(true[seen], best)
+        scores[f"{TARGETS[name]} WES"] = weighted_error_score(true[seen], best, low, high)
+        scores[f"{TARGETS[name]} CPA"] = coverage_accuracy(true[seen], low, high)
+    return scores
+
+
+def _nearest(
+    forecast: Forecast, rid: NDArray[np.int64], table: TextTable
+) -> Callable[[str, NDArray[np.int64]], NDArray[np.int64]]:
+    """Return a function of a column of dates and some rows: the forecast of the nearest month, for each of them."""
+    first = np.array([_start_of(date) for date in forecast.date])
+    rows_of: Mapping[int, NDArray[np.int64]] = {int(r): np.flatnonzero(forecast.rid == r) for r in np.unique(rid)}
+
+    def nearest(column: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        when = 1970 + table.years(column)
+        found = []
+        for row in rows:
+            own = rows_of[int(rid[row])]
+            if not own.size or np.isnan(when[row]):
+                what = f"no forecast of RID {rid[row]}" if not own.size else f"`{column}` is missing"
+                raise CohortError(f"{table.place(int(row))}: {what}; forecast every subject of the test set")
+            found.append(own[np.abs(first[own] - when[row]).argmin()])
+        return np.array(found, np.int64)
+
+    return nearest
+
+
+def _subjects(cohort: Cohort, rids: ArrayLike | None) -> NDArray[np.int64]:
+    if rids is not None:
+        wanted = np.unique(np.asarray(rids))
+    else:
+        in_d2 = cohort.covariates.get("D2")
+        wanted = np.unique(cohort.subject if in_d2 is None else cohort.subject[np.asarray(in_d2) == 1])
+    absent = np.setdiff1d(wanted, cohort.subjects)
+    if absent.size or not wanted.size:
+        raise CohortError(f"subject: {absent[0] if absent.size else 'none of D2'} is not in this cohort")
+    return wanted.astype(np.int64)
+
+
+def _month(name: str) -> tuple[int, int]:
+    """Return year and month of ``"2018-01"``."""
+    match = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", str(name))
+    if match is None:
+        raise CohortError(f"month: {str(name)!r} is not like 2018-01")
+    return int(match[1]), int(match[2])
+
+
+def _start_of(month: str) -> float:
+    """Return a month's first day as a year, as exam dates are."""
+    return 1970 + (calendar_date(*_month(month), 1) - calendar_date(1970, 1, 1)).days / DAYS_A_YEAR
+
+
+def _titles(target: str) -> tuple[str, str, str]:
+    return target, f"{target} 50% CI lower", f"{target} 50% CI upper"
+
+
+def _whole(table: TextTable, name: str) -> NDArray[np.int64]:
+    numbers = table.numbers(name)
+    bad = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
+    if bad.size:
+        raise CohortError(f"{table.place(int(bad[0]))}: `{name}` must be a whole number")
+    return numbers.astype(np.int64)
+
+
+def _texts(column: NDArray[Any]) -> list[str]:
+    return [f"{cell:.9g}" if column.dtype.kind == "f" else str(cell) for cell in column.tolist()]

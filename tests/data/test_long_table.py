@@ -1,0 +1,69 @@
+"""Long tables of biomarkers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from neuropyro.data import Cohort, CohortError
+
+FRAME = pd.DataFrame(
+    {
+        "ID": ["a", "a", "b", "b"],
+        "TIME": [70.0, 71.5, 65.0, 66.0],
+        "MMSE": [29, 27, np.nan, 30],
+        "ventricles": [31000.5, 33000.0, 20000.0, 20500.0],
+        "sex": ["F", "F", "M", "M"],
+        "dx": ["CN", "AD", "CN", None],
+    }
+)
+
+
+def read(frame=FRAME, **options) -> Cohort:
+    return Cohort.from_dataframe(frame, **{"diagnosis": "dx", "covariates": ["sex"]} | options)
+
+
+def test_all_other_columns_are_biomarkers():
+    cohort = read()
+    assert cohort.feature_names.tolist() == ["MMSE", "ventricles"]
+    np.testing.assert_array_equal(cohort.values, FRAME[["MMSE", "ventricles"]].to_numpy())
+    assert cohort.values.dtype == np.float64
+    assert cohort.time.tolist() == FRAME["TIME"].tolist()
+    assert cohort.subject.tolist() == ["a", "a", "b", "b"]
+    assert cohort.diagnosis.tolist() == ["CN", "AD", "CN", ""]
+    assert cohort.covariates["sex"].tolist() == ["F", "F", "M", "M"]
+
+
+def test_index_levels_are_columns_as_in_leaspy():
+    cohort = Cohort.from_dataframe(FRAME.set_index(["ID", "TIME"])[["MMSE", "ventricles"]])
+    assert cohort.hash == Cohort.from_dataframe(FRAME[["ID", "TIME", "MMSE", "ventricles"]]).hash
+
+
+def test_a_file_is_as_good_as_a_frame(tmp_path):
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    assert read(tmp_path / "t.csv").hash == read().hash
+
+
+def test_whole_numbers_as_subjects_and_other_names():
+    frame = FRAME.rename(columns={"ID": "who", "TIME": "when"}).assign(who=[7, 7, 3, 3])
+    cohort = read(frame, subject="who", time="when", features=["ventricles"])
+    assert cohort.subjects.tolist() == [3, 7]
+    assert cohort.feature_names.tolist() == ["ventricles"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "message"),
+    [
+        (FRAME, {"covariates": []}, "DataFrame row 0: `sex` is 'F', not a number"),
+        (FRAME, {"features": ["weight"]}, "DataFrame: no column `weight`; there are ID, TIME"),
+        (FRAME, {"subject": "RID"}, "DataFrame: no column `RID`"),
+        (FRAME.assign(TIME=[70, 71, None, 66]), {}, "DataFrame row 2: `TIME` is missing or infinite"),
+        (FRAME.assign(TIME=["70", "71", "old", "66"]), {}, "DataFrame row 2: `TIME` is 'old', not a number"),
+        (FRAME.assign(ID=["a", None, "b", "b"]), {}, "DataFrame: subject: empty in row 1"),
+        (FRAME.assign(MMSE=[29, 27, np.inf, 30]), {}, "DataFrame: values: infinite in row 2"),
+        (FRAME.iloc[[0, 0, 1]], {}, r"DataFrame: values: rows 0 and 1 are one visit twice \(subject a\)"),
+        (FRAME[["ID", "TIME"]], {"diagnosis": None, "covariates": []}, "no column is left for the biomarkers"),
+    ],
+)
+def test_refuses(frame, options, message):
+    with pytest.raises(CohortError, match=message):
+        read(frame, **options)

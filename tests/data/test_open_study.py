@@ -1,0 +1,95 @@
+"""One door to every format: what a path and the options say."""
+
+import nibabel
+import numpy as np
+import pytest
+
+from neuropyro.data import Cohort, CohortError, StudyOptions
+from neuropyro.data.surface_maps import write_surface_map
+
+
+def write_maps(study, folder, pattern):
+    maps = study.maps()
+    for row, (subject, session) in enumerate(zip(study.subjects, study.sessions, strict=True)):
+        for h in study.sizes:
+            path = folder / pattern.format(subject=subject, session=session, hemisphere=h)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_surface_map(path, maps[h][row : row + 1], ["thickness"], h)
+
+
+def test_an_npz_file(study, tmp_path):
+    study.expected().save(tmp_path / "c.npz")
+    assert Cohort.open(tmp_path / "c.npz").hash == study.expected().hash
+    with pytest.raises(CohortError, match="nowhere: no such file"):
+        Cohort.open(tmp_path / "nowhere")
+
+
+def test_a_subjects_folder_with_its_own_table(study, tmp_path):
+    write_maps(study, tmp_path, "{subject}_{session}.long.{subject}/surf/{hemisphere}.area.fwhm5.strip.mgh")
+    options = StudyOptions(measure="area", fwhm=5, space="strip")
+    with pytest.raises(CohortError, match=r"no table of visits in it \(participants\.tsv, visits\.csv"):
+        Cohort.open(tmp_path, options)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert Cohort.open(tmp_path, StudyOptions(**vars(options) | {"table": study.table(elsewhere)})).n_visits == 5
+    study.table(tmp_path)
+    assert Cohort.open(tmp_path, options).hash == study.expected().hash
+
+
+def test_freesurfers_longitudinal_table_in_its_folder(study, tmp_path):
+    write_maps(study, tmp_path, "{subject}{session}.long.{subject}/surf/{hemisphere}.thickness.strip.mgh")
+    rows = "".join(f"{s}{t} {s} {i}\n" for i, (s, t) in enumerate(zip(study.subjects, study.sessions, strict=True)))
+    (tmp_path / "long.qdec.table.dat").write_text("fsid fsid-base years\n" + rows)
+    for path in (tmp_path, tmp_path / "long.qdec.table.dat"):
+        cohort = Cohort.open(path, StudyOptions(space="strip"))
+        np.testing.assert_array_equal(cohort.values, study.expected().values)
+
+
+def test_a_folder_and_a_pattern(study, tmp_path):
+    pattern = "maps/{hemisphere}.{subject}.{session}.func.gii"
+    write_maps(study, tmp_path, pattern)
+    study.table(tmp_path)
+    assert Cohort.open(tmp_path, StudyOptions(pattern=pattern)).hash == study.expected().hash
+    with pytest.raises(CohortError, match="not the name of a map; known are"):
+        Cohort.open(tmp_path, StudyOptions(pattern="{subject}.txt"))
+
+
+def test_a_table_that_names_maps(study, tmp_path):
+    write_maps(study, tmp_path, "{hemisphere}.{subject}.{session}.shape.gii")
+    files = [f"{{hemisphere}}.{s}.{t}.shape.gii" for s, t in zip(study.subjects, study.sessions, strict=True)]
+    assert Cohort.open(study.table(tmp_path, file=files)).hash == study.expected().hash
+
+
+def test_a_table_that_names_volumes(study, tmp_path):
+    values = np.random.default_rng(0).random((5, 2, 2, 2), dtype=np.float32)
+    for row in range(5):
+        nibabel.save(nibabel.Nifti1Image(values[row], np.eye(4)), tmp_path / f"{row}.nii")
+    nibabel.save(nibabel.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4)), tmp_path / "mask.nii")
+    table = study.table(tmp_path, file=[f"{row}.nii" for row in range(5)])
+    with pytest.raises(CohortError, match="volumes need a mask; give one by --mask"):
+        Cohort.open(table)
+    np.testing.assert_array_equal(
+        Cohort.open(table, StudyOptions(mask=tmp_path / "mask.nii")).values, values.reshape(5, 8)
+    )
+
+
+def test_a_table_of_biomarkers(study, tmp_path):
+    columns = {
+        "ID": ["a", "a", "b"],
+        "TIME": [1, 2, 1],
+        "DX": ["CN", "AD", "CN"],
+        "MMSE": [30, 25, 29],
+        "sex": list("FFM"),
+    }
+    cohort = Cohort.open(study.write_csv(tmp_path / "t.csv", columns))
+    assert cohort.feature_names.tolist() == ["MMSE"]
+    assert cohort.diagnosis.tolist() == ["CN", "AD", "CN"]
+    assert list(cohort.covariates) == ["sex"]
+    with pytest.raises(CohortError, match=r"u\.csv: no column `ID`; there are x"):
+        Cohort.open(study.write_csv(tmp_path / "u.csv", {"x": [1]}))
+
+
+def test_tadpoles_table(study, tmp_path):
+    columns = {"RID": [2, 2], "VISCODE": ["bl", "m06"], "AGE": [70, 70], "ADAS13": [10, 12]}
+    cohort = Cohort.open(study.write_csv(tmp_path / "d1d2.csv", columns))
+    assert cohort.time.tolist() == [70, 70.5]
