@@ -14,7 +14,6 @@ estimator for the diagonal of a matrix", Applied Numerical Mathematics 2007.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,13 +23,14 @@ from torch import Tensor
 from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks
 
-__all__ = ["ArrowHessian", "arrow_at", "arrow_hessian", "hessian_diagonal", "polish"]
+__all__ = ["ArrowHessian", "arrow_at", "arrow_hessian", "cost", "descend", "hessian_diagonal"]
 
 Potential = Callable[[Tensor], Tensor]
 SCALINGS, PROBES = 2, 4  # probes of each number of a local block: to find the scale, then to be averaged
 DIAGONAL_PROBES = 32
 LEAST = 1e-12
-POLISH_STEPS, POLISH_GAIN = 10, 1e-4  # steps at most; nats that one has to gain
+ITERATIONS, MEMORY = 60, 30  # of a round of the descent to a mode
+ENOUGH = 0.1  # nats: a round that gains less is the last
 SHARED_FLOOR, LOCAL_FLOOR = 1e-4, 2e-2  # least eigenvalues of the curvature scaled to a unit diagonal
 
 
@@ -79,9 +79,18 @@ def arrow_hessian(potential: Potential, point: Tensor, blocks: Blocks) -> ArrowH
     return ArrowHessian(blocks, (shared + shared.mT) / 2, couplings, local)
 
 
+def cost(blocks: Blocks) -> int:
+    """Return about how many gradients a round of `descend` takes; one of a gradient counts as three."""
+    return 3 * _n_products(blocks) + ITERATIONS
+
+
+def _n_products(blocks: Blocks) -> int:
+    return len(blocks.shared) + (SCALINGS + PROBES) * sum(index.shape[1] for index in blocks.local)
+
+
 def hessian_diagonal(potential: Potential, point: Tensor, blocks: Blocks) -> Tensor:
     """Estimate the diagonal of the Hessian, ``(D,)``, by blocks where that is cheap, else by random signs alone."""
-    if len(blocks.shared) + (SCALINGS + PROBES) * sum(index.shape[1] for index in blocks.local) <= 4 * DIAGONAL_PROBES:
+    if _n_products(blocks) <= 4 * DIAGONAL_PROBES:
         return arrow_hessian(potential, point, blocks).diagonal()
     product = _products(potential, point)
     generator = torch.Generator().manual_seed(0)
@@ -109,19 +118,49 @@ def arrow_at(point: Tensor, hessian: ArrowHessian) -> Arrow:
     return Arrow(order, point, like[0], like[1 : 1 + n], like[1 + n :])
 
 
-def polish(potential: Potential, point: Tensor, blocks: Blocks) -> Tensor:
-    """Take Newton's steps from a point near a mode, all with the curvature at that point, while they lead downwards."""
-    arrow = arrow_at(torch.zeros_like(point), arrow_hessian(potential, point, blocks))
-    at, loss = point.detach(), math.inf
-    for _ in range(POLISH_STEPS):
-        here = at.clone().requires_grad_()
-        value = potential(here)
-        (gradient,) = torch.autograd.grad(value, here)
-        if not value.item() < loss - POLISH_GAIN:
+def descend(potential: Potential, point: Tensor, blocks: Blocks, rounds: int) -> Tensor:
+    """Descend from a point near a mode to the mode, in rounds: whiten by the curvature there, then go by L-BFGS.
+
+    In whitened coordinates the valleys of a posterior are near round, and some tens of steps do for what takes Adam
+    thousands (Liu & Nocedal, "On the limited memory BFGS method", Mathematical Programming 1989).
+
+    Parameters
+    ----------
+    potential
+        Of the flat vector.
+    point
+        ``(D,)`` where to begin.
+    blocks
+        In which to take the curvature.
+    rounds
+        At most so many; each costs what `cost` says.
+    """
+    loss = float(potential(point.detach()))
+    for _ in range(rounds):
+        found = _whitened_descent(potential, arrow_at(point, arrow_hessian(potential, point, blocks)))
+        gain = loss - float(potential(found))
+        if not gain > 0:
             break
-        point, loss = at, value.item()
-        at = at - arrow._call(arrow.transposed(gradient))
+        point, loss = found, loss - gain
+        if gain < ENOUGH:
+            break
     return point
+
+
+def _whitened_descent(potential: Potential, arrow: Arrow) -> Tensor:
+    whitened = torch.zeros_like(arrow.loc).requires_grad_()
+    search = torch.optim.LBFGS(
+        [whitened], max_iter=ITERATIONS, history_size=MEMORY, line_search_fn="strong_wolfe", tolerance_change=1e-7
+    )
+
+    def closure() -> Tensor:
+        search.zero_grad()
+        value = potential(arrow._call(whitened))
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    search.step(closure)  # type: ignore[no-untyped-call]
+    return arrow._call(whitened.detach())
 
 
 def _inverse_root(matrix: Tensor, floor: float, scale: Tensor | None = None) -> Tensor:

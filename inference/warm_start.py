@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from neuropyro.guides import FlatGuide, Latents, Start, make_flat_guide
-from neuropyro.guides.blocks import one_block
-from neuropyro.guides.curvature import polish
+from neuropyro.guides.blocks import one_block, plate_blocks
+from neuropyro.guides.curvature import cost, descend
 from neuropyro.guides.point import Point
 from neuropyro.inference.convergence import CosineSchedule, Schedule
 from neuropyro.inference.objective import allowing_undefined, choose_elbo, potential_of
@@ -24,7 +24,8 @@ __all__ = ["best_start", "find_mode", "nats_to_mode"]
 
 TRIALS = 8
 MODE_RATE = 0.02
-POLISH_LIMIT = 500  # latent numbers: with more, a whole Hessian costs more than it is worth here
+SHARE, ROUNDS = 2, 4  # of the descent to the mode: gradients beside those of the warm-up, and rounds
+WHOLE_LIMIT = 200  # latent numbers: with more, the curvature is taken by blocks
 
 
 def find_mode(model: Any, data: Any, latents: Latents, schedule: Schedule, monitor: Monitor) -> Start:
@@ -50,9 +51,9 @@ def find_mode(model: Any, data: Any, latents: Latents, schedule: Schedule, monit
     limits = CosineSchedule(learning_rate=MODE_RATE, max_steps=schedule.warm_up, window=schedule.window)
     optimise(elbo, model, FlatGuide(latents, place), data, limits, monitor)
     potential, point = potential_of(elbo, model, data, latents), place.loc.detach().clone()
-    if latents.size <= POLISH_LIMIT:
-        with allowing_undefined():
-            point = polish(potential, point, one_block(latents))
+    blocks = one_block(latents) if latents.size <= WHOLE_LIMIT else plate_blocks(latents)
+    with allowing_undefined():
+        point = descend(potential, point, blocks, rounds=min(SHARE * schedule.warm_up // cost(blocks), ROUNDS))
     return Start(latents, point, potential)
 
 

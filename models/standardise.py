@@ -127,7 +127,7 @@ def _moments(cohort: Cohort) -> _Moments:
     overall = total / np.maximum(count, 1)
     least = np.square(CONSTANT * mean)
     overall = np.where(overall > least, overall, 0.0)
-    usable = within > least
+    usable = (freedom > 0) & (within > least)
     return _Moments(
         np.where(count > 0, mean, np.nan), np.where(usable, within, overall), np.where(usable, freedom, count)
     )

@@ -97,20 +97,21 @@ def _trajectories(curves: BinnedCurves, theta: Floats, scores: Floats) -> Floats
     """Fit each cluster's sigmoid to its course at given scores, from where it was."""
     reach = float(np.ptp(scores)) or 1.0
 
-    def fitted(start: Floats, course: Floats, weight: Floats) -> Floats:
+    def fitted(start: Floats, course: Floats, weight: Floats) -> list[float]:
         scale = np.array([max(abs(start[0]), 1e-3), 1.0, reach, max(abs(start[0]), 1e-3)])
 
         def misfit(p: Floats) -> Floats:
             a, log_b, c, d = p * scale
             curve = d + a / (1 + np.exp(-np.clip(np.exp(log_b) * (scores - c), -50, 50)))
-            return np.r_[(curve - course) * weight, (log_b - np.log(6 / reach)), a / A_SD, (c - scores.mean()) / reach]
+            weak = [log_b - np.log(6 / reach), a / A_SD, (c - scores.mean()) / reach]
+            return np.concatenate([(curve - course) * weight, weak])
 
         origin = np.array([start[0], np.log(start[1]), start[2], start[3]]) / scale
         a, log_b, c, d = scipy.optimize.least_squares(misfit, origin, max_nfev=30).x * scale
-        return np.array([a, np.exp(log_b), c, d])
+        return [a, np.exp(log_b), c, d]
 
     weights = np.sqrt(curves.precision)
-    return np.stack([fitted(*each) for each in zip(theta, curves.course, weights, strict=True)])
+    return np.array([fitted(*each) for each in zip(theta, curves.course, weights, strict=True)])
 
 
 def _stages(curves: BinnedCurves, theta: Floats, travelled: Floats, subject: NDArray[np.int64], bins: Floats) -> Floats:

@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 from neuropyro.guides import Start, find_latents, make_flat_guide
 from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks, one_block, plate_blocks
-from neuropyro.guides.curvature import arrow_at, arrow_hessian, hessian_diagonal, polish
+from neuropyro.guides.curvature import arrow_at, arrow_hessian, descend, hessian_diagonal
 
 
 def hierarchy(y):
@@ -189,11 +189,11 @@ def test_the_transpose_of_an_arrow():
     torch.testing.assert_close(arrow.transposed(x), matrix.mT @ x)
 
 
-def test_polishing_finds_the_mode_of_a_bent_potential():
+def test_the_descent_finds_the_mode_of_a_bent_potential():
     def potential(x):
         return 50 * (x[0] - 1).square() + 0.5 * (x[1] - x[0]).square() + 0.1 * x[1] ** 4
 
     latents = find_latents(lambda y: pyro.sample("x", dist.Normal(torch.zeros(2), 1.0).to_event(1)), Y, {})
-    found = polish(potential, torch.tensor([1.1, 0.6]), one_block(latents)).requires_grad_()
+    found = descend(potential, torch.tensor([1.1, 0.6]), one_block(latents), rounds=2).requires_grad_()
     (gradient,) = torch.autograd.grad(potential(found), found)
     assert gradient.abs().max() < 0.02
