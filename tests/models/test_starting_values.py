@@ -132,3 +132,21 @@ def test_fit_bins_survives_flat_curves():
     found, theta = fit_bins(flat)
     assert np.isfinite(found).all()
     assert np.isfinite(theta).all()
+
+
+def test_time_outweighs_a_diagnosis_that_says_nothing():
+    cohort = simulate_reference(100, 300, seed=0)
+    labels = np.random.default_rng(3).permutation(cohort.subjects)[: len(cohort.subjects) // 2]
+    shuffled = replace(cohort, diagnosis=np.where(np.isin(cohort.subject, labels), 1, 2))
+    scores = starting_scores(shuffled)
+    assert np.corrcoef(scores, cohort.truth["dps"])[0, 1] >= 0.9
+
+
+def test_a_vertexs_own_baseline_does_not_make_clusters():
+    cohort = simulate_reference(100, 300, seed=0)
+    rng = np.random.default_rng(4)
+    lifted = replace(cohort, values=cohort.values + rng.normal(0, 5, cohort.n_vertices))
+    model = VertexClusterMixture(3, standardise=None)
+    plain, moved = (model.init_values(model.prepare(c, dtype=torch.float64)) for c in (cohort, lifted))
+    for site in ("pi", "sigma"):
+        np.testing.assert_allclose(moved[site], plain[site], rtol=1e-3)

@@ -15,8 +15,9 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 from torch.autograd.functional import hessian, jacobian
 
-from neuropyro.data import Cohort, CohortError
+from neuropyro.data import Cohort, CohortError, simulate_reference
 from neuropyro.guides import make_guide
+from neuropyro.inference import Schedule, fit, simulate_prior
 from neuropyro.inference.fit import build_guide
 from neuropyro.models import VertexClusterMixture
 
@@ -126,7 +127,7 @@ def cluster_by_hand(model, draw: Draw, data: Cohort, k: int) -> tuple[np.ndarray
 
 def level_variance_by_hand(model, draw: Draw, data: Cohort, k: int) -> float:
     """Variance of a cluster's level at a visit about its curve."""
-    white = float(draw["sigma"][k]) ** 2 / (data.n_vertices * float(draw["pi"][k]))
+    white = float(draw["sigma"][k]) ** 2 * model.n_clusters / data.n_vertices
     return white + (float(draw["tau"][k]) ** 2 if model.visit_effect else 0.0)
 
 
@@ -408,3 +409,14 @@ def test_more_clusters_than_varying_vertices_are_refused():
 def test_no_clusters_are_refused():
     with pytest.raises(ValueError, match="n_clusters is 0; give 1 or more"):
         VertexClusterMixture(0)
+
+
+def test_shares_follow_the_vertices_and_not_the_units_of_offsets():
+    """With as many subjects as vertices, offsets in units of their cluster's share once drew a share to nothing."""
+    model, design = VertexClusterMixture(3), simulate_reference(n_subjects=60, n_vertices=200, n_clusters=3, seed=0)
+    simulated = simulate_prior(model, design, seed=5)
+    result = fit(model, simulated.data, "map", schedule=Schedule(max_steps=200), seed=5, progress=False)
+    counts = model.assignments(result, draws=1).mean(0)
+    # The mode of Dirichlet(5 + counts); expected counts, since labels are all but certain here.
+    mode = (200 * counts + 4) / (200 + 12)
+    np.testing.assert_allclose(result.posterior(1)["pi"][0], mode, atol=0.02)
