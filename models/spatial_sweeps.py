@@ -25,7 +25,9 @@ from torch import Tensor
 
 from neuropyro.data import Mesh
 
-__all__ = ["Neighbours", "mean_field", "neighbours_of"]
+__all__ = ["Neighbours", "mean_field", "neighbours_of", "smooth"]
+
+WIDTH = 8  # passes of smoothing, and the vertices that one then speaks for
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,23 @@ class Neighbours:
         moved = tuple(neighbour.to(device) for neighbour in self.of_colour)
         return replace(self, order=self.order.to(device), place=self.place.to(device), of_colour=moved)
 
-    def sums(self, q: Tensor) -> Tensor:
-        """Add up the neighbours' values of each vertex, ``(*, L, K)``."""
-        parts = q.index_select(-2, self.order).split(self.sizes, -2)
-        return torch.cat([_sums(neighbour, parts) for neighbour in self.of_colour], -2).index_select(-2, self.place)
+    def split(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Return the values of each colour's vertices, given all ``(*, L, any)``."""
+        return torch.split(values.index_select(-2, self.order), self.sizes, -2)
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """Undo `split`."""
+        return torch.cat(list(parts), -2).index_select(-2, self.place)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Add up the neighbours' values of each vertex, ``(*, L, any)``."""
+        parts = self.split(values)
+        return self.join([_sums(neighbour, parts) for neighbour in self.of_colour])
+
+    def means(self, values: Tensor) -> Tensor:
+        """Average the neighbours' values of each vertex, its own where it has none, ``(*, L, any)``."""
+        degree = self.join([(neighbour < len(self.order)).sum(-1, keepdim=True) for neighbour in self.of_colour])
+        return torch.where(degree > 0, self.sums(values) / degree.clamp(min=1), values)
 
 
 def neighbours_of(mesh: Mesh) -> Neighbours:
@@ -84,33 +99,73 @@ def neighbours_of(mesh: Mesh) -> Neighbours:
 def mean_field(log_likelihood: Tensor, coupling: Tensor, neighbours: Neighbours, sweeps: int) -> Tensor:
     """Return log q after some sweeps, ``(*, L, K)``; differentiable through the last sweep only.
 
-    The sweeps start from each vertex's own likelihood, so that the result depends on the arguments alone, and with
-    a coupling of 0 is exact.  At the fixed point the bound is stationary in q, and its gradient by all else needs no
-    gradient of q; one differentiable sweep makes the second derivatives right where neighbours are far apart in
-    influence, and everything right at a coupling of 0.
+    Sweeps start from each vertex's own likelihood and from that of its wider neighbourhood, and go on from the better:
+    the result depends on the arguments alone.  At the fixed point the bound is stationary in q, and its gradient needs
+    no gradient of q; the differentiable sweep brings second derivatives near to those of the bound, and makes
+    everything exact at a coupling of 0.
 
     Parameters
     ----------
     log_likelihood
         ``(*, L, K)``.
     coupling
-        ``(*,)`` with as many dimensions as precede L, or a scalar.
+        ``(*,)``, or a scalar.
     sweeps
         1 or more.
     """
     strength = coupling[..., None, None] if coupling.dim() else coupling
-    parts = log_likelihood.index_select(-2, neighbours.order).split(neighbours.sizes, -2)
+    field = _Field(neighbours.split(log_likelihood), strength, neighbours)
     with torch.no_grad():
-        fixed = [part.detach() for part in parts]
-        q = [part.softmax(-1) for part in fixed]
-        for _ in range(sweeps - 1):
-            for colour, neighbour in enumerate(neighbours.of_colour):
-                q[colour] = (fixed[colour] + strength * _sums(neighbour, q)).softmax(-1)
-    log_q = []
-    for colour, neighbour in enumerate(neighbours.of_colour):
-        log_q.append((parts[colour] + strength * _sums(neighbour, q)).log_softmax(-1))
-        q[colour] = log_q[colour].exp()
-    return torch.cat(log_q, -2).index_select(-2, neighbours.place)
+        q = _start(log_likelihood.detach(), field, (sweeps - 1) // 2)
+        for _ in range(sweeps - 1 - (sweeps - 1) // 2):
+            q, _ = field.sweep(q)
+    _, log_q = field.sweep(q)
+    return neighbours.join(log_q)
+
+
+@dataclass(frozen=True)
+class _Field:
+    """What labels answer to: the data and each other; all by colour."""
+
+    log_likelihood: Sequence[Tensor]
+    strength: Tensor
+    neighbours: Neighbours
+
+    def sweep(self, q: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Change each colour to its best, given the others; returns q and log q."""
+        new, log_new = list(q), []
+        for colour, neighbour in enumerate(self.neighbours.of_colour):
+            own = self.log_likelihood[colour] + self.strength * _sums(neighbour, new)
+            log_new.append(own.log_softmax(-1))
+            new[colour] = log_new[-1].exp()
+        return new, log_new
+
+    def bound(self, q: Sequence[Tensor]) -> Tensor:
+        """Return the bound without the normaliser, ``(*, 1, 1)``."""
+        whole, each = torch.cat(list(q), -2), torch.cat(list(self.log_likelihood), -2)
+        near = torch.cat([_sums(neighbour, q) for neighbour in self.neighbours.of_colour], -2)
+        return (whole * (each + self.strength * near / 2) + torch.special.entr(whole)).sum((-2, -1), keepdim=True)
+
+
+def _start(log_likelihood: Tensor, field: _Field, sweeps: int) -> list[Tensor]:
+    """Return the better q of two that were swept from different starts."""
+    neighbours = field.neighbours
+    wide = WIDTH * smooth(log_likelihood, neighbours, WIDTH)
+    tried = []
+    for start in (log_likelihood, wide):
+        q = [part.softmax(-1) for part in neighbours.split(start)]
+        for _ in range(sweeps):
+            q, _ = field.sweep(q)
+        tried.append(q)
+    better = field.bound(tried[1]) > field.bound(tried[0])
+    return [torch.where(better, second, first) for first, second in zip(*tried, strict=True)]
+
+
+def smooth(values: Tensor, neighbours: Neighbours, passes: int) -> Tensor:
+    """Average ``(*, L, any)`` over the mesh: at each pass a vertex keeps half, and takes half from its neighbours."""
+    for _ in range(passes):
+        values = (values + neighbours.means(values)) / 2
+    return values
 
 
 def _sums(neighbour: Tensor, q: Sequence[Tensor]) -> Tensor:

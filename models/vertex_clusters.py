@@ -26,7 +26,8 @@ no guide ever sees it.
 Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d,
 sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho, tau (K,)``; in the plate ``subject``,
 ``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits, K)``; in a plate ``vertex``,
-``Z`` and the data ``V (vertices, visits)``.
+``Z`` and the data ``V (vertices, visits)``.  With the spatial prior (:mod:`neuropyro.models.spatial`) there is no Z, the
+site ``coupling`` (a scalar) is added, and pi is fixed at equal shares.
 Units: a, d, sigma, rho and scatter_a in sds of a vertex, c and scatter_c in scores, b per score.
 
 References
@@ -38,7 +39,7 @@ NeuroImage 2019.  Scatter and subject effects are ours.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -259,13 +260,18 @@ class VertexClusterMixture(OfVisits):
     def assignments(self, result: Posterior, draws: int = 50) -> NDArray[np.float64]:
         """Return the posterior of Z, ``(vertices, K)``, clusters in the order of their onsets c.
 
-        A vertex that is constant, or was never seen, gets the clusters' shares pi.
+        A vertex that is constant, or was never seen, gets the clusters' shares pi; with the spatial prior, what its
+        neighbours say.
         """
         joint = self._log_joint(result, draws)
         return np.asarray(torch.stack([j.softmax(-1) for j in joint]).double().mean(0).cpu())
 
     def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
-        """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data."""
+        """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data.
+
+        With the spatial prior, given what the neighbours' q say of Z_l: the terms of leaving one vertex out, which do not
+        add up to the bound.
+        """
         joint = self._log_joint(result, draws)
         return np.asarray(torch.stack([j.logsumexp(-1) for j in joint]).double().cpu())
 
@@ -278,10 +284,14 @@ class VertexClusterMixture(OfVisits):
         visits = result.data.to(None, torch.float64)
         posterior = result.posterior(1 if result.is_point else draws)
         terms = []
-        for s in range(len(posterior["pi"])):
+        for s, mixture in enumerate(self._mixtures(result, draws)):
             draw = {site: torch.tensor(x[s]).to(visits.values) for site, x in posterior.items()}
             scatter = self._scatter([draw[site] for site in SCATTER]) if self.scatter else None
-            terms.append(subject_terms(*population_of(draw, scatter), visits, seed=s))
+            population, own = population_of(draw, scatter)
+            if self.spatial is not None:
+                each = mixture.log_likelihood(result.data.values, result.data)
+                population = replace(population, share=self._log_shares(mixture, each, result.data).exp().to(own))
+            terms.append(subject_terms(population, own, visits, seed=s))
         return np.asarray(torch.stack(terms).double().cpu())
 
     def replicates(self, result: Posterior, draws: int = 100) -> Iterator[dict[str, Tensor]]:
@@ -298,10 +308,13 @@ class VertexClusterMixture(OfVisits):
 
     def _log_joint_of(self, mixture: Mixture, visits: Visits) -> Tensor:
         each = mixture.log_likelihood(visits.values, visits)
-        if mixture.coupling is None:
-            return each + mixture.share.log()
-        assert isinstance(visits, MeshVisits)
-        return each + visits.prior.log_shares(each, mixture.coupling)
+        return each + self._log_shares(mixture, each, visits)
+
+    def _log_shares(self, mixture: Mixture, each: Tensor, visits: Visits) -> Tensor:
+        """Return the log of the clusters' shares ``(K,)``, or of what a vertex's neighbours leave them, ``(L, K)``."""
+        if mixture.coupling is None or not isinstance(visits, MeshVisits):
+            return mixture.share.log()
+        return visits.prior.log_shares(each, mixture.coupling)
 
     def _mixtures(self, result: Posterior, draws: int) -> Iterator[Mixture]:
         """Yield the clusters under one draw after the other; a point is one draw."""
