@@ -144,7 +144,8 @@ class _Field:
         """Return the bound without the normaliser, ``(*, 1, 1)``."""
         whole, each = torch.cat(list(q), -2), torch.cat(list(self.log_likelihood), -2)
         near = torch.cat([_sums(neighbour, q) for neighbour in self.neighbours.of_colour], -2)
-        return (whole * (each + self.strength * near / 2) + torch.special.entr(whole)).sum((-2, -1), keepdim=True)
+        each = each + self.strength * near / 2
+        return (whole * each + torch.special.entr(whole)).sum((-2, -1), keepdim=True)
 
 
 def _start(log_likelihood: Tensor, field: _Field, sweeps: int) -> list[Tensor]:
@@ -172,4 +173,5 @@ def _sums(neighbour: Tensor, q: Sequence[Tensor]) -> Tensor:
     """Add up the values of each row's neighbours, given those of all colours."""
     nothing = torch.zeros_like(q[0][..., :1, :])
     picked = torch.cat([*q, nothing], -2).index_select(-2, neighbour.flatten())
-    return picked.reshape(*picked.shape[:-2], *neighbour.shape, -1).sum(-2)
+    summed: Tensor = picked.reshape(*picked.shape[:-2], *neighbour.shape, -1).sum(-2)
+    return summed

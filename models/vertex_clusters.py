@@ -26,8 +26,8 @@ no guide ever sees it.
 Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d,
 sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho, tau (K,)``; in the plate ``subject``,
 ``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits, K)``; in a plate ``vertex``,
-``Z`` and the data ``V (vertices, visits)``.  With the spatial prior (:mod:`neuropyro.models.spatial`) there is no Z, the
-site ``coupling`` (a scalar) is added, and pi is fixed at equal shares.
+``Z`` and the data ``V (vertices, visits)``.  With the spatial prior (:mod:`neuropyro.models.spatial`) there is no Z,
+the site ``coupling`` (a scalar) is added, and pi is fixed at equal shares.
 Units: a, d, sigma, rho and scatter_a in sds of a vertex, c and scatter_c in scores, b per score.
 
 References
@@ -269,8 +269,8 @@ class VertexClusterMixture(OfVisits):
     def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
         """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data.
 
-        With the spatial prior, given what the neighbours' q say of Z_l: the terms of leaving one vertex out, which do not
-        add up to the bound.
+        With the spatial prior, given what the neighbours' q say of Z_l: the terms of leaving one vertex out, which do
+        not add up to the bound.
         """
         joint = self._log_joint(result, draws)
         return np.asarray(torch.stack([j.logsumexp(-1) for j in joint]).double().cpu())
