@@ -18,8 +18,8 @@ This is the one place where it has a q of its own, :math:`q(Z) = \prod_l q_l(Z_l
    \mathcal{F} = \sum_{lk} q_{lk} \big(\log p(V_l \mid k) - \log q_{lk}\big)
       + \lambda \sum_{l \sim j} \sum_k q_{lk} q_{jk} - \log C(\lambda) \;\le\; \log p(V \mid \lambda, \dots),
 
-E_q[log p(V | Z)] + E_q[log p(Z)] + H(q) at the best q for the other sites' values: a collapsed variational bound.  All guides
-and runners see a density of their sites, as ever; an ELBO of theirs is one of the whole model.  With lambda = 0
+E_q[log p(V | Z)] + E_q[log p(Z)] + H(q) at the best q for the other sites' values: a collapsed variational bound.  All
+guides and runners see a density of their sites, as ever; an ELBO of theirs is one of the whole model.  With lambda = 0
 it is log p(V) exactly, that of the enumerated model with equal shares.
 
 q depends on the values of the other sites alone, and on no earlier step.  Being a bound, the density is the lower where

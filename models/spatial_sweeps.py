@@ -145,7 +145,8 @@ class _Field:
         whole, each = torch.cat(list(q), -2), torch.cat(list(self.log_likelihood), -2)
         near = torch.cat([_sums(neighbour, q) for neighbour in self.neighbours.of_colour], -2)
         each = each + self.strength * near / 2
-        return (whole * each + torch.special.entr(whole)).sum((-2, -1), keepdim=True)
+        bound: Tensor = (whole * each + torch.special.entr(whole)).sum((-2, -1), keepdim=True)
+        return bound
 
 
 def _start(log_likelihood: Tensor, field: _Field, sweeps: int) -> list[Tensor]:
