@@ -49,7 +49,7 @@ __all__ = ["PottsNormaliser", "draw_labels", "mean_agreement", "potts_normaliser
 
 COARSE = (6.4, 3.2, 1.6, 0.8, 0.4, 0.2)  # couplings, before gaps between them are halved
 STEEP, AREA, CLOSE = 0.05, 0.002, 0.01  # a rise of agreement, the same times the gap; no gap is made narrower
-FEW_EDGES = 20_000  # a smaller mesh is swept in many copies at once
+FEW_EDGES = 5_000  # a smaller mesh is swept in many copies at once
 VISITED = 3_000_000  # edges at each coupling, over its sweeps
 FEWEST, MOST = 20, 40  # sweeps at each coupling
 SETTLING = 2  # half as many more go before those that count
@@ -163,20 +163,23 @@ def _sweeps(
     labels: Labels, edges: Edges, coupling: float, n_labels: int, rng: np.random.Generator
 ) -> Iterator[tuple[Labels, float]]:
     """Yield labels and the share of edges expected to agree given the clusters, sweep after sweep."""
-    i, j = edges.T
-    size = (len(labels), len(labels))
+    i, j = np.ascontiguousarray(edges.T)
+    n_vertices = len(labels)
     bond = -math.expm1(-coupling)  # probability that an agreeing edge ties its ends together
     while True:
-        tied = (labels[i] == labels[j]) & (rng.random(len(edges)) < bond)
-        ties = sp.coo_array((np.ones(int(tied.sum()), np.int8), (i[tied], j[tied])), shape=size)
-        n_clusters, cluster = connected_components(ties.tocsr(), directed=False)
+        tied = np.flatnonzero(labels[i] == labels[j])
+        tied = tied[rng.random(len(tied)) < bond]
+        # The edges are in the order of their first ends, as the rows of a sparse matrix are.
+        rows = np.r_[0, np.cumsum(np.bincount(i[tied], minlength=n_vertices))]
+        ties = sp.csr_array((np.ones(len(tied)), j[tied], rows), shape=(n_vertices, n_vertices))
+        n_clusters, cluster = connected_components(ties, directed=False)
         labels = rng.integers(n_labels, size=n_clusters)[cluster]
         within = float((cluster[i] == cluster[j]).mean()) if len(edges) else 1.0
         yield labels, within + (1 - within) / n_labels
 
 
 def _edges(mesh: Mesh) -> Edges:
-    """Return the edges ``(M, 2)`` between different vertices."""
+    """Return the edges ``(M, 2)`` between different vertices, in the order of their first ends."""
     assert mesh.edges is not None
     edges: Edges = mesh.edges[mesh.edges[:, 0] != mesh.edges[:, 1]]
     return edges

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from neuropyro.data import Mesh
 
-__all__ = ["Neighbours", "mean_field", "neighbours_of", "smooth"]
+__all__ = ["LabelField", "Neighbours", "mean_field", "neighbours_of", "smooth"]
 
 WIDTH = 8  # passes of smoothing, and the vertices that one then speaks for
 
@@ -114,7 +114,7 @@ def mean_field(log_likelihood: Tensor, coupling: Tensor, neighbours: Neighbours,
         1 or more.
     """
     strength = coupling[..., None, None] if coupling.dim() else coupling
-    field = _Field(neighbours.split(log_likelihood), strength, neighbours)
+    field = LabelField(neighbours.split(log_likelihood), strength, neighbours)
     with torch.no_grad():
         q = _start(log_likelihood.detach(), field, (sweeps - 1) // 2)
         for _ in range(sweeps - 1 - (sweeps - 1) // 2):
@@ -124,8 +124,18 @@ def mean_field(log_likelihood: Tensor, coupling: Tensor, neighbours: Neighbours,
 
 
 @dataclass(frozen=True)
-class _Field:
-    """What labels answer to: the data and each other; all by colour."""
+class LabelField:
+    """What labels answer to: the data and each other; everything by colour.
+
+    Parameters
+    ----------
+    log_likelihood
+        ``(*, vertices of the colour, K)`` for each colour.
+    strength
+        The coupling, ``(*, 1, 1)`` or a scalar.
+    neighbours
+        Of the mesh.
+    """
 
     log_likelihood: Sequence[Tensor]
     strength: Tensor
@@ -149,7 +159,7 @@ class _Field:
         return bound
 
 
-def _start(log_likelihood: Tensor, field: _Field, sweeps: int) -> list[Tensor]:
+def _start(log_likelihood: Tensor, field: LabelField, sweeps: int) -> list[Tensor]:
     """Return the better q of two that were swept from different starts."""
     neighbours = field.neighbours
     wide = WIDTH * smooth(log_likelihood, neighbours, WIDTH)

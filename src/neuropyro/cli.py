@@ -74,6 +74,7 @@ def dive_fit(
     scatter: bool = True,
     subject_effect: bool = True,
     visit_effect: bool | None = None,
+    spatial: bool = False,
     standardise: Literal["controls", "all", "none"] = "controls",
     restarts: int = 1,
     max_steps: int = 6000,
@@ -98,6 +99,8 @@ def dive_fit(
         Whether a subject has its own offset in each cluster.
     visit_effect
         Whether a visit has one too; by default where the cohort has a mesh, over which residuals are smooth.
+    spatial
+        Whether neighbours on the cohort's mesh tend to be of one cluster; how much so is learned.
     standardise
         Whose visits set each vertex's location and scale.
     restarts
@@ -112,7 +115,8 @@ def dive_fit(
     loaded = Cohort.load(cohort)
     print(loaded, file=sys.stderr)
     smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
-    switches = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
+    switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
+    switches["spatial"] = "potts" if spatial else None
     scaled = None if standardise == "none" else standardise
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device}
     outcome = _fit(loaded, out, clusters, options, max_steps, standardise=scaled, **switches)
