@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -78,6 +79,27 @@ class Mesh:
         ones = np.ones(2 * len(i), np.float32)
         shape = (self.n_vertices, self.n_vertices)
         return sp.csr_array((ones, (np.r_[i, j], np.r_[j, i])), shape=shape)
+
+    @cached_property
+    def colours(self) -> NDArray[np.int64]:
+        """``(L,)`` int from 0: neighbours never share a colour, so that all vertices of one can change at once.
+
+        Greedy, in the order of the vertices: two colours on a grid, six on fsaverage5.
+        """
+        start, neighbour = self.adjacency.indptr, self.adjacency.indices
+        colours = np.full(self.n_vertices, -1)
+        for vertex in range(self.n_vertices):
+            taken = set(colours[neighbour[start[vertex] : start[vertex + 1]]].tolist())
+            colours[vertex] = next(colour for colour in itertools.count() if colour not in taken)
+        return read_only(colours)
+
+    @classmethod
+    def grid(cls, rows: int, columns: int) -> Mesh:
+        """Return a flat grid, each vertex a neighbour of those above, below, left and right; numbered row by row."""
+        place = np.arange(rows * columns).reshape(rows, columns)
+        down = np.stack([place[:-1], place[1:]], -1).reshape(-1, 2)
+        right = np.stack([place[:, :-1], place[:, 1:]], -1).reshape(-1, 2)
+        return cls(rows * columns, edges=np.concatenate([down, right]))
 
     def subset(self, vertices: ArrayLike) -> Mesh:
         """Keep the vertices given by index, and the edges and faces among them."""

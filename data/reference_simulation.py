@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from neuropyro.data.cohort import Cohort
 from neuropyro.data.errors import CohortError
+from neuropyro.data.mesh import Mesh
 from neuropyro.data.truth import Truth
 
 __all__ = ["SWEEPS", "reference_sweep", "simulate_reference"]
@@ -44,6 +45,9 @@ def simulate_reference(
     visits: int = 4,
     noise_sd: float = 0.5,
     seed: int = 0,
+    *,
+    mesh: Mesh | None = None,
+    labels: ArrayLike | None = None,
 ) -> Cohort:
     """Simulate one data set of the paper; arbitrary units, time as age in years, diagnosis 1 (control) or 2.
 
@@ -53,6 +57,10 @@ def simulate_reference(
         The onsets are c_k = -1 + interval k / K, in sd of the controls' scores.
     noise_sd
         Sd of the white noise; the clusters fall by 5.
+    mesh
+        Which vertices are neighbours; they do not influence each other.
+    labels
+        ``(vertices,)`` the clusters from 0; by default uniform at random.
 
     Returns
     -------
@@ -63,10 +71,12 @@ def simulate_reference(
     Raises
     ------
     CohortError
-        Where a count is below 1.
+        Where a count is below 1, or the labels are not one for each vertex.
     """
     if min(n_subjects, n_vertices, n_clusters, visits) < 1:
         raise CohortError("simulate: n_subjects, n_vertices, n_clusters and visits must be 1 or more")
+    if labels is not None and np.shape(labels) != (n_vertices,):
+        raise CohortError(f"simulate: labels have shape {np.shape(labels)}; give one for each of {n_vertices} vertices")
     rng = np.random.default_rng(seed)
     subject = np.repeat(np.arange(n_subjects), visits)
     alpha = np.abs(rng.normal(1, np.sqrt(0.05), n_subjects))
@@ -76,7 +86,7 @@ def simulate_reference(
     diagnosis = np.where(rng.random(len(years)) < _patient_probability(years), 2, 1)
     shift, scale = _standard(years, diagnosis, visits)
     clusters = _clusters(n_clusters, interval)
-    labels = rng.integers(n_clusters, size=n_vertices)
+    labels = rng.integers(n_clusters, size=n_vertices) if labels is None else np.asarray(labels)
     vertex_b = STEEPNESS * (1 + rng.normal(0, np.sqrt(1 / 15), n_vertices))
     vertex_c = clusters["c"][labels] + rng.normal(0, np.sqrt(3 / 70), n_vertices)
     dps = (years - shift) / scale
@@ -87,6 +97,7 @@ def simulate_reference(
         time=time,
         subject=subject,
         diagnosis=diagnosis,
+        mesh=mesh,
         truth=Truth(
             visit={"dps": dps},
             subject={"alpha": alpha / scale, "beta": beta_at_mean_time},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from pyro.ops.indexing import Vindex
 from torch import Tensor
 
@@ -17,13 +18,22 @@ __all__ = ["Mixture", "curves"]
 class Mixture(NamedTuple):
     """The clusters' shares of the vertices ``(*, K)``, and what their vertices' values are like.
 
-    ``loc (*, K, visits)``, ``factor (*, K, visits, 4)`` or None, ``sigma (*, K)``.
+    ``loc (*, K, visits)``, ``factor (*, K, visits, 4)`` or None, ``sigma (*, K)``; ``coupling`` of neighbours' labels,
+    a scalar or ``(*, 1)``, or None where labels are independent.
     """
 
     share: Tensor
     loc: Tensor
     factor: Tensor | None
     sigma: Tensor
+    coupling: Tensor | None = None
+
+    def log_likelihood(self, values: Tensor, visits: Visits) -> Tensor:
+        """Return log p(V_l | Z_l = k) of ``values (vertices, visits)``, ``(*, vertices, K)``."""
+        n_clusters = self.sigma.shape[-1]
+        labels = torch.arange(n_clusters, device=values.device).reshape(-1, *[1] * (self.loc.dim() - 1))
+        each: Tensor = self.of_vertices(labels, visits).log_prob(values)
+        return each.movedim(0, -1)
 
     def of_vertices(self, z: Tensor, visits: Visits) -> VisitNormal:
         """Return the distribution of the values of vertices with labels ``z (*, 1 or vertices)``."""

@@ -53,7 +53,7 @@ class Population:
     Parameters
     ----------
     share
-        ``(K,)`` of the vertices.
+        ``(K,)`` of the vertices; or each vertex's own, ``(vertices, K)``.
     theta, scatter, sigma
         Of the clusters' trajectories; ``scatter (K, 4)`` sds of d, c, log b, a, zeros for none.
     rho
@@ -115,7 +115,7 @@ def subject_terms(population: Population, own: Tensor, visits: Visits, seed: int
     seed
         Of the importance draws.
     """
-    chunk = max(1, MOST_NUMBERS // (visits.n_vertices * len(population.share) * int(visits.visits_of_subject.max())))
+    chunk = max(1, MOST_NUMBERS // (visits.n_vertices * len(population.sigma) * int(visits.visits_of_subject.max())))
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(seed)
         whole = _whole(population, own, visits, chunk)

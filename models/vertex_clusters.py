@@ -26,7 +26,8 @@ no guide ever sees it.
 Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d,
 sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho, tau (K,)``; in the plate ``subject``,
 ``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits, K)``; in a plate ``vertex``,
-``Z`` and the data ``V (vertices, visits)``.
+``Z`` and the data ``V (vertices, visits)``.  With the spatial prior (:mod:`neuropyro.models.spatial`) there is no Z,
+the site ``coupling`` (a scalar) is added, and pi is fixed at equal shares.
 Units: a, d, sigma, rho and scatter_a in sds of a vertex, c and scatter_c in scores, b per score.
 
 References
@@ -38,8 +39,8 @@ NeuroImage 2019.  Scatter and subject effects are ours.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyro
@@ -56,6 +57,8 @@ from neuropyro.models.offsets import OFFSET_SITES, sample_offset
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
+from neuropyro.models.spatial import MeshVisits, PottsMixture, on_mesh
+from neuropyro.models.spatial_start import start_on_mesh
 from neuropyro.models.starting_values import start_clusters
 from neuropyro.models.subject_likelihood import population_of, subject_terms
 from neuropyro.models.trajectory import Trajectories, TrajectoryPriors, sample_trajectories
@@ -86,6 +89,8 @@ class VertexPriors:
         LogNormal (location, scale): sds over a cluster's vertices of c, log b, a.
     baseline
         Sd over a cluster's vertices of d; fixed and wide, so that each vertex has a baseline of its own.
+    coupling
+        LogNormal (location, scale): lambda of the spatial prior.
     """
 
     pi: float = 5.0
@@ -93,6 +98,7 @@ class VertexPriors:
     tau: Pair = (-2.0, 1.0)
     scatter: Pair = (-1.5, 0.5)
     baseline: float = 5.0
+    coupling: Pair = (-0.3, 0.7)
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,8 @@ class VertexClusterMixture(OfVisits):
         Whether a subject has its own offset in each cluster.
     visit_effect
         Whether a visit has one too: for maps that are smooth over the surface, as cortical ones are.
+    spatial
+        ``"potts"``: neighbours on the cohort's mesh tend to be of one cluster (:mod:`neuropyro.models.spatial`).
     standardise
         See :func:`~neuropyro.models.standardise.location_and_scale`; vertices are taken to be alike.
     trajectory_priors, score_priors, vertex_priors
@@ -134,6 +142,7 @@ class VertexClusterMixture(OfVisits):
     scatter: bool = True
     subject_effect: bool = True
     visit_effect: bool = False
+    spatial: Literal["potts"] | None = None
     standardise: Standardise = "controls"
     trajectory_priors: TrajectoryPriors = TrajectoryPriors()  # noqa: RUF009 (frozen)
     score_priors: ScorePriors = ScorePriors()  # noqa: RUF009 (frozen)
@@ -151,6 +160,8 @@ class VertexClusterMixture(OfVisits):
     def __post_init__(self) -> None:
         if self.n_clusters < 1:
             raise ValueError(f"n_clusters is {self.n_clusters}; give 1 or more")
+        if self.spatial not in (None, "potts"):
+            raise ValueError(f'spatial is {self.spatial!r}; give "potts" or None')
 
     def prepare(
         self, cohort: Cohort | Visits, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -171,12 +182,15 @@ class VertexClusterMixture(OfVisits):
                 f"values: {varying} of {cohort.n_vertices} vertices vary over visits, too few for "
                 f"{self.n_clusters} clusters; ask for fewer clusters"
             )
-        return visits
+        return visits if self.spatial is None else on_mesh(visits, cohort.mesh, self.n_clusters)
 
     def __call__(self, visits: Visits | Cohort) -> None:
         """Run the generative story, conditioned on the visits' values."""
         visits = self.prepare(visits) if isinstance(visits, Cohort) else visits
         mixture = self._sample_mixture(visits)
+        if self.spatial is not None:
+            pyro.sample("V", PottsMixture(mixture, visits), obs=visits.values)
+            return
         with pyro.plate("vertex", visits.n_vertices, dim=-1):
             z = pyro.sample("Z", dist.Categorical(mixture.share.unsqueeze(-2)), infer={"enumerate": "parallel"})
             pyro.sample("V", mixture.of_vertices(z, visits), obs=visits.values)
@@ -184,19 +198,27 @@ class VertexClusterMixture(OfVisits):
     def _sample_mixture(self, visits: Visits) -> Mixture:
         """Run the story up to the vertices."""
         like, priors = visits.values, self.vertex_priors
-        pi = pyro.sample("pi", dist.Dirichlet(like.new_full((self.n_clusters,), priors.pi)))
+        pi, coupling = self._sample_labels_prior(like)
         with pyro.plate("cluster", self.n_clusters, dim=-1):
             theta, sigma = sample_trajectories(self.trajectory_priors, like)
             scatter = self._sample_scatter(like) if self.scatter else None
             rho = pyro.sample("rho", log_normal(priors.rho, like)) if self.subject_effect else None
             tau = pyro.sample("tau", log_normal(priors.tau, like)) if self.visit_effect else None
-        share = pi.reshape(sigma.shape)
+        share = pi.reshape(sigma.shape) if self.spatial is None else pi.expand(sigma.shape)
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         scores = sample_scores(self.score_priors, visits, subjects)
         spread = level_sd(tau, sigma, visits)
         offset = None if rho is None else sample_offset(rho, spread.pow(-2), visits, subjects)
         loc, factor = curves(visits, scores, theta, scatter, offset)
-        return Mixture(share, loc if tau is None else sample_levels(loc, spread, visits), factor, sigma)
+        return Mixture(share, loc if tau is None else sample_levels(loc, spread, visits), factor, sigma, coupling)
+
+    def _sample_labels_prior(self, like: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Sample the clusters' shares ``(*, 1 or none, K)``, or the coupling where all labels are alike."""
+        equal = like.new_full((self.n_clusters,), 1 / self.n_clusters)
+        if self.spatial is None:
+            return pyro.sample("pi", dist.Dirichlet(self.vertex_priors.pi * self.n_clusters * equal)), None
+        coupling = pyro.sample("coupling", log_normal(self.vertex_priors.coupling, like))
+        return pyro.deterministic("pi", equal, event_dim=1), coupling
 
     def _sample_scatter(self, like: Tensor) -> Tensor:
         prior = log_normal(self.vertex_priors.scatter, like)
@@ -209,7 +231,12 @@ class VertexClusterMixture(OfVisits):
 
     def init_values(self, visits: Visits, seed: int = 0) -> dict[str, Tensor]:
         """Return starting values of every site but Z, by principal component and k-means."""
-        start = start_clusters(visits, self.n_clusters, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        if isinstance(visits, MeshVisits):
+            start = start_on_mesh(visits, self.n_clusters, rng)
+            del start["pi"]
+        else:
+            start = start_clusters(visits, self.n_clusters, rng)
         if self.scatter:
             start |= {site: np.full(self.n_clusters, 0.2) for site in SCATTER}
         if self.subject_effect:
@@ -233,13 +260,18 @@ class VertexClusterMixture(OfVisits):
     def assignments(self, result: Posterior, draws: int = 50) -> NDArray[np.float64]:
         """Return the posterior of Z, ``(vertices, K)``, clusters in the order of their onsets c.
 
-        A vertex that is constant, or was never seen, gets the clusters' shares pi.
+        A vertex that is constant, or was never seen, gets the clusters' shares pi; with the spatial prior, what its
+        neighbours say.
         """
         joint = self._log_joint(result, draws)
         return np.asarray(torch.stack([j.softmax(-1) for j in joint]).double().mean(0).cpu())
 
     def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
-        """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data."""
+        """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data.
+
+        With the spatial prior, given what the neighbours' q say of Z_l: the terms of leaving one vertex out, which do
+        not add up to the bound.
+        """
         joint = self._log_joint(result, draws)
         return np.asarray(torch.stack([j.logsumexp(-1) for j in joint]).double().cpu())
 
@@ -252,10 +284,14 @@ class VertexClusterMixture(OfVisits):
         visits = result.data.to(None, torch.float64)
         posterior = result.posterior(1 if result.is_point else draws)
         terms = []
-        for s in range(len(posterior["pi"])):
+        for s, mixture in enumerate(self._mixtures(result, draws)):
             draw = {site: torch.tensor(x[s]).to(visits.values) for site, x in posterior.items()}
             scatter = self._scatter([draw[site] for site in SCATTER]) if self.scatter else None
-            terms.append(subject_terms(*population_of(draw, scatter), visits, seed=s))
+            population, own = population_of(draw, scatter)
+            if self.spatial is not None:
+                each = mixture.log_likelihood(result.data.values, result.data)
+                population = replace(population, share=self._log_shares(mixture, each, result.data).exp().to(own))
+            terms.append(subject_terms(population, own, visits, seed=s))
         return np.asarray(torch.stack(terms).double().cpu())
 
     def replicates(self, result: Posterior, draws: int = 100) -> Iterator[dict[str, Tensor]]:
@@ -271,8 +307,14 @@ class VertexClusterMixture(OfVisits):
             yield self._log_joint_of(mixture, result.data)
 
     def _log_joint_of(self, mixture: Mixture, visits: Visits) -> Tensor:
-        each = mixture.of_vertices(self._labels(visits), visits)
-        return each.log_prob(visits.values).mT + mixture.share.log()
+        each = mixture.log_likelihood(visits.values, visits)
+        return each + self._log_shares(mixture, each, visits)
+
+    def _log_shares(self, mixture: Mixture, each: Tensor, visits: Visits) -> Tensor:
+        """Return the log of the clusters' shares ``(K,)``, or of what a vertex's neighbours leave them, ``(L, K)``."""
+        if mixture.coupling is None or not isinstance(visits, MeshVisits):
+            return mixture.share.log()
+        return visits.prior.log_shares(each, mixture.coupling)
 
     def _mixtures(self, result: Posterior, draws: int) -> Iterator[Mixture]:
         """Yield the clusters under one draw after the other; a point is one draw."""
@@ -285,7 +327,4 @@ class VertexClusterMixture(OfVisits):
             offset = draw["u"].mT if self.subject_effect else None
             loc, factor = curves(visits, draw["dps"], theta, scatter, offset)
             loc = draw["level"].mT if self.visit_effect else loc
-            yield Mixture(draw["pi"], loc, factor, draw["sigma"])
-
-    def _labels(self, visits: Visits) -> Tensor:
-        return torch.arange(self.n_clusters, device=visits.values.device).unsqueeze(-1)
+            yield Mixture(draw["pi"], loc, factor, draw["sigma"], draw.get("coupling"))

@@ -76,6 +76,7 @@ def dive_fit(
     scatter: bool = True,
     subject_effect: bool = True,
     visit_effect: bool | None = None,
+    spatial: bool = False,
     standardise: Literal["controls", "all", "none"] = "controls",
     adjust: tuple[str, ...] = (),
     site: str | None = None,
@@ -104,6 +105,8 @@ def dive_fit(
         Whether a subject has its own offset in each cluster.
     visit_effect
         Whether a visit has one too; by default where the cohort has a mesh, over which residuals are smooth.
+    spatial
+        Whether neighbours on the cohort's mesh tend to be of one cluster; how much so is learned.
     standardise
         Whose visits set each vertex's location and scale.
     adjust
@@ -125,7 +128,8 @@ def dive_fit(
     loaded, notes = prepare_study(Cohort.open(cohort, study), out, adjust, site)
     print(loaded, *notes, sep="\n", file=sys.stderr)
     smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
-    switches = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
+    switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
+    switches["spatial"] = "potts" if spatial else None
     scaled = None if standardise == "none" else standardise
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device}
     outcome = _fit(loaded, out, clusters, options, max_steps, notes, standardise=scaled, **switches)

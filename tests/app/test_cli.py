@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from neuropyro.cli import app, main
-from neuropyro.data import Cohort, cortex_mesh, simulate_cohort, simulate_reference
+from neuropyro.data import Cohort, Mesh, cortex_mesh, simulate_cohort, simulate_reference
 from neuropyro.inference import load_fit
 
 
@@ -98,3 +98,15 @@ def test_a_users_error_is_one_line_and_status_2(tmp_path, monkeypatch, capsys):
 def test_help_needs_no_torch():
     code = "import sys, neuropyro.cli; assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_neighbours_can_be_taken_into_account(tmp_path):
+    labels = np.repeat([0, 1], 32)
+    path = tmp_path / "grid.npz"
+    simulate_reference(20, 64, 2, seed=2, mesh=Mesh.grid(8, 8), labels=labels).save(path)
+    out = tmp_path / "fit"
+    line = ["dive", "fit", str(path), "--spatial", "--clusters", "2", "--guide", "map", "--max-steps", "200"]
+    app([*line, "--out", str(out)], result_action="return_value")
+    assert json.loads((out / "fit.json").read_text())["model"]["arguments"]["spatial"] == "potts"
+    guess = np.load(out / "assignments.npy").argmax(1)
+    assert max((guess == labels).mean(), (guess != labels).mean()) > 0.9

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuropyro.data import CohortError, Mesh
+from neuropyro.data import CohortError, Mesh, cortex_mesh
 
 SQUARE = np.array([[0, 1, 2], [0, 2, 3]])  # two triangles that share the edge 0-2
 
@@ -65,3 +65,25 @@ def test_repr():
 def test_refuses(arguments, message):
     with pytest.raises(CohortError, match=message):
         Mesh(4, **arguments)
+
+
+def test_neighbours_never_share_a_colour():
+    rng = np.random.default_rng(0)
+    tangled = Mesh(60, edges=rng.integers(60, size=(300, 2)))
+    for coloured in (mesh(), Mesh.grid(4, 5), tangled, cortex_mesh(("left",))):
+        i, j = coloured.edges[coloured.edges[:, 0] != coloured.edges[:, 1]].T
+        colours = coloured.colours
+        assert (colours[i] != colours[j]).all()
+        assert set(colours) == set(range(colours.max() + 1))
+        assert colours.max() <= np.bincount(np.r_[i, j]).max()  # greedy: at most one more than the most neighbours
+    assert Mesh.grid(4, 5).colours.max() == 1
+    assert cortex_mesh(("left",)).colours.max() <= 6
+
+
+def test_a_grid_has_neighbours_above_below_left_and_right():
+    grid = Mesh.grid(3, 4)
+    assert grid.n_vertices == 12
+    i, j = grid.edges.T
+    steps = {(b // 4 - a // 4, b % 4 - a % 4) for a, b in zip(i, j, strict=True)}
+    assert steps == {(0, 1), (1, 0)}
+    assert len(grid.edges) == 3 * 3 + 2 * 4

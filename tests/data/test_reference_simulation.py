@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from neuropyro.data import SWEEPS, CohortError, reference_sweep, simulate_reference
+from neuropyro.data import SWEEPS, CohortError, Mesh, reference_sweep, simulate_reference
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +126,15 @@ def test_a_sweep_changes_one_setting():
 def test_refuses_counts_below_one(name):
     with pytest.raises(CohortError, match="simulate: n_subjects, n_vertices, n_clusters and visits must be 1 or more"):
         simulate_reference(**{name: 0})
+
+
+def test_labels_and_mesh_can_be_given():
+    stripes = np.repeat([2, 0, 1], 4)
+    grid = Mesh.grid(3, 4)
+    cohort = simulate_reference(20, 12, mesh=grid, labels=stripes, seed=4)
+    np.testing.assert_array_equal(cohort.truth["Z"], stripes)
+    assert cohort.mesh is grid
+    near = np.abs(cohort.truth["vertex_c"] - cohort.truth["c"][stripes])
+    assert near.max() < 4 * np.sqrt(3 / 70)
+    with pytest.raises(CohortError, match=r"labels have shape \(3,\).*12 vertices"):
+        simulate_reference(20, 12, labels=[0, 1, 2])
