@@ -22,3 +22,7 @@ class Posterior(Protocol):
     @property
     def is_point(self) -> bool:
         """Whether all draws are one and the same point."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the fit, for draws beyond it."""

@@ -134,7 +134,7 @@ def _moments(cohort: Cohort) -> _Moments:
 
 
 def centred_times(cohort: Cohort) -> tuple[Floats, Floats]:
-    """Return years since the mean time of a visit's own subject, and each subject's mean time since the cohort's."""
+    """Return years since the mean time of a visit's own subject, and each subject's mean time."""
     count = np.bincount(cohort.subject_index)
     mean_time = np.bincount(cohort.subject_index, cohort.time) / count
-    return cohort.time - mean_time[cohort.subject_index], mean_time - cohort.time.mean()
+    return cohort.time - mean_time[cohort.subject_index], mean_time

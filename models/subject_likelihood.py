@@ -35,7 +35,7 @@ from torch import Tensor
 from neuropyro.models.trajectory import Trajectories, jacobian, mean_shift, sigmoid
 from neuropyro.models.visits import Visits
 
-__all__ = ["Population", "population_of", "subject_terms"]
+__all__ = ["SCORE_GLOBALS", "Population", "population_of", "subject_terms"]
 
 SCORE_GLOBALS = ("log_alpha_mean", "log_alpha_sd", "beta_mean", "beta_sd", "correlation")
 MOST_NUMBERS = 4_000_000  # values of a chunk of subjects, times clusters

@@ -53,6 +53,7 @@ from neuropyro.data import Cohort, CohortError
 from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.labelling import align_labels
 from neuropyro.models.mixture import Mixture, curves
+from neuropyro.models.new_subjects import Course, Personalized, draw_subjects, gathered
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
@@ -60,16 +61,17 @@ from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, s
 from neuropyro.models.spatial import MeshVisits, PottsMixture, on_mesh
 from neuropyro.models.spatial_start import start_on_mesh
 from neuropyro.models.starting_values import start_clusters
-from neuropyro.models.subject_likelihood import population_of, subject_terms
+from neuropyro.models.subject_likelihood import SCORE_GLOBALS, population_of, subject_terms
 from neuropyro.models.trajectory import Trajectories, TrajectoryPriors, sample_trajectories
-from neuropyro.models.vertex_replicates import replicate_vertices
+from neuropyro.models.vertex_replicates import draw_vertices, replicate_vertices
 from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_effects import level_sd, sample_levels
-from neuropyro.models.visits import Standardise, Visits, prepare_visits
+from neuropyro.models.visits import Standardise, Visits, prepare_visits, visits_like
 
 __all__ = ["VertexClusterMixture", "VertexPriors"]
 
 SCATTER = ("scatter_c", "scatter_log_b", "scatter_a")
+COURSES = 50  # draws of what was learned, at most, that subjects are placed on
 CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", "tau", *SCATTER)
 
 
@@ -293,6 +295,49 @@ class VertexClusterMixture(OfVisits):
                 population = replace(population, share=self._log_shares(mixture, each, result.data).exp().to(own))
             terms.append(subject_terms(population, own, visits, seed=s))
         return np.asarray(torch.stack(terms).double().cpu())
+
+    def personalize(self, result: Posterior, cohort: Cohort, draws: int = 100) -> Personalized:
+        """Place subjects, new ones or those that were fitted, on the course that was learned.
+
+        Parameters
+        ----------
+        result
+            A fit of this model.
+        cohort
+            Maps of the same vertices, in the unit of the cohort that was fitted.
+        draws
+            Of each subject's latents, spread evenly over draws of the course.
+
+        Raises
+        ------
+        CohortError
+            Where the cohort has other vertices.
+        """
+        visits = visits_like(result.data, cohort).to(None, torch.float64)
+        courses = 1 if result.is_point else min(draws, COURSES)
+        each = -(-draws // courses)
+        with torch.random.fork_rng():
+            torch.manual_seed(result.seed)
+            parts = [draw_subjects(course, visits, each) for course in self._courses(result, courses)]
+        return gathered(parts)
+
+    def _courses(self, result: Posterior, draws: int) -> Iterator[Course]:
+        """Yield what new subjects share with the fitted ones, in double precision, under one draw after the other."""
+        posterior = result.posterior(draws)
+        for s, mixture in enumerate(self._mixtures(result, draws)):
+            draw = {site: torch.tensor(x[s]).to(mixture.loc).double() for site, x in posterior.items()}
+            joint = self._log_joint_of(mixture, result.data)
+            z, own = draw_vertices(joint, mixture.loc, mixture.factor, mixture.sigma, result.data)
+            yield Course(
+                theta=Trajectories(*(draw[name] for name in Trajectories._fields)),
+                scatter=self._scatter([draw[site] for site in SCATTER]) if self.scatter else None,
+                sigma=draw["sigma"],
+                rho=draw["rho"] if self.subject_effect else None,
+                spread=level_sd(draw["tau"], draw["sigma"], result.data) if self.visit_effect else None,
+                scores=torch.stack([draw[site] for site in SCORE_GLOBALS]),
+                label=z,
+                own=None if own is None else own.double(),
+            )
 
     def replicates(self, result: Posterior, draws: int = 100) -> Iterator[dict[str, Tensor]]:
         """Yield data like the data, one posterior draw after the other: the same vertices with new noise."""

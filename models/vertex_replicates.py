@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neuropyro.models.visits import Visits
 
-__all__ = ["replicate_vertices"]
+__all__ = ["draw_vertices", "replicate_vertices"]
 
 
 def replicate_vertices(log_joint: Tensor, loc: Tensor, factor: Tensor | None, sigma: Tensor, visits: Visits) -> Tensor:
@@ -36,16 +36,27 @@ def replicate_vertices(log_joint: Tensor, loc: Tensor, factor: Tensor | None, si
     visits
         The data.
     """
+    z, own = draw_vertices(log_joint, loc, factor, sigma, visits)
+    drawn = loc[z] + sigma[z].unsqueeze(-1) * torch.randn_like(visits.values)
+    if factor is not None and own is not None:
+        for k in range(len(sigma)):
+            members = (z == k).nonzero().squeeze(-1)
+            drawn[members] += own[members] @ factor[k].mT
+    return drawn
+
+
+def draw_vertices(
+    log_joint: Tensor, loc: Tensor, factor: Tensor | None, sigma: Tensor, visits: Visits
+) -> tuple[Tensor, Tensor | None]:
+    """Draw every vertex's label ``(vertices,)`` and, with scatter, its e ``(vertices, r)``; arguments as above."""
     z = torch.multinomial(log_joint.softmax(-1), 1).squeeze(-1)
-    noise = sigma[z].unsqueeze(-1) * torch.randn_like(visits.values)
-    drawn = loc[z] + noise
     if factor is None:
-        return drawn
+        return z, None
+    own = loc.new_zeros(len(z), factor.shape[-1])
     for k in range(len(sigma)):
         members = (z == k).nonzero().squeeze(-1)
-        own = _own_departures(members, loc[k], factor[k], sigma[k], visits)
-        drawn[members] += own @ factor[k].mT
-    return drawn
+        own[members] = _own_departures(members, loc[k], factor[k], sigma[k], visits)
+    return z, own
 
 
 def _own_departures(members: Tensor, loc: Tensor, factor: Tensor, sigma: Tensor, visits: Visits) -> Tensor:

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuropyro.data import Cohort
+from neuropyro.data import Cohort, CohortError
 from neuropyro.models.standardise import Standardise, centred_times, location_and_scale
 
-__all__ = ["Standardise", "Visits", "prepare_visits"]
+__all__ = ["Standardise", "Visits", "prepare_visits", "visits_like"]
 
 COURSE = 5.0  # years; the sd of subjects' times is added, since those of many ages differ in score by many ages' travel
 
@@ -40,6 +40,8 @@ class Visits:
         ``(visits,)`` years since the mean time of the subject's own visits.
     subject_time
         ``(subjects,)`` years from the cohort's mean time to the mean time of the subject's visits.
+    origin
+        ``()`` the cohort's mean time t_0, years.
     course
         ``()`` years in which a typical subject moves by one score, as the priors have it: see `COURSE`.
     visits_of_subject
@@ -60,6 +62,7 @@ class Visits:
     subject: Tensor
     time_within: Tensor
     subject_time: Tensor
+    origin: Tensor
     course: Tensor
     visits_of_subject: Tensor
     reference: Tensor
@@ -124,18 +127,50 @@ def prepare_visits(
     standardise, alike
         See :func:`~neuropyro.models.standardise.location_and_scale`.
     """
-    dtype = dtype or torch.get_default_dtype()
     location, scale = location_and_scale(cohort, standardise, alike)
+    origin = float(cohort.time.mean())
+    return _placed(cohort, location, scale, origin, device, dtype or torch.get_default_dtype())
+
+
+def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
+    """Prepare a cohort of other subjects for a model fitted before: by that fit's location, scale and origin of time.
+
+    Raises
+    ------
+    CohortError
+        Where the cohort has other vertices.
+    """
+    if cohort.n_vertices != fitted.n_vertices:
+        raise CohortError(
+            f"values: {cohort.n_vertices} vertices, where the fit is of {fitted.n_vertices}; give maps on the same mesh"
+        )
+    location, scale = (np.asarray(x.double().cpu()) for x in (fitted.location, fitted.scale))
+    scale = np.where(fitted.is_informative.cpu().numpy(), scale, 0.0)
+    values = fitted.values
+    placed = _placed(cohort, location, scale, float(fitted.origin), values.device, values.dtype)
+    return replace(placed, course=fitted.course)
+
+
+def _placed(
+    cohort: Cohort,
+    location: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    origin: float,
+    device: torch.device | str | None,
+    dtype: torch.dtype,
+) -> Visits:
+    """Standardise by location and scale, vertices of scale 0 being left out, and place on a device."""
     seen = ~np.isnan(cohort.values) & (scale > 0)
     scale = np.where(scale > 0, scale, 1.0)
     standard = (cohort.values - location.astype(cohort.values.dtype)) / scale.astype(cohort.values.dtype)
     standard = np.where(seen, standard, 0)
 
     def tensor(array: NDArray[Any], kind: torch.dtype | None = dtype) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(array)).to(device=device, dtype=kind)
+        return torch.as_tensor(np.asarray(array, order="C")).to(device=device, dtype=kind)
 
     values = tensor(standard).T  # stored visit by visit, as the cohort is
     within, mean_time = centred_times(cohort)
+    mean_time = mean_time - origin
     return Visits(
         values=values,
         observed=None if seen.all() else tensor(seen).T,
@@ -143,6 +178,7 @@ def prepare_visits(
         subject=tensor(cohort.subject_index, torch.long),
         time_within=tensor(within),
         subject_time=tensor(mean_time),
+        origin=tensor(np.array(origin)),
         course=tensor(np.array(COURSE + mean_time.std())),
         visits_of_subject=tensor(np.bincount(cohort.subject_index)),
         reference=tensor(np.flatnonzero(cohort.is_reference), torch.long),
