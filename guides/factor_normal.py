@@ -59,7 +59,8 @@ class FactorNormal(dist.TorchDistribution):  # type: ignore[misc]
         shape = Size(sample_shape) + self.batch_shape
         common = torch.randn(*shape, self.factor.shape[1], dtype=self.loc.dtype, device=self.loc.device)
         own = torch.randn(*shape, len(self.loc), dtype=self.loc.dtype, device=self.loc.device)
-        return self.loc + common @ self.factor.mT + own * self.sd
+        drawn: Tensor = self.loc + common @ self.factor.mT + own * self.sd
+        return drawn
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of ``value (*, D)``."""
@@ -70,4 +71,5 @@ class FactorNormal(dist.TorchDistribution):  # type: ignore[misc]
         explained = torch.linalg.solve_triangular(lower, (scaled @ columns).unsqueeze(-1), upper=False)
         distance = scaled.square().sum(-1) - explained.square().sum((-2, -1))
         volume = self.sd.log().sum() + lower.diagonal().log().sum()
-        return -0.5 * distance - volume - 0.5 * len(self.loc) * math.log(2 * math.pi)
+        density: Tensor = -0.5 * distance - volume - 0.5 * len(self.loc) * math.log(2 * math.pi)
+        return density

@@ -1,4 +1,8 @@
-"""A learned Gaussian in the shape of an arrow, shared by the guides that differ in their blocks alone."""
+"""A learned Gaussian in the shape of an arrow, shared by the guides that differ in their blocks alone.
+
+What couples numbers is learned in units of their own sds: steps of one size suit a guide that starts narrow too, where
+couplings in whitened units would wander as far as at full width, and blow the guide up.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +54,8 @@ class ArrowGaussian(nn.Module):
     def _law(self, through: Callable[[Tensor], Tensor]) -> Any:
         zero = torch.zeros_like(self.loc)
         noise = dist.Normal(zero, torch.ones_like(zero)).to_event(1)
-        couplings = [through(coupling) for coupling in self.couplings]
         scales = [_lower(through(scale)) for scale in self.scales]
+        couplings = [scale @ through(coupling) for scale, coupling in zip(scales, self.couplings, strict=True)]
         shared = _lower(through(self.shared))
         return dist.TransformedDistribution(
             noise, [Arrow(self.whitening.order, through(self.loc), shared, couplings, scales)]
@@ -63,5 +67,6 @@ def _identity(n: int, like: Tensor) -> Tensor:
 
 
 def _lower(raw: Tensor) -> Tensor:
-    """Return the lower triangle; the diagonal is kept as its logarithm."""
-    return raw.tril(-1) + torch.diag_embed(raw.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_LOG).exp())
+    """Return the lower triangle, in units of its diagonal, which is kept as its logarithm."""
+    scale = raw.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_LOG).exp()
+    return scale.unsqueeze(-1) * (raw.tril(-1) + _identity(raw.shape[-1], raw))

@@ -1,4 +1,13 @@
-"""One labelling of clusters for all posterior draws: mixtures are the same under any order of their clusters.
+r"""One labelling of clusters for all posterior draws: mixtures are the same under any order of their clusters.
+
+A cluster of a draw is described by its curve at a few scores, its log noise and its log share.  Given means m and
+variances v of these over the draws of one label, a draw's clusters are assigned where the sum of
+
+.. math::  (x - m)^2 / v + \log v
+
+is least, and m and v are taken anew until no assignment changes.  So what a posterior knows well of clusters, be it
+only their noise, tells them apart.  Draws are labelled twice: from the labels that they come with (a variational guide
+has one labelling), and from those that match the first draw's curves; the better fit is kept.
 
 References
 ----------
@@ -16,16 +25,19 @@ from scipy.optimize import linear_sum_assignment
 
 __all__ = ["align_labels"]
 
-N_POINTS = 25
+Features = NDArray[np.float64]  # (draws, K, features)
+N_POINTS, ROUNDS = 7, 20
+LEAST = 1e-4  # of a label's variance of a feature, as a share of that over all clusters and draws
 
 
 def align_labels(draws: Mapping[str, NDArray[Any]], cluster_axis: Mapping[str, int]) -> dict[str, NDArray[Any]]:
-    """Reorder the clusters of every draw so that their curves match the first draw's; then sort them by mean onset.
+    """Reorder the clusters of every draw so that they match the first draw's; then sort them by mean onset.
 
     Parameters
     ----------
     draws
-        Arrays ``(draws, ...)`` by site, with a, b, c, d ``(draws, K)`` and dps ``(draws, visits)``, in one gauge.
+        Arrays ``(draws, ...)`` by site, with a, b, c, d ``(draws, K)`` and dps ``(draws, visits)``, in one gauge;
+        sigma and pi ``(draws, K)`` where there are such.
     cluster_axis
         The axis of clusters by site; sites that are not in ``draws`` are passed over.
     """
@@ -39,15 +51,41 @@ def align_labels(draws: Mapping[str, NDArray[Any]], cluster_axis: Mapping[str, i
 
 
 def _matched(draws: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-    """Return the permutation ``(draws, K)`` of each draw that brings its curves closest to the first draw's."""
-    scores = np.quantile(draws["dps"][0], np.linspace(0.02, 0.98, N_POINTS))
-    a, b, c, d = (draws[name][..., None] for name in "abcd")
+    """Return the permutation ``(draws, K)`` of each draw that brings its clusters to one labelling."""
+    features = _features(draws)
+    scale = features.std((0, 1)) + np.finfo(np.float32).eps
+    like_the_first = _assigned(((features[0][None, :, None] - features[:, None]) / scale) ** 2)
+    as_they_come = np.tile(np.arange(features.shape[1]), (len(features), 1))
+    found = [_refined(features, start) for start in (as_they_come, like_the_first)]
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+def _features(draws: Mapping[str, NDArray[Any]]) -> Features:
+    """Return each cluster's curve at a few scores, its log noise and its log share, where there are such."""
+    scores = np.quantile(draws["dps"][0], np.linspace(0.05, 0.95, N_POINTS))
+    a, b, c, d = (draws[name][..., None].astype(np.float64) for name in "abcd")
     curve = d + a / (1 + np.exp(-np.clip(b * (scores - c), -60, 60)))
-    return np.array([linear_sum_assignment(_distances(curve[0], drawn))[1] for drawn in curve])
+    others = [np.log(draws[name].astype(np.float64) + 1e-12)[..., None] for name in ("sigma", "pi") if name in draws]
+    return np.concatenate([curve, *others], -1)
 
 
-def _distances(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(((first[:, None] - second[None]) ** 2).sum(-1))
+def _refined(features: Features, order: NDArray[np.int64]) -> tuple[float, NDArray[np.int64]]:
+    """Improve a labelling until nothing changes; returns its cost and the permutations."""
+    floor = LEAST * features.var((0, 1)) + np.finfo(np.float32).tiny
+    for _ in range(ROUNDS):
+        labelled = np.take_along_axis(features, order[..., None], 1)
+        mean, variance = labelled.mean(0), labelled.var(0) + floor
+        cost = (features[:, None] - mean[:, None]) ** 2 / variance[:, None] + np.log(variance)[:, None]
+        before, order = order, _assigned(cost)
+        if (before == order).all():
+            break
+    chosen = np.take_along_axis(cost.sum(-1), order[..., None], 2)
+    return float(chosen.sum()), order
+
+
+def _assigned(cost: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return which cluster gets each label, ``(draws, K)``, from costs ``(draws, labels, clusters, features)``."""
+    return np.array([linear_sum_assignment(one)[1] for one in cost.sum(-1)])
 
 
 def _reordered(array: NDArray[Any], order: NDArray[np.int64], axis: int) -> NDArray[Any]:

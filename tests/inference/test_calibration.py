@@ -75,6 +75,20 @@ def test_a_narrowed_guide_fails():
     assert found.coverage("w", 0.9).actual == pytest.approx(0.75, abs=0.06)
 
 
+def test_a_narrowed_guide_fails_through_the_runner_too():
+    """The exact posterior as a Pyro guide, its sds halved, fitted like any other."""
+
+    def narrowed(data):
+        x, y = data
+        precision = torch.eye(2) / PRIOR**2 + x.mT @ x / 0.49
+        mean = torch.linalg.solve(precision, x.mT @ y / 0.49)
+        pyro.sample("w", dist.MultivariateNormal(mean, precision_matrix=4 * precision))
+
+    found = calibrate(regression, DESIGN, narrowed, 60, draws=19, progress=False)
+    assert found.p_value("w") < 0.01
+    assert not found.passes(0.01)
+
+
 def test_a_guide_that_learns_nothing_is_taken_as_it_is():
     found = calibrate(regression, DESIGN, exact_guide, 10, draws=19, progress=False)
     assert found.ranks["w"].shape == (10, 2)

@@ -3,11 +3,12 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from neuropyro.models.labelling import align_labels
 
 K, N, VERTICES = 3, 30, 4
-AXES = {"a": 1, "b": 1, "c": 1, "d": 1, "pi": 1, "u": 2}
+AXES = {"a": 1, "b": 1, "c": 1, "d": 1, "sigma": 1, "pi": 1, "u": 2}
 
 
 def draws_in_one_order(n_draws: int = 12, jitter: float = 0.05) -> dict[str, np.ndarray]:
@@ -26,7 +27,7 @@ def draws_in_one_order(n_draws: int = 12, jitter: float = 0.05) -> dict[str, np.
 def shuffled(draws: dict[str, np.ndarray], orders: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
     moved = {name: x.copy() for name, x in draws.items()}
     for s, order in enumerate(orders):
-        for name in AXES:
+        for name in AXES.keys() & draws.keys():
             moved[name][s] = draws[name][s][..., list(order)]
     return moved
 
@@ -79,3 +80,38 @@ def test_sites_without_clusters_and_one_cluster_pass_through():
     assert aligned["dps"] is draws["dps"]
     one = {name: (x[..., :1] if name in AXES else x) for name, x in draws.items()}
     np.testing.assert_array_equal(align_labels(one, AXES)["a"], one["a"])
+
+
+def alike(jitter: float) -> dict[str, np.ndarray]:
+    """Draws whose first two clusters have one curve, but for jitter."""
+    draws, rng = draws_in_one_order(jitter=0.05), np.random.default_rng(6)
+    for name in "abcd":
+        draws[name][:, 1] = draws[name][:, 0].mean() + jitter * rng.normal(size=12)
+    draws["c"][:, 1] += 0.02 - (draws["c"][:, 1] - draws["c"][:, 0]).mean()  # so that their order is known
+    return draws
+
+
+@pytest.mark.parametrize(
+    ("jitter", "sigma", "pi"), [(0.1, [0.3, 0.9, 0.5], [0.5, 0.3, 0.2]), (0.0, [0.5, 0.5, 0.5], [0.02, 0.9, 0.08])]
+)
+def test_clusters_of_like_curves_are_told_apart_by_noise_and_by_share(jitter, sigma, pi):
+    rng = np.random.default_rng(7)
+    draws = alike(jitter)
+    draws["sigma"] = np.array(sigma) * np.exp(0.001 * rng.normal(size=(12, K)))
+    draws["pi"] = np.array(pi) * np.exp(0.05 * rng.normal(size=(12, K)))
+    aligned = align_labels(shuffled(draws, list(itertools.permutations(range(K))) * 2), AXES)
+    final = np.argsort(draws["c"].mean(0), kind="stable")
+    np.testing.assert_array_equal(aligned["sigma"], draws["sigma"][:, final])
+    np.testing.assert_array_equal(aligned["pi"], draws["pi"][:, final])
+
+
+def test_draws_of_one_labelling_stay_as_they_are():
+    """As from a variational guide: curves overlap from draw to draw, noise is known to a fiftieth."""
+    draws, rng = alike(0.0), np.random.default_rng(8)
+    draws = {name: np.tile(x, (10,) + (1,) * (x.ndim - 1)) for name, x in draws.items()}
+    for name in "abcd":
+        draws[name] = draws[name] + 0.4 * rng.normal(size=draws[name].shape)
+    draws["sigma"] = np.array([1.0, 1.2, 1.1]) * np.exp(0.02 * rng.normal(size=(120, K)))
+    draws["pi"] = np.array([0.5, 0.3, 0.2]) * np.exp(0.2 * rng.normal(size=(120, K)))
+    final = np.argsort(draws["c"].mean(0), kind="stable")
+    np.testing.assert_array_equal(align_labels(draws, AXES)["sigma"], draws["sigma"][:, final])
