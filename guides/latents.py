@@ -6,7 +6,7 @@ has degrees of freedom.  Guides approximate the posterior of the whole vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +85,13 @@ class Latents:
     def size(self) -> int:
         """Length of the flat vector."""
         return self.start.shape[-1]
+
+    def places(self, names: Collection[str]) -> Tensor:
+        """Return which numbers of the flat vector belong to sites of these names, ``(D,)`` bool."""
+        found = torch.zeros_like(self.start, dtype=torch.bool)
+        for site in self.sites:
+            found[site.slice] = site.name in names
+        return found
 
     def emit(self, flat: Tensor) -> dict[str, Tensor]:
         """Sample every site at its part of ``flat (*particles, size)``; call it inside a guide.

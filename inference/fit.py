@@ -64,7 +64,8 @@ def fit(
     ----------
     model
         A Pyro program over one data object.  If it has ``prepare(data, device, dtype)``, that is called once; if it
-        has ``init_values(data, seed)``, the guide starts there.
+        has ``init_values(data, seed)``, the guide starts there; those that ``scale_sites`` names, sds of populations,
+        are not moved before the guide itself learns.
     data
         What the model conditions on.
     guide
@@ -184,7 +185,8 @@ class _Task:
         if not self.schedule.warm_up and self.guide != "laplace":
             return self._optimise(make_flat_guide(self.guide, Start(latents, latents.start)), monitor)
         searching = replace(monitor, stage=f"{monitor.stage}, mode")
-        mode = find_mode(self.model, self.data, latents, self.schedule, searching)
+        held = () if self.guide == "laplace" else getattr(self.model, "scale_sites", ())
+        mode = find_mode(self.model, self.data, latents, self.schedule, searching, held)
         guide = best_start(self.guide, self.model, self.data, mode)
         if self.guide != "laplace":
             return self._optimise(guide, monitor)

@@ -7,10 +7,12 @@ So both starts are tried, and the one of the higher ELBO is taken.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from neuropyro.guides import FlatGuide, Latents, Start, make_flat_guide
 from neuropyro.guides.blocks import one_block, plate_blocks
@@ -28,8 +30,14 @@ SHARE, ROUNDS = 2, 4  # of the descent to the mode: gradients beside those of th
 WHOLE_LIMIT = 200  # latent numbers: with more, the curvature is taken by blocks
 
 
-def find_mode(model: Any, data: Any, latents: Latents, schedule: Schedule, monitor: Monitor) -> Start:
+def find_mode(
+    model: Any, data: Any, latents: Latents, schedule: Schedule, monitor: Monitor, held: Collection[str] = ()
+) -> Start:
     """Search for the mode in unconstrained space.
+
+    A population's sd has its joint mode with what it is the sd of at a place that few draws come near: too large where
+    sites are in units of it, 0 where they are not.  Such sites may be held at their starting values, for a guide to
+    learn from there.
 
     Parameters
     ----------
@@ -41,19 +49,27 @@ def find_mode(model: Any, data: Any, latents: Latents, schedule: Schedule, monit
         Its ``warm_up`` limits the steps.
     monitor
         Who follows.
+    held
+        Names of sites that stay at their starting values.
 
     Returns
     -------
     A start at the mode, or as near to it as the search came.
     """
     elbo = choose_elbo(model, data)
-    place = Point(latents)
+    stays = latents.places(held)
+    place = Point(latents, stays)
     limits = CosineSchedule(learning_rate=MODE_RATE, max_steps=schedule.warm_up, window=schedule.window)
     optimise(elbo, model, FlatGuide(latents, place), data, limits, monitor)
-    potential, point = potential_of(elbo, model, data, latents), place.loc.detach().clone()
+    potential, point = potential_of(elbo, model, data, latents), place().mean.detach().clone()
+
+    def given_held(flat: Tensor) -> Tensor:
+        pull = 0.5 * (flat - latents.start)[stays].square().sum()  # keeps the curvature whole
+        return potential(torch.where(stays, latents.start, flat)) + pull
+
     blocks = one_block(latents) if latents.size <= WHOLE_LIMIT else plate_blocks(latents)
     with allowing_undefined():
-        point = descend(potential, point, blocks, rounds=min(SHARE * schedule.warm_up // cost(blocks), ROUNDS))
+        point = descend(given_held, point, blocks, rounds=min(SHARE * schedule.warm_up // cost(blocks), ROUNDS))
     return Start(latents, point, potential)
 
 

@@ -151,6 +151,7 @@ class VertexClusterMixture(OfVisits):
     vertex_priors: VertexPriors = VertexPriors()
 
     default_guide: ClassVar[str] = "structured"
+    scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "rho", "tau")
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **SCORE_DIMS,
         **dict.fromkeys(CLUSTER_SITES, ("cluster",)),
