@@ -11,7 +11,7 @@ from neuropyro.data.errors import CohortError
 from neuropyro.data.study_table import DIAGNOSIS, FILE, SUBJECT, TIME
 from neuropyro.data.text_table import column_names, read_table
 
-__all__ = ["StudyOptions", "is_study", "study_fields"]
+__all__ = ["NO_OPTIONS", "StudyOptions", "is_study", "study_fields"]
 
 TABLES = ("participants.tsv", "visits.csv", "visits.tsv", "long.qdec.table.dat")
 MAPS = (".dscalar.nii", ".func.gii", ".shape.gii", ".gii", ".mgh", ".mgz", ".nii", ".nii.gz")
@@ -67,6 +67,9 @@ class StudyOptions:
 def is_study(path: Path) -> bool:
     """Whether a path is a folder or a table, which `study_fields` reads."""
     return path.is_dir() or path.suffix in (".csv", ".tsv", ".dat")
+
+
+NO_OPTIONS = StudyOptions()
 
 
 def study_fields(path: Path, options: StudyOptions) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The model zoo: each file one model, or one component that several share."""
 
+from neuropyro.models.new_subjects import Personalized
 from neuropyro.models.progression import SubjectProgression
 from neuropyro.models.scores import ScorePriors
 from neuropyro.models.trajectory import TrajectoryPriors
@@ -7,6 +8,7 @@ from neuropyro.models.vertex_clusters import VertexClusterMixture, VertexPriors
 from neuropyro.models.visit_normal import VisitNormal
 
 __all__ = [
+    "Personalized",
     "ScorePriors",
     "SubjectProgression",
     "TrajectoryPriors",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 import neuropyro
-from neuropyro import verdict_cli
-from neuropyro.data.open_study import StudyOptions
+from neuropyro import personalize_cli, verdict_cli
+from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
@@ -26,10 +26,10 @@ app.command(dive)
 app.command(simulate)
 app.command(generator)
 verdict_cli.register(app)
+personalize_cli.register(dive)
 
 Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 DEMO_SUBJECTS = 240
-NO_OPTIONS = StudyOptions()
 
 
 def main() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from neuropyro.data import Cohort
 from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import VertexClusterMixture
+from neuropyro.tables import write_csv
 
 __all__ = ["Outcome", "write_outcome"]
 
@@ -75,7 +74,7 @@ class Outcome:
 
 
 def write_outcome(outcome: Outcome, folder: Path) -> None:
-    """Write the fit itself and every table, array and map that SPEC names (the report is apart).
+    """Write the fit itself and every table, array and map (the report is apart).
 
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
     ``subjects.csv``, ``stages.csv``, ``trajectories.csv``, ``posterior.nc``, and maps in the cohort's own format
@@ -94,12 +93,12 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
 
 def _write_subjects(outcome: Outcome, path: Path) -> None:
     columns = _with_intervals(outcome, {name: outcome.posterior[name] for name in ("alpha", "beta")})
-    _write_csv(path, {"subject": outcome.cohort.subjects} | columns)
+    write_csv(path, {"subject": outcome.cohort.subjects} | columns)
 
 
 def _write_stages(outcome: Outcome, path: Path) -> None:
     columns = _with_intervals(outcome, {"dps": outcome.posterior["dps"]})
-    _write_csv(path, {"subject": outcome.cohort.subject, "time": outcome.cohort.time} | columns)
+    write_csv(path, {"subject": outcome.cohort.subject, "time": outcome.cohort.time} | columns)
 
 
 def _write_trajectories(outcome: Outcome, path: Path) -> None:
@@ -107,7 +106,7 @@ def _write_trajectories(outcome: Outcome, path: Path) -> None:
         "cluster": np.arange(1, outcome.model.n_clusters + 1),
         "vertices": np.bincount(outcome.assignments.argmax(1), minlength=outcome.model.n_clusters),
     }
-    _write_csv(path, numbers | _with_intervals(outcome, outcome.trajectories))
+    write_csv(path, numbers | _with_intervals(outcome, outcome.trajectories))
 
 
 def _with_intervals(outcome: Outcome, draws: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -115,22 +114,6 @@ def _with_intervals(outcome: Outcome, draws: dict[str, NDArray[Any]]) -> dict[st
     for name, drawn in draws.items():
         columns[name], columns[f"{name}_5"], columns[f"{name}_95"] = outcome.summary(drawn)
     return columns
-
-
-def _write_csv(path: Path, columns: dict[str, NDArray[Any]]) -> None:
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows(_cells(row) for row in zip(*columns.values(), strict=True))
-
-
-def _cells(row: Sequence[Any]) -> Iterable[str]:
-    """Format numbers to seven digits; what is not known stays empty."""
-    for cell in row:
-        if isinstance(cell, float | np.floating):
-            yield "" if np.isnan(cell) else f"{cell:.7g}"
-        else:
-            yield str(cell)
 
 
 def _write_maps(outcome: Outcome, folder: Path) -> None:

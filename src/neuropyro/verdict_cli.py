@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 if TYPE_CHECKING:
     from neuropyro.inference import Fit
 
-__all__ = ["register"]
+__all__ = ["load_with_cohort", "register"]
 
 
 def register(app: App) -> None:
@@ -19,7 +19,7 @@ def register(app: App) -> None:
     app.command(diagnose)
 
 
-def compare(*fit: Path, data: Path, out: Path | None = None, draws: int = 500) -> None:
+def compare(*fit: Path, data: Path | None = None, out: Path | None = None, draws: int = 500) -> None:
     """Set fits of one cohort side by side: ELBO, k-hat, seconds, leave-one-out, means and sds.
 
     Parameters
@@ -27,7 +27,7 @@ def compare(*fit: Path, data: Path, out: Path | None = None, draws: int = 500) -
     fit
         Folders that fits were saved in.
     data
-        The cohort (.npz) that they were fitted to.
+        The cohort (.npz) that they were fitted to; by default that which ``dive fit`` left in their folders.
     out
         Folder for comparison.txt and comparison.png; by default the table is only printed.
     draws
@@ -40,7 +40,7 @@ def compare(*fit: Path, data: Path, out: Path | None = None, draws: int = 500) -
         raise ValueError("compare: no fit; give the folders of two or more")
     names = [folder.name for folder in fit]
     unique = len(set(names)) == len(names)
-    found = compare_fits({str(f) if not unique else f.name: _load(f, data) for f in fit}, draws)
+    found = compare_fits({str(f) if not unique else f.name: load_with_cohort(f, data) for f in fit}, draws)
     print(found)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -51,8 +51,8 @@ def compare(*fit: Path, data: Path, out: Path | None = None, draws: int = 500) -
 def diagnose(
     fit: Path,
     *,
-    data: Path,
     out: Path,
+    data: Path | None = None,
     draws: Annotated[int, Parameter(help="posterior draws")] = 500,
     predictive_draws: Annotated[int, Parameter(help="simulated data sets")] = 200,
 ) -> None:
@@ -63,22 +63,32 @@ def diagnose(
     fit
         The folder that it was saved in.
     data
-        The cohort (.npz) that it was fitted to.
+        The cohort (.npz) that it was fitted to; by default that which ``dive fit`` left in its folder.
     out
         Folder for diagnosis.txt and diagnosis.png.
     """
     from neuropyro.diagnosis_plots import diagnosis_page
     from neuropyro.inference import diagnose as diagnose_fit
 
-    found = diagnose_fit(_load(fit, data), draws, predictive_draws)
+    found = diagnose_fit(load_with_cohort(fit, data), draws, predictive_draws)
     print(found)
     out.mkdir(parents=True, exist_ok=True)
     (out / "diagnosis.txt").write_text(f"{found}\n", encoding="utf-8")
     diagnosis_page(found).savefig(out / "diagnosis.png", dpi=130)
 
 
-def _load(folder: Path, data: Path) -> Fit:
+def load_with_cohort(folder: Path, data: Path | None = None) -> Fit:
+    """Load a fit of a cohort, with the cohort.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the cohort is neither given nor in the folder.
+    """
     from neuropyro.data import Cohort
     from neuropyro.inference import load_fit
 
-    return load_fit(folder, Cohort.load(data))
+    kept = folder / "cohort.npz" if data is None else data
+    if data is None and not kept.is_file():
+        raise FileNotFoundError(f"{kept}: no such file; name the cohort that was fitted with --data")
+    return load_fit(folder, Cohort.load(kept))

@@ -110,3 +110,22 @@ def test_neighbours_can_be_taken_into_account(tmp_path):
     assert json.loads((out / "fit.json").read_text())["model"]["arguments"]["spatial"] == "potts"
     guess = np.load(out / "assignments.npy").argmax(1)
     assert max((guess == labels).mean(), (guess != labels).mean()) > 0.9
+
+
+def test_personalize_places_new_subjects_by_the_fit_and_the_cohort_in_its_folder(tmp_path):
+    cohort = simulate_reference(n_subjects=60, n_vertices=60, seed=1)
+    fitted, new = cohort.subset(visits=cohort.subject < 40), cohort.subset(visits=cohort.subject >= 40)
+    fitted.save(tmp_path / "fitted.npz")
+    new.save(tmp_path / "new.npz")
+    out, placed = tmp_path / "fit", tmp_path / "placed" / "new.csv"
+    arguments = ["dive", "fit", str(tmp_path / "fitted.npz"), "--guide", "map", "--max-steps", "300", "--out", str(out)]
+    app(arguments, result_action="return_value")
+    app(
+        ["dive", "personalize", str(out), str(tmp_path / "new.npz"), "--out", str(placed)], result_action="return_value"
+    )
+    rows = table(placed)
+    assert [row["subject"] for row in rows] == [str(name) for name in new.subject]
+    assert all(float(row["dps_5"]) < float(row["dps"]) < float(row["dps_95"]) for row in rows)
+    assert all(float(row["alpha_5"]) < float(row["alpha"]) < float(row["alpha_95"]) for row in rows)
+    scores = [float(row["dps"]) for row in rows]
+    assert np.corrcoef(scores, np.asarray(cohort.truth["dps"])[cohort.subject >= 40])[0, 1] > 0.97

@@ -1,0 +1,78 @@
+"""The command that places new subjects on the course of a fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
+from neuropyro.tables import write_csv
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from neuropyro.data import Cohort
+    from neuropyro.models import Personalized
+
+__all__ = ["register"]
+
+
+def register(app: App) -> None:
+    """Add the command to an app."""
+    app.command(personalize)
+
+
+def personalize(
+    fit: Path,
+    cohort: Path,
+    *,
+    out: Path,
+    data: Path | None = None,
+    draws: int = 200,
+    study: Annotated[StudyOptions, Parameter(name="*")] = NO_OPTIONS,
+) -> None:
+    """Place new subjects on the course that was fitted to others: a row a visit, with 90 % intervals.
+
+    Parameters
+    ----------
+    fit
+        The folder that ``dive fit`` wrote.
+    cohort
+        Maps of the new subjects, of the same vertices in the same unit, in any form that ``dive fit`` takes.
+    out
+        The .csv file to write: subject, time, dps, and the subject's alpha (scores a year) and beta (score at the mean
+        time of the cohort that was fitted), each with its 5th and 95th percentile.
+    data
+        The cohort (.npz) that was fitted; by default that in the fit's folder.
+    draws
+        Posterior draws.
+    study
+        How to read maps.
+    """
+    from neuropyro.adjustment import load_adjustment
+    from neuropyro.data import Cohort
+    from neuropyro.models import VertexClusterMixture
+    from neuropyro.verdict_cli import load_with_cohort
+
+    result = load_with_cohort(fit, data)
+    if not isinstance(result.model, VertexClusterMixture):
+        raise ValueError(f"{fit}: a fit of {type(result.model).__name__}; give the folder of a `dive fit`")
+    new = Cohort.open(cohort, study)
+    if (fit / "adjustment.npz").is_file():
+        new = load_adjustment(fit / "adjustment.npz")(new)
+    placed = result.model.personalize(result, new, draws)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_csv(out, {"subject": new.subject, "time": new.time} | _columns(placed, new))
+    print(f"{new.n_visits} visits of {new.n_subjects} subjects: {out}")
+
+
+def _columns(placed: Personalized, cohort: Cohort) -> dict[str, np.ndarray[Any, Any]]:
+    columns = {}
+    for name in ("dps", "alpha", "beta"):
+        of_visit = slice(None) if name == "dps" else cohort.subject_index
+        low, high = placed.interval(name)
+        columns[name] = getattr(placed, name).mean(0)[of_visit]
+        columns[f"{name}_5"], columns[f"{name}_95"] = low[of_visit], high[of_visit]
+    return columns
