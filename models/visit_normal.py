@@ -89,7 +89,8 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
         if self.factor is not None:
             fitted, extra = _woodbury(product[..., 1:] - gram[..., 1:, 0], gram[..., 1:, 1:], variance)
             distance, log_det = distance - fitted, log_det + extra
-        log_prob = -0.5 * (distance / variance + log_det + self._n_visits() * math.log(2 * math.pi))
+        # What columns far larger than the data leave of a distance is rounding, and may be far below 0.
+        log_prob = -0.5 * (distance.clamp_min(0) / variance + log_det + self._n_visits() * math.log(2 * math.pi))
         shape = torch.broadcast_shapes(log_prob.shape, self.batch_shape)  # type: ignore[no-untyped-call]
         return log_prob.expand(shape)
 
