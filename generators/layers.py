@@ -117,8 +117,11 @@ class Conv(nn.Module):
         """Convolve ``x`` (B, in, H, W), in its dtype: (B, out, H', W'), scaled by ``gain``."""
         if self.bias is None:
             return self._convolve(x, (self.weight * (self.weight_gain * gain)).to(x.dtype), None)
-        y = self._convolve(x, (self.weight * self.weight_gain).to(x.dtype), self.bias.to(x.dtype))
-        return activate(y, gain, self.clamp)
+        # The rectifier commutes with its gain, which thus costs no pass over the maps.
+        gain = gain * LRELU_GAIN
+        weight, bias = self.weight * (self.weight_gain * gain), self.bias * gain
+        y = leaky_relu(self._convolve(x, weight.to(x.dtype), bias.to(x.dtype)), LRELU_SLOPE, inplace=True)
+        return limit(y, gain / LRELU_GAIN, self.clamp)
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         size = weight.shape[-1]

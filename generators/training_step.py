@@ -5,16 +5,17 @@ regularised by path lengths, the other by R1 (lazy regularisation: weights scale
 corrected for the additional steps).  See :mod:`neuropyro.generators.losses` for the losses and their sources.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from neuropyro.generators.augmentation import adapted_probability, augment
 from neuropyro.generators.distributed import World
+from neuropyro.generators.encoder import Encoder
 from neuropyro.generators.losses import (
+    autoencoding_loss,
     discriminator_loss,
     generator_loss,
     path_length_penalty,
@@ -25,6 +26,13 @@ from neuropyro.generators.training_config import TrainingConfig
 from neuropyro.generators.training_state import TrainingState
 
 __all__ = ["train_step"]
+
+
+class Descent(NamedTuple):
+    """A network, and what moves its weights."""
+
+    network: nn.Module
+    optimiser: torch.optim.Adam
 
 
 def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world: World) -> dict[str, Tensor]:
@@ -48,11 +56,10 @@ def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world
     if config.mirror:
         turned = torch.rand(len(real), 1, 1, 1, generator=rng, device=real.device) < 0.5
         real = torch.where(turned, real.flip(3), real)
-    with _without_gradients(state.discriminator):
-        figures, fake = _improve_generator(state, len(real), config, world, rng)
-        if config.path_weight > 0 and state.step % config.path_interval == 0:
-            figures |= _regularise_generator(state, len(real), config, world, rng)
-    figures |= _improve_discriminator(state, real, fake, config, world, rng)
+    figures, fake_logits = _improve_generator(state, real, config, world, rng)
+    figures |= _improve_discriminator(state, real, fake_logits, config, world, rng)
+    if config.path_weight > 0 and state.step % config.path_interval == 0:
+        figures |= _regularise_generator(state, len(real), config, world, rng)
     if state.step % config.r1_interval == 0:
         figures |= _regularise_discriminator(state, real, config, world, rng)
     state.images += config.batch
@@ -62,16 +69,32 @@ def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world
 
 
 def _improve_generator(
-    state: TrainingState, count: int, config: TrainingConfig, world: World, rng: torch.Generator
+    state: TrainingState, real: Tensor, config: TrainingConfig, world: World, rng: torch.Generator
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Descend the generator's loss; return figures, and the images, which serve the discriminator too."""
-    w = _styles(state.generator, count, config.style_mixing, rng)
+    """Descend the generator's loss; return figures, and the logits of its images, which serve the discriminator too."""
+    w = _styles(state.generator, len(real), config.style_mixing, rng)
     state.generator.mapping.update_average(w[:, 0])
-    images = _synthesise(state.generator, w, config, rng)
-    logits = _judge(state, images, config, rng)
+    logits = _judge(state, _synthesise(state.generator, w, config, rng), config, rng)
     loss = generator_loss(logits)
-    _descend(loss, state.generator, state.generator_optimiser, world)
-    return {"generator_loss": loss.detach(), "fake_sign": logits.detach().sign().mean()}, images.detach()
+    figures = {"generator_loss": loss.detach(), "fake_sign": logits.detach().sign().mean()}
+    descents = [Descent(state.generator, state.generator_optimiser)]
+    if state.encoder is not None and state.encoder_optimiser is not None:
+        coding = _autoencode(state, state.encoder, real[: max(len(real) // config.autoencoding_shrink, 1)], config, rng)
+        loss, figures = loss + coding * config.autoencoding_weight, figures | {"autoencoding_loss": coding.detach()}
+        descents.append(Descent(state.encoder, state.encoder_optimiser))
+    _descend(loss, descents, world, keep=True)
+    return figures, logits
+
+
+def _autoencode(
+    state: TrainingState, encoder: Encoder, images: Tensor, config: TrainingConfig, rng: torch.Generator
+) -> Tensor:
+    """Loss of images and of what is made of one draw from the code of each."""
+    with _autocast(images, config):
+        mean, log_sd = encoder(images)
+    z = mean + log_sd.exp() * torch.randn(mean.shape, generator=rng, device=mean.device)
+    made = _synthesise(state.generator, state.generator.mapping(z), config, rng)
+    return autoencoding_loss(images, made, mean, log_sd, config.autoencoding_sd)
 
 
 def _regularise_generator(
@@ -83,16 +106,17 @@ def _regularise_generator(
     lengths = path_lengths(images, w, noise)
     penalty, mean = path_length_penalty(lengths, state.path_mean)
     state.path_mean.copy_(world.mean(mean))
-    _descend(penalty * config.path_weight * config.path_interval, state.generator, state.generator_optimiser, world)
+    loss = penalty * (config.path_weight * config.path_interval)
+    _descend(loss, [Descent(state.generator, state.generator_optimiser)], world)
     return {"path_penalty": penalty.detach(), "path_length": lengths.detach().mean()}
 
 
 def _improve_discriminator(
-    state: TrainingState, real: Tensor, fake: Tensor, config: TrainingConfig, world: World, rng: torch.Generator
+    state: TrainingState, real: Tensor, fake_logits: Tensor, config: TrainingConfig, world: World, rng: torch.Generator
 ) -> dict[str, Tensor]:
-    real_logits, fake_logits = (_judge(state, images, config, rng) for images in (real, fake))
+    real_logits = _judge(state, real, config, rng)
     loss = discriminator_loss(real_logits, fake_logits)
-    _descend(loss, state.discriminator, state.discriminator_optimiser, world)
+    _descend(loss, [Descent(state.discriminator, state.discriminator_optimiser)], world)
     sign = world.mean(real_logits.detach().sign().mean())
     if config.augmentation is not None:
         adapted = adapted_probability(state.augmentation, sign, config.augmentation, config.batch)
@@ -106,7 +130,7 @@ def _regularise_discriminator(
     images = real.detach().requires_grad_()
     penalty = r1_penalty(_judge(state, images, config, rng), images)
     loss = penalty * (config.r1_weight / 2 * config.r1_interval)
-    _descend(loss, state.discriminator, state.discriminator_optimiser, world)
+    _descend(loss, [Descent(state.discriminator, state.discriminator_optimiser)], world)
     return {"r1": penalty.detach()}
 
 
@@ -140,11 +164,15 @@ def _autocast(x: Tensor, config: TrainingConfig) -> torch.autocast:
     return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16")
 
 
-def _descend(loss: Tensor, network: nn.Module, optimiser: torch.optim.Adam, world: World) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    world.average_gradients(network.parameters())
-    optimiser.step()
+def _descend(loss: Tensor, descents: Sequence[Descent], world: World, keep: bool = False) -> None:
+    """Step down a loss in some networks alone; ``keep`` what others need for the derivative of the same graph."""
+    parameters = [p for network, _ in descents for p in network.parameters()]
+    for _, optimiser in descents:
+        optimiser.zero_grad(set_to_none=True)
+    loss.backward(inputs=parameters, retain_graph=keep)  # type: ignore[no-untyped-call]
+    world.average_gradients(parameters)
+    for _, optimiser in descents:
+        optimiser.step()
 
 
 @torch.no_grad()
@@ -157,12 +185,3 @@ def _move_average(state: TrainingState, config: TrainingConfig) -> None:
         mean.lerp_(value, weight)
     for kept, buffer in zip(state.average.buffers(), state.generator.buffers(), strict=True):
         kept.copy_(buffer)
-
-
-@contextmanager
-def _without_gradients(network: nn.Module) -> Iterator[None]:
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)

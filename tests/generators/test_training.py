@@ -18,6 +18,7 @@ from neuropyro.generators.training_step import _move_average, _styles, train_ste
 GENERATOR = GeneratorConfig(img_resolution=8, z_dim=8, w_dim=8, channels=(8, 8), mapping_layers=2)
 DISCRIMINATOR = DiscriminatorConfig(img_resolution=8, channels=(8, 8))
 SMALL = {"batch": 4, "r1_interval": 3, "path_interval": 2, "log_images": 8, "sample_images": 16, "state_images": 8}
+CODED = {"autoencoding_weight": 0.5}
 
 
 def blobs(indices: torch.Tensor) -> torch.Tensor:
@@ -47,7 +48,7 @@ def train(folder, images: int, dataset=blobs, **settings):
     return train_generator(dataset, folder, GENERATOR, DISCRIMINATOR, config)
 
 
-@pytest.mark.parametrize("settings", [{}, {"augmentation": 0.3}, {"precision": "bfloat16"}])
+@pytest.mark.parametrize("settings", [{}, {"augmentation": 0.3}, {"precision": "bfloat16"}, CODED])
 def test_resume_after_a_kill_is_bit_equal(tmp_path, settings):
     whole = train(tmp_path / "whole", 40, **settings)
     with pytest.raises(KillError):
@@ -177,6 +178,22 @@ def test_a_step_changes_each_network_by_its_own_loss_alone():
     assert all(torch.equal(after[k], before[k]) for k in after if k.startswith("discriminator."))
     assert not torch.equal(after["generator.synthesis.b8.conv1.weight"], before["generator.synthesis.b8.conv1.weight"])
     assert all(p.requires_grad for p in state.discriminator.parameters())
+
+
+def test_autoencoding_trains_encoder_and_generator_together():
+    config = TrainingConfig(batch=8, path_weight=0.0, **CODED | {"autoencoding_weight": 1e6})
+    state = new_state(GENERATOR, DISCRIMINATOR, config.adam(), 0, torch.device("cpu"))
+    losses = [train_step(state, blobs(torch.arange(8)), config, World())["autoencoding_loss"] for _ in range(200)]
+    assert torch.stack(losses[-20:]).mean() < 0.5 * torch.stack(losses[:20]).mean()
+
+
+def test_a_run_may_take_up_autoencoding(tmp_path):
+    before = train(tmp_path, 8)
+    assert before.encoder is None
+    weights = before.generator.synthesis.b8.conv1.weight.clone()
+    after = train(tmp_path, 8, **CODED)
+    assert torch.equal(after.generator.synthesis.b8.conv1.weight, weights)
+    assert train(tmp_path, 16, **CODED).encoder is not None
 
 
 def discs(indices: torch.Tensor) -> torch.Tensor:
