@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d, leaky_relu
 
 from neuropyro.generators.resampling import blur, downsample, upsample
 
-__all__ = ["Conv", "Linear", "activate", "normalise_second_moment", "standard_normal"]
+__all__ = ["Conv", "Linear", "activate", "limit", "map_dtype", "normalise_second_moment", "standard_normal"]
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = math.sqrt(2.0)
@@ -32,6 +32,16 @@ def activate(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor
 def limit(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor:
     """``x`` limited to +-``clamp * gain``; ``x`` itself where ``clamp`` is None."""
     return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
+
+
+def map_dtype(parameter: Tensor, half: bool) -> torch.dtype:
+    """In which a layer's maps are held: float16 on a GPU where ``half``, autocast's where that is on, the weights'."""
+    device = parameter.device.type
+    if half and device == "cuda":
+        return torch.float16
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return parameter.dtype
 
 
 def standard_normal(*shape: int, scale: float = 1.0) -> Tensor:

@@ -88,4 +88,4 @@ class TrainingConfig:
 
 def _lazy_adam(learning_rate: float, interval: int) -> dict[str, Any]:
     ratio = interval / (interval + 1) if interval else 1.0
-    return {"lr": learning_rate * ratio, "betas": (0.0, 0.99**ratio), "eps": 1e-8}
+    return {"lr": learning_rate * ratio, "betas": (0.0, 0.99**ratio), "eps": 1e-8, "fused": True}

@@ -167,7 +167,7 @@ def _prepare_moments(optimiser: torch.optim.Adam) -> None:
         for p in group["params"]:
             if not optimiser.state[p]:
                 zeros = {k: torch.zeros_like(p, memory_format=torch.preserve_format) for k in ("exp_avg", "exp_avg_sq")}
-                optimiser.state[p] = {"step": torch.zeros(()), **zeros}
+                optimiser.state[p] = {"step": torch.zeros((), device=p.device), **zeros}
 
 
 def _check_networks(state: TrainingState, stored: dict[str, dict[str, Any]], path: Path) -> None:
