@@ -103,8 +103,6 @@ class Discriminator(nn.Module):
     ----------
     config
         Architecture and widths.
-    outputs
-        How many numbers an image gets; 1 for logits.  A conditional discriminator has 1 in any case.
 
     Examples
     --------
@@ -113,12 +111,12 @@ class Discriminator(nn.Module):
     torch.Size([4, 1])
     """
 
-    def __init__(self, config: DiscriminatorConfig, outputs: int = 1) -> None:
+    def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
         for resolution in reversed(config.resolutions[1:]):
             self.add_module(f"b{resolution}", DiscriminatorBlock(config, resolution))
-        width = (config.label_width or config.width(4)) if config.label_dim else outputs
+        width = (config.label_width or config.width(4)) if config.label_dim else 1
         options = (config.label_dim, width, config.label_layers, config.label_lr_multiplier)
         self.mapping = LabelMapping(*options) if config.label_dim else None
         self.b4 = DiscriminatorEpilogue(config, width)

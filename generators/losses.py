@@ -8,8 +8,6 @@ References
 .. [2] Mescheder, Geiger and Nowozin, *Which training methods for GANs do actually converge?*, ICML 2018 (R1, eq. 9).
 .. [3] Karras et al., *Analyzing and improving the image quality of StyleGAN*, CVPR 2020 (path lengths, section 3.2;
    lazy regularisation, section 3.1).
-.. [4] Kingma and Welling, *Auto-encoding variational Bayes*, ICLR 2014 (equation 10); beside a discriminator: Larsen
-   et al., *Autoencoding beyond pixels using a learned similarity metric*, ICML 2016.
 """
 
 import math
@@ -19,7 +17,6 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 __all__ = [
-    "autoencoding_loss",
     "discriminator_loss",
     "generator_loss",
     "path_length_penalty",
@@ -110,25 +107,3 @@ def path_length_penalty(lengths: Tensor, mean: Tensor, decay: float = 0.01) -> t
     """
     moved = mean.lerp(lengths.detach().mean(), decay)
     return (lengths - moved).square().mean(), moved
-
-
-def autoencoding_loss(images: Tensor, made: Tensor, mean: Tensor, log_sd: Tensor, pixel_sd: float) -> Tensor:
-    """Negative evidence bound of images in nats a number, less a constant [4]_.
-
-    Parameters
-    ----------
-    images, made
-        (B, C, H, W): what was encoded, and what was made of a draw from its code.
-    mean, log_sd
-        The code, Normal(mean, exp(log_sd)) in z, (B, z_dim); its prior is Normal(0, 1).
-    pixel_sd
-        Of ``images`` about ``made``.
-
-    Returns
-    -------
-    Tensor
-        Scalar.
-    """
-    misfit = (images - made).square().sum() / (2 * pixel_sd**2)
-    divergence = ((mean.square() + (2 * log_sd).exp() - 1) / 2 - log_sd).sum()
-    return (misfit + divergence) / images.numel()

@@ -6,7 +6,7 @@ from typing import Any
 __all__ = ["TrainingConfig"]
 
 INTERVALS = ("r1_interval", "path_interval", "log_images", "sample_images", "state_images")
-COUNTS = ("images", "batch", "path_batch_shrink", "autoencoding_shrink", "average_images", *INTERVALS)
+COUNTS = ("images", "batch", "path_batch_shrink", "average_images", *INTERVALS)
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class TrainingConfig:
         Gamma of R1, and every how many steps it acts.
     path_weight, path_interval, path_batch_shrink
         Of the path-length penalty; it looks at batch / shrink images.  A weight of 0 turns it off.
-    autoencoding_weight, autoencoding_shrink, autoencoding_sd
-        Of the autoencoding loss; it looks at batch / shrink images; sd of a pixel about the image that is made of its
-        code.  A weight of 0 turns it off: there is no encoder then.
+    spread_weight, spread_images
+        Of the generator's loss of diversity, :class:`neuropyro.generators.spread.SpreadLoss`, and how many real images
+        its components come from.  A weight of 0 turns it off.
     style_mixing
         Probability with which an image's layers take their w from two z.
     average_images, average_rampup
@@ -53,9 +53,8 @@ class TrainingConfig:
     path_weight: float = 2.0
     path_interval: int = 8
     path_batch_shrink: int = 2
-    autoencoding_weight: float = 0.0
-    autoencoding_shrink: int = 2
-    autoencoding_sd: float = 0.1
+    spread_weight: float = 0.0
+    spread_images: int = 1_000
     style_mixing: float = 0.9
     average_images: int = 10_000
     average_rampup: float | None = 0.05
@@ -79,11 +78,10 @@ class TrainingConfig:
     def adam(self) -> dict[str, dict[str, Any]]:
         """Return Adam's settings for each network, corrected for lazy regularisation."""
         path_interval = self.path_interval if self.path_weight > 0 else 0
-        networks = {
+        return {
             "generator": _lazy_adam(self.learning_rate, path_interval),
             "discriminator": _lazy_adam(self.discriminator_learning_rate, self.r1_interval),
         }
-        return networks | ({"encoder": _lazy_adam(self.learning_rate, 0)} if self.autoencoding_weight > 0 else {})
 
 
 def _lazy_adam(learning_rate: float, interval: int) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from neuropyro.generators.checkpoints import Checkpoint
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
 from neuropyro.generators.discriminator import Discriminator
-from neuropyro.generators.encoder import Encoder
 from neuropyro.generators.stylegan2 import Generator
 
-__all__ = ["TrainingState", "load_state", "save_state"]
+__all__ = ["TrainingState", "load_state", "new_state", "save_state", "take_weights"]
 
 FORMAT = "neuropyro.training/1"
 
@@ -40,8 +40,6 @@ class TrainingState:
         The generator's exponential moving average, which makes the better images.
     generator_optimiser, discriminator_optimiser
         Adam.
-    encoder, encoder_optimiser
-        Where the generator is trained as an autoencoder too; else None.
     images
         Real images shown so far.
     step
@@ -61,8 +59,6 @@ class TrainingState:
     discriminator_optimiser: torch.optim.Adam
     path_mean: Tensor
     augmentation: Tensor
-    encoder: Encoder | None = None
-    encoder_optimiser: torch.optim.Adam | None = None
     images: int = 0
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -74,13 +70,10 @@ class TrainingState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor by name; they share memory with the state, save those of a fresh optimiser."""
-        networks: dict[str, nn.Module] = {"generator": self.generator, "discriminator": self.discriminator}
-        networks |= {"average": self.average} | ({"encoder": self.encoder} if self.encoder else {})
+        networks = {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
         named = {f"{net}.{k}": v for net, module in networks.items() for k, v in module.state_dict().items()}
         named |= _moments(self.generator, self.generator_optimiser, "generator_adam")
         named |= _moments(self.discriminator, self.discriminator_optimiser, "discriminator_adam")
-        if self.encoder is not None and self.encoder_optimiser is not None:
-            named |= _moments(self.encoder, self.encoder_optimiser, "encoder_adam")
         return named | {"path_mean": self.path_mean, "augmentation": self.augmentation}
 
 
@@ -93,25 +86,34 @@ def new_state(
 ) -> TrainingState:
     """Return a run's beginning: networks drawn from ``seed``, without touching the global source of randomness.
 
-    ``optimiser_settings`` holds what Adam is given for ``"generator"``, ``"discriminator"`` and, where there is to be
-    one, ``"encoder"``.
+    ``optimiser_settings`` holds what Adam is given for ``"generator"`` and ``"discriminator"``.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         networks: list[nn.Module] = [Generator(generator), Discriminator(discriminator)]
-        if "encoder" in optimiser_settings:
-            networks.append(Encoder(discriminator, generator.z_dim))
     # Channels-last is what convolutions on AVX-512, AMX and tensor cores want; it does not change results otherwise.
-    for net in networks:
-        net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    G, D, *encoder = networks
+    G, D = (net.to(device=device, memory_format=torch.channels_last) for net in networks)  # type: ignore[call-overload]
     average = copy.deepcopy(G).eval().requires_grad_(False)
-    adam = [
-        torch.optim.Adam(net.parameters(), **settings)
-        for net, settings in zip(networks, optimiser_settings.values(), strict=True)
-    ]
+    adam = {k: torch.optim.Adam(net.parameters(), **optimiser_settings[k]) for k, net in _named(G, D)}
     path_mean, augmentation = torch.zeros((), device=device), torch.zeros((), device=device)
-    return TrainingState(G, D, average, adam[0], adam[1], path_mean, augmentation, *encoder, *adam[2:])
+    return TrainingState(G, D, average, adam["generator"], adam["discriminator"], path_mean, augmentation)
+
+
+def take_weights(state: TrainingState, checkpoint: Checkpoint) -> None:
+    """Begin with a checkpoint's weights: its generator's, averaged or not, and its discriminator's where it has one.
+
+    Raises
+    ------
+    ValueError
+        Its networks are not those of ``state``; what differs is named.
+    """
+    networks = [(checkpoint.generator, "generator"), (checkpoint.generator, "average")]
+    if checkpoint.discriminator is not None:
+        networks.append((checkpoint.discriminator, "discriminator"))
+    stored = {name: network.config.to_dict() for network, name in networks if name != "average"}
+    _check_networks(state, stored, checkpoint.path)
+    for network, name in networks:
+        getattr(state, name).load_state_dict(network.state_dict())
 
 
 def save_state(state: TrainingState, path: Path) -> None:
@@ -143,12 +145,16 @@ def load_state(state: TrainingState, path: Path) -> None:
         raise ValueError(f"{path}: no state of a training run ({FORMAT}); train into another folder")
     run = json.loads(metadata["run"])
     _check_networks(state, run["networks"], path)
+    for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
+        _prepare_moments(optimiser)
     with torch.no_grad():
         for name, tensor in state.tensors().items():
-            # A run may take up autoencoding on its way: its encoder begins then.
-            if name in stored or not name.startswith("encoder"):
-                tensor.copy_(stored[name])
+            tensor.copy_(stored[name])
     state.images, state.step, state.history = run["counts"]["images"], run["counts"]["step"], run["history"]
+
+
+def _named(G: Any, D: Any) -> list[tuple[str, nn.Module]]:
+    return [("generator", G), ("discriminator", D)]
 
 
 def _moments(network: nn.Module, optimiser: torch.optim.Adam, prefix: str) -> dict[str, Tensor]:
@@ -172,8 +178,8 @@ def _prepare_moments(optimiser: torch.optim.Adam) -> None:
 
 def _check_networks(state: TrainingState, stored: dict[str, dict[str, Any]], path: Path) -> None:
     here = {"generator": state.generator.config.to_dict(), "discriminator": state.discriminator.config.to_dict()}
-    for net, settings in here.items():
-        for key, value in settings.items():
+    for net in stored:
+        for key, value in here[net].items():
             if stored[net].get(key) != value:
                 raise ValueError(
                     f"{path}: its {net} has {key} = {stored[net].get(key)}, not {value}; "

@@ -5,37 +5,30 @@ regularised by path lengths, the other by R1 (lazy regularisation: weights scale
 corrected for the additional steps).  See :mod:`neuropyro.generators.losses` for the losses and their sources.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuropyro.generators.augmentation import adapted_probability, augment
 from neuropyro.generators.distributed import World
-from neuropyro.generators.encoder import Encoder
 from neuropyro.generators.losses import (
-    autoencoding_loss,
     discriminator_loss,
     generator_loss,
     path_length_penalty,
     path_lengths,
     r1_penalty,
 )
+from neuropyro.generators.spread import SpreadLoss
 from neuropyro.generators.training_config import TrainingConfig
 from neuropyro.generators.training_state import TrainingState
 
 __all__ = ["train_step"]
 
 
-class Descent(NamedTuple):
-    """A network, and what moves its weights."""
-
-    network: nn.Module
-    optimiser: torch.optim.Adam
-
-
-def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world: World) -> dict[str, Tensor]:
+def train_step(
+    state: TrainingState, real: Tensor, config: TrainingConfig, world: World, spread: SpreadLoss | None = None
+) -> dict[str, Tensor]:
     """Show one batch to both networks, and move the average.
 
     Parameters
@@ -46,6 +39,8 @@ def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world
         This process's share of the batch, (B, C, H, W) in [-1, 1].
     config, world
         How, and among whom.
+    spread
+        The generator's loss of diversity, if it is to have one.
 
     Returns
     -------
@@ -56,7 +51,7 @@ def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world
     if config.mirror:
         turned = torch.rand(len(real), 1, 1, 1, generator=rng, device=real.device) < 0.5
         real = torch.where(turned, real.flip(3), real)
-    figures, fake_logits = _improve_generator(state, real, config, world, rng)
+    figures, fake_logits = _improve_generator(state, real, config, world, rng, spread)
     figures |= _improve_discriminator(state, real, fake_logits, config, world, rng)
     if config.path_weight > 0 and state.step % config.path_interval == 0:
         figures |= _regularise_generator(state, len(real), config, world, rng)
@@ -69,32 +64,25 @@ def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world
 
 
 def _improve_generator(
-    state: TrainingState, real: Tensor, config: TrainingConfig, world: World, rng: torch.Generator
+    state: TrainingState,
+    real: Tensor,
+    config: TrainingConfig,
+    world: World,
+    rng: torch.Generator,
+    spread: SpreadLoss | None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Descend the generator's loss; return figures, and the logits of its images, which serve the discriminator too."""
     w = _styles(state.generator, len(real), config.style_mixing, rng)
     state.generator.mapping.update_average(w[:, 0])
-    logits = _judge(state, _synthesise(state.generator, w, config, rng), config, rng)
+    images = _synthesise(state.generator, w, config, rng)
+    logits = _judge(state, images, config, rng)
     loss = generator_loss(logits)
     figures = {"generator_loss": loss.detach(), "fake_sign": logits.detach().sign().mean()}
-    descents = [Descent(state.generator, state.generator_optimiser)]
-    if state.encoder is not None and state.encoder_optimiser is not None:
-        coding = _autoencode(state, state.encoder, real[: max(len(real) // config.autoencoding_shrink, 1)], config, rng)
-        loss, figures = loss + coding * config.autoencoding_weight, figures | {"autoencoding_loss": coding.detach()}
-        descents.append(Descent(state.encoder, state.encoder_optimiser))
-    _descend(loss, descents, world, keep=True)
+    if spread is not None:
+        distance = spread(images, real, rng)
+        loss, figures = loss + distance * config.spread_weight, figures | {"spread_loss": distance.detach()}
+    _descend(loss, state.generator, state.generator_optimiser, world, keep=True)
     return figures, logits
-
-
-def _autoencode(
-    state: TrainingState, encoder: Encoder, images: Tensor, config: TrainingConfig, rng: torch.Generator
-) -> Tensor:
-    """Loss of images and of what is made of one draw from the code of each."""
-    with _autocast(images, config):
-        mean, log_sd = encoder(images)
-    z = mean + log_sd.exp() * torch.randn(mean.shape, generator=rng, device=mean.device)
-    made = _synthesise(state.generator, state.generator.mapping(z), config, rng)
-    return autoencoding_loss(images, made, mean, log_sd, config.autoencoding_sd)
 
 
 def _regularise_generator(
@@ -107,7 +95,7 @@ def _regularise_generator(
     penalty, mean = path_length_penalty(lengths, state.path_mean)
     state.path_mean.copy_(world.mean(mean))
     loss = penalty * (config.path_weight * config.path_interval)
-    _descend(loss, [Descent(state.generator, state.generator_optimiser)], world)
+    _descend(loss, state.generator, state.generator_optimiser, world)
     return {"path_penalty": penalty.detach(), "path_length": lengths.detach().mean()}
 
 
@@ -116,7 +104,7 @@ def _improve_discriminator(
 ) -> dict[str, Tensor]:
     real_logits = _judge(state, real, config, rng)
     loss = discriminator_loss(real_logits, fake_logits)
-    _descend(loss, [Descent(state.discriminator, state.discriminator_optimiser)], world)
+    _descend(loss, state.discriminator, state.discriminator_optimiser, world)
     sign = world.mean(real_logits.detach().sign().mean())
     if config.augmentation is not None:
         adapted = adapted_probability(state.augmentation, sign, config.augmentation, config.batch)
@@ -130,7 +118,7 @@ def _regularise_discriminator(
     images = real.detach().requires_grad_()
     penalty = r1_penalty(_judge(state, images, config, rng), images)
     loss = penalty * (config.r1_weight / 2 * config.r1_interval)
-    _descend(loss, [Descent(state.discriminator, state.discriminator_optimiser)], world)
+    _descend(loss, state.discriminator, state.discriminator_optimiser, world)
     return {"r1": penalty.detach()}
 
 
@@ -164,15 +152,13 @@ def _autocast(x: Tensor, config: TrainingConfig) -> torch.autocast:
     return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16")
 
 
-def _descend(loss: Tensor, descents: Sequence[Descent], world: World, keep: bool = False) -> None:
-    """Step down a loss in some networks alone; ``keep`` what others need for the derivative of the same graph."""
-    parameters = [p for network, _ in descents for p in network.parameters()]
-    for _, optimiser in descents:
-        optimiser.zero_grad(set_to_none=True)
+def _descend(loss: Tensor, network: nn.Module, optimiser: torch.optim.Adam, world: World, keep: bool = False) -> None:
+    """Step down a loss in one network alone; ``keep`` what others need to differentiate the same images."""
+    parameters = list(network.parameters())
+    optimiser.zero_grad(set_to_none=True)
     loss.backward(inputs=parameters, retain_graph=keep)  # type: ignore[no-untyped-call]
     world.average_gradients(parameters)
-    for _, optimiser in descents:
-        optimiser.step()
+    optimiser.step()
 
 
 @torch.no_grad()

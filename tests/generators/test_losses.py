@@ -7,7 +7,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
 from neuropyro.generators.discriminator import Discriminator
 from neuropyro.generators.losses import (
-    autoencoding_loss,
     discriminator_loss,
     generator_loss,
     path_length_penalty,
@@ -95,14 +94,3 @@ def test_path_length_penalty_moves_the_mean_without_a_gradient():
     assert penalty.item() == pytest.approx(((1 - 1.1) ** 2 + (3 - 1.1) ** 2) / 2)
     penalty.backward()
     torch.testing.assert_close(lengths.grad, torch.tensor([-0.1, 1.9]))
-
-
-def test_autoencoding_loss_is_the_evidence_bound():
-    images, made = torch.randn(2, 3, 1, 4, 4, generator=rng(9), dtype=torch.float64)
-    mean, log_sd = torch.randn(2, 3, 5, generator=rng(10), dtype=torch.float64)
-    code = torch.distributions.Normal(mean, log_sd.exp())
-    divergence = torch.distributions.kl_divergence(code, torch.distributions.Normal(0.0, 1.0)).sum()
-    likelihood = torch.distributions.Normal(made, 0.3).log_prob(images)
-    best = torch.distributions.Normal(images, 0.3).log_prob(images)
-    expected = (divergence - (likelihood - best).sum()) / images.numel()
-    torch.testing.assert_close(autoencoding_loss(images, made, mean, log_sd, 0.3), expected)
