@@ -28,7 +28,8 @@ SETTINGS: dict[str, Any] = {
     "path_weight": 0.0,
     "style_mixing": 0.0,
     "average_images": 5_000,
-    "spread_weight": 5.0,
+    "spread_weight": 10.0,
+    "noise": False,
     "state_images": 3_200,
     "sample_images": 6_400,
 }

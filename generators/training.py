@@ -88,6 +88,8 @@ def train_generator(
         load_state(state, folder / "state.safetensors")
     elif start is not None:
         take_weights(state, start)
+    if not config.noise:
+        _silence(state)
     _check_images(dataset(torch.arange(1)), generator)
     spread = _spread_loss(dataset, config, world)
     _note_config(state, config)
@@ -105,6 +107,14 @@ def _real_images(dataset: Dataset, state: TrainingState, config: TrainingConfig,
     share = config.batch // world.size
     indices = state.images + world.rank * share + torch.arange(share)
     return dataset(indices).to(world.device).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _silence(state: TrainingState) -> None:
+    """Give noise the strength 0, from which it does not move where it is left out."""
+    for layer in [*state.generator.synthesis.layers, *state.average.synthesis.layers]:
+        if layer.noisy:
+            layer.noise_strength.zero_()
 
 
 def _spread_loss(dataset: Dataset, config: TrainingConfig, world: World) -> SpreadLoss | None:

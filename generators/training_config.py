@@ -28,6 +28,9 @@ class TrainingConfig:
     spread_weight, spread_images
         Of the generator's loss of diversity, :class:`neuropyro.generators.spread.SpreadLoss`, and how many real images
         its components come from.  A weight of 0 turns it off.
+    noise
+        Whether the generator's layers have noise inputs.  Without them all that varies is in w, where reconstruction
+        can find it, and diversity cannot be had from speckle.
     style_mixing
         Probability with which an image's layers take their w from two z.
     average_images, average_rampup
@@ -55,6 +58,7 @@ class TrainingConfig:
     path_batch_shrink: int = 2
     spread_weight: float = 0.0
     spread_images: int = 1_000
+    noise: bool = True
     style_mixing: float = 0.9
     average_images: int = 10_000
     average_rampup: float | None = 0.05

@@ -138,7 +138,8 @@ def _styles(generator: nn.Module, count: int, mixing: float, rng: torch.Generato
 def _synthesise(generator: nn.Module, w: Tensor, config: TrainingConfig, rng: torch.Generator) -> Tensor:
     G: Any = generator
     with _autocast(w, config):
-        return G.synthesis(w, noise_mode="random", rng=rng).float()  # type: ignore[no-any-return]
+        mode = "random" if config.noise else "none"
+        return G.synthesis(w, noise_mode=mode, rng=rng).float()  # type: ignore[no-any-return]
 
 
 def _judge(state: TrainingState, images: Tensor, config: TrainingConfig, rng: torch.Generator) -> Tensor:

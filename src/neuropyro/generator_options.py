@@ -87,6 +87,8 @@ class TrainingOptions:
         Of the path-length penalty; 0 turns it off.
     spread_weight
         Of the loss that asks for images as diverse as the real ones, such as 5; 0 turns it off.
+    noise
+        Whether the generator has noise inputs; without them all that varies can be reconstructed.
     style_mixing
         Probability with which an image's layers take their w from two z.
     average_images
@@ -113,6 +115,7 @@ class TrainingOptions:
     r1_weight: float = 0.2
     path_weight: float = 0.0
     spread_weight: float = 0.0
+    noise: bool = True
     style_mixing: float = 0.9
     average_images: int = 10_000
     mirror: bool = True

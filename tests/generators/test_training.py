@@ -196,6 +196,16 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(tmp_path):
     assert (after.images, after.step) == (4, 1)
 
 
+def test_without_noise_its_strength_is_zero_and_stays(tmp_path):
+    def strengths(state):
+        return [float(layer.noise_strength) for layer in state.generator.synthesis.layers]
+
+    assert any(strengths(train(tmp_path, 8)))
+    state = train(tmp_path, 16, noise=False)
+    assert not any(strengths(state))
+    assert not any(float(layer.noise_strength) for layer in state.average.synthesis.layers)
+
+
 def test_weights_of_other_networks_are_refused(tmp_path):
     state = new_state(GENERATOR, DISCRIMINATOR, TrainingConfig().adam(), 0, torch.device("cpu"))
     wider = Generator(GeneratorConfig(img_resolution=8, z_dim=8, w_dim=8, channels=(8, 16), mapping_layers=2))
