@@ -198,12 +198,20 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(tmp_path):
 
 def test_without_noise_its_strength_is_zero_and_stays(tmp_path):
     def strengths(state):
-        return [float(layer.noise_strength) for layer in state.generator.synthesis.layers]
+        return [layer.noise_strength.item() for layer in state.generator.synthesis.layers]
 
     assert any(strengths(train(tmp_path, 8)))
     state = train(tmp_path, 16, noise=False)
     assert not any(strengths(state))
-    assert not any(float(layer.noise_strength) for layer in state.average.synthesis.layers)
+    assert not any(layer.noise_strength.item() for layer in state.average.synthesis.layers)
+
+
+def test_weights_fit_whatever_way_the_widths_were_said(tmp_path):
+    state = new_state(GENERATOR, DISCRIMINATOR, TrainingConfig().adam(), 0, torch.device("cpu"))
+    alike = GeneratorConfig(img_resolution=8, z_dim=8, w_dim=8, channel_base=64, channel_max=8, mapping_layers=2)
+    given = Generator(alike)
+    take_weights(state, Checkpoint(tmp_path / "g.pkl", "nvidia", given, None, None, None))
+    assert torch.equal(state.generator.synthesis.b4.const, given.synthesis.b4.const)
 
 
 def test_weights_of_other_networks_are_refused(tmp_path):
