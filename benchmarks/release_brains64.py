@@ -23,7 +23,9 @@ from neuropyro.generators.stylegan2 import Generator
 from neuropyro.generators.training_config import TrainingConfig
 from neuropyro.generators.training_state import load_state, new_state
 
-COMMAND = "OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 benchmarks/train_brains64.py --out run --images {images}"
+COMMAND = (
+    "OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 benchmarks/train_brains64.py{weights} --out run --images {images}"
+)
 DATA = "Phantoms: coronal slices of the MNI152 brain (y from -39 to 6 mm) under random diffeomorphisms, without noise"
 NAMES = ("dilation", "atrophy", "contrast", "position", "brightness", "size")
 
@@ -87,12 +89,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--inversions", type=int, default=64)
+    parser.add_argument("--weights", help="what the run began with, as its own command was told")
     parser.add_argument("--note", help="for the card, such as what the run began with")
     args = parser.parse_args()
     state = new_state(GENERATOR, DISCRIMINATOR, TrainingConfig().adam(), 0, torch.device("cpu"))
     load_state(state, args.run / "state.safetensors")
     found = measured(state.average, args.count, args.inversions)
-    details = {"command": COMMAND.format(images=state.images), "recipe": dataclasses.asdict(RECIPE)}
+    weights = f" --weights {args.weights}" if args.weights else ""
+    details = {"command": COMMAND.format(images=state.images, weights=weights), "recipe": dataclasses.asdict(RECIPE)}
     details |= {"note": args.note} if args.note else {}
     card = write_release(state, args.out, DATA, "MIT", found, details, half=True)
     save_grid(draw_samples(state.average, 40), args.run / "release.png")

@@ -3,6 +3,10 @@
 One process of one thread per core is fastest on a CPU, and keeps its pace on a busy one:
 
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 benchmarks/train_brains64.py --out run --images 1000000
+
+Where the run's folder is lost, the released weights can be trained on, with phantoms that they have not seen:
+
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 benchmarks/train_brains64.py --weights brains64 --seed 1 --out run
 """
 
 import argparse
