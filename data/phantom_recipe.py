@@ -76,3 +76,4 @@ class PhantomRecipe:
 
 COVARIATES = ("position", "dilation", "atrophy", "contrast", "brightness", "rotation", "size", "bias", "noise")
 LOGARITHMIC = ("dilation",)
+POSITIVE = ("dilation", "brightness", "contrast", "size")

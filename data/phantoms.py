@@ -31,6 +31,7 @@ from neuropyro.data.phantom_recipe import (
     FIELD_OF_VIEW,
     LOGARITHMIC,
     POSITIONS,
+    POSITIVE,
     RELIEF_CONTROLS,
     SPLITS,
     PhantomRecipe,
@@ -134,7 +135,7 @@ class BrainPhantoms:
         Raises
         ------
         ValueError
-            A name in ``given`` is no covariate.
+            A name in ``given`` is no covariate, or a value none that it can have.
         """
         draws = self._draw([int(i) for i in indices])
         covariates = self._covariates(draws["covariates"], given)
@@ -189,9 +190,10 @@ class BrainPhantoms:
         for name, quantile in zip(COVARIATES, torch.special.ndtr(normals).T, strict=True):
             low, high = self.ranges()[name]
             if name in given:
-                values[name] = torch.as_tensor(given[name], dtype=quantile.dtype, device=self.device).expand_as(
-                    quantile
-                )
+                value = torch.as_tensor(given[name], dtype=quantile.dtype, device=self.device)
+                if not bool(value.isfinite().all()) or (name in POSITIVE and bool((value <= 0).any())):
+                    raise ValueError(f"{name} must be finite{' and positive' if name in POSITIVE else ''}, not {value}")
+                values[name] = value.expand_as(quantile)
             elif name in LOGARITHMIC:
                 values[name] = low * (high / low) ** quantile
             else:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuropyro.generators.latents import ImageGenerator
 
-__all__ = ["Directions", "find_directions", "measure_effects"]
+__all__ = ["Directions", "find_directions", "measure_effects", "sweep"]
 
 PENALTIES = tuple(10.0**i for i in range(-4, 7))
 
@@ -141,12 +141,46 @@ def measure_effects(
         Mean slope of each measure along each direction, (K, M): 1 on the diagonal where directions do what they say
         and the measures are the covariates.
     """
-    reference = next(iter(generator.mapping.parameters()))
-    z = torch.randn(draws, generator.z_dim, generator=torch.Generator().manual_seed(seed)).to(reference)
-    w, steps = generator.mapping(z)[:, 0], torch.tensor(amounts, dtype=torch.float64)
+    steps = torch.tensor(amounts, dtype=torch.float64)
     steps = steps - steps.mean()
     slopes = []
-    for vector in directions.vectors.to(reference):
-        moved = [measure(generator.synthesis(w + a * vector, noise_mode="const")).double().cpu() for a in amounts]
-        slopes.append(torch.einsum("a,abm->m", steps, torch.stack(moved)) / (draws * steps.square().sum()))
+    for vector in directions.vectors:
+        moved = sweep(generator, vector, measure, amounts, draws, seed)
+        slopes.append(torch.einsum("a,bam->m", steps, moved) / (draws * steps.square().sum()))
     return torch.stack(slopes)
+
+
+@torch.no_grad()
+def sweep(
+    generator: ImageGenerator,
+    vector: Tensor,
+    measure: Callable[[Tensor], Tensor],
+    amounts: Sequence[float],
+    draws: int,
+    seed: int = 0,
+) -> Tensor:
+    """Measure images while w moves along a direction.
+
+    Parameters
+    ----------
+    generator
+        The generator.
+    vector
+        The direction, (w_dim,).
+    measure
+        From images (B, C, H, W) to M numbers each, (B, M).
+    amounts
+        How far to move, in units of ``vector``, A of them.
+    draws, seed
+        Number of starting points, and their seed.
+
+    Returns
+    -------
+    Tensor
+        (draws, A, M) float64, on the CPU.
+    """
+    reference = next(iter(generator.mapping.parameters()))
+    z = torch.randn(draws, generator.z_dim, generator=torch.Generator().manual_seed(seed)).to(reference)
+    w, vector = generator.mapping(z)[:, 0], vector.to(reference)
+    moved = [measure(generator.synthesis(w + a * vector, noise_mode="const")).double().cpu() for a in amounts]
+    return torch.stack(moved, dim=1)

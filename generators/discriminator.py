@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuropyro.generators.config import DiscriminatorConfig
-from neuropyro.generators.layers import Conv, Linear
+from neuropyro.generators.layers import Conv, Linear, map_dtype
 from neuropyro.generators.mapping import LabelMapping
 from neuropyro.generators.resampling import downsample
 
@@ -61,7 +61,7 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor | None, image: Tensor) -> Tensor:
         """Feature maps (B, after, r/2, r/2) of those above (None at the top) and of the image at this resolution."""
-        dtype = torch.float16 if self.is_half and image.is_cuda else self.conv0.weight.dtype
+        dtype = map_dtype(self.conv0.weight, self.is_half)
         if hasattr(self, "fromrgb"):
             seen = self.fromrgb(image.to(dtype))
             x = seen if x is None else x.to(dtype) + seen

@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d, leaky_relu
 
 from neuropyro.generators.resampling import blur, downsample, upsample
 
-__all__ = ["Conv", "Linear", "activate", "normalise_second_moment", "standard_normal"]
+__all__ = ["Conv", "Linear", "activate", "limit", "map_dtype", "normalise_second_moment", "standard_normal"]
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = math.sqrt(2.0)
@@ -32,6 +32,16 @@ def activate(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor
 def limit(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor:
     """``x`` limited to +-``clamp * gain``; ``x`` itself where ``clamp`` is None."""
     return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
+
+
+def map_dtype(parameter: Tensor, half: bool) -> torch.dtype:
+    """In which a layer's maps are held: float16 on a GPU where ``half``, autocast's where that is on, the weights'."""
+    device = parameter.device.type
+    if half and device == "cuda":
+        return torch.float16
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return parameter.dtype
 
 
 def standard_normal(*shape: int, scale: float = 1.0) -> Tensor:
@@ -117,8 +127,11 @@ class Conv(nn.Module):
         """Convolve ``x`` (B, in, H, W), in its dtype: (B, out, H', W'), scaled by ``gain``."""
         if self.bias is None:
             return self._convolve(x, (self.weight * (self.weight_gain * gain)).to(x.dtype), None)
-        y = self._convolve(x, (self.weight * self.weight_gain).to(x.dtype), self.bias.to(x.dtype))
-        return activate(y, gain, self.clamp)
+        # The rectifier commutes with its gain, which thus costs no pass over the maps.
+        gain = gain * LRELU_GAIN
+        weight, bias = self.weight * (self.weight_gain * gain), self.bias * gain
+        y = leaky_relu(self._convolve(x, weight.to(x.dtype), bias.to(x.dtype)), LRELU_SLOPE, inplace=True)
+        return limit(y, gain / LRELU_GAIN, self.clamp)
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         size = weight.shape[-1]

@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-__all__ = ["discriminator_loss", "generator_loss", "path_length_penalty", "path_lengths", "r1_penalty"]
+__all__ = [
+    "discriminator_loss",
+    "generator_loss",
+    "path_length_penalty",
+    "path_lengths",
+    "r1_penalty",
+]
 
 
 def generator_loss(fake: Tensor) -> Tensor:

@@ -41,4 +41,5 @@ def downsample(x: Tensor) -> Tensor:
     """Halve ``x`` (B, C, H, W) to (B, C, H/2, W/2): filter, then every second pixel."""
     # Not in bfloat16: the backward of a strided depthwise convolution is some 20 times slower there on a CPU.
     with _full_precision(x.device.type):
-        return conv2d(x, kernel(x), stride=2, padding=1, groups=x.shape[1])
+        wide = x.float() if x.dtype == torch.bfloat16 else x
+        return conv2d(wide, kernel(wide), stride=2, padding=1, groups=x.shape[1])

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from neuropyro.generators.config import GeneratorConfig
 from neuropyro.generators.frozen import FrozenLayer, Manner, keep, plain_layer
-from neuropyro.generators.layers import LRELU_GAIN, Conv, Linear, limit, standard_normal
+from neuropyro.generators.layers import LRELU_GAIN, Conv, Linear, limit, map_dtype, standard_normal
 from neuropyro.generators.resampling import upsample
 
 __all__ = ["SynthesisNetwork"]
@@ -170,7 +170,7 @@ class SynthesisBlock(nn.Module):
             assert self.const is not None
             const = self.const.expand(ws[0].shape[0], -1, -1, -1)
             return cast(Tensor, self.conv1(const, ws[0], noise[0]))
-        x = x.to(torch.float16 if self.is_half and x.is_cuda else self.conv1.weight.dtype)
+        x = x.to(map_dtype(self.conv1.weight, self.is_half))
         if self.architecture != "resnet":
             return cast(Tensor, self.conv1(self.conv0(x, ws[0], noise[0]), ws[1], noise[1]))
         shortcut = self.skip(x, gain=math.sqrt(0.5))

@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuropyro.generators.checkpoints import Checkpoint
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
 from neuropyro.generators.datasets import Dataset
 from neuropyro.generators.distributed import World, join_world
 from neuropyro.generators.sample_grids import draw_samples, save_grid
+from neuropyro.generators.spread import SpreadLoss
 from neuropyro.generators.training_config import TrainingConfig
-from neuropyro.generators.training_state import TrainingState, load_state, new_state, save_state
+from neuropyro.generators.training_state import TrainingState, load_state, new_state, save_state, take_weights
 from neuropyro.generators.training_step import train_step
 
 __all__ = ["Measure", "train_generator"]
@@ -42,13 +44,15 @@ def train_generator(
     device: torch.device | str = "cpu",
     measure: Measure | None = None,
     tell: Tell | None = None,
+    start: Checkpoint | None = None,
 ) -> TrainingState:
     """Train a generator, from the folder's last state where it has one.
 
     Parameters
     ----------
     dataset
-        ``dataset(indices)`` (B,) to images (B, C, H, W) in [-1, 1]; asked for each index once.
+        ``dataset(indices)`` (B,) to images (B, C, H, W) in [-1, 1]; asked for each index once, and for the first ones
+        again where ``config.spread_weight`` is positive.
     folder
         Of the run; made where it is missing.
     generator, discriminator
@@ -62,6 +66,8 @@ def train_generator(
         Figures to log beside the losses whenever samples are drawn.
     tell
         Called by the first process with each entry of the log.
+    start
+        Whose weights a new run begins with; weights drawn from the seed if None.
 
     Returns
     -------
@@ -80,11 +86,16 @@ def train_generator(
     state = new_state(generator, discriminator, config.adam(), config.seed, world.device)
     if (folder / "state.safetensors").exists():
         load_state(state, folder / "state.safetensors")
+    elif start is not None:
+        take_weights(state, start)
+    if not config.noise:
+        _silence(state)
     _check_images(dataset(torch.arange(1)), generator)
+    spread = _spread_loss(dataset, config, world)
     _note_config(state, config)
     diary = _Diary(folder, config, state, measure, tell) if world.rank == 0 else None
     while state.images < config.images:
-        figures = train_step(state, _real_images(dataset, state, config, world), config, world)
+        figures = train_step(state, _real_images(dataset, state, config, world), config, world, spread)
         if diary is not None:
             diary.record(figures)
     if diary is not None:
@@ -96,6 +107,21 @@ def _real_images(dataset: Dataset, state: TrainingState, config: TrainingConfig,
     share = config.batch // world.size
     indices = state.images + world.rank * share + torch.arange(share)
     return dataset(indices).to(world.device).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _silence(state: TrainingState) -> None:
+    """Give noise the strength 0, from which it does not move where it is left out."""
+    for layer in [*state.generator.synthesis.layers, *state.average.synthesis.layers]:
+        if layer.noisy:
+            layer.noise_strength.zero_()
+
+
+def _spread_loss(dataset: Dataset, config: TrainingConfig, world: World) -> SpreadLoss | None:
+    if config.spread_weight <= 0:
+        return None
+    parts = torch.split(torch.arange(config.spread_images), 100)
+    return SpreadLoss.of(torch.cat([dataset(part) for part in parts]).to(world.device))
 
 
 def _check_shares(config: TrainingConfig, world: World) -> None:

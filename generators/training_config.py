@@ -25,6 +25,12 @@ class TrainingConfig:
         Gamma of R1, and every how many steps it acts.
     path_weight, path_interval, path_batch_shrink
         Of the path-length penalty; it looks at batch / shrink images.  A weight of 0 turns it off.
+    spread_weight, spread_images
+        Of the generator's loss of diversity, :class:`neuropyro.generators.spread.SpreadLoss`, and how many real images
+        its components come from.  A weight of 0 turns it off.
+    noise
+        Whether the generator's layers have noise inputs.  Without them all that varies is in w, where reconstruction
+        can find it, and diversity cannot be had from speckle.
     style_mixing
         Probability with which an image's layers take their w from two z.
     average_images, average_rampup
@@ -50,6 +56,9 @@ class TrainingConfig:
     path_weight: float = 2.0
     path_interval: int = 8
     path_batch_shrink: int = 2
+    spread_weight: float = 0.0
+    spread_images: int = 1_000
+    noise: bool = True
     style_mixing: float = 0.9
     average_images: int = 10_000
     average_rampup: float | None = 0.05
@@ -81,4 +90,4 @@ class TrainingConfig:
 
 def _lazy_adam(learning_rate: float, interval: int) -> dict[str, Any]:
     ratio = interval / (interval + 1) if interval else 1.0
-    return {"lr": learning_rate * ratio, "betas": (0.0, 0.99**ratio), "eps": 1e-8}
+    return {"lr": learning_rate * ratio, "betas": (0.0, 0.99**ratio), "eps": 1e-8, "fused": True}

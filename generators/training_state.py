@@ -18,13 +18,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from neuropyro.generators.checkpoints import Checkpoint
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
 from neuropyro.generators.discriminator import Discriminator
 from neuropyro.generators.stylegan2 import Generator
 
-__all__ = ["TrainingState", "load_state", "save_state"]
+__all__ = ["TrainingState", "load_state", "new_state", "save_state", "take_weights"]
 
 FORMAT = "neuropyro.training/1"
+
+Config = GeneratorConfig | DiscriminatorConfig
 
 
 @dataclass
@@ -98,6 +101,22 @@ def new_state(
     return TrainingState(G, D, average, adam["generator"], adam["discriminator"], path_mean, augmentation)
 
 
+def take_weights(state: TrainingState, checkpoint: Checkpoint) -> None:
+    """Begin with a checkpoint's weights: its generator's, averaged or not, and its discriminator's where it has one.
+
+    Raises
+    ------
+    ValueError
+        Its networks are not those of ``state``; what differs is named.
+    """
+    generator, discriminator = checkpoint.generator, checkpoint.discriminator
+    _check_networks(state, generator.config, discriminator.config if discriminator else None, checkpoint.path)
+    state.generator.load_state_dict(generator.state_dict())
+    state.average.load_state_dict(generator.state_dict())
+    if discriminator is not None:
+        state.discriminator.load_state_dict(discriminator.state_dict())
+
+
 def save_state(state: TrainingState, path: Path) -> None:
     """Write ``state`` to ``path``; a kill while writing leaves the file of before."""
     counts = {"images": state.images, "step": state.step}
@@ -126,7 +145,9 @@ def load_state(state: TrainingState, path: Path) -> None:
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: no state of a training run ({FORMAT}); train into another folder")
     run = json.loads(metadata["run"])
-    _check_networks(state, run["networks"], path)
+    networks = run["networks"]
+    generator = GeneratorConfig.from_dict(networks["generator"])
+    _check_networks(state, generator, DiscriminatorConfig.from_dict(networks["discriminator"]), path)
     for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
         _prepare_moments(optimiser)
     with torch.no_grad():
@@ -155,15 +176,27 @@ def _prepare_moments(optimiser: torch.optim.Adam) -> None:
         for p in group["params"]:
             if not optimiser.state[p]:
                 zeros = {k: torch.zeros_like(p, memory_format=torch.preserve_format) for k in ("exp_avg", "exp_avg_sq")}
-                optimiser.state[p] = {"step": torch.zeros(()), **zeros}
+                optimiser.state[p] = {"step": torch.zeros((), device=p.device), **zeros}
 
 
-def _check_networks(state: TrainingState, stored: dict[str, dict[str, Any]], path: Path) -> None:
-    here = {"generator": state.generator.config.to_dict(), "discriminator": state.discriminator.config.to_dict()}
-    for net, settings in here.items():
-        for key, value in settings.items():
-            if stored[net].get(key) != value:
+def _check_networks(
+    state: TrainingState, generator: GeneratorConfig, discriminator: DiscriminatorConfig | None, path: Path
+) -> None:
+    """Refuse networks of other settings; widths count, and not how they were said."""
+    pairs: list[tuple[str, Config, Config | None]] = [
+        ("generator", state.generator.config, generator),
+        ("discriminator", state.discriminator.config, discriminator),
+    ]
+    for name, here, there in pairs:
+        stored = _settings(there or here)
+        for key, value in _settings(here).items():
+            if stored[key] != value:
                 raise ValueError(
-                    f"{path}: its {net} has {key} = {stored[net].get(key)}, not {value}; "
+                    f"{path}: its {name} has {key} = {stored[key]}, not {value}; "
                     f"resume with the same networks or train into another folder"
                 )
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    named = {k: v for k, v in config.to_dict().items() if k not in ("channel_base", "channel_max")}
+    return named | {"channels": [config.width(r) for r in config.resolutions]}

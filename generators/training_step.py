@@ -5,8 +5,6 @@ regularised by path lengths, the other by R1 (lazy regularisation: weights scale
 corrected for the additional steps).  See :mod:`neuropyro.generators.losses` for the losses and their sources.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,13 +19,16 @@ from neuropyro.generators.losses import (
     path_lengths,
     r1_penalty,
 )
+from neuropyro.generators.spread import SpreadLoss
 from neuropyro.generators.training_config import TrainingConfig
 from neuropyro.generators.training_state import TrainingState
 
 __all__ = ["train_step"]
 
 
-def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world: World) -> dict[str, Tensor]:
+def train_step(
+    state: TrainingState, real: Tensor, config: TrainingConfig, world: World, spread: SpreadLoss | None = None
+) -> dict[str, Tensor]:
     """Show one batch to both networks, and move the average.
 
     Parameters
@@ -38,6 +39,8 @@ def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world
         This process's share of the batch, (B, C, H, W) in [-1, 1].
     config, world
         How, and among whom.
+    spread
+        The generator's loss of diversity, if it is to have one.
 
     Returns
     -------
@@ -48,11 +51,10 @@ def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world
     if config.mirror:
         turned = torch.rand(len(real), 1, 1, 1, generator=rng, device=real.device) < 0.5
         real = torch.where(turned, real.flip(3), real)
-    with _without_gradients(state.discriminator):
-        figures, fake = _improve_generator(state, len(real), config, world, rng)
-        if config.path_weight > 0 and state.step % config.path_interval == 0:
-            figures |= _regularise_generator(state, len(real), config, world, rng)
-    figures |= _improve_discriminator(state, real, fake, config, world, rng)
+    figures, fake_logits = _improve_generator(state, real, config, world, rng, spread)
+    figures |= _improve_discriminator(state, real, fake_logits, config, world, rng)
+    if config.path_weight > 0 and state.step % config.path_interval == 0:
+        figures |= _regularise_generator(state, len(real), config, world, rng)
     if state.step % config.r1_interval == 0:
         figures |= _regularise_discriminator(state, real, config, world, rng)
     state.images += config.batch
@@ -62,16 +64,25 @@ def train_step(state: TrainingState, real: Tensor, config: TrainingConfig, world
 
 
 def _improve_generator(
-    state: TrainingState, count: int, config: TrainingConfig, world: World, rng: torch.Generator
+    state: TrainingState,
+    real: Tensor,
+    config: TrainingConfig,
+    world: World,
+    rng: torch.Generator,
+    spread: SpreadLoss | None,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Descend the generator's loss; return figures, and the images, which serve the discriminator too."""
-    w = _styles(state.generator, count, config.style_mixing, rng)
+    """Descend the generator's loss; return figures, and the logits of its images, which serve the discriminator too."""
+    w = _styles(state.generator, len(real), config.style_mixing, rng)
     state.generator.mapping.update_average(w[:, 0])
     images = _synthesise(state.generator, w, config, rng)
     logits = _judge(state, images, config, rng)
     loss = generator_loss(logits)
-    _descend(loss, state.generator, state.generator_optimiser, world)
-    return {"generator_loss": loss.detach(), "fake_sign": logits.detach().sign().mean()}, images.detach()
+    figures = {"generator_loss": loss.detach(), "fake_sign": logits.detach().sign().mean()}
+    if spread is not None:
+        distance = spread(images, real, rng)
+        loss, figures = loss + distance * config.spread_weight, figures | {"spread_loss": distance.detach()}
+    _descend(loss, state.generator, state.generator_optimiser, world, keep=True)
+    return figures, logits
 
 
 def _regularise_generator(
@@ -83,14 +94,15 @@ def _regularise_generator(
     lengths = path_lengths(images, w, noise)
     penalty, mean = path_length_penalty(lengths, state.path_mean)
     state.path_mean.copy_(world.mean(mean))
-    _descend(penalty * config.path_weight * config.path_interval, state.generator, state.generator_optimiser, world)
+    loss = penalty * (config.path_weight * config.path_interval)
+    _descend(loss, state.generator, state.generator_optimiser, world)
     return {"path_penalty": penalty.detach(), "path_length": lengths.detach().mean()}
 
 
 def _improve_discriminator(
-    state: TrainingState, real: Tensor, fake: Tensor, config: TrainingConfig, world: World, rng: torch.Generator
+    state: TrainingState, real: Tensor, fake_logits: Tensor, config: TrainingConfig, world: World, rng: torch.Generator
 ) -> dict[str, Tensor]:
-    real_logits, fake_logits = (_judge(state, images, config, rng) for images in (real, fake))
+    real_logits = _judge(state, real, config, rng)
     loss = discriminator_loss(real_logits, fake_logits)
     _descend(loss, state.discriminator, state.discriminator_optimiser, world)
     sign = world.mean(real_logits.detach().sign().mean())
@@ -126,7 +138,8 @@ def _styles(generator: nn.Module, count: int, mixing: float, rng: torch.Generato
 def _synthesise(generator: nn.Module, w: Tensor, config: TrainingConfig, rng: torch.Generator) -> Tensor:
     G: Any = generator
     with _autocast(w, config):
-        return G.synthesis(w, noise_mode="random", rng=rng).float()  # type: ignore[no-any-return]
+        mode = "random" if config.noise else "none"
+        return G.synthesis(w, noise_mode=mode, rng=rng).float()  # type: ignore[no-any-return]
 
 
 def _judge(state: TrainingState, images: Tensor, config: TrainingConfig, rng: torch.Generator) -> Tensor:
@@ -140,10 +153,12 @@ def _autocast(x: Tensor, config: TrainingConfig) -> torch.autocast:
     return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16")
 
 
-def _descend(loss: Tensor, network: nn.Module, optimiser: torch.optim.Adam, world: World) -> None:
+def _descend(loss: Tensor, network: nn.Module, optimiser: torch.optim.Adam, world: World, keep: bool = False) -> None:
+    """Step down a loss in one network alone; ``keep`` what others need to differentiate the same images."""
+    parameters = list(network.parameters())
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    world.average_gradients(network.parameters())
+    loss.backward(inputs=parameters, retain_graph=keep)  # type: ignore[no-untyped-call]
+    world.average_gradients(parameters)
     optimiser.step()
 
 
@@ -157,12 +172,3 @@ def _move_average(state: TrainingState, config: TrainingConfig) -> None:
         mean.lerp_(value, weight)
     for kept, buffer in zip(state.average.buffers(), state.generator.buffers(), strict=True):
         kept.copy_(buffer)
-
-
-@contextmanager
-def _without_gradients(network: nn.Module) -> Iterator[None]:
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
+
+from neuropyro.generator_options import ImageOptions, NetworkOptions, TrainingOptions
 
 if TYPE_CHECKING:  # PyTorch takes a second to import, and --help needs none of it
     import torch
@@ -19,6 +22,9 @@ if TYPE_CHECKING:  # PyTorch takes a second to import, and --help needs none of 
     from neuropyro.generators.training_state import TrainingState
 
 __all__ = ["generator"]
+
+FLAT = Parameter(name="*")  # its fields are options of their own
+IMAGE, NETWORK, TRAINING = ImageOptions(), NetworkOptions(), TrainingOptions()
 
 generator = App(name="generator", help="Image generators: what a checkpoint holds, conversion, training.")
 
@@ -93,29 +99,10 @@ def train(
     /,
     *,
     out: Path,
-    resolution: int = 64,
-    colours: Literal[1, 3] = 1,
-    plane: Literal["coronal", "axial", "sagittal"] = "coronal",
-    every: int = 1,
-    channel_base: int = 4096,
-    channel_max: int = 128,
-    latent: int = 128,
-    mapping_layers: int = 4,
-    images: int = 1_000_000,
-    batch: int = 16,
-    learning_rate: float = 0.0025,
-    r1_weight: float = 1.0,
-    path_weight: float = 0.0,
-    style_mixing: float = 0.9,
-    average_images: int = 10_000,
-    mirror: bool = True,
-    augmentation: float | None = None,
-    precision: Literal["float32", "bfloat16"] = "float32",
-    log_images: int = 1_600,
-    sample_images: int = 16_000,
-    state_images: int = 8_000,
-    seed: int = 0,
-    held_out: int = 32,
+    image: Annotated[ImageOptions, FLAT] = IMAGE,
+    network: Annotated[NetworkOptions, FLAT] = NETWORK,
+    training: Annotated[TrainingOptions, FLAT] = TRAINING,
+    weights: str | None = None,
     training_data: str | None = None,
     licence: str = "not stated",
     device: Annotated[str | None, Parameter(help="torch device; CUDA where there is one")] = None,
@@ -133,88 +120,21 @@ def train(
         them), of which slices are taken.
     out
         Folder of the run.
-    resolution
-        Side of the images in pixels, a power of two.
-    colours
-        1 for grey, 3 for colour pictures.
-    plane
-        Of phantoms and of slices of volumes.
-    every
-        Take every so manyth slice of a volume.
-    channel_base
-        Width of the networks at r pixels is this divided by r, or channel-max if that is less.
-    channel_max
-        Largest width of the networks.
-    latent
-        Dimension of z and of w.
-    mapping_layers
-        Depth of the network from z to w.
-    images
-        How many images to show, in all.
-    batch
-        Images a step, over all processes.
-    learning_rate
-        Of both networks.
-    r1_weight
-        Of the discriminator's gradient penalty.
-    path_weight
-        Of the path-length penalty; 0 turns it off.
-    style_mixing
-        Probability with which an image's layers take their w from two z.
-    average_images
-        Half-life of the weights' average, in images.
-    mirror
-        Whether half of the images are mirrored left to right.
-    augmentation
-        Mean sign of real logits that adaptive augmentation aims at: .6 where there are few images.
-    precision
-        bfloat16 is faster where the hardware has it.
-    log_images
-        After how many images a line is logged.
-    sample_images
-        After how many images a grid of samples is drawn.
-    state_images
-        After how many images the state is written.
-    seed
-        Of everything random; on the CPU the same seed gives the same weights.
-    held_out
-        How many images are kept from training and inverted in the end: what the generator cannot make of them goes
-        into its card, which intervals of reconstructed images need.  0 for none.
+    weights
+        Name or file of a generator of the same architecture, whose weights a new run begins with.
     training_data
         For the card: what the data are; what was given as data if not given.
     licence
         For the card: under which licence the weights come.
     """
-    from neuropyro.generators import DiscriminatorConfig, GeneratorConfig
-    from neuropyro.generators.training_config import TrainingConfig
+    from neuropyro.generators import load_checkpoint
     from neuropyro.training_data import open_training_data
 
-    sizes: dict[str, Any] = {"img_resolution": resolution, "img_channels": colours}
-    sizes |= {"channel_base": channel_base, "channel_max": channel_max}
-    maker = GeneratorConfig(**sizes, z_dim=latent, w_dim=latent, mapping_layers=mapping_layers)
-    networks = maker, DiscriminatorConfig(**sizes)
-    config = TrainingConfig(
-        images=images,
-        batch=batch,
-        learning_rate=learning_rate,
-        discriminator_learning_rate=learning_rate,
-        r1_weight=r1_weight,
-        path_weight=path_weight,
-        style_mixing=style_mixing,
-        average_images=average_images,
-        mirror=mirror,
-        augmentation=augmentation,
-        precision=precision,
-        log_images=log_images,
-        sample_images=sample_images,
-        state_images=state_images,
-        seed=seed,
-    )
-    place = _device(device)
-    dataset, held, described = open_training_data(data, resolution, colours, plane, every, seed, held_out)
-    _train(
-        dataset, held, out, networks, config, place, {"training_data": training_data or described, "licence": licence}
-    )
+    networks, config, place = network.configs(image), training.config(), _device(device)
+    start = load_checkpoint(weights) if weights is not None else None
+    dataset, held_out, described = open_training_data(data, **asdict(image), seed=config.seed)
+    said = {"training_data": training_data or described, "licence": licence}
+    _train(dataset, held_out, out, networks, config, place, start, said)
 
 
 def _train(
@@ -224,6 +144,7 @@ def _train(
     networks: tuple[GeneratorConfig, DiscriminatorConfig],
     config: TrainingConfig,
     device: torch.device,
+    start: Checkpoint | None,
     said: Mapping[str, str],
 ) -> None:
     """Train, and let the first process write the generator."""
@@ -231,7 +152,7 @@ def _train(
     from neuropyro.generators.release import write_release
     from neuropyro.generators.training import train_generator
 
-    state = train_generator(dataset, out, *networks, config, device=device, tell=_tell)
+    state = train_generator(dataset, out, *networks, config, device=device, tell=_tell, start=start)
     first = join_world(device).rank == 0
     leave_world()
     if first:

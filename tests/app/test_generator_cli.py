@@ -175,6 +175,16 @@ def test_train_on_a_folder_of_pictures(tmp_path):
     assert made.card.training_data == "3 pictures of the folder pictures"
 
 
+def test_train_begins_with_given_weights(tmp_path):
+    run("train", "phantoms", "--out", tmp_path / "first", *TINY, *SHORT, "--images", "4")
+    first = tmp_path / "first" / "generator.safetensors"
+    still = ["--weights", first, "--learning-rate", "0", "--spread-weight", "2", "--images", "4"]
+    run("train", "phantoms", "--out", tmp_path / "second", *TINY, *SHORT, *still)
+    before, after = load_generator(first), load_generator(tmp_path / "second" / "generator.safetensors")
+    for name, value in before.named_parameters():
+        assert torch.equal(dict(after.named_parameters())[name], value), name
+
+
 @pytest.mark.parametrize("as_folder", [True, False])
 def test_train_on_slices_of_volumes(tmp_path, as_folder):
     volume = nibabel.Nifti1Image(np.random.default_rng(0).random((12, 14, 12), dtype=np.float32), np.eye(4))

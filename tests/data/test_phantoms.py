@@ -241,6 +241,12 @@ def test_wrong_settings_are_named(settings, named):
         BrainPhantoms(**settings)
 
 
+@pytest.mark.parametrize("given", [{"dilation": -1.0}, {"size": 0.0}, {"position": float("nan")}])
+def test_impossible_covariates_are_refused_by_name(coronal, given):
+    with pytest.raises(ValueError, match=f"{next(iter(given))} must be finite"):
+        coronal([0], **given)
+
+
 def test_unknown_covariates_are_named(coronal):
     with pytest.raises(ValueError, match="no covariate ventricle_size: phantoms have position"):
         coronal([0], ventricle_size=2.0)

@@ -1,3 +1,4 @@
+import copy
 import json
 import subprocess
 import sys
@@ -7,17 +8,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from neuropyro.generators.checkpoints import Checkpoint
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
 from neuropyro.generators.distributed import World
 from neuropyro.generators.sample_grids import draw_samples, tile
+from neuropyro.generators.stylegan2 import Generator
 from neuropyro.generators.training import train_generator
 from neuropyro.generators.training_config import TrainingConfig
-from neuropyro.generators.training_state import new_state
+from neuropyro.generators.training_state import new_state, take_weights
 from neuropyro.generators.training_step import _move_average, _styles, train_step
 
 GENERATOR = GeneratorConfig(img_resolution=8, z_dim=8, w_dim=8, channels=(8, 8), mapping_layers=2)
 DISCRIMINATOR = DiscriminatorConfig(img_resolution=8, channels=(8, 8))
 SMALL = {"batch": 4, "r1_interval": 3, "path_interval": 2, "log_images": 8, "sample_images": 16, "state_images": 8}
+SPREAD = {"spread_weight": 5.0, "spread_images": 20}
 
 
 def blobs(indices: torch.Tensor) -> torch.Tensor:
@@ -47,7 +51,7 @@ def train(folder, images: int, dataset=blobs, **settings):
     return train_generator(dataset, folder, GENERATOR, DISCRIMINATOR, config)
 
 
-@pytest.mark.parametrize("settings", [{}, {"augmentation": 0.3}, {"precision": "bfloat16"}])
+@pytest.mark.parametrize("settings", [{}, {"augmentation": 0.3}, {"precision": "bfloat16"}, SPREAD])
 def test_resume_after_a_kill_is_bit_equal(tmp_path, settings):
     whole = train(tmp_path / "whole", 40, **settings)
     with pytest.raises(KillError):
@@ -177,6 +181,44 @@ def test_a_step_changes_each_network_by_its_own_loss_alone():
     assert all(torch.equal(after[k], before[k]) for k in after if k.startswith("discriminator."))
     assert not torch.equal(after["generator.synthesis.b8.conv1.weight"], before["generator.synthesis.b8.conv1.weight"])
     assert all(p.requires_grad for p in state.discriminator.parameters())
+
+
+def test_a_run_begins_with_the_weights_of_a_checkpoint(tmp_path):
+    before = train(tmp_path / "first", 8)
+    networks = copy.deepcopy(before.average), before.discriminator
+    start = Checkpoint(tmp_path / "g.safetensors", "safetensors", networks[0], None, networks[1], None)
+    config = TrainingConfig(images=4, **SMALL, learning_rate=0.0, discriminator_learning_rate=0.0)
+    after = train_generator(blobs, tmp_path / "second", GENERATOR, DISCRIMINATOR, config, start=start)
+    expected = dict(networks[0].named_parameters())
+    assert all(torch.equal(p, expected[name]) for name, p in after.generator.named_parameters())
+    assert all(torch.equal(p, expected[name]) for name, p in after.average.named_parameters())
+    assert torch.equal(after.discriminator.b4.out.weight, before.discriminator.b4.out.weight)
+    assert (after.images, after.step) == (4, 1)
+
+
+def test_without_noise_its_strength_is_zero_and_stays(tmp_path):
+    def strengths(state):
+        return [layer.noise_strength.item() for layer in state.generator.synthesis.layers]
+
+    assert any(strengths(train(tmp_path, 8)))
+    state = train(tmp_path, 16, noise=False)
+    assert not any(strengths(state))
+    assert not any(layer.noise_strength.item() for layer in state.average.synthesis.layers)
+
+
+def test_weights_fit_whatever_way_the_widths_were_said(tmp_path):
+    state = new_state(GENERATOR, DISCRIMINATOR, TrainingConfig().adam(), 0, torch.device("cpu"))
+    alike = GeneratorConfig(img_resolution=8, z_dim=8, w_dim=8, channel_base=64, channel_max=8, mapping_layers=2)
+    given = Generator(alike)
+    take_weights(state, Checkpoint(tmp_path / "g.pkl", "nvidia", given, None, None, None))
+    assert torch.equal(state.generator.synthesis.b4.const, given.synthesis.b4.const)
+
+
+def test_weights_of_other_networks_are_refused(tmp_path):
+    state = new_state(GENERATOR, DISCRIMINATOR, TrainingConfig().adam(), 0, torch.device("cpu"))
+    wider = Generator(GeneratorConfig(img_resolution=8, z_dim=8, w_dim=8, channels=(8, 16), mapping_layers=2))
+    with pytest.raises(ValueError, match=r"g\.pkl: its generator has channels"):
+        take_weights(state, Checkpoint(tmp_path / "g.pkl", "nvidia", wider, None, None, None))
 
 
 def discs(indices: torch.Tensor) -> torch.Tensor:
