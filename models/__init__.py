@@ -1,12 +1,14 @@
 """The model zoo: each file one model, or one component that several share."""
 
 from neuropyro.models.progression import SubjectProgression
+from neuropyro.models.reconstruction import LatentReconstruction
 from neuropyro.models.scores import ScorePriors
 from neuropyro.models.trajectory import TrajectoryPriors
 from neuropyro.models.vertex_clusters import VertexClusterMixture, VertexPriors
 from neuropyro.models.visit_normal import VisitNormal
 
 __all__ = [
+    "LatentReconstruction",
     "ScorePriors",
     "SubjectProgression",
     "TrajectoryPriors",
