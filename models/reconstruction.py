@@ -282,7 +282,7 @@ class LatentReconstruction:
         measured = y if isinstance(y, Measurements) else self.prepare(y)
         like = measured.values
         with pyro.plate("image", len(measured), dim=-1):
-            w = measured.source.w_of(measured.source.sample(like))
+            w = measured.source.w_of(measured.source.sample())
             if self.colinearity:
                 pyro.factor("colinearity", -self.colinearity * colinearity(w))
             sigma = self._sample_sigma(measured)

@@ -44,6 +44,8 @@ class ImageSource:
         Prior of one image's w; None for z.
     noise_mode
         Of the generator: ``"none"`` or ``"const"``.
+    like
+        A number of the device and dtype.
     labels
         (1 or B, label_dim) of conditional generators.
     """
@@ -52,6 +54,7 @@ class ImageSource:
     prior: Prior
     law: LatentNormal | None
     noise_mode: str
+    like: Tensor
     labels: Tensor | None = None
     _kept: dict[tuple[int, int], Candidates] = field(default_factory=dict)
 
@@ -81,18 +84,19 @@ class ImageSource:
             raise ValueError(f"reconstruction: the prior must be one of {', '.join(get_args(Prior))}, got {prior!r}")
         if noise_mode not in ("none", "const"):
             raise ValueError(f"reconstruction: noise inputs must be 'none' or 'const', got {noise_mode!r}")
-        labels = None if labels is None else labels.to(device, dtype)
+        like = torch.zeros((), device=device, dtype=dtype)
+        labels = None if labels is None else labels.to(like)
         network = frozen(generator, device, dtype)
         if prior == "z":
-            return cls(network, prior, None, noise_mode, labels)
+            return cls(network, prior, None, noise_mode, like, labels)
         found = statistics_of(generator, labels)
-        mean, covariance = found.mean.to(device, dtype), found.covariance.to(device, dtype)
+        mean, covariance = found.mean.to(like), found.covariance.to(like)
         layers = generator.num_ws if prior == "wplus" else 1
         if isotropic:
             numbers = layers * generator.w_dim
             covariance = torch.eye(generator.w_dim).to(mean) * covariance.trace() * numbers / 200
         law = LatentNormal.of(mean, covariance, layer_correlation(layers, rho, mean))
-        return cls(network, prior, law, noise_mode, labels)
+        return cls(network, prior, law, noise_mode, like, labels)
 
     @property
     def site(self) -> str:
@@ -105,12 +109,12 @@ class ImageSource:
         side = self.generator.img_resolution
         return self.generator.img_channels, side, side
 
-    def sample(self, like: Tensor) -> Tensor:
-        """Sample the latent of each image of a plate, on ``like``'s device and in its dtype."""
+    def sample(self) -> Tensor:
+        """Sample the latent of each image of a plate."""
         if self.law is not None:
             w: Tensor = pyro.sample("w", self.law)
             return w
-        zero = like.new_zeros(self.generator.z_dim)
+        zero = self.like.new_zeros(self.generator.z_dim)
         z: Tensor = pyro.sample("z", dist.Normal(zero, torch.ones_like(zero)).to_event(1))
         return z
 
@@ -134,8 +138,7 @@ class ImageSource:
         if (count, seed) not in self._kept:
             z = torch.randn(count, self.generator.z_dim, generator=torch.Generator().manual_seed(seed))
             label = None if self.labels is None else self.labels[:1].expand(count, -1)
-            like = self.law.affine.loc if self.law is not None else next(iter(self.generator.synthesis.parameters()))
-            z = z.to(like)
+            z = z.to(self.like)
             w = self.generator.mapping(z, label)
             images = torch.cat([self.images(part) for part in torch.split(w, BATCH)])
             latents = {"z": z, "w": w[:, :1], "wplus": w}[self.prior]
@@ -158,6 +161,8 @@ def statistics_of(generator: Any, labels: Tensor | None = None) -> LatentStatist
     if isinstance(generator.mapping, nn.Module) and any(True for _ in generator.mapping.parameters()):
         return latent_statistics(generator, DRAWS, labels=None if labels is None else labels[:1])
     z = torch.randn(DRAWS, generator.z_dim, generator=torch.Generator().manual_seed(0))
+    if isinstance(generator, nn.Module):
+        z = z.to(next(generator.parameters(), z))
     with torch.no_grad():
         w = generator.mapping(z, labels=None if labels is None else labels[:1].expand(DRAWS, -1))[:, 0]
     return LatentStatistics(w.mean(0), torch.cov(w.T), DRAWS, 0)
