@@ -37,7 +37,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -51,7 +50,6 @@ from torch import Tensor
 from neuropyro.generators.residuals import ResidualSpread
 from neuropyro.models.corruption_deepinv import as_corruption
 from neuropyro.models.corruption_operator import CorruptionError
-from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
 from neuropyro.models.reconstruction_data import (
     Measurements,
@@ -61,7 +59,7 @@ from neuropyro.models.reconstruction_data import (
     placed_measurements,
 )
 from neuropyro.models.reconstruction_latents import colinearity
-from neuropyro.models.reconstruction_results import Drawn, drawn_images, draws_of, log_likelihoods
+from neuropyro.models.reconstruction_results import Drawn, OfImages
 from neuropyro.models.reconstruction_source import ImageSource, Prior
 from neuropyro.models.reconstruction_spread import MeasuredNormal, MeasurementSpread, spread_of
 from neuropyro.models.reconstruction_start import start_values
@@ -74,7 +72,7 @@ SITES, FACTORS = ("w", "z", "sigma", "residual_scale", "y"), ("colinearity", "fe
 LARGE_FACTOR = 16  # above it the reference's colinearity counts tenfold
 
 
-class LatentReconstruction:
+class LatentReconstruction(OfImages):
     """Clean images from corrupted ones: a Pyro program over measurements y.
 
     Parameters
@@ -295,11 +293,11 @@ class LatentReconstruction:
 
     def _sample_sigma(self, measured: Measurements) -> Tensor:
         if self.sigma is not None or self.preset:
-            return self._given_sigma(measured.values)
+            return self.given_sigma(measured.values)
         learned: Tensor = pyro.sample("sigma", log_normal(self.sigma_prior, measured.values))
         return learned
 
-    def _given_sigma(self, like: Tensor) -> Tensor:
+    def given_sigma(self, like: Tensor) -> Tensor:
         """Sigma (B,) for measurements like these; the prior's median where it is learned."""
         if self.preset:
             return like.new_full((len(like),), math.sqrt(like[0].numel() / (2 * PIXEL_WEIGHT)) * 2 / 255)
@@ -330,31 +328,6 @@ class LatentReconstruction:
         terms = [site["log_prob"] for site in trace.nodes.values() if site["type"] == "sample" and "log_prob" in site]
         return torch.stack(torch.broadcast_tensors(*(t for t in terms if t.dim()))).sum(0)  # type: ignore[no-untyped-call]
 
-    def predictive(self, result: Posterior, draws: int = 64) -> dict[str, NDArray[Any]]:
-        """Draw from the posterior of clean images.
-
-        Returns
-        -------
-        ``clean`` (draws, B, C, H, W), G(w) plus a draw of the residual image; ``corrupted`` (draws, B, ...), what the
-        corruption makes of them; and ``y``, the same with noise, complex numbers as pairs.
-        """
-        return drawn_images(self._draws(result, draws), self._seed(result))
-
-    def estimate(self, result: Posterior, draws: int = 64) -> NDArray[Any]:
-        """Return the posterior mean of the clean images (B, C, H, W), the residual's mean included.
-
-        Of a point guide, such as MAP, it is the image at the point.
-        """
-        count = 1 if result.is_point else draws
-        with torch.no_grad():
-            images = [step.clean(step.generated()) for step in self._draws(result, count)]
-            mean: NDArray[Any] = torch.stack(images).mean(0).cpu().numpy()
-        return mean
-
-    def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
-        """Return log p(y of an image | draw), (draws, B)."""
-        return log_likelihoods(self._draws(result, 1 if result.is_point else draws))
-
     def simulate(self, count: int, seed: int = 0) -> dict[str, Tensor]:
         """Draw from the prior, running the same program forward.
 
@@ -369,18 +342,12 @@ class LatentReconstruction:
             torch.manual_seed(seed)
             trace = poutine.trace(poutine.uncondition(poutine.block(self, hide=list(FACTORS)))).get_trace(design)
             values = {site: trace.nodes[site]["value"] for site in SITES if site in trace.nodes}
-            sigma = values.get("sigma", self._given_sigma(design.values))
+            sigma = values.get("sigma", self.given_sigma(design.values))
             scale = values.get("residual_scale", torch.ones_like(sigma))
             measured = design.with_values(values["y"])
             at = Drawn(self.corruption, measured, values[source.site], sigma, scale)
             clean = at.clean(at.generated(), torch.Generator().manual_seed(seed))
         return values | {"clean": clean, "y": measured.as_given(measured.values)}
-
-    def _draws(self, result: Posterior, draws: int) -> Iterator[Drawn]:
-        return draws_of(self.corruption, self._given_sigma(result.data.values), result, draws)
-
-    def _seed(self, result: Any) -> int:
-        return int(getattr(result, "seed", 0))
 
     def observe(self, measured: Measurements, values: dict[str, NDArray[Any]]) -> Measurements:
         """Return prepared data with other measurements."""

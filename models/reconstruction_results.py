@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from neuropyro.models.posterior import Posterior
 from neuropyro.models.reconstruction_data import Measurements, in_reals
 from neuropyro.models.reconstruction_spread import MeasuredNormal, conditional_residual
 
-__all__ = ["Drawn", "drawn_images", "draws_of", "log_likelihoods"]
+__all__ = ["Drawn", "OfImages"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,45 +66,87 @@ class Drawn:
         expected = in_reals(self.corruption.A(self.generated()))
         return MeasuredNormal(expected, self.measured.spread, self.sigma, self.scale, self.measured.event)
 
+    def checks(self) -> dict[str, Tensor]:
+        """See :meth:`OfImages.checks`."""
+        measured, law = self.measured, self.measured.source.law
+        free = self.latent if law is None else law.affine.inv(self.latent).flatten(1)
+        away = measured.values - in_reals(self.corruption.A(self.clean(self.generated())))
+        square = torch.where(measured.observed, away, 0.0).square().flatten(1).sum(1)
+        misfit = (square / measured.observed.flatten(1).sum(1)).sqrt() / self.sigma
+        return {"latent_distance": free.square().mean(1).sqrt(), "residual_scale": self.scale, "misfit": misfit}
+
 
 def _white(like: Tensor, rng: torch.Generator) -> Tensor:
     """Draw standard normal numbers, the same on every device."""
     return torch.randn(like.shape, generator=rng, dtype=like.dtype).to(like.device)
 
 
-def draws_of(corruption: Corruption, sigma: Tensor, result: Posterior, draws: int) -> Iterator[Drawn]:
-    """Yield the model at one posterior draw after the other.
+class OfImages(ABC):
+    """What a model of images says of a fit, whichever guide made it."""
 
-    Parameters
-    ----------
-    sigma
-        (B,), where it is given and not learned.
-    """
-    measured: Measurements = result.data
-    posterior = result.posterior(draws)
-    for s in range(draws):
-        at = {site: torch.tensor(values[s]).to(measured.values) for site, values in posterior.items()}
-        scale = at.get("residual_scale", torch.ones_like(sigma))
-        yield Drawn(corruption, measured, at[measured.source.site], at.get("sigma", sigma), scale)
+    corruption: Corruption
 
+    @abstractmethod
+    def given_sigma(self, like: Tensor) -> Tensor:
+        """Sigma (B,), where it is given and not learned, for measurements ``like`` (B, ...)."""
 
-@torch.no_grad()
-def drawn_images(steps: Iterator[Drawn], seed: int) -> dict[str, NDArray[Any]]:
-    """Draw clean images, what the corruption makes of them, and measurements like the data; (draws, B, ...) each."""
-    rng = torch.Generator().manual_seed(seed)
-    collected: dict[str, list[NDArray[Any]]] = {"clean": [], "corrupted": [], "y": []}
-    for step in steps:
-        clean = step.clean(step.generated(), rng)
-        corrupted = step.corruption.A(clean)
-        sd = step.sigma.reshape(-1, *[1] * (corrupted.ndim - 1))
-        y = in_reals(corrupted + sd * step.noise(rng))
-        for name, value in {"clean": clean, "corrupted": corrupted, "y": y}.items():
-            collected[name].append(value.cpu().numpy())
-    return {name: np.stack(values) for name, values in collected.items()}
+    @torch.no_grad()
+    def predictive(self, result: Posterior, draws: int = 64) -> dict[str, NDArray[Any]]:
+        """Draw from the posterior of clean images.
 
+        Returns
+        -------
+        ``clean`` (draws, B, C, H, W), G(w) plus a draw of the residual image; ``corrupted`` (draws, B, ...), what the
+        corruption makes of them; and ``y``, the same with noise, complex numbers as pairs.
+        """
+        rng = torch.Generator().manual_seed(int(getattr(result, "seed", 0)))
+        collected: dict[str, list[NDArray[Any]]] = {"clean": [], "corrupted": [], "y": []}
+        for drawn in self._draws(result, draws):
+            clean = drawn.clean(drawn.generated(), rng)
+            corrupted = self.corruption.A(clean)
+            sd = drawn.sigma.reshape(-1, *[1] * (corrupted.ndim - 1))
+            y = in_reals(corrupted + sd * drawn.noise(rng))
+            for name, value in {"clean": clean, "corrupted": corrupted, "y": y}.items():
+                collected[name].append(value.cpu().numpy())
+        return {name: np.stack(values) for name, values in collected.items()}
 
-@torch.no_grad()
-def log_likelihoods(steps: Iterator[Drawn]) -> NDArray[np.float64]:
-    """Log-density (draws, B) of each image's measurements."""
-    terms = [step.law().log_prob(step.measured.values).double().cpu().numpy() for step in steps]
-    return np.stack(terms)
+    @torch.no_grad()
+    def estimate(self, result: Posterior, draws: int = 64) -> NDArray[Any]:
+        """Return the posterior mean of the clean images (B, C, H, W), the residual's mean included.
+
+        Of a point guide, such as MAP, it is the image at the point.
+        """
+        images = [drawn.clean(drawn.generated()) for drawn in self._draws(result, 1 if result.is_point else draws)]
+        mean: NDArray[Any] = torch.stack(images).mean(0).cpu().numpy()
+        return mean
+
+    @torch.no_grad()
+    def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
+        """Return log p(y of an image | draw), (draws, B)."""
+        count = 1 if result.is_point else draws
+        terms = [drawn.law().log_prob(drawn.measured.values) for drawn in self._draws(result, count)]
+        return np.asarray(torch.stack(terms).double().cpu())
+
+    @torch.no_grad()
+    def checks(self, result: Posterior, draws: int = 64) -> dict[str, NDArray[np.float64]]:
+        """Tell how far the images are from what the generator was trained on; means over draws, (B,) each.
+
+        Returns
+        -------
+        ``latent_distance``: root mean square of the latent in sds of its prior, about 1 where an image is like those
+        of the training, or below where little was measured; ``residual_scale``: tau, how much larger than that of
+        held-out training images the residual has to be; ``misfit``: root mean square of the measurements' deviations
+        from what the corruption makes of the clean image, in units of sigma: well above 1 the result contradicts its
+        input.
+        """
+        each = [drawn.checks() for drawn in self._draws(result, 1 if result.is_point else draws)]
+        return {name: np.stack([c[name].double().cpu().numpy() for c in each]).mean(0) for name in each[0]}
+
+    def _draws(self, result: Posterior, draws: int) -> Iterator[Drawn]:
+        """Yield the model at one posterior draw after the other."""
+        measured: Measurements = result.data
+        posterior, sigma = result.posterior(draws), self.given_sigma(measured.values)
+        for s in range(draws):
+            at = {site: torch.tensor(values[s]).to(measured.values) for site, values in posterior.items()}
+            scale = at.get("residual_scale", torch.ones_like(sigma))
+            yield Drawn(self.corruption, measured, at[measured.source.site], at.get("sigma", sigma), scale)
