@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 import neuropyro
-from neuropyro import verdict_cli
+from neuropyro import reconstruct_cli, verdict_cli
 from neuropyro.generator_cli import generator
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
@@ -24,6 +24,7 @@ simulate = App(name="simulate", help="Simulated data with a known truth.")
 app.command(dive)
 app.command(simulate)
 app.command(generator)
+reconstruct_cli.register(app)
 verdict_cli.register(app)
 
 Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
