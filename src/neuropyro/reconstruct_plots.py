@@ -24,7 +24,7 @@ def reconstruction_figure(found: Reconstruction) -> Figure:
     """Draw up to six slices, a row each: input, estimate, three draws, sd, and with a truth that and the error."""
     rows = np.linspace(0, len(found.clean) - 1, min(ROWS, len(found.clean))).round().astype(int)
     columns = panels(found)
-    figure = Figure(figsize=(1.6 * len(columns), 1.6 * len(rows) + 0.4), layout="constrained")
+    figure = Figure(figsize=(1.6 * len(columns), 1.6 * len(rows) + 0.8), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for k, (title, images, style) in enumerate(columns):
         for axis, i in zip(axes[:, k], rows, strict=True):
