@@ -120,7 +120,7 @@ class Bench:
         began = time.perf_counter()
         model = LatentReconstruction(self.generator, corruption, **settings)
         rate = 0.1 if guide == "map" else 0.03
-        schedule = CosineSchedule(rate, max_steps=self.steps, warm_up=self.steps, window=20)
+        schedule = CosineSchedule(rate, max_steps=self.steps, warm_up=self.steps // 2, window=20)
         result = fit(model, y, guide=guide, schedule=schedule, progress=False)
         images = torch.as_tensor(model.estimate(result, DRAWS)).clamp(-1, 1)
         drawn = torch.as_tensor(result.predictive(DRAWS)["clean"])

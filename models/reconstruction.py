@@ -97,7 +97,8 @@ class LatentReconstruction(OfImages):
     colinearity
         lambda_c.
     sigma_prior, residual_prior
-        LogNormal (location, scale) of sigma and of tau.
+        LogNormal (location, scale) of sigma and of tau.  tau is expected near 1.8: a card's residuals are of whole
+        images, inverted without a prior, which fits them better than a latent found from few measurements can.
     noise_mode
         Of the generator's noise inputs: ``"none"``, or ``"const"``, its own fixed buffers.
     labels
@@ -154,7 +155,7 @@ class LatentReconstruction(OfImages):
         layer_correlation: float = 0.5,
         colinearity: float = 0.0,
         sigma_prior: Pair = (-3.5, 0.7),
-        residual_prior: Pair = (0.3, 0.4),
+        residual_prior: Pair = (0.6, 0.1),
         noise_mode: Literal["none", "const"] = "none",
         labels: Tensor | None = None,
         starts: int = 3,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of i
 __all__ = ["register"]
 
 RATES = {"map": 0.1}  # of Adam; others start where the search for the mode ended
-RATE = 0.02
+RATE = 0.03
 
 
 def register(app: App) -> None:
@@ -185,7 +185,7 @@ class _Work:
         from neuropyro.reconstruct_outputs import Reconstruction
 
         model = self.model.with_corruption(job.corruption)
-        schedule = CosineSchedule(RATES.get(self.guide, RATE), max_steps=self.steps, warm_up=self.steps, window=20)
+        schedule = CosineSchedule(RATES.get(self.guide, RATE), max_steps=self.steps, warm_up=self.steps // 2, window=20)
         options: dict[str, Any] = {"guide": self.guide, "schedule": schedule, "seed": self.seed, "device": self.device}
         result = fit(model, job.y, progress=False, **options)
         return Reconstruction(job, model, result, self.draws, self.features)
