@@ -17,7 +17,7 @@ import csv
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ class Bench:
     truth: Tensor
     validation: Tensor
     steps: int
+    models: dict[str, LatentReconstruction] = field(default_factory=dict)
 
     def classic(self, corruption: Corruption, y: Tensor) -> dict[str, Callable[[], Tensor]]:
         """Methods without a generator; weights are tuned on other phantoms."""
@@ -115,10 +116,17 @@ class Bench:
         with torch.no_grad():
             return measured.source.images(w).clamp(-1, 1)
 
+    def model(self, **settings: Any) -> LatentReconstruction:
+        """Return our model with these settings; what it knows of the generator is found once."""
+        key = repr(sorted(settings.items()))
+        if key not in self.models:
+            self.models[key] = LatentReconstruction(self.generator, parse_corruption("identity"), **settings)
+        return self.models[key]
+
     def ours(self, corruption: Corruption, y: Tensor, guide: str, **settings: Any) -> Result:
         """Fit the posterior of all images at once."""
         began = time.perf_counter()
-        model = LatentReconstruction(self.generator, corruption, **settings)
+        model = self.model(**settings).with_corruption(corruption)
         rate = 0.1 if guide == "map" else 0.03
         schedule = CosineSchedule(rate, max_steps=self.steps, warm_up=self.steps // 2, window=20)
         result = fit(model, y, guide=guide, schedule=schedule, progress=False)

@@ -203,6 +203,7 @@ class LatentReconstruction(OfImages):
         other.corruption = as_corruption(corruption)
         other.sigma = self.sigma if other.corruption.noise is None else other.corruption.noise
         other.residual = self.residual if other.corruption.is_linear else None
+        other.colinearity = other._reference_colinearity() if self.preset else self.colinearity
         other._spreads = {}
         return other
 

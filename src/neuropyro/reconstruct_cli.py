@@ -80,7 +80,7 @@ def reconstruct(
     intensity
         Brightness in the files that is black, and that is white; found if not given.
     field_of_view
-        Of the generator's square, mm, for files that say how large their pixels are; brains64: 176 (coronal).
+        Of the generator's square, mm, for files that say how large their pixels are; brains64: 179 (coronal).
     vgg
         VGG16's weights, with LPIPS's heads, for the metric LPIPS.
     seed

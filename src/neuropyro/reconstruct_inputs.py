@@ -59,9 +59,10 @@ class Framing:
         """Find it for a generator, of which ``images`` (N, C, H, W) are samples."""
         bright = float(np.percentile(images.numpy(), BRIGHT))
         details = getattr(getattr(generator, "card", None), "details", {})
-        if given.get("field_of_view") is None and "recipe" in details:
-            given["field_of_view"] = FIELD_OF_VIEW.get(given.get("plane", "coronal"))
-        return cls(generator.img_resolution, generator.img_channels, bright, **given)
+        size, plane = generator.img_resolution, given.get("plane", "coronal")
+        if given.get("field_of_view") is None and "recipe" in details and plane in FIELD_OF_VIEW:
+            given["field_of_view"] = FIELD_OF_VIEW[plane] * size / (size - 1)  # between the outermost pixels' edges
+        return cls(size, generator.img_channels, bright, **given)
 
     def frame(self, image: ImageSlices, size: int | None = None) -> Frame:
         """Find the frame of a file's images."""

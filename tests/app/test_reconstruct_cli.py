@@ -192,5 +192,5 @@ def test_brightness_of_files(tmp_path):
 
 def test_the_bundled_generator_says_its_field_of_view():
     network = load_generator("brains64")
-    assert Framing.of(network, torch.zeros(1, 1, 64, 64), plane="coronal").field_of_view == 176.0
+    assert Framing.of(network, torch.zeros(1, 1, 64, 64), plane="coronal").field_of_view == 176 * 64 / 63
     assert Framing.of(network, torch.zeros(1, 1, 64, 64), field_of_view=200.0).field_of_view == 200.0

@@ -134,7 +134,9 @@ def test_preset_is_the_reference_objective(linear_generator, factor, lambda_c):
 
 def test_preset_weighs_colinearity_tenfold_above_factors_of_16(linear_generator):
     assert LatentReconstruction(linear_generator(), Downsample(16), preset="brgm").colinearity == 0.1
-    assert LatentReconstruction(linear_generator(), Downsample(17), preset="brgm").colinearity == 1.0
+    large = LatentReconstruction(linear_generator(), Downsample(17), preset="brgm")
+    assert large.colinearity == 1.0
+    assert large.with_corruption(Downsample(2)).colinearity == 0.1
 
 
 def known_posterior(generator, corruption, y, rho):
