@@ -6,7 +6,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 from neuropyro.models import reconstruction_spread
-from neuropyro.models.corruption import Blur, Compose, Downsample, Identity, Intensity, Mask, Undersample
+from neuropyro.models.corruption import Blur, Compose, Downsample, Identity, Intensity, Mask, Undersample, as_corruption
 from neuropyro.models.corruption_intensity import BiasField
 from neuropyro.models.corruption_kspace_patterns import Lines
 from neuropyro.models.corruption_mask_shapes import Pixels, Rectangle
@@ -20,7 +20,22 @@ from neuropyro.models.reconstruction_spread import (
 
 RNG = np.random.default_rng(0)
 OWN_MASKS = np.stack([RNG.random((1, 8, 8)) > share for share in (0.2, 0.6)])
+
+
+class EverySecondPixel:
+    """As deepinv's Physics."""
+
+    def A(self, x):  # noqa: N802
+        return 2 * x[..., ::2, ::2]
+
+    def A_adjoint(self, y):  # noqa: N802
+        x = torch.zeros(*y.shape[:2], 8, 8).to(y)
+        x[..., ::2, ::2] = 2 * y
+        return x
+
+
 CASES = {
+    "physics of another library": as_corruption(EverySecondPixel()),
     "downsampled": Downsample(2),
     "hole": Mask(Rectangle(0.5, 0.4)),
     "blurred, with bias and lost pixels": Compose(Intensity(BiasField()), Blur(0.7), Mask(Pixels(0.3))),
