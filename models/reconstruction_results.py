@@ -120,6 +120,20 @@ class OfImages(ABC):
         mean: NDArray[Any] = torch.stack(images).mean(0).cpu().numpy()
         return mean
 
+    def summary(self, result: Posterior, draws: int = 200, level: float = 0.9) -> dict[str, NDArray[Any]]:
+        """Return ``mean``, ``sd``, ``lower`` and ``upper`` of each clean pixel, (B, C, H, W).
+
+        Parameters
+        ----------
+        level
+            Probability between ``lower`` and ``upper``.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"summary: the level must lie between 0 and 1, got {level}")
+        clean = self.predictive(result, draws)["clean"]
+        lower, upper = np.quantile(clean, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        return {"mean": self.estimate(result, draws), "sd": clean.std(0), "lower": lower, "upper": upper}
+
     @torch.no_grad()
     def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
         """Return log p(y of an image | draw), (draws, B)."""

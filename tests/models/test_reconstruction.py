@@ -249,6 +249,35 @@ def test_estimate_is_the_mean_of_the_draws(linear_generator, residual):
     assert (gap / (drawn.std(0) / math.sqrt(300))).max() < 5
 
 
+def test_summary_holds_its_share_of_the_draws(linear_generator, residual):
+    model = LatentReconstruction(linear_generator(), Downsample(2, noise=0.05), residual=residual, **QUICK)
+    result = fit(model, model.simulate(2, 2)["y"], guide="map", schedule=Schedule(max_steps=4), progress=False)
+    found, drawn = model.summary(result, 100, 0.8), result.predictive(100)["clean"]
+    inside = (drawn >= found["lower"]) & (drawn <= found["upper"])
+    np.testing.assert_allclose(inside.mean(0), 0.8, atol=0.021)  # the ends lie between two draws
+    np.testing.assert_allclose(found["sd"], drawn.std(0))
+    assert np.array_equal(found["mean"], model.estimate(result))
+    with pytest.raises(ValueError, match="between 0 and 1, got 90"):
+        model.summary(result, level=90)
+
+
+def test_checks_tell_images_unlike_the_training_and_results_that_contradict_their_input(linear_generator, residual):
+    settings = {"residual": residual, "residual_prior": (0.0, 0.3)} | QUICK
+    model = LatentReconstruction(linear_generator(), Downsample(2, noise=0.05), **settings)
+    y = model.simulate(2, 2)["y"]
+    strange = y.clone()
+    strange[1] += 3 * torch.tensor([1.0, -1.0]).repeat(2)  # stripes
+    schedule = CosineSchedule(learning_rate=0.1, max_steps=100)
+    usual, odd = (
+        model.checks(fit(model, data, guide="map", schedule=schedule, progress=False)) for data in (y, strange)
+    )
+    assert all((values < 2.5).all() for values in usual.values())
+    assert odd["residual_scale"][1] > 2 * usual["residual_scale"][1]
+    assert odd["residual_scale"][0] == pytest.approx(usual["residual_scale"][0], rel=0.05)
+    bare = LatentReconstruction(linear_generator(), Downsample(2, noise=0.05), **(settings | {"residual": None}))
+    assert bare.checks(fit(bare, strange, guide="map", schedule=schedule, progress=False))["misfit"][1] > 10
+
+
 def test_complex_measurements_and_their_prior(linear_generator, residual, tmp_path):
     model = LatentReconstruction(linear_generator(), Undersample(Lines(2.0, 0.2), coils=2), residual=residual, **QUICK)
     y = model.simulate(2, 1)["y"]
