@@ -97,8 +97,9 @@ class LatentReconstruction(OfImages):
     colinearity
         lambda_c.
     sigma_prior, residual_prior
-        LogNormal (location, scale) of sigma and of tau.  tau is expected near 1.8: a card's residuals are of whole
-        images, inverted without a prior, which fits them better than a latent found from few measurements can.
+        LogNormal (location, scale) of sigma and of tau.  tau is expected near 1.4: a card's residuals are of whole
+        images, inverted without a prior, which fits them better than a latent found from few measurements can.  Its
+        prior is narrow, since few measurements under a wide guide would take w's spread for a larger residual.
     noise_mode
         Of the generator's noise inputs: ``"none"``, or ``"const"``, its own fixed buffers.
     labels
@@ -155,7 +156,7 @@ class LatentReconstruction(OfImages):
         layer_correlation: float = 0.5,
         colinearity: float = 0.0,
         sigma_prior: Pair = (-3.5, 0.7),
-        residual_prior: Pair = (0.6, 0.1),
+        residual_prior: Pair = (0.35, 0.05),
         noise_mode: Literal["none", "const"] = "none",
         labels: Tensor | None = None,
         starts: int = 3,

@@ -32,14 +32,14 @@ def test_the_candidate_that_made_the_measurements_is_taken(linear_generator, res
     found = model.prepare_source(torch.device("cpu"), torch.float32).candidates(20, seed=5)
     start = model.init_values(corruption.A(found.images[WHICH]), seed=5)
     torch.testing.assert_close(start[prior[0]], found.latents[WHICH])
-    torch.testing.assert_close(start["residual_scale"], torch.full((3,), float(np.exp(0.6))))
+    torch.testing.assert_close(start["residual_scale"], torch.full((3,), float(np.exp(0.35))))
 
 
 def test_closeness_is_the_likelihood_up_to_a_constant(linear_generator, residual, corruption):
     model = LatentReconstruction(linear_generator(), corruption, candidates=6, residual=residual)
     measured = model.prepare(model.simulate(3, 1)["y"])
     found = measured.source.candidates(6, 0)
-    tau = torch.full((3,), WIDE * float(np.exp(0.6)))
+    tau = torch.full((3,), WIDE * float(np.exp(0.35)))
     expected = []
     for image in found.images:
         y = corruption.A(image.expand(3, -1, -1, -1))
