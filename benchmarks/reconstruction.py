@@ -127,7 +127,7 @@ class Bench:
         """Fit the posterior of all images at once."""
         began = time.perf_counter()
         model = self.model(**settings).with_corruption(corruption)
-        rate = 0.1 if guide == "map" else 0.03
+        rate = 0.1 if guide == "map" else 0.06
         schedule = CosineSchedule(rate, max_steps=self.steps, warm_up=self.steps // 2, window=20)
         result = fit(model, y, guide=guide, schedule=schedule, progress=False)
         images = torch.as_tensor(model.estimate(result, DRAWS)).clamp(-1, 1)

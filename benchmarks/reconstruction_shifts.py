@@ -85,7 +85,7 @@ def trained(steps: int) -> SmallUNet:
 
 def brgm(model: LatentReconstruction, y: Tensor, guide: str, steps: int) -> Tensor:
     """Posterior mean."""
-    schedule = CosineSchedule(0.1 if guide == "map" else 0.03, max_steps=steps, warm_up=steps // 2, window=20)
+    schedule = CosineSchedule(0.1 if guide == "map" else 0.06, max_steps=steps, warm_up=steps // 2, window=20)
     return torch.as_tensor(model.estimate(fit(model, y, guide=guide, schedule=schedule, progress=False)))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of i
 __all__ = ["register"]
 
 RATES = {"map": 0.1}  # of Adam; others start where the search for the mode ended
-RATE = 0.03
+RATE = 0.06
 
 
 def register(app: App) -> None:
