@@ -1,9 +1,9 @@
 """Where a reconstruction starts: the best of many images from the prior, improved for a while.
 
 The posterior of w has many modes, and the mean w is a bad place to look for the best one.  So the images of some
-thousand z are compared with the measurements; the best few of each image are improved side by side, the scale of the
-residual falling from wide to its prior's middle (annealing); and of these the one of the highest posterior is taken,
-for each image on its own.
+thousand z are compared with the measurements; the best few of each image are improved one after the other, the scale of
+the residual falling from wide to its prior's middle (annealing); and of these the one of the highest posterior is
+taken, for each image on its own.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def start_values(model: Startable, measured: Measurements, seed: int) -> dict[st
     found = measured.source.candidates(model.candidates, seed)
     count = min(model.starts, model.candidates)
     best = closeness(model, measured, found).topk(count, dim=0).indices
-    latents = _improved(model, measured, found.latents[best])
+    latents = torch.stack([_improved(model, measured, found.latents[one]) for one in best])
     values = _scales(model, measured, 1.0)
     if count > 1:
         with torch.no_grad():
@@ -95,7 +95,7 @@ def _scales(model: Startable, measured: Measurements, factor: float) -> dict[str
 
 
 def _improved(model: Startable, measured: Measurements, latents: Tensor) -> Tensor:
-    """Ascend the posterior from latents (starts, B, ...), all side by side, in units of the prior's sds."""
+    """Ascend the posterior from latents (B, ...), in units of the prior's sds."""
     if model.search_steps == 0:
         return latents
     source = measured.source
