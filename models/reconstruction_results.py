@@ -73,7 +73,19 @@ class Drawn:
         away = measured.values - in_reals(self.corruption.A(self.clean(self.generated())))
         square = torch.where(measured.observed, away, 0.0).square().flatten(1).sum(1)
         misfit = (square / measured.observed.flatten(1).sum(1)).sqrt() / self.sigma
-        return {"latent_distance": free.square().mean(1).sqrt(), "residual_scale": self.scale, "misfit": misfit}
+        return {
+            "latent_distance": free.square().mean(1).sqrt(),
+            "residual_scale": self.scale,
+            "surprise": self.surprise(),
+            "misfit": misfit,
+        }
+
+    def surprise(self) -> Tensor:
+        """Root mean square (B,) of the measurements' deviations, in sds."""
+        measured, spread = self.measured, self.measured.spread
+        away = measured.values - in_reals(self.corruption.A(self.generated()))
+        square = spread.coordinates(away.flatten(1)).square() / spread.total(self.sigma, self.scale)
+        return ((square * spread.counts).sum(1) / spread.counts.sum(1)).sqrt()
 
 
 def _white(like: Tensor, rng: torch.Generator) -> Tensor:
@@ -148,10 +160,11 @@ class OfImages(ABC):
         Returns
         -------
         ``latent_distance``: root mean square of the latent in sds of its prior, about 1 where an image is like those
-        of the training, or below where little was measured; ``residual_scale``: tau, how much larger than that of
-        held-out training images the residual has to be; ``misfit``: root mean square of the measurements' deviations
-        from what the corruption makes of the clean image, in units of sigma: well above 1 the result contradicts its
-        input.
+        of the training, or below where little was measured; ``residual_scale``: tau; ``surprise``: root mean square of
+        the measurements' deviations from those of the generated image, in sds of their scatter (residual and noise):
+        well above 1 for images of another kind than the training's; ``misfit``: root mean square of the measurements'
+        deviations from what the corruption makes of the clean image, in units of sigma: well above 1 the result
+        contradicts its input.
         """
         each = [drawn.checks() for drawn in self._draws(result, 1 if result.is_point else draws)]
         return {name: np.stack([c[name].double().cpu().numpy() for c in each]).mean(0) for name in each[0]}

@@ -27,7 +27,7 @@ __all__ = ["Reconstruction", "write_reconstruction"]
 
 BLACK = -0.98  # brightness above which a true pixel counts as brain
 SUFFIXES = {"png": ".png", "jpeg": ".png", "tiff": ".tiff", "bmp": ".bmp", "npy": ".npy", "nifti": ".nii.gz"}
-UNLIKE = 2.5  # residual scale, or latent distance, above which an image is unlike the training data
+UNLIKE = 2.0  # surprise, or latent distance, above which an image is unlike the training data
 CONTRADICTS = 2.0  # misfit
 
 
@@ -87,10 +87,10 @@ class Reconstruction:
         said = []
         for i in range(len(self.clean)):
             where = f"slice {i + 1}: " if len(self.clean) > 1 else ""
-            if max(found["residual_scale"][i], found["latent_distance"][i]) > UNLIKE:
+            if max(found["surprise"][i], found["latent_distance"][i]) > UNLIKE:
                 said.append(
-                    f"{where}unlike what the generator was trained on (residual {found['residual_scale'][i]:.1f} times "
-                    f"as large, latent at {found['latent_distance'][i]:.1f} sds)"
+                    f"{where}unlike what the generator was trained on (measurements {found['surprise'][i]:.1f} sds "
+                    f"from the generated image's, latent {found['latent_distance'][i]:.1f} sds from the mean)"
                 )
             if found["misfit"][i] > CONTRADICTS:
                 said.append(f"{where}contradicts its input: off by {found['misfit'][i]:.1f} sds of the noise")

@@ -24,6 +24,7 @@ from neuropyro.models.reconstruction_storage import digest_of_network
 QUICK = {"candidates": 20, "starts": 2, "search_steps": 3}
 NOISE = 0.3
 IMAGES = 3
+NARROW = {"residual_prior": (0.35, 0.01)}
 COSINES = {"wplus": 2, "w": 1}
 
 
@@ -70,7 +71,7 @@ def test_every_term_by_hand(linear_generator, residual, prior):
     np.testing.assert_allclose(found["colinearity"].detach(), -0.4 * 2 * (1 - cosine), atol=1e-9)
     np.testing.assert_allclose(found["sigma"], lognorm.logpdf(values["sigma"], 0.7, scale=math.exp(-3.5)), rtol=1e-9)
     tau = values["residual_scale"]
-    np.testing.assert_allclose(found["residual_scale"], lognorm.logpdf(tau, 0.05, scale=math.exp(0.35)), rtol=1e-9)
+    np.testing.assert_allclose(found["residual_scale"], lognorm.logpdf(tau, 0.01, scale=math.exp(0.35)), rtol=1e-9)
     expected = corruption.A(generator.double().synthesis(whole)).detach()
     difference = (Features()(y) - Features()(expected)).numpy()
     np.testing.assert_allclose(found["features"].detach(), norm.logpdf(difference, 0, 0.7).sum(1), rtol=1e-9)
@@ -274,6 +275,10 @@ def test_checks_tell_images_unlike_the_training_and_results_that_contradict_thei
     assert all((values < 2.5).all() for values in usual.values())
     assert odd["residual_scale"][1] > 2 * usual["residual_scale"][1]
     assert odd["residual_scale"][0] == pytest.approx(usual["residual_scale"][0], rel=0.05)
+    narrow = LatentReconstruction(linear_generator(), Downsample(2, noise=0.05), **(settings | NARROW))
+    surprise = narrow.checks(fit(narrow, strange, guide="map", schedule=schedule, progress=False))["surprise"]
+    assert surprise[1] > 3
+    assert surprise[0] < 1.5
     bare = LatentReconstruction(linear_generator(), Downsample(2, noise=0.05), **(settings | {"residual": None}))
     assert bare.checks(fit(bare, strange, guide="map", schedule=schedule, progress=False))["misfit"][1] > 10
 
