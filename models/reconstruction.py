@@ -99,8 +99,7 @@ class LatentReconstruction(OfImages):
     sigma_prior, residual_prior
         LogNormal (location, scale) of sigma and of tau.  tau is expected near 1.4: a card's residuals are of whole
         images, inverted without a prior, which fits them better than a latent found from few measurements can.  Its
-        prior is narrow: a mean-field guide buys itself room by a larger residual (of phantoms, 90 % intervals held 96 %
-        of the pixels under a wide prior and 89 % under a narrow one, at a CRPS of 11.2 and 9.8 grey levels).
+        prior is narrow: a mean-field guide would buy itself room by a larger residual, and its intervals be too wide.
     noise_mode
         Of the generator's noise inputs: ``"none"``, or ``"const"``, its own fixed buffers.
     labels
