@@ -114,13 +114,15 @@ class Frame:
         Raises
         ------
         ValueError
-            Where pixels are of another shape or all one, or ``fit`` is neither.
+            Where pixels are of another shape or all one, ``fit`` is neither, or ``intensity`` no range.
         """
         if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or square_channels not in (1, 3):
             raise ValueError(f"frame: images must be (N, 1 or 3, H, W), got {pixels.shape}")
         if fit not in ("pad", "crop"):
             raise ValueError(f"frame: fit must be pad or crop, got {fit!r}")
         low, high = robust_range(pixels) if intensity is None else intensity
+        if not low < high:
+            raise ValueError(f"frame: the brightness of black must be below that of white, got {low} and {high}")
         height, width = pixels.shape[2:]
         upright = (width, height) if turns % 2 else (height, width)
         side = max(upright) if fit == "pad" else min(upright)
@@ -165,8 +167,8 @@ class Frame:
         original
             (N, C, H, W), what stands outside the box; ``low`` if None.
         """
-        n, side = images.shape[0], tuple(images.shape[2:])
-        if images.ndim != 4 or side != (self.size, self.size):
+        n = images.shape[0]
+        if images.ndim != 4 or tuple(images.shape[2:]) != (self.size, self.size):
             raise ValueError(f"frame: images must be (N, C, {self.size}, {self.size}), got {tuple(images.shape)}")
         inner = resampled(images.detach().float().cpu(), self.box[2:])
         inner = (in_channels(inner, self.channels) + 1) * ((self.high - self.low) / 2) + self.low

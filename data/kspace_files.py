@@ -122,13 +122,16 @@ def scaled(
                 f"{path}: its mask must have one value for each of {y.shape[-1]} lines, got {mask.shape}"
             )
         sampled = torch.from_numpy(mask != 0).expand(sampled.shape).clone()
-    images = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(y * sampled, (-2, -1)), norm="ortho"), (-2, -1))
+    y = y * sampled
+    if not bool((y != 0).any()):
+        raise ImageFileError(f"{path}: its mask leaves no measurement; it must be 1 at the lines that were read")
+    images = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(y, (-2, -1)), norm="ortho"), (-2, -1))
     magnitude = images.abs().square().sum(dim=1).sqrt()
     scale = float(np.quantile(magnitude.numpy(), BRIGHT))
     if scale == 0:
         scale = float(magnitude.max())
     found = None if reference is None else torch.from_numpy(np.asarray(reference, np.float32)) / scale
-    return KSpace(y * sampled / scale, sampled, scale, indices, path, found)
+    return KSpace(y / scale, sampled, scale, indices, path, found)
 
 
 def from_npy(path: Path) -> NDArray[Any]:
@@ -165,6 +168,8 @@ def from_fastmri(
             array = np.stack([data[i] for i in indices])
             mask = np.asarray(file["mask"]) if "mask" in file else None
             name = next((name for name in REFERENCES if name in file), None)
+            if name is not None and len(file[name]) != len(data):
+                raise ImageFileError(f"{path}: {name} has {len(file[name])} slices, kspace {len(data)}")
             reference = None if name is None else np.stack([file[name][i] for i in indices])
     except (OSError, RuntimeError) as error:
         raise ImageFileError(f"{path}: damaged, or not HDF5 ({error})") from error

@@ -2,13 +2,18 @@
 
 from neuropyro.models.new_subjects import Personalized
 from neuropyro.models.progression import SubjectProgression
+from neuropyro.models.reconstruction import LatentReconstruction
 from neuropyro.models.scores import ScorePriors
 from neuropyro.models.trajectory import TrajectoryPriors
 from neuropyro.models.vertex_clusters import VertexClusterMixture, VertexPriors
 from neuropyro.models.visit_normal import VisitNormal
 
 __all__ = [
+<<<<<<< HEAD
     "Personalized",
+=======
+    "LatentReconstruction",
+>>>>>>> rec
     "ScorePriors",
     "SubjectProgression",
     "TrajectoryPriors",

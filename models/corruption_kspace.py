@@ -87,13 +87,12 @@ class Undersample(Corruption):
         self.n_coils = coils if isinstance(coils, int) else None
         if self.n_coils is not None and self.n_coils < 1:
             raise CorruptionError(f"Undersample: 1 coil or more is needed, got {coils}")
-        given = None if phase is None or self.phase is not None else torch.as_tensor(phase)
-        self.register_buffer("mask", None if self.pattern is not None else checked_pattern(torch.as_tensor(pattern)))
-        self.register_buffer("angle", None if given is None else checked_phase(given))
-        given = None if coils is None or self.n_coils is not None else torch.as_tensor(coils)
-        self.register_buffer(
-            "maps", None if given is None else checked_maps(given)
-        )  # real pairs: .to() keeps them whole
+        mask = None if self.pattern is not None else checked_pattern(torch.as_tensor(pattern))
+        angle = None if phase is None or self.phase is not None else checked_phase(torch.as_tensor(phase))
+        maps = None if coils is None or self.n_coils is not None else checked_maps(torch.as_tensor(coils))
+        self.register_buffer("mask", mask)
+        self.register_buffer("angle", angle)
+        self.register_buffer("maps", maps)  # real pairs: .to() keeps them whole
 
     @classmethod
     def from_measurement(cls, y: Tensor, coils: Array | None = None, noise: float | None = None) -> Self:

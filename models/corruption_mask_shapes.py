@@ -37,8 +37,8 @@ def require_fraction(name: str, **values: float) -> None:
 
 
 @dataclass(frozen=True)
-class Rectangle:
-    """A rectangular hole; its ``height`` and ``width`` and its middle's ``row`` and ``column`` as fractions."""
+class Box:
+    """Where a hole lies: its ``height`` and ``width`` and its middle's ``row`` and ``column`` as fractions."""
 
     height: float = 0.5
     width: float = 0.5
@@ -46,32 +46,36 @@ class Rectangle:
     column: float = 0.5
 
     def __post_init__(self) -> None:
-        require_fraction("rectangle", height=self.height, width=self.width, row=self.row, column=self.column)
+        name = type(self).__name__.lower()
+        require_fraction(name, height=self.height, width=self.width, row=self.row, column=self.column)
+
+    def from_middle(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Positions (H, 1) and (1, W) of the pixels' centres from the hole's middle."""
+        rows, columns = pixel_centres(height, width)
+        return rows - self.row, columns - self.column
+
+
+class Rectangle(Box):
+    """A rectangular hole."""
 
     def __call__(self, height: int, width: int) -> Tensor:
         """(H, W), True where observed."""
-        rows, columns = pixel_centres(height, width)
-        return ((rows - self.row).abs() > self.height / 2) | ((columns - self.column).abs() > self.width / 2)
+        down, across = self.from_middle(height, width)
+        return (down.abs() > self.height / 2) | (across.abs() > self.width / 2)
 
 
-@dataclass(frozen=True)
-class Ellipse:
-    """An elliptic hole; its ``height`` and ``width`` and its middle's ``row`` and ``column`` as fractions."""
-
-    height: float = 0.5
-    width: float = 0.5
-    row: float = 0.5
-    column: float = 0.5
+class Ellipse(Box):
+    """An elliptic hole."""
 
     def __post_init__(self) -> None:
-        require_fraction("ellipse", height=self.height, width=self.width, row=self.row, column=self.column)
+        super().__post_init__()
         if not self.height * self.width:
             raise CorruptionError("ellipse: its height and width must be above 0")
 
     def __call__(self, height: int, width: int) -> Tensor:
         """(H, W), True where observed."""
-        rows, columns = pixel_centres(height, width)
-        return ((rows - self.row) / self.height).square() + ((columns - self.column) / self.width).square() > 0.25
+        down, across = self.from_middle(height, width)
+        return (down / self.height).square() + (across / self.width).square() > 0.25
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ package for solving imaging inverse problems with deep learning*, 2025.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -42,7 +43,7 @@ def inner_product(a: Tensor, b: Tensor) -> float:
     return float((a.cpu().double() * b.cpu().double()).sum())
 
 
-class Corruption(nn.Module):
+class Corruption(nn.Module, ABC):
     """Base of all corruptions.
 
     Parameters
@@ -89,9 +90,9 @@ class Corruption(nn.Module):
         """Arguments from which its constructor makes the same corruption."""
         return {"noise": self.noise}
 
+    @abstractmethod
     def A(self, x: Tensor) -> Tensor:  # noqa: N802
         """Measurements of images ``x`` (B, C, H, W), without noise."""
-        raise NotImplementedError
 
     def linear(self, x: Tensor) -> Tensor:
         """L x, what is linear in ``x`` (B, C, H, W): A(x) - A(0)."""

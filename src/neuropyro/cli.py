@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 import neuropyro
-from neuropyro import personalize_cli, verdict_cli
+from neuropyro import personalize_cli, reconstruct_cli, verdict_cli
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
 
@@ -25,6 +25,7 @@ simulate = App(name="simulate", help="Simulated data with a known truth.")
 app.command(dive)
 app.command(simulate)
 app.command(generator)
+reconstruct_cli.register(app)
 verdict_cli.register(app)
 personalize_cli.register(dive)
 

@@ -143,3 +143,5 @@ def test_shapes_that_do_not_fit():
         Frame.around(smooth()[0, 0], 32)
     with pytest.raises(ValueError, match="pad or crop, got 'stretch'"):
         Frame.around(smooth(), 32, fit="stretch")
+    with pytest.raises(ValueError, match=r"black must be below that of white, got 1\.0 and 1\.0"):
+        Frame.around(smooth(), 32, intensity=(1.0, 1.0))

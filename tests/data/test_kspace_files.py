@@ -95,6 +95,8 @@ def test_files_that_are_no_kspace(tmp_path, coils):
         file["image"] = np.ones((4, 4))
     fastmri(tmp_path / "flat.h5", coils[0, 0])
     fastmri(tmp_path / "mask.h5", coils, np.ones(5))
+    fastmri(tmp_path / "blind.h5", coils, np.zeros(12))
+    fastmri(tmp_path / "short.h5", coils, reference=np.ones((2, 16, 12)))
     for name, message in {
         "real.npy": r"must be complex \(H, W\).*got \(4, 4\) of float64",
         "objects.npy": "not an array of numbers",
@@ -103,6 +105,8 @@ def test_files_that_are_no_kspace(tmp_path, coils):
         "other.h5": "no dataset 'kspace'; it has image",
         "flat.h5": r"must be complex \(slices",
         "mask.h5": r"one value for each of 12 lines, got \(5,\)",
+        "blind.h5": "its mask leaves no measurement",
+        "short.h5": "reconstruction_rss has 2 slices, kspace 4",
         "none.h5": "no such file",
         "a.png": r"read from \.h5",
     }.items():

@@ -5,18 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from neuropyro.models.corruption import (
-    Blur,
-    Compose,
-    CorruptionError,
-    Downsample,
-    Identity,
-    Intensity,
-    Mask,
-    Undersample,
-    as_corruption,
-    parse_corruption,
-)
+from neuropyro.models import corruption as ops
 from neuropyro.models.corruption_coils import SmoothPhase, birdcage_maps
 from neuropyro.models.corruption_intensity import BiasField
 from neuropyro.models.corruption_kspace_patterns import Lines, Points
@@ -25,20 +14,20 @@ from neuropyro.models.corruption_storage import corruption_from_settings, corrup
 
 RNG = np.random.default_rng(0)
 EACH = [
-    Identity(0.1),
-    Downsample(4, "area", image_size=(16, 24)),
-    Downsample(2, antialias=False, noise=0.2),
-    Mask(RNG.random((16, 24)) > 0.5),
-    Mask(FreeForm(0.2, seed=3)),
-    Blur(1.5),
-    Blur.motion(5, 20),
-    Blur(RNG.standard_normal((3, 5))),
-    Intensity(RNG.random((16, 24)) + 0.5, noise=0.0),
-    Intensity(BiasField(0.3, 2), 1.4),
-    Undersample(Points(3, 0.2), phase=None, coils=3),
-    Undersample(Lines(2, density="variable"), phase=SmoothPhase(0.4, 1), noise=0.01),
-    Undersample(RNG.random((16, 24)) > 0.5, phase=RNG.standard_normal((16, 24)), coils=birdcage_maps(4, 16, 24)),
-    Compose(Blur(1.0), Mask(RNG.random((16, 24)) > 0.5), Downsample(2), noise=0.3),
+    ops.Identity(0.1),
+    ops.Downsample(4, "area", image_size=(16, 24)),
+    ops.Downsample(2, antialias=False, noise=0.2),
+    ops.Mask(RNG.random((16, 24)) > 0.5),
+    ops.Mask(FreeForm(0.2, seed=3)),
+    ops.Blur(1.5),
+    ops.Blur.motion(5, 20),
+    ops.Blur(RNG.standard_normal((3, 5))),
+    ops.Intensity(RNG.random((16, 24)) + 0.5, noise=0.0),
+    ops.Intensity(BiasField(0.3, 2), 1.4),
+    ops.Undersample(Points(3, 0.2), phase=None, coils=3),
+    ops.Undersample(Lines(2, density="variable"), phase=SmoothPhase(0.4, 1), noise=0.01),
+    ops.Undersample(RNG.random((16, 24)) > 0.5, phase=RNG.standard_normal((16, 24)), coils=birdcage_maps(4, 16, 24)),
+    ops.Compose(ops.Blur(1.0), ops.Mask(RNG.random((16, 24)) > 0.5), ops.Downsample(2), noise=0.3),
 ]
 
 
@@ -57,7 +46,7 @@ def test_saved_and_loaded_it_is_the_same_to_the_bit(corruption, tmp_path):
 def test_what_a_file_held_is_kept(tmp_path):
     path = tmp_path / "mask.npy"
     np.save(path, np.eye(8))
-    corruption = parse_corruption(f"inpaint:{path}+noise:.1")
+    corruption = ops.parse_corruption(f"inpaint:{path}+noise:.1")
     settings, tensors = corruption_settings(corruption)
     path.unlink()
     again = corruption_from_settings(settings, tensors)
@@ -69,9 +58,9 @@ class Physics:
         return x
 
 
-@pytest.mark.parametrize("corruption", [as_corruption(Physics()), Mask(lambda h, w: torch.ones(h, w))])
+@pytest.mark.parametrize("corruption", [ops.as_corruption(Physics()), ops.Mask(lambda h, w: torch.ones(h, w))])
 def test_functions_and_physics_cannot_be_written_down(corruption):
-    with pytest.raises(CorruptionError, match="cannot be saved"):
+    with pytest.raises(ops.CorruptionError, match="cannot be saved"):
         corruption_settings(corruption)
 
 
@@ -84,5 +73,5 @@ def test_functions_and_physics_cannot_be_written_down(corruption):
     ],
 )
 def test_damaged_settings(settings, message):
-    with pytest.raises(CorruptionError, match=message):
+    with pytest.raises(ops.CorruptionError, match=message):
         corruption_from_settings(settings, {})

@@ -2,51 +2,41 @@ import numpy as np
 import pytest
 import torch
 
-from neuropyro.models.corruption import (
-    Blur,
-    Compose,
-    CorruptionError,
-    Downsample,
-    Identity,
-    Intensity,
-    Mask,
-    Undersample,
-    parse_corruption,
-)
+from neuropyro.models import corruption as ops
 from neuropyro.models.corruption_coils import SmoothPhase
 from neuropyro.models.corruption_intensity import BiasField
 from neuropyro.models.corruption_kspace_patterns import Lines, Points
 from neuropyro.models.corruption_mask_shapes import Ellipse, FreeForm, Half, Pixels, Rectangle, Stripes
 
 SAME = {
-    "identity": Identity(),
-    "noise:.05": Identity(0.05),
-    "superres:8": Downsample(8),
-    "superres:4,kernel=area+noise:0.1": Downsample(4, "area", noise=0.1),
-    "superres:2,antialias=no,size=48x48": Downsample(2, antialias=False, image_size=48),
-    "inpaint:rectangle": Mask(Rectangle()),
-    "inpaint:rectangle,height=.25,column=.75": Mask(Rectangle(height=0.25, column=0.75)),
-    "inpaint:ellipse,width=1": Mask(Ellipse(width=1.0)),
-    "inpaint:half,side=top,fraction=.25": Mask(Half("top", 0.25)),
-    "inpaint:stripes,count=3": Mask(Stripes(3)),
-    "inpaint:pixels,seed=4": Mask(Pixels(seed=4)),
-    "inpaint:freeform,fraction=.3,brush=.05": Mask(FreeForm(0.3, 0.05)),
-    "blur:2": Blur(2.0),
-    "blur:2+noise:.05": Blur(2.0, noise=0.05),
-    "motion:9,angle=30": Blur.motion(9, 30),
-    "kspace:4,centre=.08": Undersample(4, 0.08),
-    "kspace:8,density=variable,seed=2,coils=4": Undersample(Lines(8, density="variable", seed=2), coils=4),
-    "kspace:3,pattern=points,centre=.2,phase=0": Undersample(Points(3, 0.2), phase=None),
-    "kspace:3,phase=.5,phase_seed=7": Undersample(3, phase=SmoothPhase(0.5, 7)),
-    "intensity:gamma=1.5,bias=.3,seed=1": Intensity(BiasField(0.3, 1), 1.5),
-    "intensity": Intensity(),
-    "blur:1 + superres:4 + noise:.01": Compose(Blur(1.0), Downsample(4), noise=0.01),
+    "identity": ops.Identity(),
+    "noise:.05": ops.Identity(0.05),
+    "superres:8": ops.Downsample(8),
+    "superres:4,kernel=area+noise:0.1": ops.Downsample(4, "area", noise=0.1),
+    "superres:2,antialias=no,size=48x48": ops.Downsample(2, antialias=False, image_size=48),
+    "inpaint:rectangle": ops.Mask(Rectangle()),
+    "inpaint:rectangle,height=.25,column=.75": ops.Mask(Rectangle(height=0.25, column=0.75)),
+    "inpaint:ellipse,width=1": ops.Mask(Ellipse(width=1.0)),
+    "inpaint:half,side=top,fraction=.25": ops.Mask(Half("top", 0.25)),
+    "inpaint:stripes,count=3": ops.Mask(Stripes(3)),
+    "inpaint:pixels,seed=4": ops.Mask(Pixels(seed=4)),
+    "inpaint:freeform,fraction=.3,brush=.05": ops.Mask(FreeForm(0.3, 0.05)),
+    "blur:2": ops.Blur(2.0),
+    "blur:2+noise:.05": ops.Blur(2.0, noise=0.05),
+    "motion:9,angle=30": ops.Blur.motion(9, 30),
+    "kspace:4,centre=.08": ops.Undersample(4, 0.08),
+    "kspace:8,density=variable,seed=2,coils=4": ops.Undersample(Lines(8, density="variable", seed=2), coils=4),
+    "kspace:3,pattern=points,centre=.2,phase=0": ops.Undersample(Points(3, 0.2), phase=None),
+    "kspace:3,phase=.5,phase_seed=7": ops.Undersample(3, phase=SmoothPhase(0.5, 7)),
+    "intensity:gamma=1.5,bias=.3,seed=1": ops.Intensity(BiasField(0.3, 1), 1.5),
+    "intensity": ops.Intensity(),
+    "blur:1 + superres:4 + noise:.01": ops.Compose(ops.Blur(1.0), ops.Downsample(4), noise=0.01),
 }
 
 
 @pytest.mark.parametrize("text", SAME)
 def test_texts_give_what_the_constructors_give(text):
-    made, expected = parse_corruption(text), SAME[text]
+    made, expected = ops.parse_corruption(text), SAME[text]
     x = torch.rand(1, 1, 48, 48) * 2 - 1
     assert torch.equal(made.A(x), expected.A(x))
     assert made.noise == expected.noise
@@ -55,8 +45,8 @@ def test_texts_give_what_the_constructors_give(text):
 
 @pytest.mark.parametrize("text", SAME)
 def test_round_trip(text):
-    first = parse_corruption(text)
-    again = parse_corruption(first.text)
+    first = ops.parse_corruption(text)
+    again = ops.parse_corruption(first.text)
     x = torch.rand(1, 1, 48, 48) * 2 - 1
     assert again.text == first.text == SAME[text].text
     assert torch.equal(again.A(x), first.A(x))
@@ -67,25 +57,25 @@ def test_files_may_have_a_plus_or_a_comma_in_their_name(tmp_path):
     mask = np.random.default_rng(0).random((8, 8)) > 0.5
     path = tmp_path / "left+right, old.npy"
     np.save(path, mask)
-    made = parse_corruption(f"inpaint:{path}+noise:.1")
+    made = ops.parse_corruption(f"inpaint:{path}+noise:.1")
     assert torch.equal(made.A(torch.ones(1, 1, 8, 8))[0, 0], torch.from_numpy(mask).float())
     assert made.noise == 0.1
-    assert parse_corruption(made.text).text == made.text
+    assert ops.parse_corruption(made.text).text == made.text
     np.save(tmp_path / "kernel.npy", np.ones((3, 3)) / 9)
-    blur = parse_corruption(f"blur:{tmp_path / 'kernel.npy'}")
-    assert torch.equal(parse_corruption(blur.text).A(torch.eye(8)[None, None]), blur.A(torch.eye(8)[None, None]))
+    blur = ops.parse_corruption(f"blur:{tmp_path / 'kernel.npy'}")
+    assert torch.equal(ops.parse_corruption(blur.text).A(torch.eye(8)[None, None]), blur.A(torch.eye(8)[None, None]))
 
 
 def test_arrays_have_no_text():
     for corruption in (
-        Mask(np.ones((2, 2))),
-        Blur(np.ones((3, 3))),
-        Undersample(np.ones((2, 2))),
-        Undersample(4, coils=torch.ones(1, 2, 2) + 0j),
-        Undersample(4, phase=np.ones((2, 2))),
-        Intensity(np.ones((2, 2))),
+        ops.Mask(np.ones((2, 2))),
+        ops.Blur(np.ones((3, 3))),
+        ops.Undersample(np.ones((2, 2))),
+        ops.Undersample(4, coils=torch.ones(1, 2, 2) + 0j),
+        ops.Undersample(4, phase=np.ones((2, 2))),
+        ops.Intensity(np.ones((2, 2))),
     ):
-        with pytest.raises(CorruptionError, match="made from arrays"):
+        with pytest.raises(ops.CorruptionError, match="made from arrays"):
             _ = corruption.text
 
 
@@ -116,6 +106,6 @@ def test_arrays_have_no_text():
     ],
 )
 def test_errors_quote_the_text_and_say_what_is_wrong(text, message):
-    with pytest.raises(CorruptionError, match=message) as caught:
-        parse_corruption(text)
+    with pytest.raises(ops.CorruptionError, match=message) as caught:
+        ops.parse_corruption(text)
     assert repr(text) in str(caught.value)

@@ -1,0 +1,117 @@
+"""Corrupted images made ready for a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuropyro.generators.residuals import ResidualSpread
+from neuropyro.models.corruption_operator import Corruption, CorruptionError
+from neuropyro.models.reconstruction_source import ImageSource
+from neuropyro.models.reconstruction_spread import MeasurementSpread
+
+__all__ = ["Measurements", "check_measurements", "in_reals", "placed_measurements"]
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """Measurements of B images, and all that their model needs beside them, on one device and in one dtype.
+
+    Attributes
+    ----------
+    values
+        (B, ...) real, complex ones as pairs in a last dimension; 0 where they do not count.
+    observed
+        Booleans (B, ...), True where they count.
+    complex
+        Whether they are complex.
+    source
+        Generator and prior.
+    spread
+        How measurements scatter.
+    residual
+        Spread of the residual image, on this device; None where there is none.
+    features
+        Of the measurements, (B, F); None where the model has no perceptual term.
+    """
+
+    values: Tensor
+    observed: Tensor
+    complex: bool
+    source: ImageSource
+    spread: MeasurementSpread
+    residual: ResidualSpread | None
+    features: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def event(self) -> int:
+        """Dimensions of one image's measurements in ``values``."""
+        return self.values.ndim - 1
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(B, C, H, W)."""
+        return (len(self), *self.source.image_shape)
+
+    def as_given(self, values: Tensor) -> Tensor:
+        """Bring real ``values`` (*, B, ...) to the measurements' own type."""
+        return torch.view_as_complex(values.contiguous()) if self.complex else values
+
+    def with_values(self, values: Tensor) -> Measurements:
+        """Return it with other measurements of the same design."""
+        placed = values.to(self.values).reshape(self.values.shape)
+        return replace(self, values=torch.where(self.observed, placed, 0.0))
+
+
+def in_reals(y: Tensor) -> Tensor:
+    """Complex measurements as pairs of real ones in a last dimension; real ones as they are."""
+    return torch.view_as_real(y) if y.is_complex() else y
+
+
+def placed_measurements(
+    y: Tensor | NDArray[Any], device: torch.device | str | None, dtype: torch.dtype | None
+) -> Tensor:
+    """Measurements as a tensor on a device, of the precision of the real ``dtype``; as they are where it is None."""
+    y = torch.as_tensor(np.asarray(y)) if not isinstance(y, Tensor) else y
+    if not (y.is_floating_point() or y.is_complex()):
+        y = y.to(torch.get_default_dtype())
+    kind = y.real.dtype if dtype is None else dtype
+    return y.to(device=device, dtype=kind.to_complex() if y.is_complex() else kind)
+
+
+def check_measurements(y: Tensor, observed: Tensor, corruption: Corruption, source: ImageSource) -> None:
+    """Raise unless ``y`` (B, ...) may be measurements of the generator's images.
+
+    Raises
+    ------
+    CorruptionError
+        Where shapes do not fit, or a value that counts is not finite.
+    """
+    wanted = source.image_shape
+    if y.ndim < 2 or len(y) == 0:
+        raise CorruptionError(f"reconstruction: measurements must be (B, ...), got {tuple(y.shape)}")
+    found = corruption.image_shape(tuple(y.shape))[1:]
+    if found != wanted:
+        raise CorruptionError(
+            f"reconstruction: measurements {tuple(y.shape)} are of images {found}, the generator makes {wanted}; give "
+            "another factor, or bring the image to the generator's frame"
+        )
+    shape = corruption.measurement_shape((len(y), *wanted))
+    if tuple(y.shape) != tuple(shape):
+        raise CorruptionError(f"reconstruction: measurements must be {tuple(shape)}, got {tuple(y.shape)}")
+    if not bool((torch.isfinite(in_reals(y)) | ~in_reals_mask(observed, y)).all()):
+        raise CorruptionError("reconstruction: a measurement that counts is not finite; mask it")
+
+
+def in_reals_mask(observed: Tensor, y: Tensor) -> Tensor:
+    """Booleans (B, ...), for both parts of complex numbers, of what a corruption says is ``observed``."""
+    mask = (observed != 0).expand(y.shape)
+    return mask.unsqueeze(-1).expand(*mask.shape, 2) if y.is_complex() else mask

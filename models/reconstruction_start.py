@@ -1,0 +1,114 @@
+"""Where a reconstruction starts: the best of many images from the prior, improved for a while.
+
+The posterior of w has many modes, and the mean w is a bad place to look for the best one.  So the images of some
+thousand z are compared with the measurements; the best few of each image are improved one after the other, the scale of
+the residual falling from wide to its prior's middle (annealing); and of these the one of the highest posterior is
+taken, for each image on its own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from neuropyro.models.corruption_operator import Corruption
+from neuropyro.models.priors import Pair
+from neuropyro.models.reconstruction_data import Measurements
+from neuropyro.models.reconstruction_source import BATCH, Candidates
+from neuropyro.models.reconstruction_spread import flat_reals
+
+__all__ = ["Startable", "closeness", "start_values"]
+
+WIDE = 3.0  # of the scales at the beginning of the annealing, beside those at its end
+LEARNING_RATE = 0.1  # of Adam, in sds of the prior
+
+
+class Startable(Protocol):
+    """What is asked of the model."""
+
+    corruption: Corruption
+    sigma: float | None
+    sigma_prior: Pair
+    residual_prior: Pair
+    starts: int
+    search_steps: int
+    candidates: int
+
+    def log_joint(self, values: dict[str, Tensor], y: Measurements) -> Tensor:
+        """Log joint density (*, B)."""
+
+
+def start_values(model: Startable, measured: Measurements, seed: int) -> dict[str, Tensor]:
+    """Return values of all sites.
+
+    Parameters
+    ----------
+    model
+        Its ``candidates`` are drawn from the prior, ``starts`` of them improved for ``search_steps`` steps each.
+    measured
+        Measurements of B images.
+    seed
+        Of the draws.
+    """
+    found = measured.source.candidates(model.candidates, seed)
+    count = min(model.starts, model.candidates)
+    best = closeness(model, measured, found).topk(count, dim=0).indices
+    latents = torch.stack([_improved(model, measured, found.latents[one]) for one in best])
+    values = _scales(model, measured, 1.0)
+    if count > 1:
+        with torch.no_grad():
+            winner = model.log_joint({measured.source.site: latents} | values, measured).argmax(0)
+        latents = latents[winner, torch.arange(len(measured), device=winner.device)]
+    else:
+        latents = latents[0]
+    return {measured.source.site: latents.contiguous()} | values
+
+
+@torch.no_grad()
+def closeness(model: Startable, measured: Measurements, found: Candidates) -> Tensor:
+    """Log-likelihood (N, B) of each image under each candidate, up to a constant, at wide scales."""
+    scales = {"residual_scale": 1.0} | _scales(model, measured, WIDE)
+    sigma = scales.get("sigma", torch.full((1,), model.sigma or 1.0).to(measured.values))
+    spread = measured.spread
+    variance = spread.total(torch.as_tensor(sigma)[:1], torch.as_tensor(scales["residual_scale"]).reshape(-1)[:1])
+    target = spread.coordinates(measured.values.flatten(1))
+    copies = 1 if len(spread.places) == 1 else len(measured)
+    distances = []
+    for part in torch.split(found.images, BATCH):
+        y = model.corruption.A(part.unsqueeze(1).expand(-1, copies, -1, -1, -1))
+        made = spread.coordinates(flat_reals(y, y.ndim - 2))
+        distances.append(((target - made).square() / variance).sum(-1))
+    return -0.5 * torch.cat(distances)
+
+
+def _scales(model: Startable, measured: Measurements, factor: float) -> dict[str, Tensor]:
+    """Values (B,) of the sites that are scales: their priors' medians times ``factor``."""
+    like, found = measured.values, {}
+    if measured.residual is not None:
+        found["residual_scale"] = like.new_full((len(measured),), factor * math.exp(model.residual_prior[0]))
+    if model.sigma is None:
+        found["sigma"] = like.new_full((len(measured),), factor * math.exp(model.sigma_prior[0]))
+    return found
+
+
+def _improved(model: Startable, measured: Measurements, latents: Tensor) -> Tensor:
+    """Ascend the posterior from latents (B, ...), in units of the prior's sds."""
+    if model.search_steps == 0:
+        return latents
+    source = measured.source
+    affine = None if source.law is None else source.law.affine
+    free = (latents if affine is None else affine.inv(latents)).detach().clone().requires_grad_()
+    optimiser = torch.optim.Adam([free], lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, model.search_steps)
+    for step in range(model.search_steps):
+        values = _scales(model, measured, WIDE ** (1 - (step + 1) / model.search_steps))
+        latents = free if affine is None else affine(free)
+        density = model.log_joint({source.site: latents} | values, measured).sum()
+        (free.grad,) = torch.autograd.grad(-density, free)
+        optimiser.step()
+        schedule.step()
+    improved: Tensor = (free if affine is None else affine(free)).detach()
+    return improved

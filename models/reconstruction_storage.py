@@ -1,0 +1,137 @@
+"""A reconstruction's model in a folder, beside its fit: settings as JSON, arrays as safetensors, nothing executed.
+
+The generator itself is not copied: the settings hold its name or path and a SHA-256 of its weights, which is checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from neuropyro.generators.checkpoints import load_generator
+from neuropyro.generators.residuals import ResidualSpread
+from neuropyro.models.corruption_operator import Corruption, CorruptionError
+from neuropyro.models.corruption_storage import corruption_from_settings, corruption_settings
+
+if TYPE_CHECKING:
+    from neuropyro.models.reconstruction import LatentReconstruction
+
+__all__ = ["digest_of_corruption", "digest_of_network", "load_reconstruction", "save_reconstruction"]
+
+SETTINGS, ARRAYS = "reconstruction.json", "reconstruction.safetensors"
+PLAIN = (
+    "prior",
+    "sigma",
+    "feature_sigma",
+    "layer_correlation",
+    "colinearity",
+    "sigma_prior",
+    "residual_prior",
+    "noise_mode",
+    "starts",
+    "search_steps",
+    "candidates",
+    "preset",
+)
+"""Arguments of the model that JSON can hold."""
+
+
+def save_reconstruction(model: LatentReconstruction, folder: Path, generator: str) -> None:
+    """Write ``reconstruction.json`` and ``reconstruction.safetensors``.
+
+    Parameters
+    ----------
+    generator
+        Name or path from which :func:`~neuropyro.generators.load_generator` reads the model's.
+
+    Raises
+    ------
+    CorruptionError
+        Where the corruption cannot be written down.
+    """
+    described, tensors = corruption_settings(model.corruption)
+    arrays = {f"corruption.{name}": tensor for name, tensor in tensors.items()}
+    if model.labels is not None:
+        arrays["labels"] = model.labels
+    if model.residual is not None:
+        arrays |= model.residual.to_arrays()
+    said = {
+        "generator": generator,
+        "weights": digest_of_network(model.generator),
+        "corruption": described,
+        "arguments": {name: getattr(model, name) for name in PLAIN},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS).write_text(json.dumps(said, indent=2) + "\n")
+    save_file({name: tensor.cpu().contiguous().clone() for name, tensor in arrays.items()}, folder / ARRAYS)
+
+
+def load_reconstruction(folder: str | Path, generator: Any = None, features: Any = None) -> LatentReconstruction:
+    """Read the model that :func:`save_reconstruction` wrote.
+
+    Parameters
+    ----------
+    generator
+        In place of the one that is named in the folder; its weights must be the same.
+    features
+        Perceptual features, which are not saved.
+
+    Raises
+    ------
+    CorruptionError
+        Where files are missing or damaged, or the generator is another.
+    """
+    from neuropyro.models.reconstruction import LatentReconstruction
+
+    folder = Path(folder)
+    try:
+        said, arrays = json.loads((folder / SETTINGS).read_text()), load_file(folder / ARRAYS)
+        described, arguments = said["corruption"], dict(said["arguments"])
+    except Exception as error:  # whatever a missing or damaged file provokes
+        raise CorruptionError(f"{folder}: no reconstruction, or a damaged one ({error}); run it again") from error
+    network = load_generator(said["generator"]) if generator is None else generator
+    if digest_of_network(network) != said["weights"]:
+        raise CorruptionError(f"{folder}: made with another generator than {said['generator']} is now; give that one")
+    prefix = "corruption."
+    tensors = {name.removeprefix(prefix): t for name, t in arrays.items() if name.startswith(prefix)}
+    arguments |= {name: tuple(arguments[name]) for name in ("sigma_prior", "residual_prior")}
+    return LatentReconstruction(
+        network,
+        corruption_from_settings(described, tensors),
+        residual=_residual(arrays),
+        labels=arrays.get("labels"),
+        features=features,
+        **arguments,
+    )
+
+
+def _residual(arrays: dict[str, Tensor]) -> ResidualSpread | None:
+    names = ("residual.sd", "residual.power")
+    return ResidualSpread(*(arrays[name] for name in names)) if all(name in arrays for name in names) else None
+
+
+def digest_of_network(network: Any) -> str:
+    """SHA-256 of a network's tensors, or of its name where it has none."""
+    digest = hashlib.sha256(type(network).__name__.encode())
+    if isinstance(network, torch.nn.Module):
+        for name, tensor in sorted(network.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def digest_of_corruption(corruption: Corruption) -> str:
+    """SHA-256 of what a corruption does; of its parts' tensors where it cannot be written down."""
+    try:
+        settings, tensors = corruption_settings(corruption)
+    except CorruptionError:
+        return digest_of_network(corruption)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()

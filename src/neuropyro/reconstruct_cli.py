@@ -1,0 +1,208 @@
+"""The command that reconstructs images."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
+    from neuropyro.models.corruption import Corruption
+    from neuropyro.reconstruct_inputs import Framing, Job
+    from neuropyro.reconstruct_outputs import Reconstruction
+
+__all__ = ["register"]
+
+RATES = {"map": 0.1}  # of Adam; others start where the search for the mode ended
+RATE = 0.06
+
+
+def register(app: App) -> None:
+    """Add the command to an app."""
+    app.command(reconstruct)
+
+
+def reconstruct(
+    *image: Path,
+    out: Path,
+    corruption: str,
+    generator: str = "brains64",
+    guide: Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"] = "normal",
+    draws: int = 64,
+    truth: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    prior: Literal["wplus", "w", "z"] = "wplus",
+    steps: int = 300,
+    slices: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
+    plane: Literal["coronal", "axial", "sagittal"] = "coronal",
+    intensity: tuple[float, float] | None = None,
+    field_of_view: float | None = None,
+    vgg: Path | None = None,
+    seed: int = 0,
+    device: Annotated[str | None, Parameter(help="torch device; CUDA where there is one")] = None,
+) -> None:
+    """Find the clean images of corrupted ones, and how sure they are.
+
+    Each file gets a folder of its name in --out: the clean image in the file's own format, draws, the sd of each pixel,
+    the posterior, checks, a figure, and metrics where the truth is given.  A file that cannot be used is told and left
+    out; the exit status is then 1.
+
+    Parameters
+    ----------
+    image
+        Corrupted images: PNG, JPEG, TIFF, .npy, NIfTI (every slice, or --slices), folders of them, or k-space in .npy
+        or HDF5 (fastMRI's layout).
+    out
+        Folder for the results.
+    corruption
+        What happened to them, as superres:8, inpaint:mask.png, kspace:4, blur:2+noise:.05; sizes are those of the
+        generator's images.
+    generator
+        A bundled name, or a checkpoint's path.
+    guide
+        How the posterior is approximated; "map" is the likeliest image.
+    draws
+        Posterior draws to keep.
+    truth
+        The clean images, in the order of the corrupted ones; alone, they are corrupted first.
+    prior
+        "wplus": a latent for each layer; "w": one for all; "z": through the mapping network.
+    steps
+        Of the optimiser.
+    slices
+        Which slices of volumes, from 0; all if not given.
+    plane
+        Of slices of volumes.
+    intensity
+        Brightness in the files that is black, and that is white; found if not given.
+    field_of_view
+        Of the generator's square, mm, for files that say how large their pixels are; brains64: 179 (coronal).
+    vgg
+        VGG16's weights, with LPIPS's heads, for the metric LPIPS.
+    seed
+        Of everything random.
+    """
+    from neuropyro.reconstruct_inputs import files_of
+
+    if not image and not truth:
+        raise ValueError("reconstruct: no image; give corrupted images, or clean ones by --truth alone")
+    if draws < 2 or steps < 2:
+        raise ValueError(f"reconstruct: draws and steps must be 2 or more, got {draws} and {steps}")
+    clean = files_of(truth or [])
+    files = files_of(image) or clean
+    if image and clean and len(clean) != len(files):
+        raise ValueError(f"reconstruct: {len(clean)} truths for {len(files)} images; give one for each, or none")
+    framing: dict[str, Any] = {"slices": tuple(slices) if slices else "all", "plane": plane}
+    framing |= {"intensity": intensity, "field_of_view": field_of_view}
+    work = _Work.begin(generator, corruption, prior, framing, guide, draws, steps, vgg, seed, device)
+    failed = work.all(files, clean if image else [], out, simulate=not image)
+    if failed:
+        print(f"neuropyro: {len(failed)} of {len(files)} files were left out", file=sys.stderr)
+        sys.exit(1)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all files have in common."""
+
+    generator: str
+    corruption: Corruption
+    model: Any
+    framing: Framing
+    guide: str
+    draws: int
+    steps: int
+    features: Any
+    seed: int
+    device: str | None
+
+    @classmethod
+    def begin(
+        cls,
+        generator: str,
+        corruption: str,
+        prior: Any,
+        framing: dict[str, Any],
+        guide: str,
+        draws: int,
+        steps: int,
+        vgg: Path | None,
+        seed: int,
+        device: str | None,
+    ) -> _Work:
+        """Load the generator, once for all files."""
+        import torch
+
+        from neuropyro.generators import load_generator, load_vgg16
+        from neuropyro.models import LatentReconstruction
+        from neuropyro.models.corruption import parse_corruption
+        from neuropyro.reconstruct_inputs import Framing
+
+        network, operator = load_generator(generator), parse_corruption(corruption)
+        model = LatentReconstruction(network, operator, prior)
+        z = torch.randn(16, network.z_dim, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            found = Framing.of(network, network(z), **framing)
+        features = None if vgg is None else load_vgg16(vgg)
+        return cls(generator, operator, model, found, guide, draws, steps, features, seed, device)
+
+    def all(self, files: Sequence[Path], truths: Sequence[Path], out: Path, simulate: bool) -> list[Path]:
+        """Reconstruct every file; returns those that could not be."""
+        from tqdm.auto import tqdm
+
+        failed, done, began = [], 0, time.perf_counter()
+        folders = _folders(files, out)
+        with tqdm(files, unit="file", desc="reconstruct") as bar:
+            for i, file in enumerate(bar):
+                try:
+                    done += self.one(file, truths[i] if truths else None, folders[i], simulate)
+                except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
+                    failed.append(file)
+                    tqdm.write(f"neuropyro: {_naming(file, error)}", file=sys.stderr)
+                bar.set_postfix_str(f"{done / (time.perf_counter() - began):.2g} images/s")
+        return failed
+
+    def one(self, file: Path, truth: Path | None, folder: Path, simulate: bool) -> int:
+        """Reconstruct one file; returns how many images it held."""
+        from neuropyro.reconstruct_inputs import job_of
+        from neuropyro.reconstruct_outputs import write_reconstruction
+
+        job = job_of(file, truth, self.corruption, self.framing, simulate, self.seed)
+        found = self.fitted(job)
+        write_reconstruction(found, folder, self.generator)
+        for line in found.warnings:
+            print(f"neuropyro: {file}: {line}", file=sys.stderr)
+        return len(job.y)
+
+    def fitted(self, job: Job) -> Reconstruction:
+        """Fit the posterior of one file's images, all at once."""
+        from neuropyro.inference import fit
+        from neuropyro.inference.convergence import CosineSchedule
+        from neuropyro.reconstruct_outputs import Reconstruction
+
+        model = self.model.with_corruption(job.corruption)
+        schedule = CosineSchedule(RATES.get(self.guide, RATE), max_steps=self.steps, warm_up=self.steps // 2, window=20)
+        options: dict[str, Any] = {"guide": self.guide, "schedule": schedule, "seed": self.seed, "device": self.device}
+        result = fit(model, job.y, progress=False, **options)
+        return Reconstruction(job, model, result, self.draws, self.features)
+
+
+def _folders(files: Sequence[Path], out: Path) -> list[Path]:
+    """Return a folder for each file, by its name; where two files have one name, by the whole of it and a number."""
+    from neuropyro.reconstruct_inputs import name_of
+
+    names = [name_of(file) for file in files]
+    unique = [
+        n if names.count(n) == 1 else f"{f.name}_{i + 1}" for i, (n, f) in enumerate(zip(names, files, strict=True))
+    ]
+    return [out / name for name in unique]
+
+
+def _naming(file: Path, error: Exception) -> str:
+    """Return the error with the file's name."""
+    said = str(error)
+    return said if str(file) in said else f"{file}: {said}"

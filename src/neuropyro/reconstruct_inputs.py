@@ -1,0 +1,231 @@
+"""From files to measurements in the generator's frame, and where the result goes back to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuropyro.data.image_files import find_images, read_image
+from neuropyro.data.image_frames import Frame, foreground_centre, robust_range
+from neuropyro.data.image_slices import ImageFileError, ImageSlices, Which
+from neuropyro.data.kspace_files import KSpace, read_kspace
+from neuropyro.data.phantom_recipe import FIELD_OF_VIEW
+from neuropyro.models.corruption import Corruption, CorruptionError, Undersample
+from neuropyro.models.corruption_masks import reframed
+
+__all__ = ["Framing", "Job", "files_of", "job_of"]
+
+HDF5 = (".h5", ".hdf5")
+FULL = 0.25  # of a whole-number type's range: pictures that use less of it are stretched by their own range
+BRIGHT = 99.5  # percentile
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How images are brought to the generator's frame.
+
+    Parameters
+    ----------
+    size, channels
+        Of the generator's images.
+    bright
+        Bright end of its images, -1..1.
+    slices, plane
+        Of volumes.
+    intensity
+        Brightness in the file that becomes -1 and 1; see :func:`brightness` if None.
+    field_of_view
+        Of the generator's square, mm; the whole image if None.  It is used where the file says how large pixels are.
+    """
+
+    size: int
+    channels: int
+    bright: float = 1.0
+    slices: Which = "all"
+    plane: str = "coronal"
+    intensity: tuple[float, float] | None = None
+    field_of_view: float | None = None
+
+    @classmethod
+    def of(cls, generator: Any, images: Tensor, **given: Any) -> Framing:
+        """Find it for a generator, of which ``images`` (N, C, H, W) are samples."""
+        bright = float(np.percentile(images.numpy(), BRIGHT))
+        details = getattr(getattr(generator, "card", None), "details", {})
+        size, plane = generator.img_resolution, given.get("plane", "coronal")
+        if given.get("field_of_view") is None and "recipe" in details and plane in FIELD_OF_VIEW:
+            given["field_of_view"] = FIELD_OF_VIEW[plane] * size / (size - 1)  # between the outermost pixels' edges
+        return cls(size, generator.img_channels, bright, **given)
+
+    def frame(self, image: ImageSlices, size: int | None = None) -> Frame:
+        """Find the frame of a file's images."""
+        intensity = self.intensity or brightness(image, self.bright)
+        frame = Frame.around(image.pixels, size or self.size, self.channels, intensity=intensity)
+        if self.field_of_view is None or image.spacing is None:
+            return frame
+        return frame.with_field_of_view(self.field_of_view, image.spacing, foreground_centre(image.pixels, *intensity))
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One file's reconstruction.
+
+    Attributes
+    ----------
+    name
+        Of its folder.
+    corruption
+        What happened to it.
+    y
+        Measurements (B, ...).
+    truth
+        Clean images (B, C, H, W) in the generator's frame, where they are known.
+    image, frame
+        The file, and the generator's square in it; None for k-space.
+    truth_image, truth_frame
+        Those of the file that the truth is from.
+    """
+
+    name: str
+    corruption: Corruption
+    y: Tensor
+    truth: Tensor | None = None
+    image: ImageSlices | None = None
+    frame: Frame | None = None
+    truth_image: ImageSlices | None = None
+    truth_frame: Frame | None = None
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """Files, and the images in folders, in their order."""
+    return [file for path in paths for file in ([path] if path.suffix.lower() in HDF5 else find_images(path))]
+
+
+def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Framing, simulate: bool, seed: int) -> Job:
+    """Read one file.
+
+    Parameters
+    ----------
+    file
+        A corrupted image or k-space; the truth itself where it is to be corrupted (``simulate``).
+    truth
+        File of the clean image, if known.
+
+    Raises
+    ------
+    ImageFileError, CorruptionError
+        Where files cannot be used, or do not fit each other or the corruption.
+    """
+    corruption = copy.deepcopy(corruption)  # its mask may be resampled
+    if simulate:
+        return simulated(file, corruption, framing, seed)
+    if is_kspace(file):
+        return of_kspace(file, truth, corruption, framing)
+    image = read_image(file, framing.slices, framing.plane)
+    frame = framing.frame(image)
+    corruption = in_frame(corruption, frame)
+    shape = corruption.measurement_shape((len(image), framing.channels, framing.size, framing.size))
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise CorruptionError(f"{file}: the corruption makes {shape} of images; give measurements of that kind")
+    y = frame.at(shape[-1]).to_square(image.pixels)
+    job = Job(name_of(file), corruption, y, None, image, frame)
+    return job if truth is None else with_truth(job, truth, framing)
+
+
+def simulated(file: Path, corruption: Corruption, framing: Framing, seed: int) -> Job:
+    """Corrupt a clean image."""
+    image = read_image(file, framing.slices, framing.plane)
+    frame = framing.frame(image)
+    corruption = in_frame(corruption, frame)
+    x = frame.to_square(image.pixels)
+    return Job(name_of(file), corruption, corruption.corrupt(x, seed), x, image, frame, image, frame)
+
+
+def with_truth(job: Job, truth: Path, framing: Framing) -> Job:
+    """Add the clean images, in the brightness and, where both are of one size, in the frame of the corrupted ones."""
+    image = read_image(truth, framing.slices, framing.plane)
+    if len(image) != len(job.y):
+        raise ImageFileError(f"{truth}: it has {len(image)} slices, the corrupted image {len(job.y)}")
+    assert job.image is not None
+    assert job.frame is not None
+    frame = job.frame
+    if image.pixels.shape != job.image.pixels.shape:
+        given = Framing(**(vars(framing) | {"intensity": (frame.low, frame.high)}))
+        frame = given.frame(image)
+    return Job(**(vars(job) | {"truth": frame.to_square(image.pixels), "truth_image": image, "truth_frame": frame}))
+
+
+def of_kspace(file: Path, truth: Path | None, corruption: Corruption, framing: Framing) -> Job:
+    """Measured k-space: its pattern, phase and coils are found from it."""
+    if not isinstance(corruption, Undersample):
+        raise CorruptionError(f"{file}: it holds k-space; give kspace:... as the corruption, and nothing beside it")
+    kspace = read_kspace(file, framing.slices)
+    y = kspace.cropped(framing.size, framing.size).measurements * ((framing.bright + 1) / 2)
+    known = Undersample.from_measurement(y, noise=corruption.noise)
+    job = Job(name_of(file), known, y)
+    clean = reference_of(kspace, framing) if truth is None else truth_of_kspace(truth, framing)
+    return job if clean is None else Job(**(vars(job) | {"truth": clean}))
+
+
+def reference_of(kspace: KSpace, framing: Framing) -> Tensor | None:
+    """Bring a file's reference images to the generator's frame, if it has them of its k-space's own field of view."""
+    if kspace.reference is None or kspace.reference.shape[-2:] != kspace.measurements.shape[-2:]:
+        return None
+    pixels = kspace.reference[:, None].numpy()
+    high = 2 / (framing.bright + 1)  # what is 1 in the file's scale becomes the generator's bright end
+    return Frame.around(pixels, framing.size, framing.channels, intensity=(0.0, high)).to_square(pixels)
+
+
+def truth_of_kspace(truth: Path, framing: Framing) -> Tensor:
+    """Clean images, beside k-space."""
+    image = read_image(truth, framing.slices, framing.plane)
+    return framing.frame(image).to_square(image.pixels)
+
+
+def in_frame(corruption: Corruption, frame: Frame) -> Corruption:
+    """Resample masks that have the file's size to the generator's."""
+    sizes = {tuple(b.shape[-2:]) for n, b in corruption.named_buffers() if n.endswith("mask") and b.dtype == torch.bool}
+    own = (frame.height, frame.width)
+    return (
+        reframed(corruption, frame.mask_to_square) if own in sizes and own != (frame.size, frame.size) else corruption
+    )
+
+
+def brightness(image: ImageSlices, bright: float) -> tuple[float, float]:
+    """Brightness in the file of -1 and 1.
+
+    Pictures of 8 or 16 bits: the type's whole range, if they use it.  Other numbers within -1..1 or 0..1: that range.
+    Else the bright end of the image becomes ``bright``, the generator's.
+    """
+    pixels = image.pixels
+    low, high = float(pixels.min()), float(pixels.max())
+    if image.kind != "nifti":
+        if image.dtype.kind == "u" and high >= FULL * np.iinfo(image.dtype).max:
+            return 0.0, float(np.iinfo(image.dtype).max)
+        if image.dtype.kind == "f" and low >= -1 and high <= 1 and high > 0.1:
+            return (-1.0, 1.0) if low < -0.05 else (0.0, 1.0)
+    low, high = robust_range(pixels, (100 - BRIGHT, BRIGHT))
+    return low, low + (high - low) * 2 / (bright + 1)
+
+
+def is_kspace(file: Path) -> bool:
+    """Whether a file holds k-space: HDF5, or complex numbers."""
+    if file.suffix.lower() != ".npy":
+        return file.suffix.lower() in HDF5
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return False  # reading it as an image tells what is wrong
+    return array.dtype.kind == "c"
+
+
+def name_of(file: Path) -> str:
+    """Name without its end."""
+    return file.name.removesuffix(".gz").rpartition(".")[0] or file.name

@@ -1,0 +1,177 @@
+"""What a reconstruction leaves in its folder: arrays, pictures or volumes, the posterior, metrics and a figure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from neuropyro.data.image_files import write_image
+from neuropyro.data.image_frames import Frame
+from neuropyro.image_baselines import baselines_for
+from neuropyro.image_metrics import PerceptualDistance, image_metrics
+from neuropyro.inference import Fit, save_netcdf
+from neuropyro.models import LatentReconstruction
+from neuropyro.models.reconstruction_storage import save_reconstruction
+from neuropyro.reconstruct_inputs import Job
+
+__all__ = ["Reconstruction", "write_reconstruction"]
+
+BLACK = -0.98  # brightness above which a true pixel counts as brain
+SUFFIXES = {"png": ".png", "jpeg": ".png", "tiff": ".tiff", "bmp": ".bmp", "npy": ".npy", "nifti": ".nii.gz"}
+UNLIKE = 2.0  # surprise, or latent distance, above which an image is unlike the training data
+CONTRADICTS = 2.0  # misfit
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """One file's fit and what it says.
+
+    Parameters
+    ----------
+    job, model, fit
+        What was fitted to what.
+    draws
+        Number of posterior draws.
+    features
+        For LPIPS; None leaves it out.
+    """
+
+    job: Job
+    model: LatentReconstruction
+    fit: Fit
+    draws: int = 64
+    features: PerceptualDistance | None = None
+
+    @cached_property
+    def clean(self) -> Tensor:
+        """Posterior mean (or, of a point guide, the image at the point), (B, C, H, W)."""
+        return torch.as_tensor(self.model.estimate(self.fit, self.draws))
+
+    @cached_property
+    def drawn(self) -> dict[str, NDArray[Any]]:
+        """Posterior draws, see :meth:`~neuropyro.models.LatentReconstruction.predictive`."""
+        return self.fit.predictive(self.draws)
+
+    @cached_property
+    def sd(self) -> NDArray[Any]:
+        """Sd of each pixel over draws, (B, C, H, W)."""
+        sd: NDArray[Any] = self.drawn["clean"].std(0)
+        return sd
+
+    @cached_property
+    def corrupted(self) -> Tensor:
+        """What the corruption makes of the estimate."""
+        return self.model.corruption.A(self.clean)
+
+    @cached_property
+    def hole(self) -> Tensor | None:
+        """1 where images were measured, (B, C, H, W); None where measurements are no pixels of the image."""
+        y = self.job.y
+        if y.is_complex() or y.shape != self.clean.shape:
+            return None
+        return self.model.corruption.observed(y).expand(y.shape)
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Why not to trust some of the images."""
+        found = self.model.checks(self.fit, min(self.draws, 16))
+        said = []
+        for i in range(len(self.clean)):
+            where = f"slice {i + 1}: " if len(self.clean) > 1 else ""
+            if max(found["surprise"][i], found["latent_distance"][i]) > UNLIKE:
+                said.append(
+                    f"{where}unlike what the generator was trained on (measurements {found['surprise'][i]:.1f} sds "
+                    f"from the generated image's, latent {found['latent_distance'][i]:.1f} sds from the mean)"
+                )
+            if found["misfit"][i] > CONTRADICTS:
+                said.append(f"{where}contradicts its input: off by {found['misfit'][i]:.1f} sds of the noise")
+        return said
+
+    def metrics(self) -> dict[str, Any]:
+        """Metrics against the truth at the generator's resolution and at the file's own, and those of baselines."""
+        truth = self.job.truth
+        assert truth is not None
+        common: dict[str, Any] = {"observed": self.hole, "where": truth > BLACK, "features": self.features}
+        draws = None if self.fit.is_point else torch.as_tensor(self.drawn["clean"])
+        found: dict[str, Any] = _means(image_metrics(self.clean.clamp(-1, 1), truth, draws=draws, **common))
+        if (image := self.job.truth_image) is not None and (frame := self.job.truth_frame) is not None:
+            own = [torch.as_tensor(_normalised(p, frame)) for p in (frame.from_square(self.clean), image.pixels)]
+            found["own_resolution"] = _means(image_metrics(own[0].clamp(-1, 1), own[1]))
+        for name, method in baselines_for(self.model.corruption, self.job.y).items():
+            estimate = method(self.model.corruption, self.job.y)
+            found[name] = _means(image_metrics(estimate, truth, observed=self.hole, features=self.features))
+        return found
+
+
+def _normalised(pixels: NDArray[Any], frame: Frame) -> NDArray[Any]:
+    return (pixels - frame.low) * (2 / (frame.high - frame.low)) - 1
+
+
+def _means(metrics: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(values.double().mean()) for name, values in metrics.items()}
+
+
+def write_reconstruction(found: Reconstruction, folder: Path, generator: str) -> None:
+    """Write everything.
+
+    Files: ``clean.npy`` (B, C, H, W), ``draws.npy`` (draws, B, C, H, W), ``sd.npy``, ``corrupted.npy`` and
+    ``measured.npy``, in the generator's frame and unit; ``clean`` and ``sd`` in the format of the input; the fit,
+    ``posterior.nc`` and the model (:func:`~neuropyro.models.reconstruction_storage.load_reconstruction`);
+    ``checks.json``; ``metrics.json`` where the truth is known; and ``figure.png``.
+    """
+    from neuropyro.reconstruct_plots import reconstruction_figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {"clean": found.clean.numpy(), "draws": found.drawn["clean"], "sd": found.sd}
+    arrays |= {"corrupted": found.corrupted.numpy(), "measured": found.job.y.numpy()}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    _write_in_place(found, folder)
+    found.fit.save(folder)
+    save_reconstruction(found.model, folder, generator)
+    save_netcdf(found.fit.to_arviz(found.draws, predictive_draws=min(found.draws, 32)), folder / "posterior.nc")
+    checks = {name: values.tolist() for name, values in found.model.checks(found.fit, min(found.draws, 16)).items()}
+    _write_json(folder / "checks.json", checks | {"warnings": found.warnings})
+    if found.job.truth is not None:
+        _write_json(folder / "metrics.json", found.metrics())
+    reconstruction_figure(found).savefig(folder / "figure.png", dpi=110)
+
+
+def _write_in_place(found: Reconstruction, folder: Path) -> None:
+    """Write the estimate, and its sd, as the file was: in its frame, format and unit, where it is large enough."""
+    image, frame = found.job.image, found.job.frame
+    if image is None or frame is None or min(frame.box[2:]) < frame.size:
+        for i, picture in enumerate(found.clean):
+            name = "clean.png" if len(found.clean) == 1 else f"clean_{i:03d}.png"
+            _write_picture(folder / name, picture)
+        return
+    end = SUFFIXES[image.kind]
+    name = "clean_image" if end == ".npy" else "clean"  # clean.npy is the array in the generator's frame
+    like = image if image.kind != "jpeg" else _as_png(image)
+    write_image(folder / f"{name}{end}", like, frame.from_square(found.clean, image.pixels))
+    width = frame.from_square(torch.as_tensor(found.sd) - 1) - frame.low
+    write_image(folder / f"{name.replace('clean', 'sd')}{end}", like, width)
+
+
+def _as_png(image: Any) -> Any:
+    """Let what is written beside a JPEG be lossless."""
+    return type(image)(**(vars(image) | {"kind": "png"}))
+
+
+def _write_picture(path: Path, picture: Tensor) -> None:
+    """Write (C, H, W) on -1..1 with 8 bits."""
+    levels = ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+    Image.fromarray(levels[0] if len(levels) == 1 else np.moveaxis(levels, 0, 2)).save(path)
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n")

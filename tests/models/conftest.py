@@ -1,0 +1,41 @@
+"""A generator whose images are linear in w, so that posteriors are known."""
+
+import pytest
+import torch
+from torch import nn
+
+from neuropyro.generators.residuals import ResidualSpread
+
+
+class LinearGenerator(nn.Module):
+    """Grey images of 8 x 8 px: a constant plus the sum over layers of w times a matrix; w is linear in z."""
+
+    img_resolution, img_channels = 8, 1
+
+    def __init__(self, w_dim: int = 3, layers: int = 2, seed: int = 0) -> None:
+        super().__init__()
+        self.z_dim = self.w_dim = w_dim
+        self.num_ws = layers
+        rng = torch.Generator().manual_seed(seed)
+        self.mix = nn.Parameter(torch.randn(w_dim, w_dim, generator=rng))
+        self.shift = nn.Parameter(torch.randn(w_dim, generator=rng))
+        self.maps = nn.Parameter(0.2 * torch.randn(layers, w_dim, 64, generator=rng))
+        self.constant = nn.Parameter(-0.3 * torch.ones(64))
+
+    def mapping(self, z, labels=None):
+        return (z @ self.mix + self.shift).unsqueeze(1).expand(-1, self.num_ws, -1)
+
+    def synthesis(self, w, noise_mode="const"):
+        return (self.constant + torch.einsum("bld,ldp->bp", w, self.maps)).reshape(-1, 1, 8, 8)
+
+
+@pytest.fixture
+def linear_generator():
+    return LinearGenerator
+
+
+@pytest.fixture
+def residual():
+    rng = torch.Generator().manual_seed(5)
+    sd = 0.05 + 0.1 * torch.rand(1, 8, 8, generator=rng, dtype=torch.float64)
+    return ResidualSpread(sd, torch.linspace(2.0, 0.1, 16, dtype=torch.float64))
