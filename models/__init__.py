@@ -9,11 +9,8 @@ from neuropyro.models.vertex_clusters import VertexClusterMixture, VertexPriors
 from neuropyro.models.visit_normal import VisitNormal
 
 __all__ = [
-<<<<<<< HEAD
-    "Personalized",
-=======
     "LatentReconstruction",
->>>>>>> rec
+    "Personalized",
     "ScorePriors",
     "SubjectProgression",
     "TrajectoryPriors",
