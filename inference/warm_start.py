@@ -67,9 +67,11 @@ def find_mode(
         pull = 0.5 * (flat - latents.start)[stays].square().sum()  # keeps the curvature whole
         return potential(torch.where(stays, latents.start, flat)) + pull
 
-    blocks = one_block(latents) if latents.size <= WHOLE_LIMIT else plate_blocks(latents)
+    few = latents.size <= WHOLE_LIMIT
+    blocks = one_block(latents) if few else plate_blocks(latents)
+    rounds = ROUNDS if few else min(SHARE * schedule.warm_up // cost(blocks), ROUNDS)
     with allowing_undefined():
-        point = descend(given_held, point, blocks, rounds=min(SHARE * schedule.warm_up // cost(blocks), ROUNDS))
+        point = descend(given_held, point, blocks, rounds)
     return Start(latents, point, potential)
 
 

@@ -49,7 +49,7 @@ __all__ = ["PottsNormaliser", "draw_labels", "mean_agreement", "potts_normaliser
 
 COARSE = (6.4, 3.2, 1.6, 0.8, 0.4, 0.2)  # couplings, before gaps between them are halved
 STEEP, AREA, CLOSE = 0.05, 0.002, 0.01  # a rise of agreement, the same times the gap; no gap is made narrower
-FEW_EDGES = 5_000  # a smaller mesh is swept in many copies at once
+FEW_EDGES = 20_000  # a smaller mesh is swept in many copies at once
 VISITED = 3_000_000  # edges at each coupling, over its sweeps
 FEWEST, MOST = 20, 40  # sweeps at each coupling
 SETTLING = 2  # half as many more go before those that count

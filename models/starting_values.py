@@ -27,6 +27,7 @@ MAX_BINS = 24
 VISITS_A_BIN = 8
 VISITS_A_FINE_BIN = 3
 MAX_FINE = 300  # fine bins times clusters
+CLEAR = 3.0  # standard errors by which a diagnosis settles the sign
 MIN_SPEED = 0.02  # scores a year: where time says nothing, or the wrong thing
 ROUNDS = 8  # of fitting trajectories and stages in turn
 A_SD = 5.0  # of the change of a course, weakly held
@@ -133,12 +134,14 @@ def _stages(curves: BinnedCurves, theta: Floats, travelled: Floats, subject: NDA
 def first_component(visits: Visits) -> Floats:
     """Return the first principal component of the maps ``(visits,)``; missing values are at the vertex's mean.
 
-    Later visits and patients get the higher scores; where the two disagree, whichever is the clearer.
+    Patients get the higher scores; where the diagnosis does not tell them clearly from controls, later visits do.
     """
     centred = visits.values - visits.values.mean(-1, keepdim=True)
     _, _, right = torch.svd_lowrank(centred.float(), q=min(6, *centred.shape), niter=4)
     component = _array(right[:, 0]) * np.sqrt(visits.n_visits)
-    trend = _time_score(component, visits) + _diagnosis_score(component, visits.is_control.cpu().numpy())
+    trend = _diagnosis_score(component, visits)
+    if abs(trend) < CLEAR:
+        trend += _time_score(component, visits)
     return np.asarray(component if trend >= 0 else -component)
 
 
@@ -153,11 +156,14 @@ def _time_score(component: Floats, visits: Visits) -> float:
     return float(slope / error) if error > 0 else 0.0
 
 
-def _diagnosis_score(component: Floats, control: NDArray[np.bool_]) -> float:
-    """Return by how many standard errors patients' mean is above controls'."""
+def _diagnosis_score(component: Floats, visits: Visits) -> float:
+    """Return by how many standard errors the mean of subjects who are ever patients is above that of controls."""
+    subject, count = visits.subject.cpu().numpy(), _array(visits.visits_of_subject)
+    control = np.bincount(subject, visits.is_control.cpu().numpy()) == count
     if not 1 < control.sum() < len(control) - 1:
         return 0.0
-    patients, controls = component[~control], component[control]
+    mean = np.bincount(subject, component) / count
+    patients, controls = mean[~control], mean[control]
     error = np.sqrt(patients.var() / len(patients) + controls.var() / len(controls))
     return float((patients.mean() - controls.mean()) / error) if error > 0 else 0.0
 
@@ -216,17 +222,17 @@ def _bin_means(values: Floats, place: NDArray[np.int64], n_bins: int) -> Floats:
 
 
 def _k_means(curves: Floats, n_clusters: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Label curves by k-means on their shapes, since a vertex has a baseline of its own.
+    """Label curves by k-means on what they depart by from their beginnings, since a vertex has a baseline of its own.
 
-    With fewer distinct shapes than clusters, labels are dealt out in turn.
+    With fewer distinct departures than clusters, labels are dealt out in turn.
     """
     from sklearn.cluster import KMeans  # half a second to import
 
-    shapes = curves - curves.mean(1, keepdims=True)
-    if len(np.unique(shapes, axis=0)) < n_clusters:
-        return np.arange(len(shapes)) % n_clusters
+    departures = curves - curves[:, : -(-curves.shape[1] // 4)].mean(1, keepdims=True)
+    if len(np.unique(departures, axis=0)) < n_clusters:
+        return np.arange(len(departures)) % n_clusters
     seed = int(rng.integers(2**31))
-    return np.asarray(KMeans(n_clusters, n_init=8, random_state=seed).fit(shapes).labels_, np.int64)
+    return np.asarray(KMeans(n_clusters, n_init=8, random_state=seed).fit(departures).labels_, np.int64)
 
 
 def fit_bins(curves: BinnedCurves) -> tuple[Floats, Floats]:

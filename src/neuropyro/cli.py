@@ -128,6 +128,9 @@ def dive_fit(
 
     loaded, notes = prepare_study(Cohort.open(cohort, study), out, adjust, site)
     print(loaded, *notes, sep="\n", file=sys.stderr)
+    if not notes:  # else it was left there, as adjusted
+        out.mkdir(parents=True, exist_ok=True)
+        loaded.save(out / "cohort.npz")
     smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
     switches["spatial"] = "potts" if spatial else None

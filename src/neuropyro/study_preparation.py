@@ -20,8 +20,8 @@ def prepare_study(
     Parameters
     ----------
     out
-        Folder, in which ``cohort.npz`` keeps the cohort that the fit belongs to, and ``adjustment.npz`` the covariates'
-        effects, for new subjects.
+        Folder, in which ``adjustment.npz`` remembers the covariates' effects, for new subjects, and ``cohort.npz`` the
+        cohort that the fit then belongs to.
     adjust
         Covariates, see :func:`~neuropyro.adjustment.fit_adjustment`.
     site
@@ -46,6 +46,7 @@ def prepare_study(
         out.mkdir(parents=True, exist_ok=True)
         adjustment.save(out / "adjustment.npz")
         notes += adjustment.lines()
-    out.mkdir(parents=True, exist_ok=True)
-    cohort.save(out / "cohort.npz")
+    if notes:
+        out.mkdir(parents=True, exist_ok=True)
+        cohort.save(out / "cohort.npz")
     return cohort, tuple(notes)
