@@ -7,8 +7,8 @@ are jointly Normal given the global ones; elements are independent of each other
 Represents: all linear correlations of a hierarchical model but those that remain between two elements once the global
 sites are known.  Cost: for n elements of m numbers and G global ones, G + 2 m gradients to start, and n m (G + m) a
 step.  Coverage: on small studies drawn from DIVE's own prior (60 subjects, 200 vertices; 5 data sets) its 90 %
-intervals held 91, 59, 70, 90 and 67 % of the true scores, and 20 to 80 % of the speeds: such posteriors are bent, and have
-several modes, of which a fit finds one.
+intervals held 91, 59, 70, 90 and 67 % of the true scores, and 20 to 80 % of the speeds: such posteriors are bent,
+and have several modes, of which a fit finds one.
 
 References
 ----------
