@@ -22,14 +22,21 @@ from neuropyro.guides import Latents
 __all__ = ["EnumeratedElbo", "PlainElbo", "allowing_undefined", "choose_elbo", "potential_of", "summed_out"]
 
 
-class PlainElbo(Trace_ELBO):  # type: ignore[misc]
-    """Pyro's ``Trace_ELBO``, whose loss stays on the device: Pyro reads each site's density to the host as it sums."""
+class _OnDevice:
+    """The mean of the particles' losses, left on the device; `_loss_of` is what the two kinds of ELBO differ in."""
+
+    num_particles: int
+    _get_traces: Callable[..., Any]
+    _loss_of: Callable[..., Tensor]
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Return the negative ELBO, whose gradient is an unbiased estimate of the ELBO's."""
         traces = self._get_traces(model, guide, args, kwargs)
-        loss: Tensor = sum(self._loss_of(*pair) for pair in traces) / self.num_particles
-        return loss
+        return torch.stack([self._loss_of(*pair) for pair in traces]).sum() / self.num_particles
+
+
+class PlainElbo(_OnDevice, Trace_ELBO):  # type: ignore[misc]
+    """Pyro's ``Trace_ELBO``, whose loss stays on the device: Pyro reads each site's density to the host as it sums."""
 
     def _loss_of(self, model_trace: Any, guide_trace: Any) -> Tensor:
         if _follows_its_draws(guide_trace):
@@ -40,14 +47,8 @@ class PlainElbo(Trace_ELBO):  # type: ignore[misc]
         return estimate
 
 
-class EnumeratedElbo(TraceEnum_ELBO):  # type: ignore[misc]
+class EnumeratedElbo(_OnDevice, TraceEnum_ELBO):  # type: ignore[misc]
     """Pyro's ``TraceEnum_ELBO``, whose loss stays on the device."""
-
-    def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
-        """Return the negative ELBO, enumerated sites summed out."""
-        traces = self._get_traces(model, guide, args, kwargs)
-        loss: Tensor = sum(self._loss_of(*pair) for pair in traces) / self.num_particles
-        return loss
 
     def _loss_of(self, model_trace: Any, guide_trace: Any) -> Tensor:
         if _follows_its_draws(guide_trace):

@@ -188,7 +188,7 @@ class PottsMixture(TorchDistribution):  # type: ignore[misc]
     def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch declares it)
         """Draw labels by Swendsen and Wang's sweeps, and values given them, ``(vertices, visits)``."""
         if sample_shape or self.batch_shape:
-            raise NotImplementedError("PottsMixture: one draw at a time, of one draw of the clusters")
+            raise ValueError("PottsMixture: draw once at a time, and of one draw of the clusters; loop over more")
         assert self.mixture.coupling is not None
         rng = np.random.default_rng(int(torch.randint(2**31, (1,))))
         n_clusters = self.mixture.sigma.shape[-1]
