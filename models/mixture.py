@@ -8,7 +8,8 @@ import torch
 from pyro.ops.indexing import Vindex
 from torch import Tensor
 
-from neuropyro.models.trajectory import Trajectories, jacobian, mean_shift, sigmoid
+from neuropyro.models.trajectory import Trajectories, sigmoid
+from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visit_normal import VisitNormal
 from neuropyro.models.visits import Visits
 
@@ -18,7 +19,7 @@ __all__ = ["Mixture", "curves"]
 class Mixture(NamedTuple):
     """The clusters' shares of the vertices ``(*, K)``, and what their vertices' values are like.
 
-    ``loc (*, K, visits)``, ``factor (*, K, visits, 4)`` or None, ``sigma (*, K)``; ``coupling`` of neighbours' labels,
+    ``loc (*, K, visits)``, ``factor (*, K, visits, r)`` or None, ``sigma (*, K)``; ``coupling`` of neighbours' labels,
     a scalar or ``(*, 1)``, or None where labels are independent.
     """
 
@@ -63,11 +64,7 @@ def curves(
 
     Returns
     -------
-    loc ``(*, K, visits)``, factor ``(*, K, visits, 4)`` or None
+    loc ``(*, K, visits)``, factor ``(*, K, visits, 9)`` or None
     """
-    loc = sigmoid(scores, theta)
-    if offset is not None:
-        loc = loc + offset[..., visits.subject]
-    if scatter is None:
-        return loc, None
-    return loc + mean_shift(scores, theta, scatter), jacobian(scores, theta) * scatter.unsqueeze(-2)
+    loc, factor = (sigmoid(scores, theta), None) if scatter is None else scattered(scores, theta, scatter)
+    return (loc if offset is None else loc + offset[..., visits.subject]), factor

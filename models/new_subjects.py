@@ -31,7 +31,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuropyro.models.trajectory import Trajectories, jacobian, mean_shift, sigmoid
+from neuropyro.models.trajectory import Trajectories, sigmoid
+from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import Visits
 
 __all__ = ["Course", "Personalized", "draw_subjects", "gathered"]
@@ -76,7 +77,7 @@ class Course(NamedTuple):
 
     theta: trajectories ``(K,)`` each; scatter ``(K, 4)`` sds of d, c, log b, a, or None; sigma ``(K,)``; rho ``(K,)``
     sds of subjects' offsets, or None; spread ``(K,)`` sds of visits' effects, or None; scores ``(5,)``: mean and sd of
-    log speed, mean and sd of the score at the mean time, correlation; label ``(vertices,)``; own ``(vertices, 4)`` e of
+    log speed, mean and sd of the score at the mean time, correlation; label ``(vertices,)``; own ``(vertices, 9)`` e of
     each vertex, or None.
     """
 
@@ -90,12 +91,11 @@ class Course(NamedTuple):
     own: Tensor | None
 
     def columns(self, scores: Tensor) -> Tensor:
-        """Return F and the columns of J at ``scores (G,)``, ``(K, G, 1 or 5)``."""
-        mean = sigmoid(scores, self.theta)
+        """Return F and the columns of J at ``scores (G,)``, ``(K, G, 1 or 10)``."""
         if self.scatter is None:
-            return mean.unsqueeze(-1)
-        mean = mean + mean_shift(scores, self.theta, self.scatter)
-        return torch.cat([mean.unsqueeze(-1), jacobian(scores, self.theta) * self.scatter.unsqueeze(-2)], -1)
+            return sigmoid(scores, self.theta).unsqueeze(-1)
+        mean, columns = scattered(scores, self.theta, self.scatter)
+        return torch.cat([mean.unsqueeze(-1), columns], -1)
 
 
 class _Sums(NamedTuple):

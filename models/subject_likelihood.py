@@ -32,7 +32,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neuropyro.models.trajectory import Trajectories, jacobian, mean_shift, sigmoid
+from neuropyro.models.trajectory import Trajectories
+from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import Visits
 
 __all__ = ["SCORE_GLOBALS", "Population", "population_of", "subject_terms"]
@@ -71,7 +72,7 @@ class Population:
 
 
 class _Parts(NamedTuple):
-    """Sums over visits: squares ``(*, L, K)``, products ``(*, L, K, 4)``, grams ``(*, L or 1, K, 4, 4)``."""
+    """Sums over visits: squares ``(*, L, K)``, products ``(*, L, K, r)``, grams ``(*, L or 1, K, r, r)``."""
 
     squares: Tensor
     products: Tensor
@@ -158,9 +159,8 @@ class _Visits:
         residual = (1 - correlation.square()).clamp_min(0).sqrt()
         beta = mean_b + sd_b * (correlation * latent[:, 0] + residual * latent[:, 1])
         scores = alpha[:, None] * (self.within + self.mean_time[:, None]) + beta[:, None]
-        mean = sigmoid(scores, population.theta) + mean_shift(scores, population.theta, population.scatter)
+        mean, columns = scattered(scores, population.theta, population.scatter)
         mean = mean + (population.rho * latent[:, 2:]).unsqueeze(-1)
-        columns = jacobian(scores, population.theta) * population.scatter.unsqueeze(-2)
         left = (self.values.unsqueeze(2) - mean.unsqueeze(1)) * self.mask.unsqueeze(2)  # (subjects, L, K, m)
         pairs = (columns.unsqueeze(-1) * columns.unsqueeze(-2)).flatten(-2)
         grams = torch.einsum("ilm,ikmp->ilkp", self.mask, pairs)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from neuropyro.models.priors import Pair, log_normal, normal
 
-__all__ = ["Trajectories", "TrajectoryPriors", "jacobian", "mean_shift", "sample_trajectories", "sigmoid"]
+__all__ = ["Trajectories", "TrajectoryPriors", "sample_trajectories", "sigmoid"]
 
 
 class Trajectories(NamedTuple):
@@ -72,38 +72,3 @@ def sigmoid(scores: Tensor, theta: Trajectories) -> Tensor:
     """Evaluate K trajectories at ``scores (*, N)``; returns ``(*, K, N)``."""
     a, b, c, d = (p.unsqueeze(-1) for p in theta)
     return d + a * torch.sigmoid(b * (scores.unsqueeze(-2) - c))
-
-
-def jacobian(scores: Tensor, theta: Trajectories) -> Tensor:
-    """Differentiate the trajectories by (d, c, log b, a) at ``scores (*, N)``; returns ``(*, K, N, 4)``."""
-    a, b, c, _ = (p.unsqueeze(-1) for p in theta)
-    distance = scores.unsqueeze(-2) - c
-    rise = torch.sigmoid(b * distance)
-    steep = a * b * rise * (1 - rise)
-    return torch.stack([torch.ones_like(rise), -steep, steep * distance, rise], -1)
-
-
-def mean_shift(scores: Tensor, theta: Trajectories, scatter: Tensor) -> Tensor:
-    """Return by how much the mean over scattered trajectories departs from the trajectory of the mean parameters.
-
-    To second order, half the sum of each parameter's variance times the second derivative; only c and log b bend the
-    trajectory.  Without it, thousands of vertices that share a curve agree on scores that are off in the tails.
-
-    Parameters
-    ----------
-    scores
-        ``(*, N)``.
-    scatter
-        ``(*, K, 4)`` sds of d, c, log b, a.
-
-    Returns
-    -------
-    ``(*, K, N)``
-    """
-    a, b, c, _ = (p.unsqueeze(-1) for p in theta)
-    x = b * (scores.unsqueeze(-2) - c)
-    rise = torch.sigmoid(x)
-    first = rise * (1 - rise)
-    second = first * (1 - 2 * rise)
-    variance = scatter.square().unsqueeze(-2)
-    return 0.5 * a * (variance[..., 1] * b * b * second + variance[..., 2] * (x * x * second + x * first))

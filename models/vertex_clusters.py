@@ -13,12 +13,12 @@ own.  Clusters need not be connected: atrophy follows networks.
    a_k, c_k, d_k &\sim \mathrm{Normal}, \qquad b_k, \sigma_k, \rho_k, T_k \sim \mathrm{LogNormal} \\
    u_{ik} &\sim \mathrm{Normal}(0, \rho_k) \\
    F_{nk} &= f(s_n; \theta_k) + u_{i(n)k} \\
-   V_l \mid Z_l = k &\sim \mathrm{Normal}(F_k,\; \sigma_k^2 I + J_k T_k^2 J_k^\top).
+   V_l \mid Z_l = k &\sim \mathrm{Normal}(F_k,\; \sigma_k^2 I + J_k J_k^\top).
 
-J_k holds the trajectory's derivatives by (d, c, log b, a): a vertex's own theta_l ~ Normal(theta_k, T_k), linearised
-around theta_k and integrated out; with it F_k gains half of each variance times f's second derivative, the mean of the
-scattered trajectories to second order (``scatter``).  The baseline d_l is left free: its sd is fixed and wide.  Without
-scatter and subject effects it is the model of the paper.  u_ik is sampled in units of its own sd given all else
+J_k holds the trajectory's averaged derivatives by (d, c, log b, a), and those of second order: a vertex's own theta_l ~
+Normal(theta_k, T_k), expanded around theta_k and integrated out, F_k being the exact mean of the scattered trajectories
+(:mod:`neuropyro.models.vertex_scatter`; ``scatter``).  The baseline d_l is left free: its sd is fixed and wide.
+Without scatter and subject effects it is the model of the paper.  u_ik is sampled in units of its own sd given all else
 (:mod:`neuropyro.models.offsets`).  A visit may have an effect on a cluster as well, and then the cluster's level m_nk
 takes F_nk's place (:mod:`neuropyro.models.visit_effects`).  Z is enumerated: p(V) = prod_l sum_k pi_k p(V_l | k), and
 no guide ever sees it.

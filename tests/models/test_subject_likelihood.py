@@ -11,7 +11,8 @@ from neuropyro.data import Cohort, simulate_reference
 from neuropyro.inference import Schedule, fit
 from neuropyro.models import VertexClusterMixture
 from neuropyro.models.subject_likelihood import Population, subject_terms
-from neuropyro.models.trajectory import Trajectories, jacobian, mean_shift, sigmoid
+from neuropyro.models.trajectory import Trajectories
+from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import prepare_visits
 
 SAMPLES = 10_000
@@ -49,9 +50,8 @@ def scores_of(population, latent, data):
 def log_joint(population, latent, data, rows):
     """Sum over vertices of log p of some visits, labels summed out, by dense covariances."""
     scores = scores_of(population, latent, data)
-    mean = sigmoid(scores, population.theta) + mean_shift(scores, population.theta, population.scatter)
+    mean, columns = scattered(scores, population.theta, population.scatter)
     mean = mean + population.rho.unsqueeze(-1) * latent[..., data.subject, 2:].mT
-    columns = jacobian(scores, population.theta) * population.scatter.unsqueeze(-2)
     total = 0.0
     for vertex in range(L):
         seen = rows if data.observed is None else rows & (data.observed[vertex] > 0)

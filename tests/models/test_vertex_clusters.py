@@ -11,9 +11,8 @@ import torch
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 from pyro.infer.mcmc.util import TraceEinsumEvaluator
-from scipy.special import logsumexp
+from scipy.special import eval_hermitenorm, factorial, logsumexp, roots_hermitenorm
 from scipy.stats import multivariate_normal, norm
-from torch.autograd.functional import hessian, jacobian
 
 from neuropyro.data import Cohort, CohortError, simulate_reference
 from neuropyro.guides import make_guide
@@ -97,27 +96,32 @@ def scores_by_hand(draw: Draw, data: Cohort) -> tuple[np.ndarray, np.ndarray]:
     return score, np.array(counts)
 
 
+def expansion_by_hand(score: np.ndarray, theta: list[float], scatter: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (visits,) and columns (visits, 9) of scattered courses: projections on Hermite polynomials, node by node."""
+    nodes, weights = roots_hermitenorm(5)
+    degrees = [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
+    degrees += [(0, 2, 0, 0), (0, 1, 1, 0), (0, 0, 2, 0), (0, 1, 0, 1), (0, 0, 1, 1)]
+    mean, columns = np.zeros(len(score)), np.zeros((len(score), len(degrees)))
+    for at in itertools.product(range(5), repeat=4):
+        z = nodes[list(at)]
+        weight = np.prod(weights[list(at)] / weights.sum())
+        d, c, b, a = theta[0] + scatter[0] * z[0], theta[1] + scatter[1] * z[1], theta[2], theta[3] + scatter[3] * z[3]
+        course = d + a / (1 + np.exp(-b * np.exp(scatter[2] * z[2]) * (score - c)))
+        mean += weight * course
+        for j, degree in enumerate(degrees):
+            value = [eval_hermitenorm(n, x) / np.sqrt(factorial(n)) for n, x in zip(degree, z, strict=True)]
+            columns[:, j] += weight * np.prod(value) * course
+    return mean, columns
+
+
 def cluster_by_hand(model, draw: Draw, data: Cohort, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (visits,) and covariance (visits, visits) of a vertex of cluster k; derivatives by autograd."""
+    """Mean (visits,) and covariance (visits, visits) of a vertex of cluster k."""
     score, counts = scores_by_hand(draw, data)
-    theta = torch.stack([draw["d"][k], draw["c"][k], draw["b"][k].log(), draw["a"][k]])
-
-    def trajectory(theta: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
-        d, c, log_b, a = theta
-        return d + a / (1 + torch.exp(-log_b.exp() * (s - c)))
-
-    mean = np.array([float(trajectory(theta, torch.tensor(s))) for s in score])
-    sigma = float(draw["sigma"][k])
-    covariance = sigma**2 * np.eye(len(score))
-    if model.scatter:
-        baseline = torch.tensor(model.vertex_priors.baseline, dtype=torch.float64)
-        learned = [draw[name][k] for name in ("scatter_c", "scatter_log_b", "scatter_a")]
-        variance = torch.stack([baseline, *learned]) ** 2
-        points = [torch.tensor(s) for s in score]
-        J = torch.stack([jacobian(lambda p, s=s: trajectory(p, s), theta) for s in points])
-        curvature = torch.stack([hessian(lambda p, s=s: trajectory(p, s), theta).diagonal() for s in points])
-        mean = mean + 0.5 * (curvature @ variance).numpy()
-        covariance = covariance + (J * variance @ J.mT).numpy()
+    theta = [float(draw[name][k]) for name in ("d", "c", "b", "a")]
+    scatter = [model.vertex_priors.baseline] if model.scatter else [0.0]
+    scatter += [float(draw[name][k]) if model.scatter else 0.0 for name in ("scatter_c", "scatter_log_b", "scatter_a")]
+    mean, columns = expansion_by_hand(score, theta, scatter)
+    covariance = float(draw["sigma"][k]) ** 2 * np.eye(len(score)) + columns @ columns.T
     if model.subject_effect:
         precision = 1 / float(draw["rho"][k]) ** 2 + counts / level_variance_by_hand(model, draw, data, k)
         u = draw["u_scaled"][:, k].numpy() / np.sqrt(precision)
