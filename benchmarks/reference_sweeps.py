@@ -16,7 +16,7 @@ import numpy as np
 from neuropyro.data import SWEEPS, Cohort, reference_sweep
 from neuropyro.inference import Schedule, cluster_agreement, fit
 from neuropyro.models import VertexClusterMixture
-from neuropyro.models.starting_values import first_component
+from neuropyro.models.starting_order import first_component
 
 
 def score(name: str, cohort: Cohort, dps: np.ndarray, assignments: np.ndarray) -> dict[str, object]:

@@ -6,6 +6,7 @@ A guide is built from the model alone.  Enumerated sites are never guided: they 
 from neuropyro.guides.factory import FLAT_GUIDES, GUIDES, check_name, find_latents, make_flat_guide, make_guide
 from neuropyro.guides.flat import FlatGuide
 from neuropyro.guides.latents import Latents
+from neuropyro.guides.map import hold
 from neuropyro.guides.start import Start
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Start",
     "check_name",
     "find_latents",
+    "hold",
     "make_flat_guide",
     "make_guide",
 ]

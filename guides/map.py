@@ -7,12 +7,12 @@ for a model with many latent variables it may lie far from where the posterior's
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from pyro.infer.autoguide import AutoDelta
 
-__all__ = ["map_guide"]
+__all__ = ["hold", "map_guide"]
 
 
 def map_guide(model: Callable[..., Any], init: Callable[..., Any]) -> AutoDelta:
@@ -26,3 +26,18 @@ def map_guide(model: Callable[..., Any], init: Callable[..., Any]) -> AutoDelta:
         Starting value of a site (Pyro's ``init_loc_fn``).
     """
     return AutoDelta(model, init_loc_fn=init)
+
+
+def hold(guide: AutoDelta, sites: Collection[str]) -> None:
+    """Keep some sites of a point guide where they are; the guide has its parameters already.
+
+    Parameters
+    ----------
+    guide
+        From `map_guide`.
+    sites
+        Names; those that the guide does not have are passed over.
+    """
+    for name, parameter in guide.named_parameters():
+        if name.removesuffix("_unconstrained") in sites:
+            parameter.requires_grad_(False)

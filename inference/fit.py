@@ -26,7 +26,7 @@ import torch
 from pyro.infer.autoguide import AutoGuide
 from torch import Tensor, nn
 
-from neuropyro.guides import FLAT_GUIDES, FlatGuide, Start, check_name, find_latents, make_flat_guide, make_guide
+from neuropyro.guides import FLAT_GUIDES, FlatGuide, Start, check_name, find_latents, hold, make_flat_guide, make_guide
 from neuropyro.inference.checkpoint import Checkpoint
 from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.joint_density import bears_particles
@@ -174,6 +174,8 @@ class _Task:
                 run = self._fit_flat(start, monitor)
             else:
                 built = build_guide(self.model, self.data, self.guide, start)
+                if self.guide == "map":
+                    hold(built, getattr(self.model, "population_sites", ()))
                 run = self._optimise(built, monitor)
         return replace(run, seconds=time.perf_counter() - began)
 

@@ -78,6 +78,7 @@ class SubjectProgression(OfVisits):
     rho: Pair = (-0.5, 0.5)
 
     default_guide: ClassVar[str] = "structured"
+    population_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "correlation")
     scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "rho")
     column: ClassVar[str] = "biomarker"
     dims: ClassVar[dict[str, tuple[str, ...]]] = {

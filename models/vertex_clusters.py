@@ -71,6 +71,7 @@ from neuropyro.models.visits import Standardise, Visits, prepare_visits, visits_
 __all__ = ["VertexClusterMixture", "VertexPriors"]
 
 SCATTER = ("scatter_c", "scatter_log_b", "scatter_a")
+STARTING_SCATTER = 0.2
 COURSES = 50  # draws of what was learned, at most, that subjects are placed on
 CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", "tau", *SCATTER)
 
@@ -151,6 +152,7 @@ class VertexClusterMixture(OfVisits):
     vertex_priors: VertexPriors = VertexPriors()
 
     default_guide: ClassVar[str] = "structured"
+    population_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "correlation")
     scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "rho", "tau")
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **SCORE_DIMS,
@@ -234,14 +236,14 @@ class VertexClusterMixture(OfVisits):
 
     def init_values(self, visits: Visits, seed: int = 0) -> dict[str, Tensor]:
         """Return starting values of every site but Z, by principal component and k-means."""
-        rng = np.random.default_rng(seed)
+        rng, spread = np.random.default_rng(seed), STARTING_SCATTER if self.scatter else 0.0
         if isinstance(visits, MeshVisits):
-            start = start_on_mesh(visits, self.n_clusters, rng)
+            start = start_on_mesh(visits, self.n_clusters, rng, spread)
             del start["pi"]
         else:
-            start = start_clusters(visits, self.n_clusters, rng)
+            start = start_clusters(visits, self.n_clusters, rng, spread)
         if self.scatter:
-            start |= {site: np.full(self.n_clusters, 0.2) for site in SCATTER}
+            start |= {site: np.full(self.n_clusters, STARTING_SCATTER) for site in SCATTER}
         if self.subject_effect:
             zero = np.zeros((visits.n_subjects, self.n_clusters))
             start |= {"rho": np.full(self.n_clusters, 0.2), "u_scaled": zero}

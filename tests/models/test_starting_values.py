@@ -10,7 +10,8 @@ from scipy.special import expit
 
 from neuropyro.data import Cohort, simulate_reference
 from neuropyro.models import VertexClusterMixture
-from neuropyro.models.starting_values import BinnedCurves, first_component, fit_bins
+from neuropyro.models.starting_curves import BinnedCurves, fit_bins
+from neuropyro.models.starting_order import first_component
 
 
 def starting_scores(cohort: Cohort, n_clusters: int = 3) -> np.ndarray:
