@@ -53,7 +53,7 @@ def scattered(scores: Tensor, theta: Trajectories, scatter: Tensor) -> tuple[Ten
     log b and a, in sds
     """
     a, b, c, d = (p.unsqueeze(-1) for p in theta)
-    sd_d, sd_c, sd_b, sd_a = scatter.split(1, -1)
+    sd_d, sd_c, sd_b, sd_a = (sd.unsqueeze(-1) for sd in scatter.unbind(-1))
     of_c, of_b, polynomials = (torch.as_tensor(x).to(scores) for x in _quadrature())
     steep = b * torch.exp(sd_b * of_b)  # (*, K, nodes)
     onset = c + sd_c * of_c
