@@ -50,6 +50,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.models.covariates import EFFECT_SITES, effects_of, named_covariates
 from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.labelling import align_labels
 from neuropyro.models.mixture import Mixture, curves
@@ -119,6 +120,8 @@ class VertexClusterMixture(OfVisits):
         Whether a visit has one too: for maps that are smooth over the surface, as cortical ones are.
     spatial
         ``"potts"``: neighbours on the cohort's mesh tend to be of one cluster (:mod:`neuropyro.models.spatial`).
+    covariates
+        Names of the cohort's covariates that speed and stage depend on (:mod:`neuropyro.models.covariates`).
     standardise
         See :func:`~neuropyro.models.standardise.location_and_scale`; vertices are taken to be alike.
     trajectory_priors, score_priors, vertex_priors
@@ -145,6 +148,7 @@ class VertexClusterMixture(OfVisits):
     subject_effect: bool = True
     visit_effect: bool = False
     spatial: Literal["potts"] | None = None
+    covariates: tuple[str, ...] = ()
     standardise: Standardise = "controls"
     trajectory_priors: TrajectoryPriors = TrajectoryPriors()  # noqa: RUF009 (frozen)
     score_priors: ScorePriors = ScorePriors()  # noqa: RUF009 (frozen)
@@ -161,6 +165,7 @@ class VertexClusterMixture(OfVisits):
     }
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "covariates", named_covariates(self.covariates))
         if self.n_clusters < 1:
             raise ValueError(f"n_clusters is {self.n_clusters}; give 1 or more")
         if self.spatial not in (None, "potts"):
@@ -174,11 +179,11 @@ class VertexClusterMixture(OfVisits):
         Raises
         ------
         CohortError
-            Where there are fewer varying vertices than clusters.
+            Where there are fewer varying vertices than clusters, or a covariate is missing.
         """
         if isinstance(cohort, Visits):
             return cohort.to(device, dtype)
-        visits = prepare_visits(cohort, self.standardise, device, dtype, alike=True)
+        visits = prepare_visits(cohort, self.standardise, device, dtype, alike=True, covariates=self.covariates)
         varying = int(visits.is_informative.sum())
         if varying < self.n_clusters:
             raise CohortError(
@@ -249,6 +254,8 @@ class VertexClusterMixture(OfVisits):
             start["tau"] = np.full(self.n_clusters, 0.1)
         else:
             del start["level"]
+        if visits.covariates is not None:
+            start |= dict.fromkeys(EFFECT_SITES, np.zeros(visits.covariates.shape[1]))
         return {site: torch.as_tensor(number).to(visits.values) for site, number in start.items()}
 
     def identify(self, draws: Draws, visits: Visits) -> Draws:
@@ -336,6 +343,7 @@ class VertexClusterMixture(OfVisits):
                 rho=draw["rho"] if self.subject_effect else None,
                 spread=level_sd(draw["tau"], draw["sigma"], result.data) if self.visit_effect else None,
                 scores=torch.stack([draw[site] for site in SCORE_GLOBALS]),
+                effects=effects_of(draw),
                 label=z,
                 own=None if own is None else own.double(),
             )
