@@ -20,7 +20,15 @@ from torch import Tensor
 
 from neuropyro.models.visits import Visits
 
-__all__ = ["BinnedCurves", "bin_curves", "first_component", "fit_bins", "start_biomarkers", "start_clusters"]
+__all__ = [
+    "BinnedCurves",
+    "bin_curves",
+    "first_component",
+    "fit_bins",
+    "start_biomarkers",
+    "start_clusters",
+    "start_labelled",
+]
 
 Floats = NDArray[np.float64]
 MAX_BINS = 24
@@ -53,6 +61,13 @@ def start_clusters(visits: Visits, n_clusters: int, rng: np.random.Generator) ->
     component = first_component(visits)
     curves = bin_curves(visits, component, partial(_k_means, n_clusters=n_clusters, rng=rng))
     return _start(visits, component, curves)
+
+
+def start_labelled(visits: Visits, label: Tensor) -> dict[str, Floats]:
+    """Return starting values of the sites of the scores and of clusters whose vertices ``label (vertices,)`` tells."""
+    component = first_component(visits)
+    known = label[visits.is_informative].cpu().numpy()
+    return _start(visits, component, bin_curves(visits, component, lambda curves: known))
 
 
 def start_biomarkers(visits: Visits) -> dict[str, Floats]:

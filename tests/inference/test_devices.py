@@ -45,10 +45,12 @@ def cases():
         VertexClusterMixture(2, visit_effect=True),
         SubjectProgression(),
         SubjectProgression(covariates=("education",)),
+        VertexClusterMixture(2, labels=[0, 1] * 4),
     ):
         visits = model.prepare(cohort, None, torch.float32)
         name = type(model).__name__ + ("+visits" if getattr(model, "visit_effect", False) else "")
         name += "+covariates" if model.covariates else ""
+        name += "+labels" if getattr(model, "labels", None) else ""
         yield name, model, visits, model.init_values(visits, 0)
 
 
