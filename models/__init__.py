@@ -5,7 +5,8 @@ from neuropyro.models.progression import SubjectProgression
 from neuropyro.models.reconstruction import LatentReconstruction
 from neuropyro.models.scores import ScorePriors
 from neuropyro.models.trajectory import TrajectoryPriors
-from neuropyro.models.vertex_clusters import VertexClusterMixture, VertexPriors
+from neuropyro.models.vertex_clusters import VertexClusterMixture
+from neuropyro.models.vertex_priors import VertexPriors
 from neuropyro.models.visit_normal import VisitNormal
 
 __all__ = [

@@ -47,6 +47,16 @@ class Mixture(NamedTuple):
             visits.sum_squares,
         )
 
+    def of_cluster(self, k: int, members: Tensor, visits: Visits) -> VisitNormal:
+        """Return the distribution of the values of some vertices of one cluster."""
+        return VisitNormal(
+            self.loc[..., k, None, :],
+            self.sigma[..., k, None],
+            None if self.factor is None else self.factor[..., k, None, :, :],
+            None if visits.observed is None else visits.observed[members],
+            visits.sum_squares[members],
+        )
+
 
 def curves(
     visits: Visits, scores: Tensor, theta: Trajectories, scatter: Tensor | None, offset: Tensor | None

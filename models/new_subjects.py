@@ -31,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuropyro.models.covariates import shifts
 from neuropyro.models.trajectory import Trajectories, sigmoid
 from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import Visits
@@ -78,7 +79,7 @@ class Course(NamedTuple):
     theta: trajectories ``(K,)`` each; scatter ``(K, 4)`` sds of d, c, log b, a, or None; sigma ``(K,)``; rho ``(K,)``
     sds of subjects' offsets, or None; spread ``(K,)`` sds of visits' effects, or None; scores ``(5,)``: mean and sd of
     log speed, mean and sd of the score at the mean time, correlation; label ``(vertices,)``; own ``(vertices, 9)`` e of
-    each vertex, or None.
+    each vertex, or None; effects ``(2, C)`` of standardised covariates on log speed and on that score, or None.
     """
 
     theta: Trajectories
@@ -89,6 +90,7 @@ class Course(NamedTuple):
     scores: Tensor
     label: Tensor
     own: Tensor | None
+    effects: Tensor | None = None
 
     def columns(self, scores: Tensor) -> Tensor:
         """Return F and the columns of J at ``scores (G,)``, ``(K, G, 1 or 10)``."""
@@ -165,7 +167,7 @@ def _draw_chunk(
     rows = [(visits.subject == i).nonzero().squeeze(-1) for i in subjects.to(visits.subject.device)]
     at = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
     real = at >= 0
-    log_weight, alpha, stage = _prior_grid(course, visits.subject_time[subjects])
+    log_weight, alpha, stage = _prior_grid(course, visits, subjects)
     scores = alpha.unsqueeze(-1) * (visits.time_within[at] * real)[:, None] + stage.unsqueeze(-1)  # (subjects, P, m)
     fine = torch.linspace(0, 1, FINE).to(scores) * (scores.max() - scores.min()) + scores.min()
     place = ((scores - fine[0]) / (fine[1] - fine[0])).round().long().clamp(0, FINE - 1)
@@ -186,15 +188,20 @@ def _draw_chunk(
     return alpha.gather(1, chosen).mT, stage.gather(1, chosen).mT, picked.permute(2, 0, 1)
 
 
-def _prior_grid(course: Course, subject_time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _prior_grid(course: Course, visits: Visits, subjects: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return log weights, alpha and stage at the points of the grid, ``(P,)`` and ``(subjects, P)`` twice."""
     mean_a, sd_a, mean_b, sd_b, correlation = course.scores
+    subject_time = visits.subject_time[subjects]
     speeds = torch.linspace(-REACH_OF_SPEED, REACH_OF_SPEED, SPEEDS).to(subject_time)
     stages = torch.linspace(-REACH_OF_STAGE, REACH_OF_STAGE, STAGES).to(subject_time)
     z_speed, z_stage = (z.flatten() for z in torch.meshgrid(speeds, stages, indexing="ij"))
-    alpha = (mean_a + sd_a * z_speed).exp().expand(len(subject_time), -1)
+    design = None if visits.covariates is None else visits.covariates[subjects]
+    on_speed, on_beta = shifts(design, course.effects)
+    each = torch.ones_like(subject_time)
+    alpha = (((mean_a + on_speed) * each)[:, None] + sd_a * z_speed).exp()
     residual = (1 - correlation.square()).clamp_min(0).sqrt()
-    stage = mean_b + sd_b * (correlation * z_speed + residual * z_stage) + alpha * subject_time[:, None]
+    beta = ((mean_b + on_beta) * each)[:, None] + sd_b * (correlation * z_speed + residual * z_stage)
+    stage = beta + alpha * subject_time[:, None]
     return -0.5 * (z_speed.square() + z_stage.square()), alpha, stage
 
 

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.models.covariates import EFFECT_SITES, named_covariates
 from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset
 from neuropyro.models.posterior import Posterior
@@ -58,6 +59,8 @@ class SubjectProgression(OfVisits):
         Whether a subject has its own lasting offset in each biomarker.
     standardise
         See :func:`~neuropyro.models.standardise.location_and_scale`.
+    covariates
+        Names of the cohort's covariates that speed and stage depend on (:mod:`neuropyro.models.covariates`).
     trajectory_priors, score_priors, rho
         Priors, on standardised data; ``rho`` is LogNormal (location, scale).
 
@@ -73,6 +76,7 @@ class SubjectProgression(OfVisits):
 
     subject_effect: bool = True
     standardise: Standardise = "controls"
+    covariates: tuple[str, ...] = ()
     trajectory_priors: TrajectoryPriors = TrajectoryPriors()  # noqa: RUF009 (frozen)
     score_priors: ScorePriors = ScorePriors()  # noqa: RUF009 (frozen)
     rho: Pair = (-0.5, 0.5)
@@ -88,6 +92,9 @@ class SubjectProgression(OfVisits):
         "V": ("biomarker", "visit"),
     }
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "covariates", named_covariates(self.covariates))
+
     def prepare(
         self, cohort: Cohort | Visits, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Visits:
@@ -96,11 +103,11 @@ class SubjectProgression(OfVisits):
         Raises
         ------
         CohortError
-            Where no biomarker varies.
+            Where no biomarker varies, or a covariate is missing.
         """
         if isinstance(cohort, Visits):
             return cohort.to(device, dtype)
-        visits = prepare_visits(cohort, self.standardise, device, dtype)
+        visits = prepare_visits(cohort, self.standardise, device, dtype, covariates=self.covariates)
         if not bool(visits.is_informative.any()):
             raise CohortError("values: no biomarker varies over visits; there is nothing to fit")
         return visits
@@ -131,6 +138,8 @@ class SubjectProgression(OfVisits):
         if self.subject_effect:
             zero = np.zeros((visits.n_subjects, visits.n_vertices))
             start |= {"rho": np.full(visits.n_vertices, 0.5), "u_scaled": zero}
+        if visits.covariates is not None:
+            start |= dict.fromkeys(EFFECT_SITES, np.zeros(visits.covariates.shape[1]))
         return {site: torch.as_tensor(number).to(visits.values) for site, number in start.items()}
 
     def identify(self, draws: Draws, visits: Visits) -> Draws:

@@ -4,7 +4,8 @@ r"""Progression scores: each subject's own onset and speed along one common cour
    (\log \alpha_i, \beta_i) \sim \mathrm{Normal}\left(\begin{bmatrix}\mu_\alpha\\ \mu_\beta\end{bmatrix},
    \begin{bmatrix}\tau_\alpha^2 & \rho\tau_\alpha\tau_\beta\\ & \tau_\beta^2\end{bmatrix}\right)
 
-for visit n of subject i, with t_0 the cohort's mean time.  Two changes of variables leave the model as it is and make
+for visit n of subject i, with t_0 the cohort's mean time.  Covariates of subjects move both means
+(:mod:`neuropyro.models.covariates`).  Two changes of variables leave the model as it is and make
 its posterior easy:
 
 * In place of beta, an extrapolation over decades where time is age, stands the subject's *stage*, the score at the mean
@@ -35,13 +36,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuropyro.models.covariates import EFFECT_SITES, shifts
 from neuropyro.models.priors import Pair, log_normal, normal
 from neuropyro.models.visits import Visits
 
 __all__ = ["SCORE_DIMS", "Draws", "ScorePriors", "fix_gauge", "sample_scores"]
 
 SCORE_DIMS = dict.fromkeys(("log_alpha", "log_alpha_z", "stage", "stage_z", "alpha", "beta"), ("subject",)) | {
-    "dps": ("visit",)
+    "dps": ("visit",),
+    **dict.fromkeys(EFFECT_SITES, ("covariate",)),
 }
 Draws = dict[str, NDArray[Any]]
 
@@ -62,6 +65,8 @@ class ScorePriors:
         Normal and LogNormal: mean and sd over subjects of the score at the cohort's mean time.
     correlation
         Concentration of a symmetric Beta on (-1, 1).
+    effect_log_alpha, effect_beta
+        Normal: effects of one sd of a covariate, on the log speed and on the score at the cohort's mean time.
     """
 
     log_alpha_mean: Pair = (0.0, 0.7)
@@ -69,13 +74,17 @@ class ScorePriors:
     beta_mean: Pair = (0.5, 1.0)
     beta_sd: Pair = (0.3, 0.5)
     correlation: float = 2.0
+    effect_log_alpha: Pair = (0.0, 0.3)
+    effect_beta: Pair = (0.0, 1.0)
 
 
 def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> Tensor:
     """Sample the sites of the progression in the plate of subjects; returns the scores ``(*, visits)``.
 
     Sites: log_alpha_mean, log_alpha_sd, beta_mean, beta_sd, correlation (scalars); log_alpha_z, stage_z (subjects);
-    log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.
+    log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.  Where the visits have covariates, in a
+    plate ``covariate``: effect_log_alpha, effect_beta (C), by which the expected log speed and beta of a subject change
+    with one sd of a covariate.
     """
     like = visits.values
     location, scale = priors.log_alpha_mean
@@ -85,16 +94,26 @@ def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> 
     sd_b = pyro.sample("beta_sd", log_normal(priors.beta_sd, like))
     concentration = like.new_full((), priors.correlation)
     rho = pyro.sample("correlation", dist.AffineBeta(concentration, concentration, -1.0, 2.0))
+    on_speed, on_beta = shifts(visits.covariates, _sample_effects(priors, visits))
+    own_a = (mean_a + on_speed).expand_as(mean_a + visits.subject_time)
     with subjects:
-        log_alpha = _sample_decentred("log_alpha", mean_a.expand_as(mean_a + visits.subject_time), sd_a)
+        log_alpha = _sample_decentred("log_alpha", own_a, sd_a)
         alpha = pyro.deterministic("alpha", log_alpha.exp())
         travelled = alpha * visits.subject_time
-        mean_stage = mean_b + rho * sd_b / sd_a * (log_alpha - mean_a) + travelled
+        mean_stage = mean_b + on_beta + rho * sd_b / sd_a * (log_alpha - own_a) + travelled
         stage = _sample_decentred("stage", mean_stage, sd_b * (1 - rho * rho).sqrt())
         pyro.deterministic("beta", stage - travelled)
     scores = alpha[..., visits.subject] * visits.time_within + stage[..., visits.subject]
     dps: Tensor = pyro.deterministic("dps", scores)
     return dps
+
+
+def _sample_effects(priors: ScorePriors, visits: Visits) -> list[Tensor] | None:
+    """Sample the covariates' effects ``(*, C)`` on log speed and on beta; None without covariates."""
+    if visits.covariates is None:
+        return None
+    with pyro.plate("covariate", visits.covariates.shape[-1], dim=-1):
+        return [pyro.sample(site, normal(getattr(priors, site), visits.values)) for site in EFFECT_SITES]
 
 
 def _sample_decentred(site: str, mean: Tensor, sd: Tensor) -> Tensor:
@@ -124,7 +143,7 @@ def fix_gauge(draws: Draws, reference: NDArray[np.int64]) -> Draws:
     moved = dict(draws)
     for name in ("dps", "stage", "beta", "beta_mean", "c"):
         moved[name] = (draws[name] - column(shift, draws[name])) / column(scale, draws[name])
-    for name in ("alpha", "beta_sd", "scatter_c"):
+    for name in ("alpha", "beta_sd", "scatter_c", "effect_beta"):
         if name in draws:
             moved[name] = draws[name] / column(scale, draws[name])
     for name in ("log_alpha", "log_alpha_mean"):

@@ -27,7 +27,7 @@ from neuropyro.models.starting_order import first_component
 from neuropyro.models.starting_population import SPEED_SD, Places, Population, VisitMisfit, place_subjects
 from neuropyro.models.visits import Visits
 
-__all__ = ["start_biomarkers", "start_clusters"]
+__all__ = ["start_biomarkers", "start_clusters", "start_labelled"]
 
 Floats = NDArray[np.float64]
 MIN_SPEED = 0.02  # scores a year: where time says nothing, or the wrong thing
@@ -46,6 +46,13 @@ def start_clusters(visits: Visits, n_clusters: int, rng: np.random.Generator, sp
     component = first_component(visits)
     curves = bin_curves(visits, component, partial(k_means, n_clusters=n_clusters, rng=rng))
     return _start(visits, component, curves._replace(spread=spread))
+
+
+def start_labelled(visits: Visits, label: Tensor, spread: float = 0.0) -> dict[str, Floats]:
+    """Return starting values of the sites of the scores and of clusters whose vertices ``label (vertices,)`` tells."""
+    component = first_component(visits)
+    known = label[visits.is_informative].cpu().numpy()
+    return _start(visits, component, bin_curves(visits, component, lambda curves: known)._replace(spread=spread))
 
 
 def start_biomarkers(visits: Visits) -> dict[str, Floats]:

@@ -32,6 +32,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from neuropyro.models.covariates import effects_of, shifts
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import Visits
@@ -61,6 +62,8 @@ class Population:
         ``(K,)`` sds of the subjects' offsets, zeros for none.
     scores
         ``(5,)``: mean and sd of log speed, mean and sd of the score at the mean time, correlation.
+    effects
+        ``(2, C)`` of standardised covariates on log speed and on that score, or None.
     """
 
     share: Tensor
@@ -69,6 +72,7 @@ class Population:
     sigma: Tensor
     rho: Tensor
     scores: Tensor
+    effects: Tensor | None = None
 
 
 class _Parts(NamedTuple):
@@ -99,7 +103,8 @@ def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None) -> tuple[P
     scores = torch.stack([draw[name] for name in SCORE_GLOBALS])
     own = [draw["log_alpha_z"].unsqueeze(-1), draw["stage_z"].unsqueeze(-1)]
     own += [draw["u"] / rho if "u" in draw else torch.zeros_like(own[0]).expand(-1, len(rho))]
-    return Population(draw["pi"], theta, scatter, draw["sigma"], rho, scores), torch.cat(own, -1)
+    shared = Population(draw["pi"], theta, scatter, draw["sigma"], rho, scores, effects_of(draw))
+    return shared, torch.cat(own, -1)
 
 
 def subject_terms(population: Population, own: Tensor, visits: Visits, seed: int = 0) -> Tensor:
@@ -148,6 +153,7 @@ class _Visits:
         real = (at >= 0).to(visits.values)
         self.within = visits.time_within[at] * real
         self.mean_time = visits.subject_time[subjects]
+        self.covariates = None if visits.covariates is None else visits.covariates[subjects]
         observed = real.unsqueeze(1) if visits.observed is None else visits.observed.T[at].mT * real.unsqueeze(1)
         self.mask = observed
         self.values = visits.values.T[at].mT * observed
@@ -155,9 +161,10 @@ class _Visits:
     def parts(self, population: Population, latent: Tensor) -> _Parts:
         """Return each subject's sums at its latents ``(subjects, 2 + K)``."""
         mean_a, sd_a, mean_b, sd_b, correlation = population.scores
-        alpha = (mean_a + sd_a * latent[:, 0]).exp()
+        on_speed, on_beta = shifts(self.covariates, population.effects)
+        alpha = (mean_a + on_speed + sd_a * latent[:, 0]).exp()
         residual = (1 - correlation.square()).clamp_min(0).sqrt()
-        beta = mean_b + sd_b * (correlation * latent[:, 0] + residual * latent[:, 1])
+        beta = mean_b + on_beta + sd_b * (correlation * latent[:, 0] + residual * latent[:, 1])
         scores = alpha[:, None] * (self.within + self.mean_time[:, None]) + beta[:, None]
         mean, columns = scattered(scores, population.theta, population.scatter)
         mean = mean + (population.rho * latent[:, 2:]).unsqueeze(-1)

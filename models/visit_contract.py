@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from neuropyro.models.covariates import CovariateEffects, reported_effects
+from neuropyro.models.posterior import Posterior
 from neuropyro.models.visits import Visits
 
 __all__ = ["OfVisits"]
@@ -23,8 +25,9 @@ class OfVisits:
     """Name of the dimension of vertices or biomarkers."""
 
     def coords(self, visits: Visits) -> Arrays:
-        """Return the cohort's names of subjects and vertices (or biomarkers), where it has them."""
+        """Return the cohort's names of subjects and vertices (or biomarkers), where it has them, and of covariates."""
         named = {"subject": visits.names.get("subject"), self.column: visits.names.get("vertex")}
+        named["covariate"] = None if visits.coding is None else np.array(visits.coding.terms)
         return {dim: np.asarray(names) for dim, names in named.items() if names is not None}
 
     def observed_values(self, visits: Visits) -> Arrays:
@@ -35,14 +38,17 @@ class OfVisits:
         return {"V": values}
 
     def constant_data(self, visits: Visits) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
-        """Return the design as (dimensions, array): each visit's subject and years, each column's unit."""
+        """Return the design as (dimensions, array): visits' subjects and years, columns' units, standard covariates."""
         years = visits.time_within + visits.subject_time[visits.subject]
+        design = visits.covariates
+        own = {} if design is None else {"covariates": (("subject", "covariate"), design.cpu().numpy())}
         return {
             "subject_index": (("visit",), visits.subject.cpu().numpy()),
             "years": (("visit",), years.cpu().numpy()),
             "is_control": (("visit",), visits.is_control.cpu().numpy()),
             "location": ((self.column,), visits.location.cpu().numpy()),
             "scale": ((self.column,), visits.scale.cpu().numpy()),
+            **own,
         }
 
     def observe(self, visits: Visits, values: Mapping[str, ArrayLike]) -> Visits:
@@ -54,3 +60,16 @@ class OfVisits:
             Where the values have another shape.
         """
         return visits.with_values(torch.as_tensor(np.asarray(values["V"])))
+
+    def covariate_effects(self, result: Posterior, draws: int = 500) -> CovariateEffects:
+        """Return posterior draws of what covariates do to speed and stage, per unit of each covariate.
+
+        Raises
+        ------
+        ValueError
+            Where the fit has no covariates.
+        """
+        coding = result.data.coding
+        if coding is None:
+            raise ValueError("covariate_effects: the fit has no covariates; name some: covariates=(...)")
+        return reported_effects(coding, result.posterior(draws))

@@ -5,7 +5,7 @@ Each vertex is standardised before fitting, since clusters are of trajectories a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.models.covariates import CovariateCoding, code_covariates
 from neuropyro.models.standardise import Standardise, centred_times, location_and_scale
 
 __all__ = ["Standardise", "Visits", "prepare_visits", "visits_like"]
@@ -54,6 +55,10 @@ class Visits:
         ``(vertices,)``: value = location + scale * standardised value, in the cohort's unit.
     names
         The cohort's own names: ``subject (subjects,)`` and, where it has feature names, ``vertex (vertices,)``.
+    covariates
+        ``(subjects, C)`` standardised, or None for none.
+    coding
+        What the covariates' columns are.
     """
 
     values: Tensor
@@ -70,6 +75,8 @@ class Visits:
     location: Tensor
     scale: Tensor
     names: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    covariates: Tensor | None = None
+    coding: CovariateCoding | None = None
 
     @property
     def n_vertices(self) -> int:
@@ -117,6 +124,7 @@ def prepare_visits(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     alike: bool = False,
+    covariates: Sequence[str] = (),
 ) -> Visits:
     """Standardise a cohort and place it on a device.
 
@@ -126,10 +134,13 @@ def prepare_visits(
     ----------
     standardise, alike
         See :func:`~neuropyro.models.standardise.location_and_scale`.
+    covariates
+        Names of those that go with the subjects: see :func:`~neuropyro.models.covariates.code_covariates`.
     """
     location, scale = location_and_scale(cohort, standardise, alike)
     origin = float(cohort.time.mean())
-    return _placed(cohort, location, scale, origin, device, dtype or torch.get_default_dtype())
+    coding = code_covariates(cohort, covariates) if covariates else None
+    return _placed(cohort, location, scale, origin, device, dtype or torch.get_default_dtype(), coding)
 
 
 def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
@@ -138,7 +149,7 @@ def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
     Raises
     ------
     CohortError
-        Where the cohort has other vertices.
+        Where the cohort has other vertices, or a covariate of the fit is missing.
     """
     if cohort.n_vertices != fitted.n_vertices:
         raise CohortError(
@@ -147,7 +158,7 @@ def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
     location, scale = (np.asarray(x.double().cpu()) for x in (fitted.location, fitted.scale))
     scale = np.where(fitted.is_informative.cpu().numpy(), scale, 0.0)
     values = fitted.values
-    placed = _placed(cohort, location, scale, float(fitted.origin), values.device, values.dtype)
+    placed = _placed(cohort, location, scale, float(fitted.origin), values.device, values.dtype, fitted.coding)
     return replace(placed, course=fitted.course)
 
 
@@ -158,6 +169,7 @@ def _placed(
     origin: float,
     device: torch.device | str | None,
     dtype: torch.dtype,
+    coding: CovariateCoding | None,
 ) -> Visits:
     """Standardise by location and scale, vertices of scale 0 being left out, and place on a device."""
     seen = ~np.isnan(cohort.values) & (scale > 0)
@@ -186,4 +198,6 @@ def _placed(
         location=tensor(location),
         scale=tensor(scale),
         names={"subject": cohort.subjects} | ({} if cohort.feature_names is None else {"vertex": cohort.feature_names}),
+        covariates=None if coding is None else tensor(coding(cohort)),
+        coding=coding,
     )

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from neuropyro.data import Cohort, CohortError
 from neuropyro.data.cohort_files import read_npz, write_npz
+from neuropyro.data.covariate_terms import check_terms, is_missing, levels_of, terms_of
 
 __all__ = ["Adjustment", "fit_adjustment", "load_adjustment"]
 
@@ -127,17 +128,15 @@ def fit_adjustment(cohort: Cohort, covariates: Sequence[str] = ("age",)) -> Adju
     control = cohort.is_control
     if not control.any():
         raise CohortError("diagnosis: no controls in the cohort; effects of covariates are estimated in controls")
-    levels = _levels(cohort, covariates, control)
+    levels = levels_of({name: _covariate(cohort, name)[control] for name in covariates})
     design, terms = _design(cohort, covariates, levels)
     design = design[control]
     weight = 1 / np.bincount(cohort.subject_index, control)[cohort.subject_index[control]]
     centre = weight @ design / weight.sum()
-    _check_design(design - centre, terms)
+    check_terms(design - centre, terms, "adjustment", "controls", "visits of ", SPARE)
     effects, explained = _regression(cohort.values[control], design - centre, weight)
     n_controls = len(np.unique(cohort.subject_index[control]))
-    return Adjustment(
-        tuple(covariates), terms, centre, effects, explained, n_controls, int(control.sum()), tuple(levels)
-    )
+    return Adjustment(tuple(covariates), terms, centre, effects, explained, n_controls, int(control.sum()), levels)
 
 
 def load_adjustment(path: str | Path) -> Adjustment:
@@ -190,31 +189,10 @@ def _design(
     cohort: Cohort, covariates: Sequence[str], levels: Sequence[str]
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return ``(visits, terms)`` numbers and the terms' names; ``levels`` are those of text, the first left out."""
-    columns, terms = [], []
-    for name in covariates:
-        cells = _covariate(cohort, name)
-        if cells.dtype.kind != "U":
-            columns.append(cells.astype(np.float64))
-            terms.append(name)
-            continue
-        own = [level.removeprefix(f"{name}=") for level in levels if level.startswith(f"{name}=")]
-        unknown = np.setdiff1d(cells, own)
-        if unknown.size:
-            raise CohortError(f"covariate {name}: {str(unknown[0])!r} was not among the controls ({', '.join(own)})")
-        columns += [(cells == level).astype(np.float64) for level in own[1:]]
-        terms += [f"{name}={level}" for level in own[1:]]
-    if not columns:
+    design, terms = terms_of({name: _covariate(cohort, name) for name in covariates}, levels, "the controls")
+    if not terms:
         raise CohortError(f"adjustment: {', '.join(covariates)} is the same in all controls; leave it out")
-    return np.stack(columns, 1), tuple(terms)
-
-
-def _levels(cohort: Cohort, covariates: Sequence[str], control: NDArray[np.bool_]) -> list[str]:
-    found = []
-    for name in covariates:
-        cells = _covariate(cohort, name)
-        if cells.dtype.kind == "U":
-            found += [f"{name}={level}" for level in np.unique(cells[control])]
-    return found
+    return design, terms
 
 
 def _covariate(cohort: Cohort, name: str) -> NDArray[np.generic]:
@@ -222,22 +200,10 @@ def _covariate(cohort: Cohort, name: str) -> NDArray[np.generic]:
         known = ", ".join(["age", *cohort.covariates])
         raise CohortError(f"covariate {name}: not in the cohort; there are {known}")
     cells = np.asarray(cohort.covariates.get(name, cohort.time))
-    lost = np.flatnonzero(cells == "") if cells.dtype.kind == "U" else np.flatnonzero(~np.isfinite(cells.astype(float)))
+    lost = np.flatnonzero(is_missing(cells))
     if lost.size:
         who = cohort.subject[lost[0]]
         raise CohortError(
             f"covariate {name}: missing in row {lost[0]} (subject {who}); give it, or drop the visit (Cohort.subset)"
         )
     return cells
-
-
-def _check_design(design: NDArray[np.float64], terms: Sequence[str]) -> None:
-    size = np.sqrt((design**2).mean(0))
-    constant = np.flatnonzero(size <= ENOUGH * np.maximum(1, np.abs(design).max(initial=0)))
-    if constant.size:
-        raise CohortError(f"adjustment: {terms[constant[0]]} is the same in all controls; leave it out")
-    values = np.linalg.svd(design / size, compute_uv=False)
-    if len(design) < len(terms) + SPARE or values[-1] < ENOUGH * values[0]:
-        raise CohortError(
-            f"adjustment: {', '.join(terms)} cannot be told apart in {len(design)} visits of controls; leave one out"
-        )

@@ -78,6 +78,7 @@ def dive_fit(
     subject_effect: bool = True,
     visit_effect: bool | None = None,
     spatial: bool = False,
+    covariates: tuple[str, ...] = (),
     standardise: Literal["controls", "all", "none"] = "controls",
     adjust: tuple[str, ...] = (),
     site: str | None = None,
@@ -108,6 +109,8 @@ def dive_fit(
         Whether a visit has one too; by default where the cohort has a mesh, over which residuals are smooth.
     spatial
         Whether neighbours on the cohort's mesh tend to be of one cluster; how much so is learned.
+    covariates
+        Covariates (apoe4, sex, education) that a subject's speed and stage depend on; each where it is first known.
     standardise
         Whose visits set each vertex's location and scale.
     adjust
@@ -133,7 +136,7 @@ def dive_fit(
         loaded.save(out / "cohort.npz")
     smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
-    switches["spatial"] = "potts" if spatial else None
+    switches |= {"spatial": "potts" if spatial else None, "covariates": covariates}
     scaled = None if standardise == "none" else standardise
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device}
     outcome = _fit(loaded, out, clusters, options, max_steps, notes, standardise=scaled, **switches)

@@ -65,6 +65,24 @@ class Outcome:
         own = {"a": p["a"] * scale, "b": p["b"], "c": p["c"], "d": p["d"] * scale + location}
         return {"pi": p["pi"]} | own | {"sigma": p["sigma"] * scale}
 
+    @cached_property
+    def covariates(self) -> dict[str, NDArray[Any]]:
+        """Columns of a table of the covariates' effects, a row a term, per unit of the covariate.
+
+        log_alpha is the change of the log speed, speed_ratio its exponential, beta the change of the score at the
+        cohort's mean time.
+        """
+        effects = self.model.covariate_effects(self.fit, self.draws)
+        drawn = {"log_alpha": effects.log_alpha, "speed_ratio": np.exp(effects.log_alpha), "beta": effects.beta}
+        return {"term": np.array(effects.terms), "mean": effects.centre} | self.with_intervals(drawn)
+
+    def with_intervals(self, draws: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return columns ``name, name_5, name_95`` of the summaries of draws ``(draws, rows)`` by name."""
+        columns = {}
+        for name, drawn in draws.items():
+            columns[name], columns[f"{name}_5"], columns[f"{name}_95"] = self.summary(drawn)
+        return columns
+
     def summary(self, draws: NDArray[Any]) -> NDArray[np.float64]:
         """Return mean, 5th and 95th percentile over draws, ``(3, ...)``; a point guide has no interval: NaN."""
         mean = draws.mean(0, dtype=np.float64)
@@ -77,9 +95,9 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     """Write the fit itself and every table, array and map (the report is apart).
 
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
-    ``subjects.csv``, ``stages.csv``, ``trajectories.csv``, ``posterior.nc``, and maps in the cohort's own format
-    (``lh.clusters.mgh``, ``clusters.dscalar.nii``, ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where
-    its mesh is a template's.
+    ``subjects.csv``, ``stages.csv``, ``trajectories.csv``, ``covariates.csv`` where the model has some,
+    ``posterior.nc``, and maps in the cohort's own format (``lh.clusters.mgh``, ``clusters.dscalar.nii``,
+    ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where its mesh is a template's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     outcome.fit.save(folder)
@@ -87,17 +105,19 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     _write_subjects(outcome, folder / "subjects.csv")
     _write_stages(outcome, folder / "stages.csv")
     _write_trajectories(outcome, folder / "trajectories.csv")
+    if outcome.model.covariates:
+        write_csv(folder / "covariates.csv", outcome.covariates)
     save_netcdf(outcome.fit.to_arviz(outcome.draws), folder / "posterior.nc")
     _write_maps(outcome, folder)
 
 
 def _write_subjects(outcome: Outcome, path: Path) -> None:
-    columns = _with_intervals(outcome, {name: outcome.posterior[name] for name in ("alpha", "beta")})
+    columns = outcome.with_intervals({name: outcome.posterior[name] for name in ("alpha", "beta")})
     write_csv(path, {"subject": outcome.cohort.subjects} | columns)
 
 
 def _write_stages(outcome: Outcome, path: Path) -> None:
-    columns = _with_intervals(outcome, {"dps": outcome.posterior["dps"]})
+    columns = outcome.with_intervals({"dps": outcome.posterior["dps"]})
     write_csv(path, {"subject": outcome.cohort.subject, "time": outcome.cohort.time} | columns)
 
 
@@ -106,14 +126,7 @@ def _write_trajectories(outcome: Outcome, path: Path) -> None:
         "cluster": np.arange(1, outcome.model.n_clusters + 1),
         "vertices": np.bincount(outcome.assignments.argmax(1), minlength=outcome.model.n_clusters),
     }
-    write_csv(path, numbers | _with_intervals(outcome, outcome.trajectories))
-
-
-def _with_intervals(outcome: Outcome, draws: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    columns = {}
-    for name, drawn in draws.items():
-        columns[name], columns[f"{name}_5"], columns[f"{name}_95"] = outcome.summary(drawn)
-    return columns
+    write_csv(path, numbers | outcome.with_intervals(outcome.trajectories))
 
 
 def _write_maps(outcome: Outcome, folder: Path) -> None:

@@ -65,6 +65,8 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     caption = "Dots: mean of the cluster's vertices at a visit. Line: the cluster's trajectory; band: 90 % interval."
     yield from _figure("Trajectories", plots.plot_trajectories(outcome), caption)
     yield _trajectory_table(outcome)
+    if outcome.model.covariates:
+        yield _covariate_table(outcome)
     yield from _figure("Stages", plots.plot_stages(outcome), "A line is a subject; bars are 90 % intervals.")
     if truth:
         yield from _figure("Recovery", plots.plot_recovery(outcome), "Scores in the gauge of the controls.")
@@ -90,6 +92,19 @@ def _trajectory_table(outcome: Outcome) -> str:
         rows.append(f"<tr><td>{k + 1}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     note = "Mean and 90 % interval; a, d and the residual sd in the data's unit, c in scores, b per score."
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
+
+
+def _covariate_table(outcome: Outcome) -> str:
+    names = {"speed_ratio": "ratio of speeds", "log_alpha": "change of log speed", "beta": "change of stage beta"}
+    head = "".join(f"<th>{title}</th>" for title in ("covariate", "mean", *names.values()))
+    table = outcome.covariates
+    rows = []
+    for i, term in enumerate(table["term"]):
+        found = [np.array([table[f"{name}{end}"][i] for end in ("", "_5", "_95")]) for name in names]
+        cells = [html.escape(str(term)), f"{table['mean'][i]:.3g}", *map(_number, found)]
+        rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    note = "Mean and 90 % interval, per unit of the covariate; beta is the score at the cohort's mean time."
+    return f'<h2>Covariates</h2><table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 
 
 def _number(summary: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:

@@ -112,6 +112,38 @@ def test_neighbours_can_be_taken_into_account(tmp_path):
     assert max((guess == labels).mean(), (guess != labels).mean()) > 0.9
 
 
+def test_effects_of_covariates_are_a_table_in_their_own_unit(tmp_path, capsys):
+    plain = simulate_reference(n_subjects=30, n_vertices=40, seed=1)
+    columns = {"apoe4": plain.subject % 3, "sex": np.where(plain.subject % 2, "F", "M")}
+    Cohort(plain.values, plain.time, plain.subject, plain.diagnosis, covariates=columns).save(tmp_path / "cohort.npz")
+    line = ["dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "normal", "--max-steps", "100"]
+    named = ["--covariates", "apoe4", "--covariates", "sex"]
+    app([*line, *named, "--out", str(tmp_path / "fit")], result_action="return_value")
+    rows = table(tmp_path / "fit" / "covariates.csv")
+    assert [row["term"] for row in rows] == ["apoe4", "sex=M"]
+    assert [float(row["mean"]) for row in rows] == [1.0, 0.5]
+    for row in rows:
+        assert float(row["log_alpha_5"]) < float(row["log_alpha"]) < float(row["log_alpha_95"])
+        assert float(row["beta_5"]) < float(row["beta_95"])
+        assert float(row["speed_ratio_95"]) == pytest.approx(np.exp(float(row["log_alpha_95"])), rel=1e-5)
+    result = load_fit(tmp_path / "fit", data=Cohort.load(tmp_path / "cohort.npz"))
+    effects = result.model.covariate_effects(result, 200)
+    assert [float(row["beta"]) for row in rows] == pytest.approx(effects.beta.mean(0), rel=1e-5)
+    page = (tmp_path / "fit" / "report.html").read_text()
+    assert "<h2>Covariates</h2>" in page
+    assert "sex=M" in page
+
+
+def test_a_covariate_that_is_not_there_is_one_line(tmp_path, monkeypatch, capsys):
+    simulate_reference(n_subjects=5, n_vertices=7, seed=1).save(tmp_path / "cohort.npz")
+    line = ["neuropyro", "dive", "fit", str(tmp_path / "cohort.npz"), "--covariates", "apoe4", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit):
+        main()
+    expected = "neuropyro: covariate apoe4: not in the cohort; there are none"
+    assert capsys.readouterr().err.splitlines()[-1] == expected
+
+
 def test_personalize_places_new_subjects_by_the_fit_and_the_cohort_in_its_folder(tmp_path):
     cohort = simulate_reference(n_subjects=60, n_vertices=60, seed=1)
     fitted, new = cohort.subset(visits=cohort.subject < 40), cohort.subset(visits=cohort.subject >= 40)

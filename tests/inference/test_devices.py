@@ -39,9 +39,18 @@ def cases():
     cohort = simulate_reference(n_subjects=6, n_vertices=8, seed=2)
     t = torch.linspace(0, 1, 4)
     yield "growth", growth, (t, torch.ones(5, 4) + t), {}
-    for model in (VertexClusterMixture(2), VertexClusterMixture(2, visit_effect=True), SubjectProgression()):
+    cohort = dataclasses.replace(cohort, covariates={"education": cohort.subject % 3})
+    for model in (
+        VertexClusterMixture(2),
+        VertexClusterMixture(2, visit_effect=True),
+        SubjectProgression(),
+        SubjectProgression(covariates=("education",)),
+        VertexClusterMixture(2, labels=[0, 1] * 4),
+    ):
         visits = model.prepare(cohort, None, torch.float32)
         name = type(model).__name__ + ("+visits" if getattr(model, "visit_effect", False) else "")
+        name += "+covariates" if model.covariates else ""
+        name += "+labels" if getattr(model, "labels", None) else ""
         yield name, model, visits, model.init_values(visits, 0)
 
 

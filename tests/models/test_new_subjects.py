@@ -11,6 +11,7 @@ from scipy.stats import multivariate_normal, norm
 from neuropyro.data import Cohort, CohortError, simulate_reference
 from neuropyro.inference import simulate_prior
 from neuropyro.models import VertexClusterMixture
+from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.new_subjects import draw_subjects
 from neuropyro.models.visits import visits_like
 
@@ -38,7 +39,7 @@ def cases():
 @pytest.mark.parametrize("model", cases(), ids=["plain", "scatter and subjects", "visits too"])
 def test_draws_follow_the_density_that_dense_algebra_gives(model):
     result, _, cohort = known(model, 3)
-    (course,) = list(model._courses(result, 1))
+    (course,) = list(FittedClusters(model, result).courses(1))
     drawn = draw_subjects(course, visits_like(result.data, cohort), 4000)
     visits = result.data
     for i in (0, 5):
@@ -118,7 +119,7 @@ def test_a_subject_without_a_value_gets_the_population_back():
     values = cohort.values.copy()
     values[cohort.subject == cohort.subjects[0]] = np.nan
     placed = model.personalize(result, Cohort(values, cohort.time, cohort.subject, cohort.diagnosis), draws=4000)
-    (course,) = list(model._courses(result, 1))
+    (course,) = list(FittedClusters(model, result).courses(1))
     mean_a, sd_a = course.scores[:2].numpy()
     found = np.log(placed.alpha[:, 0])
     assert found.mean() == pytest.approx(mean_a, abs=4 * sd_a / np.sqrt(4000))

@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from neuropyro.data import Cohort, CohortError, Mesh, simulate_reference
 from neuropyro.inference import Schedule, fit, load_fit, simulate_prior
 from neuropyro.models import VertexClusterMixture
+from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.spatial import MeshVisits, PottsMixture
 from neuropyro.models.spatial_normaliser import draw_labels, potts_normaliser
 from neuropyro.models.spatial_sweeps import mean_field, neighbours_of
@@ -188,7 +189,8 @@ def test_stripes_are_found_where_vertices_alone_are_in_doubt(stripes, fitted):
 
 def test_assignments_are_the_fixed_point_and_pointwise_terms_go_with_them(stripes, fitted):
     model, visits = fitted.model, fitted.data
-    mixture = next(model._mixtures(fitted, 1))
+    clusters = FittedClusters(model, fitted)
+    mixture = clusters.mixture(next(clusters.draws(1)))
     each = mixture.log_likelihood(visits.values, visits).double()
     q = torch.as_tensor(model.assignments(fitted))
     say = float(mixture.coupling) * visits.prior.neighbours.sums(q)

@@ -1,5 +1,6 @@
 """A subject's likelihood given all others, against plain Monte Carlo over dense Normals."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -81,6 +82,24 @@ def test_it_is_the_integral_over_the_subjects_own_latents(missing, scatter):
         error = (terms - expected).exp().std() / SAMPLES**0.5
         # 12 x 16 importance draws under a t distribution: some 6 % besides.
         assert abs(float(found[i] - expected)) < 4 * float(error) + 0.1
+
+
+def test_covariates_move_a_subjects_population_and_no_one_elses_latents():
+    """Subject 1's term is that under a population of its own mean, if the others' scores stay what they were."""
+    data = dataclasses.replace(visits(missing=True), covariates=torch.tensor([[0.5], [-1.0], [0.8]]).double())
+    effects = torch.tensor([[0.3], [0.6]], dtype=torch.float64)
+    population = dataclasses.replace(a_population(1.0), effects=effects)
+    own = torch.randn(3, 2 + K, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found = subject_terms(population, own, data)[1]
+
+    mean_a, sd_a, mean_b, sd_b, rho = population.scores
+    x, (on_speed, on_beta) = data.covariates[:, 0], effects[:, 0]
+    moved = torch.stack([mean_a + x[1] * on_speed, sd_a, mean_b + x[1] * on_beta, sd_b, rho])
+    speed = (x - x[1]) * on_speed / sd_a
+    stage = ((x - x[1]) * on_beta / sd_b - rho * speed) / (1 - rho**2).sqrt()
+    others = own + torch.cat([speed[:, None], stage[:, None], torch.zeros(3, K)], 1)
+    plain = dataclasses.replace(population, scores=moved, effects=None)
+    assert float(found) == pytest.approx(float(subject_terms(plain, others, data)[1]), rel=1e-9)
 
 
 def test_a_fit_has_a_term_for_each_subject_and_leave_one_out_uses_them():

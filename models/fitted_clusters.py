@@ -1,0 +1,143 @@
+"""A fit of vertex clusters, taken apart one posterior draw after the other: what every answer is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from neuropyro.models.covariates import effects_of
+from neuropyro.models.labelled import LabelledVisits
+from neuropyro.models.mixture import Mixture, curves
+from neuropyro.models.new_subjects import Course
+from neuropyro.models.posterior import Posterior
+from neuropyro.models.spatial import MeshVisits
+from neuropyro.models.subject_likelihood import SCORE_GLOBALS, Population, population_of
+from neuropyro.models.trajectory import Trajectories
+from neuropyro.models.vertex_priors import SCATTER, VertexPriors
+from neuropyro.models.vertex_replicates import draw_vertices
+from neuropyro.models.visit_effects import level_sd
+from neuropyro.models.visits import Visits
+
+__all__ = ["FittedClusters", "Switches"]
+
+Draw = dict[str, Tensor]
+
+
+class Switches(Protocol):
+    """What a model of vertex clusters has on."""
+
+    @property
+    def scatter(self) -> bool:
+        """Whether a vertex has its own trajectory."""
+
+    @property
+    def subject_effect(self) -> bool:
+        """Whether a subject has offsets."""
+
+    @property
+    def visit_effect(self) -> bool:
+        """Whether a visit has levels of its own."""
+
+    @property
+    def vertex_priors(self) -> VertexPriors:
+        """Priors, for the width of the baselines."""
+
+
+@dataclass(frozen=True)
+class FittedClusters:
+    """A model and its posterior.
+
+    Parameters
+    ----------
+    model
+        The switches that it was fitted with.
+    result
+        The fit.
+    """
+
+    model: Switches
+    result: Posterior
+
+    @property
+    def visits(self) -> Visits:
+        """The prepared data of the fit."""
+        data: Visits = self.result.data
+        return data
+
+    def draws(self, draws: int, dtype: torch.dtype | None = None) -> Iterator[Draw]:
+        """Yield one draw after the other by site; a point is one draw."""
+        posterior = self.result.posterior(1 if self.result.is_point else draws)
+        like = self.visits.values.new_zeros((), dtype=dtype)
+        for s in range(len(posterior["pi"])):
+            yield {site: torch.tensor(x[s]).to(like) for site, x in posterior.items()}
+
+    def mixture(self, draw: Draw) -> Mixture:
+        """Return the clusters under a draw."""
+        theta = Trajectories(*(draw[name] for name in Trajectories._fields))
+        offset = draw["u"].mT if self.model.subject_effect else None
+        loc, factor = curves(self.visits, draw["dps"], theta, self._scatter(draw), offset)
+        loc = draw["level"].mT if self.model.visit_effect else loc
+        return Mixture(draw["pi"], loc, factor, draw["sigma"], draw.get("coupling"))
+
+    def log_joint(self, mixture: Mixture) -> Tensor:
+        """Return log p(V_l, Z_l = k), ``(vertices, K)``."""
+        each = mixture.log_likelihood(self.visits.values, self.visits)
+        return each + self._log_shares(mixture, each)
+
+    def log_joints(self, draws: int) -> Iterator[Tensor]:
+        """Yield it under one draw after the other."""
+        for draw in self.draws(draws):
+            yield self.log_joint(self.mixture(draw))
+
+    def courses(self, draws: int) -> Iterator[Course]:
+        """Yield what new subjects share with the fitted ones, in double precision, under one draw after the other."""
+        for draw in self.draws(draws):
+            mixture = self.mixture(draw)
+            joint = self.log_joint(mixture)
+            z, own = draw_vertices(joint, mixture.loc, mixture.factor, mixture.sigma, self.visits)
+            exact = {site: values.double() for site, values in draw.items()}
+            sd = level_sd(exact["tau"], exact["sigma"], self.visits) if self.model.visit_effect else None
+            yield Course(
+                theta=Trajectories(*(exact[name] for name in Trajectories._fields)),
+                scatter=self._scatter(exact),
+                sigma=exact["sigma"],
+                rho=exact["rho"] if self.model.subject_effect else None,
+                spread=sd,
+                scores=torch.stack([exact[site] for site in SCORE_GLOBALS]),
+                label=z,
+                own=None if own is None else own.double(),
+                effects=effects_of(exact),
+            )
+
+    def populations(self, draws: int) -> Iterator[tuple[Population, Tensor]]:
+        """Yield the globals, in double precision, and the subjects' latents in units of their population."""
+        known = isinstance(self.visits, MeshVisits | LabelledVisits)
+        for rough, draw in zip(self.draws(draws), self.draws(draws, torch.float64), strict=True):
+            population, own = population_of(draw, self._scatter(draw))
+            if known:
+                mixture = self.mixture(rough)
+                each = mixture.log_likelihood(self.visits.values, self.visits)
+                population = replace(population, share=self._log_shares(mixture, each).exp().to(own))
+            yield population, own
+
+    def _log_shares(self, mixture: Mixture, each: Tensor) -> Tensor:
+        """Return the log of the clusters' shares ``(K,)``, or of what else is known of each vertex's label, ``(L, K)``.
+
+        That is what a vertex's neighbours leave it, or the label itself.
+        """
+        visits: Any = self.visits
+        if isinstance(visits, LabelledVisits):
+            own = torch.nn.functional.one_hot(visits.label, each.shape[-1]) > 0
+            return torch.zeros_like(each).masked_fill(~own, -torch.inf)
+        if mixture.coupling is None or not isinstance(visits, MeshVisits):
+            return mixture.share.log()
+        return visits.prior.log_shares(each, mixture.coupling)
+
+    def _scatter(self, draw: Draw) -> Tensor | None:
+        if not self.model.scatter:
+            return None
+        return self.model.vertex_priors.scatter_sds([draw[site] for site in SCATTER])

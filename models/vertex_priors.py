@@ -1,0 +1,49 @@
+"""Priors of clusters of vertices, and the sites that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neuropyro.models.priors import Pair
+from neuropyro.models.trajectory import Trajectories
+
+__all__ = ["CLUSTER_SITES", "SCATTER", "VertexPriors"]
+
+SCATTER = ("scatter_c", "scatter_log_b", "scatter_a")
+CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", "tau", *SCATTER)
+
+
+@dataclass(frozen=True)
+class VertexPriors:
+    """Priors of what `VertexClusterMixture` adds to trajectories and scores, on standardised data.
+
+    Parameters
+    ----------
+    pi
+        Concentration of the Dirichlet.
+    rho
+        LogNormal (location, scale): sd of the subjects' offsets.
+    tau
+        LogNormal (location, scale): sd of the visits' effects.
+    scatter
+        LogNormal (location, scale): sds over a cluster's vertices of c, log b, a.
+    baseline
+        Sd over a cluster's vertices of d; fixed and wide, so that each vertex has a baseline of its own.
+    coupling
+        LogNormal (location, scale): lambda of the spatial prior.
+    """
+
+    pi: float = 5.0
+    rho: Pair = (-1.5, 0.8)
+    tau: Pair = (-2.0, 1.0)
+    scatter: Pair = (-1.5, 0.5)
+    baseline: float = 5.0
+    coupling: Pair = (-0.3, 0.7)
+
+    def scatter_sds(self, learned: Sequence[Tensor]) -> Tensor:
+        """Return the sds of d, c, log b, a, ``(*, K, 4)``, of which all but the first are learned, ``(*, K)`` each."""
+        return torch.stack([torch.full_like(learned[0], self.baseline), *learned], -1)
