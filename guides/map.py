@@ -2,7 +2,9 @@
 
 Represents: one point; no uncertainty.  Cost: one gradient a step, nothing random, so that it converges sharply and
 fast.  The mode is that of the density in each site's own space (a site with positive support is not transformed), and
-for a model with many latent variables it may lie far from where the posterior's mass is.
+for a model with many latent variables it may lie far from where the posterior's mass is.  The joint mode of a population's
+sd with the subjects that it is the sd of is such a place; a model may name sites to be left at their starting values
+(`hold`).
 """
 
 from __future__ import annotations

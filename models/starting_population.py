@@ -69,7 +69,12 @@ class Places(NamedTuple):
 
 
 def place_subjects(
-    misfit: VisitMisfit, subject: NDArray[np.int64], within: Floats, subject_time: Floats, population: Population
+    misfit: VisitMisfit,
+    subject: NDArray[np.int64],
+    within: Floats,
+    subject_time: Floats,
+    population: Population,
+    rounds: int = EM_ROUNDS,
 ) -> Places:
     """Weigh every subject's log speed and stage, and learn their population.
 
@@ -83,6 +88,8 @@ def place_subjects(
         ``(subjects,)`` years from the cohort's mean time to a subject's.
     population
         Where EM begins.
+    rounds
+        Of EM.
     """
     speeds = population.mean[0] + np.linspace(-SPEED_REACH, SPEED_REACH, SPEEDS)
     stages = np.linspace(misfit.scores[0], misfit.scores[-1], STAGES)
@@ -90,7 +97,7 @@ def place_subjects(
     chunk = max(1, MOST_NUMBERS // len(stage))
     begins = range(0, len(subject_time), chunk)
     losses = [_losses(misfit, subject, within, begin, begin + chunk, log_alpha, stage) for begin in begins]
-    for _ in range(EM_ROUNDS):
+    for _ in range(rounds):
         moments = [
             _moments(loss, log_alpha, stage, subject_time[begin : begin + chunk], population)
             for begin, loss in zip(begins, losses, strict=True)

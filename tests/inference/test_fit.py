@@ -39,6 +39,26 @@ def test_map_finds_the_mode():
     assert result.converged
 
 
+def test_map_leaves_a_population_where_it_starts():
+    class Hierarchical:
+        population_sites = ("sd",)
+
+        def __call__(self, y: torch.Tensor) -> None:
+            sd = pyro.sample("sd", dist.LogNormal(0.0, 1.0))
+            with pyro.plate("subject", len(y)):
+                mean = pyro.sample("mean", dist.Normal(0.0, sd))
+                pyro.sample("y", dist.Normal(mean, 0.5), obs=y)
+
+        def init_values(self, y: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
+            return {"sd": torch.tensor(1.5)}
+
+    y = torch.tensor([-1.0, 0.5, 2.0])
+    drawn = fit(Hierarchical(), y, guide="map", progress=False).posterior(1)
+    assert float(drawn["sd"][0]) == pytest.approx(1.5)
+    shrunk = 1.5**2 / (1.5**2 + 0.5**2)  # given sd the means are conjugate
+    np.testing.assert_allclose(drawn["mean"][0], shrunk * y.numpy(), atol=1e-3)
+
+
 def test_normal_finds_the_posterior_and_the_evidence():
     result = fit(conjugate, DATA, guide="normal", particles=8, progress=False)
     draws = result.posterior(4000)["mean"]
