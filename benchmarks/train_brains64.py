@@ -10,48 +10,108 @@ Where the run's folder is lost, the released weights can be trained on, with pha
 """
 
 import argparse
+import dataclasses
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from neuropyro.data.phantom_codes import PhantomCodes
 from neuropyro.data.phantom_recipe import PhantomRecipe
-from neuropyro.data.phantoms import BrainPhantoms
-from neuropyro.generators.checkpoints import load_checkpoint
+from neuropyro.data.phantoms import BrainPhantoms, Split
+from neuropyro.generators.checkpoints import Checkpoint, load_checkpoint
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
-from neuropyro.generators.training import train_generator
+from neuropyro.generators.evaluation import measure_fidelity
+from neuropyro.generators.sample_grids import draw_samples
+from neuropyro.generators.stylegan2 import Generator
+from neuropyro.generators.training import Measure, train_generator
 from neuropyro.generators.training_config import TrainingConfig
+from neuropyro.generators.training_state import TrainingState
 
 # What the generator learns is a prior of clean images: noise belongs to the measurement.
 RECIPE = PhantomRecipe(noise=(0.0, 0.0))
 CHANNELS = (128, 128, 128, 64, 32)
-GENERATOR = GeneratorConfig(img_resolution=64, channels=CHANNELS, z_dim=128, w_dim=128, mapping_layers=4)
+# Codes are learned by the mapping foremost, which a rate of a hundredth, as usual without them, would hold still.
+MAPPING: dict[str, Any] = {"mapping_layers": 4, "mapping_width": 256, "lr_multiplier": 1.0}
+GENERATOR = GeneratorConfig(img_resolution=64, channels=CHANNELS, z_dim=128, w_dim=128, **MAPPING)
 DISCRIMINATOR = DiscriminatorConfig(img_resolution=64, channels=CHANNELS)
-# Without the loss of diversity, samples pass for brains long before all kinds of phantoms are among them.
 SETTINGS: dict[str, Any] = {
-    "batch": 16,
+    "batch": 8,
     "r1_weight": 0.2,
     "path_weight": 0.0,
     "style_mixing": 0.0,
-    "average_images": 5_000,
-    "spread_weight": 10.0,
+    "mirror": False,
     "noise": False,
-    "state_images": 3_200,
+    "code_weight": 50.0,
+    "state_images": 1_600,
     "sample_images": 6_400,
+    "log_images": 800,
 }
+# First codes alone teach the generator, the large forms before the small; then the discriminator joins, for what codes
+# leave blurred.
+CODES: dict[str, Any] = {"learning_rate": 0.005, "momentum": 0.9, "average_images": 2_000, "adversarial_from": 10**9}
+STAGES: list[tuple[int, dict[str, Any]]] = [
+    (5_000, CODES | {"code_resolution": 16}),
+    (8_000, CODES | {"code_resolution": 32}),
+    (14_000, CODES | {"spread_weight": 5.0}),
+    (30_000, {"learning_rate": 0.001, "momentum": 0.0, "average_images": 2_000, "spread_weight": 5.0}),
+]
+
+
+def learning_curve(phantoms: BrainPhantoms, count: int = 1000) -> Measure:
+    """Return what is logged with every grid of samples: figures against phantoms of the validation split."""
+
+    @cache
+    def images(split: Split) -> Tensor:
+        stream = dataclasses.replace(phantoms, split=split)
+        return torch.cat([stream.images(part) for part in torch.arange(count).split(100)])
+
+    def measure(state: TrainingState) -> dict[str, float]:
+        samples = draw_samples(state.average, count, seed=1)
+        fidelity = measure_fidelity(samples, images("train"), images("validation"))
+        return {name: getattr(fidelity, name) for name in ("two_sample_accuracy", "precision", "recall")}
+
+    return measure
+
+
+def with_new_mapping(checkpoint: Checkpoint, seed: int) -> Checkpoint:
+    """Keep a checkpoint's synthesis network and discriminator alone: its w are not those of codes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = Generator(GENERATOR)
+    generator.synthesis.load_state_dict(checkpoint.generator.synthesis.state_dict())
+    return dataclasses.replace(checkpoint, generator=generator, training_generator=None)
+
+
+def codes_of(phantoms: BrainPhantoms, folder: Path) -> PhantomCodes:
+    """Those of the run in the folder, found at its beginning."""
+    path = folder / "codes.safetensors"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        PhantomCodes.of(phantoms, GENERATOR.z_dim).save(path)
+    return PhantomCodes.load(phantoms, path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--images", type=int, default=STAGES[-1][0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--weights", help="name or file of a generator whose weights a new run begins with")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     phantoms = BrainPhantoms(resolution=64, split="train", seed=args.seed, recipe=RECIPE)
-    config = TrainingConfig(images=args.images, seed=args.seed, precision=args.precision, **SETTINGS)
-    start = load_checkpoint(args.weights) if args.weights else None
-    train_generator(phantoms.images, args.out, GENERATOR, DISCRIMINATOR, config, device=args.device, start=start)
+    codes, measure = codes_of(phantoms, args.out), learning_curve(phantoms)
+    start = with_new_mapping(load_checkpoint(args.weights), args.seed) if args.weights else None
+    for until, settings in STAGES:
+        stage = SETTINGS | settings | {"seed": args.seed, "precision": args.precision}
+        config = TrainingConfig(images=min(until, args.images), **stage)
+        networks = (GENERATOR, DISCRIMINATOR)
+        given = {"device": args.device, "start": start, "codes": codes, "measure": measure, "tell": print}
+        train_generator(phantoms.images, args.out, *networks, config, **given)
 
 
 if __name__ == "__main__":

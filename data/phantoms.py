@@ -137,7 +137,9 @@ class BrainPhantoms:
         ValueError
             A name in ``given`` is no covariate, or a value none that it can have.
         """
-        draws = self._draw([int(i) for i in indices])
+        return self._slices(self._draw([int(i) for i in indices]), given)
+
+    def _slices(self, draws: dict[str, Tensor], given: dict[str, float | Tensor]) -> PhantomSlices:
         covariates = self._covariates(draws["covariates"], given)
         points = self._points(draws, covariates)
         tissues, texture = self._anatomy(points, draws["patches"], covariates)
@@ -147,6 +149,21 @@ class BrainPhantoms:
     def images(self, indices: Tensor | range | list[int]) -> Tensor:
         """Return the images alone, ``(B, 1, H, W)``: what training wants to be called with."""
         return self(indices).images
+
+    def factors(self, indices: Tensor | range | list[int]) -> Tensor:
+        """Return the independent standard normals (B, factors) of which slices are made, those of their noise left out.
+
+        The first are those of the covariates, in the order of :data:`~neuropyro.data.phantom_recipe.COVARIATES`.
+        """
+        draws = self._draw([int(i) for i in indices])
+        return torch.cat([draws[name].flatten(1) for name in self._shapes()], dim=1)
+
+    def of_factors(self, factors: Tensor) -> Tensor:
+        """Return the images (B, 1, H, W) of factors, without noise: differentiable."""
+        shapes = self._shapes()
+        parts = torch.split(factors, [int(np.prod(shape)) for shape in shapes.values()], dim=1)
+        draws = {k: part.reshape(-1, *shape) for (k, shape), part in zip(shapes.items(), parts, strict=True)}
+        return self._slices(draws | {"noise": factors.new_zeros(())}, {}).images
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Return the range of every covariate."""
@@ -166,14 +183,17 @@ class BrainPhantoms:
             if low > high or (name in LOGARITHMIC and low <= 0):
                 raise ValueError(f"recipe: {name} ranges from {low} to {high}")
 
-    def _draw(self, indices: list[int]) -> dict[str, Tensor]:
-        """Draw the random numbers of each slice from a stream of its own."""
-        side = self.resolution
+    @staticmethod
+    def _shapes() -> dict[str, tuple[int, ...]]:
+        """Name and shape of the random numbers of a slice, those of its noise left out."""
         shapes: dict[str, tuple[int, ...]] = {"covariates": (len(COVARIATES),), "pose": (5,), "bias": (5, 5)}
         shapes |= {"patches": (8, 8)}
         shapes |= {f"warp{n}": (2, n + 2, n + 2) for n in FIELD_CONTROLS}
-        shapes |= {f"relief{n}": (1, n + 2, n + 2) for n in RELIEF_CONTROLS}
-        shapes |= {"noise": (side, side)}
+        return shapes | {f"relief{n}": (1, n + 2, n + 2) for n in RELIEF_CONTROLS}
+
+    def _draw(self, indices: list[int]) -> dict[str, Tensor]:
+        """Draw the random numbers of each slice from a stream of its own."""
+        shapes = self._shapes() | {"noise": (self.resolution, self.resolution)}
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
         stream = torch.from_numpy(np.stack([self._stream(i).standard_normal(sum(sizes), np.float32) for i in indices]))
         parts = torch.split(stream.to(self.device), sizes, dim=1)

@@ -24,6 +24,7 @@ from neuropyro.generators.resampling import upsample
 
 __all__ = ["SynthesisNetwork"]
 
+CACHED = 2**21  # numbers of a batch of maps that a processor's last cache holds beside all else
 NOISE_MODES = ("const", "random", "none")
 
 
@@ -159,6 +160,16 @@ class SynthesisBlock(nn.Module):
         if not first and config.architecture == "resnet":
             self.skip = Conv(before, width, kernel_size=1, resample="up", activated=False)
 
+    def overflows(self, batch: int) -> bool:
+        """Whether one image after another is faster than the batch at once: maps that no cache holds.
+
+        Then nothing is shared but weights that are small beside the maps, and only frozen ones have no gradients that
+        would be written once for each image.
+        """
+        weight = self.conv1.weight
+        frozen = self.conv1.kept_sums is not None and not weight.requires_grad
+        return frozen and weight.device.type == "cpu" and batch * len(weight) * self.resolution**2 > CACHED
+
     @property
     def layers(self) -> list[SynthesisLayer]:
         """The convolutions that take noise, in their order."""
@@ -222,6 +233,7 @@ class SynthesisNetwork(nn.Module):
         noise_mode: str = "const",
         noise: Sequence[Tensor] | None = None,
         rng: torch.Generator | None = None,
+        resolution: int | None = None,
     ) -> Tensor:
         """Image of each w.
 
@@ -236,29 +248,24 @@ class SynthesisNetwork(nn.Module):
             (r, r), (1, 1, r, r) or (B, 1, r, r).
         rng
             Source of random noise; the global one if None.
+        resolution
+            Side at which to stop, where an image comes of every block (``"skip"``); that of the network if None.
 
         Returns
         -------
         Tensor
-            (B, img_channels, img_resolution, img_resolution), about -1..1
+            (B, img_channels, resolution, resolution), about -1..1
 
         Raises
         ------
         ValueError
-            Where w, the noise mode or a buffer does not fit the network.
+            Where w, the noise mode, a buffer or the resolution does not fit the network.
         """
         w = self._one_per_layer(w)
+        self._check_resolution(resolution)
         noises = list(self._noises(w, noise_mode, noise, rng))
-        x: Tensor | None = None
-        image: Tensor | None = None
-        first = 0
-        for block in self.blocks:
-            stop = first + len(block.layers)
-            x = block.features(x, w[:, first:stop].unbind(1), noises[first:stop])
-            image = block.image(image, x, w[:, stop])
-            first = stop
-        assert image is not None
-        return image
+        blocks = [block for block in self.blocks if resolution is None or block.resolution <= resolution]
+        return _rise(blocks, None, None, w, noises)
 
     def _one_per_layer(self, w: Tensor) -> Tensor:
         if w.ndim == 2:
@@ -268,6 +275,11 @@ class SynthesisNetwork(nn.Module):
                 f"w must have shape (batch, {self.num_ws}, {self.w_dim}) or (batch, {self.w_dim}), got {tuple(w.shape)}"
             )
         return w
+
+    def _check_resolution(self, resolution: int | None) -> None:
+        known = [block.resolution for block in self.blocks if hasattr(block, "torgb")]
+        if resolution is not None and resolution not in known:
+            raise ValueError(f"resolution must be one at which there is an image, {known}, not {resolution}")
 
     def _noises(
         self, w: Tensor, mode: str, given: Sequence[Tensor] | None, rng: torch.Generator | None
@@ -287,6 +299,27 @@ class SynthesisNetwork(nn.Module):
             else:
                 shape = (w.shape[0], layer.resolution, layer.resolution)
                 yield torch.randn(shape, generator=rng, dtype=w.dtype, device=w.device)
+
+
+def _rise(
+    blocks: Sequence[SynthesisBlock], x: Tensor | None, image: Tensor | None, w: Tensor, noises: Sequence[Tensor | None]
+) -> Tensor:
+    """Image after ``blocks``, of the maps and the image below them, with one w and one noise per layer above."""
+    for k, block in enumerate(blocks):
+        if x is not None and len(w) > 1 and block.overflows(len(w)):
+            parts = zip(x.split(1), _each(image, len(w)), w.split(1), *(_each(n, len(w)) for n in noises), strict=True)
+            return torch.cat([_rise(blocks[k:], *part[:3], part[3:]) for part in parts])
+        count = len(block.layers)
+        x = block.features(x, w[:, :count].unbind(1), noises[:count])
+        image = block.image(image, x, w[:, count])
+        w, noises = w[:, count:], noises[count:]
+    assert image is not None
+    return image
+
+
+def _each(value: Tensor | None, count: int) -> Sequence[Tensor | None]:
+    """Part of each image of a batch, of what there is one of for each, or one for all."""
+    return value.split(1) if value is not None and value.ndim > 2 and len(value) == count else [value] * count
 
 
 def checked_noise(noise: Tensor, resolution: int, batch: int, index: int) -> Tensor:

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -25,7 +25,21 @@ from neuropyro.generators.training_config import TrainingConfig
 from neuropyro.generators.training_state import TrainingState, load_state, new_state, save_state, take_weights
 from neuropyro.generators.training_step import train_step
 
-__all__ = ["Measure", "train_generator"]
+__all__ = ["Codes", "Measure", "train_generator"]
+
+
+class Codes(Protocol):
+    """The z of a dataset's images, distributed as z is: independent normals, on whose length nothing depends."""
+
+    @property
+    def scales(self) -> Tensor:
+        """About how much images vary with each coordinate, (z_dim,), in any unit."""
+        ...
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        """Codes (B, z_dim) of the images at ``indices`` (B,)."""
+        ...
+
 
 Measure = Callable[[TrainingState], dict[str, float]]
 """Figures of a state, by name."""
@@ -45,6 +59,7 @@ def train_generator(
     measure: Measure | None = None,
     tell: Tell | None = None,
     start: Checkpoint | None = None,
+    codes: Codes | None = None,
 ) -> TrainingState:
     """Train a generator, from the folder's last state where it has one.
 
@@ -68,6 +83,10 @@ def train_generator(
         Called by the first process with each entry of the log.
     start
         Whose weights a new run begins with; weights drawn from the seed if None.
+    codes
+        The z of each of the dataset's images, where known; with ``config.code_weight`` positive the generator learns to
+        make of each z its image.  In a new run the columns of the mapping's first layer begin in proportion to
+        ``codes.scales``.
 
     Returns
     -------
@@ -77,17 +96,18 @@ def train_generator(
     Raises
     ------
     ValueError
-        The folder holds a run of other networks, the batch does not suit the processes, or the dataset gives images
-        of another shape.
+        The folder holds a run of other networks, the batch does not suit the processes, the dataset gives images
+        of another shape, or codes are missing or those of mirrored images.
     """
     config, world, folder = config or TrainingConfig(), join_world(device), Path(folder)
     _check_shares(config, world)
+    _check_codes(config, codes, generator)
     folder.mkdir(parents=True, exist_ok=True)
     state = new_state(generator, discriminator, config.adam(), config.seed, world.device)
     if (folder / "state.safetensors").exists():
         load_state(state, folder / "state.safetensors")
-    elif start is not None:
-        take_weights(state, start)
+    else:
+        _begin(state, start, codes)
     if not config.noise:
         _silence(state)
     _check_images(dataset(torch.arange(1)), generator)
@@ -95,7 +115,10 @@ def train_generator(
     _note_config(state, config)
     diary = _Diary(folder, config, state, measure, tell) if world.rank == 0 else None
     while state.images < config.images:
-        figures = train_step(state, _real_images(dataset, state, config, world), config, world, spread)
+        indices = _indices(state, config, world)
+        real = dataset(indices).to(world.device).contiguous(memory_format=torch.channels_last)
+        z = None if codes is None or config.code_weight <= 0 else codes(indices).to(world.device)
+        figures = train_step(state, real, config, world, spread, z)
         if diary is not None:
             diary.record(figures)
     if diary is not None:
@@ -103,10 +126,21 @@ def train_generator(
     return state
 
 
-def _real_images(dataset: Dataset, state: TrainingState, config: TrainingConfig, world: World) -> Tensor:
+def _indices(state: TrainingState, config: TrainingConfig, world: World) -> Tensor:
     share = config.batch // world.size
-    indices = state.images + world.rank * share + torch.arange(share)
-    return dataset(indices).to(world.device).contiguous(memory_format=torch.channels_last)
+    return state.images + world.rank * share + torch.arange(share)
+
+
+@torch.no_grad()
+def _begin(state: TrainingState, start: Checkpoint | None, codes: Codes | None) -> None:
+    """Take what a new run begins with."""
+    if start is not None:
+        take_weights(state, start)
+    if codes is not None:
+        for G in (state.generator, state.average):
+            first = G.mapping.get_submodule("fc0").weight
+            # Else all coordinates would begin with one weight, and the few that matter be lost among the others.
+            first.mul_(codes.scales.to(first) / codes.scales.square().mean().sqrt())
 
 
 @torch.no_grad()
@@ -127,6 +161,15 @@ def _spread_loss(dataset: Dataset, config: TrainingConfig, world: World) -> Spre
 def _check_shares(config: TrainingConfig, world: World) -> None:
     if config.batch % world.size:
         raise ValueError(f"a batch of {config.batch} does not divide among {world.size} processes")
+
+
+def _check_codes(config: TrainingConfig, codes: Codes | None, generator: GeneratorConfig) -> None:
+    if codes is not None and len(codes.scales) != generator.z_dim:
+        raise ValueError(f"codes have {len(codes.scales)} coordinates, the generator's z has {generator.z_dim}")
+    if config.code_weight > 0 and config.mirror:
+        raise ValueError("codes are those of the images as they are: train with mirror=False, or a code_weight of 0")
+    if (codes is None or config.code_weight <= 0) and config.adversarial_from > 0:
+        raise ValueError("adversarial_from is positive and there are no codes with a code_weight: nothing to learn")
 
 
 def _check_images(images: Tensor, generator: GeneratorConfig) -> None:

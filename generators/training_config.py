@@ -20,7 +20,7 @@ class TrainingConfig:
     batch
         Images a step, over all processes.
     learning_rate, discriminator_learning_rate
-        Adam's, its betas being (0, .99).
+        Adam's.
     r1_weight, r1_interval
         Gamma of R1, and every how many steps it acts.
     path_weight, path_interval, path_batch_shrink
@@ -28,6 +28,17 @@ class TrainingConfig:
     spread_weight, spread_images
         Of the generator's loss of diversity, :class:`neuropyro.generators.spread.SpreadLoss`, and how many real images
         its components come from.  A weight of 0 turns it off.
+    code_weight
+        Of the generator's squared error, mean over the pixels, where the dataset's codes are known: the z of each image
+        (:class:`Codes`).
+    adversarial_from
+        From how many images on the discriminator learns and is listened to; before, codes alone teach the generator,
+        at a quarter of the cost.
+    code_resolution
+        Side to which images are reduced until then: what lies above it is not computed, and the larger forms, which
+        come first anyway, are learned several times as fast.  None: that of the images.
+    momentum, discriminator_momentum
+        First of Adam's betas for each network, the second being .99.
     noise
         Whether the generator's layers have noise inputs.  Without them all that varies is in w, where reconstruction
         can find it, and diversity cannot be had from speckle.
@@ -58,6 +69,11 @@ class TrainingConfig:
     path_batch_shrink: int = 2
     spread_weight: float = 0.0
     spread_images: int = 1_000
+    code_weight: float = 0.0
+    adversarial_from: int = 0
+    code_resolution: int | None = None
+    momentum: float = 0.0
+    discriminator_momentum: float = 0.0
     noise: bool = True
     style_mixing: float = 0.9
     average_images: int = 10_000
@@ -76,6 +92,8 @@ class TrainingConfig:
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.code_resolution is not None and self.spread_weight > 0:
+            raise ValueError("code_resolution: the loss of diversity needs whole images, so spread_weight must be 0")
         if not 0 <= self.style_mixing <= 1:
             raise ValueError(f"style_mixing must be a probability, not {self.style_mixing}")
 
@@ -83,11 +101,13 @@ class TrainingConfig:
         """Return Adam's settings for each network, corrected for lazy regularisation."""
         path_interval = self.path_interval if self.path_weight > 0 else 0
         return {
-            "generator": _lazy_adam(self.learning_rate, path_interval),
-            "discriminator": _lazy_adam(self.discriminator_learning_rate, self.r1_interval),
+            "generator": _lazy_adam(self.learning_rate, self.momentum, path_interval),
+            "discriminator": _lazy_adam(
+                self.discriminator_learning_rate, self.discriminator_momentum, self.r1_interval
+            ),
         }
 
 
-def _lazy_adam(learning_rate: float, interval: int) -> dict[str, Any]:
+def _lazy_adam(learning_rate: float, momentum: float, interval: int) -> dict[str, Any]:
     ratio = interval / (interval + 1) if interval else 1.0
-    return {"lr": learning_rate * ratio, "betas": (0.0, 0.99**ratio), "eps": 1e-8, "fused": True}
+    return {"lr": learning_rate * ratio, "betas": (momentum**ratio, 0.99**ratio), "eps": 1e-8, "fused": True}

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, mse_loss
 
 from neuropyro.generators.augmentation import adapted_probability, augment
 from neuropyro.generators.distributed import World
@@ -27,7 +28,12 @@ __all__ = ["train_step"]
 
 
 def train_step(
-    state: TrainingState, real: Tensor, config: TrainingConfig, world: World, spread: SpreadLoss | None = None
+    state: TrainingState,
+    real: Tensor,
+    config: TrainingConfig,
+    world: World,
+    spread: SpreadLoss | None = None,
+    codes: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Show one batch to both networks, and move the average.
 
@@ -41,6 +47,8 @@ def train_step(
         How, and among whom.
     spread
         The generator's loss of diversity, if it is to have one.
+    codes
+        The z of each real image, (B, z_dim), where it is known: the generator's images are then made of these.
 
     Returns
     -------
@@ -51,12 +59,13 @@ def train_step(
     if config.mirror:
         turned = torch.rand(len(real), 1, 1, 1, generator=rng, device=real.device) < 0.5
         real = torch.where(turned, real.flip(3), real)
-    figures, fake_logits = _improve_generator(state, real, config, world, rng, spread)
-    figures |= _improve_discriminator(state, real, fake_logits, config, world, rng)
+    figures, fake_logits = _improve_generator(state, real, config, world, rng, spread, codes)
     if config.path_weight > 0 and state.step % config.path_interval == 0:
         figures |= _regularise_generator(state, len(real), config, world, rng)
-    if state.step % config.r1_interval == 0:
-        figures |= _regularise_discriminator(state, real, config, world, rng)
+    if fake_logits is not None:
+        figures |= _improve_discriminator(state, real, fake_logits, config, world, rng)
+        if state.step % config.r1_interval == 0:
+            figures |= _regularise_discriminator(state, real, config, world, rng)
     state.images += config.batch
     state.step += 1
     _move_average(state, config)
@@ -70,19 +79,30 @@ def _improve_generator(
     world: World,
     rng: torch.Generator,
     spread: SpreadLoss | None,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Descend the generator's loss; return figures, and the logits of its images, which serve the discriminator too."""
-    w = _styles(state.generator, len(real), config.style_mixing, rng)
+    codes: Tensor | None,
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Descend the generator's losses; return figures, and the logits of its images where the discriminator judged."""
+    w = (
+        _styles(state.generator, len(real), config.style_mixing, rng)
+        if codes is None
+        else state.generator.mapping(codes)
+    )
     state.generator.mapping.update_average(w[:, 0])
-    images = _synthesise(state.generator, w, config, rng)
-    logits = _judge(state, images, config, rng)
-    loss = generator_loss(logits)
-    figures = {"generator_loss": loss.detach(), "fake_sign": logits.detach().sign().mean()}
+    judged = state.images >= config.adversarial_from
+    images = _synthesise(state.generator, w, config, rng, None if judged else config.code_resolution)
+    losses: dict[str, tuple[Tensor, float]] = {}
+    logits = None
+    if judged:
+        logits = _judge(state, images, config, rng)
+        losses["generator_loss"] = generator_loss(logits), 1.0
+    if codes is not None:
+        losses["code_loss"] = mse_loss(images, adaptive_avg_pool2d(real, images.shape[2:])), config.code_weight
     if spread is not None:
-        distance = spread(images, real, rng)
-        loss, figures = loss + distance * config.spread_weight, figures | {"spread_loss": distance.detach()}
-    _descend(loss, state.generator, state.generator_optimiser, world, keep=True)
-    return figures, logits
+        losses["spread_loss"] = spread(images, real, rng), config.spread_weight
+    loss = torch.stack([value * weight for value, weight in losses.values()]).sum()
+    _descend(loss, state.generator, state.generator_optimiser, world, keep=logits is not None)
+    figures = {name: value.detach() for name, (value, _) in losses.items()}
+    return figures | ({} if logits is None else {"fake_sign": logits.detach().sign().mean()}), logits
 
 
 def _regularise_generator(
@@ -135,11 +155,13 @@ def _styles(generator: nn.Module, count: int, mixing: float, rng: torch.Generato
     return torch.where(own, first, second)
 
 
-def _synthesise(generator: nn.Module, w: Tensor, config: TrainingConfig, rng: torch.Generator) -> Tensor:
+def _synthesise(
+    generator: nn.Module, w: Tensor, config: TrainingConfig, rng: torch.Generator, resolution: int | None = None
+) -> Tensor:
     G: Any = generator
     with _autocast(w, config):
         mode = "random" if config.noise else "none"
-        return G.synthesis(w, noise_mode=mode, rng=rng).float()  # type: ignore[no-any-return]
+        return G.synthesis(w, noise_mode=mode, rng=rng, resolution=resolution).float()  # type: ignore[no-any-return]
 
 
 def _judge(state: TrainingState, images: Tensor, config: TrainingConfig, rng: torch.Generator) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuropyro.generators import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from neuropyro.generators import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, synthesis
 from neuropyro.generators.discriminator import minibatch_stddev
 from neuropyro.generators.frozen import channel_dot
 
@@ -180,6 +180,7 @@ def test_noise_modes():
         (lambda g: g.synthesis(torch.zeros(1, 8), noise_mode="on"), "noise_mode must be one of const"),
         (lambda g: g.synthesis(torch.zeros(1, 8).double(), noise=[]), "noise must hold 5 buffers"),
         (lambda g: g.synthesis(torch.zeros(1, 8).double(), noise=[torch.zeros(3, 3)] * 5), r"noise\[0\] must have"),
+        (lambda g: g.synthesis(torch.zeros(1, 8).double(), resolution=5), "resolution must be one at which"),
         (lambda g: g.mapping(torch.zeros(1, 5)), r"z must have shape \(batch, 6\)"),
     ],
 )
@@ -369,6 +370,36 @@ def test_noise_buffers_can_be_fitted_on_a_frozen_generator():
         return frozen.synthesis(w, noise=[*buffers[:2], buffer, *buffers[3:]])
 
     assert torch.autograd.gradcheck(image, buffers[2].clone().requires_grad_())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("buffers", ["const", "shared", "each"])
+def test_images_one_after_another_are_those_of_the_batch(architecture, buffers, monkeypatch):
+    """As they are made where maps outgrow the cache."""
+    generator = small(architecture=architecture).freeze()
+    w = torch.randn(3, generator.num_ws, 8, dtype=torch.float64, requires_grad=True)
+    count = {"const": 0, "shared": 1, "each": 3}[buffers]
+    noise = [torch.randn(count, 1, *s, dtype=torch.float64) for s in generator.synthesis.noise_shapes]
+    results = []
+    for cached in (synthesis.CACHED, 3 * 6 * 8 * 8):  # the second is outgrown at 16 px
+        monkeypatch.setattr(synthesis, "CACHED", cached)
+        image = generator.synthesis(w, noise=noise if count else None)
+        results.append((image, *torch.autograd.grad(image.square().sum(), w)))
+    assert [b.overflows(3) for b in generator.synthesis.blocks] == [False, False, True]
+    for whole, parts in zip(*results, strict=True):
+        torch.testing.assert_close(whole, parts)
+
+
+def test_an_image_comes_of_every_block():
+    """The one at half the resolution is what the block above doubles."""
+    generator = small()
+    w = torch.randn(2, generator.num_ws, 8, dtype=torch.float64)
+    with torch.no_grad():
+        generator.synthesis.b16.torgb.weight.zero_()
+        generator.synthesis.b16.torgb.bias.zero_()
+    whole, half = generator.synthesis(w), generator.synthesis(w, resolution=8)
+    assert half.shape == (2, 1, 8, 8)
+    torch.testing.assert_close(whole, torch.stack([filtered(zoom(image), 2, 1) for image in half]))
 
 
 def test_large_maps_give_the_same_gradient_as_small_ones():
