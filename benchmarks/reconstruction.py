@@ -17,17 +17,17 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from reconstruction_tables import Part, Tables
+from release_brains64 import held_out
 from torch import Tensor
-from train_brains64 import RECIPE
 
-from neuropyro.data.phantoms import BrainPhantoms
 from neuropyro.generators import load_discriminator_features, load_generator
+from neuropyro.generators.residual_conditionals import ConditionalSpread
 from neuropyro.image_baselines import baselines_for, total_variation, tuned, wavelet_sparse
 from neuropyro.image_metrics import image_metrics, interval_width, mae, rmse
 from neuropyro.image_projection import project_plainly, pulse
@@ -35,6 +35,8 @@ from neuropyro.inference import fit
 from neuropyro.inference.convergence import CosineSchedule
 from neuropyro.models import LatentReconstruction
 from neuropyro.models.corruption import Corruption, parse_corruption
+from neuropyro.models.reconstruction_data import in_reals, in_reals_mask
+from neuropyro.models.reconstruction_spread import conditional_residual, spread_of
 
 NOISE = 0.02
 TASKS = (
@@ -61,6 +63,7 @@ LADDER: dict[str, dict[str, Any]] = {
 }
 BLACK = -0.98
 DRAWS = 64
+TUNED, VALIDATION = 8, 256  # phantoms of the validation split for weights of baselines, and for the Gaussian one
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,7 @@ class Result:
     draws: Tensor | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Bench:
     """What all tasks have in common."""
 
@@ -85,12 +88,24 @@ class Bench:
 
     def classic(self, corruption: Corruption, y: Tensor) -> dict[str, Callable[[], Tensor]]:
         """Methods without a generator; weights are tuned on other phantoms."""
-        found: dict[str, Callable[[], Tensor]] = {}
-        for name, method in baselines_for(corruption, y).items():
-            weighted = method in (total_variation, wavelet_sparse)
-            chosen = tuned(method, corruption, self.validation, noise=NOISE) if weighted else method
-            found[name] = partial(chosen, corruption, y)
-        return found
+        found = {n: partial(self.baseline, m, corruption, y) for n, m in baselines_for(corruption, y).items()}
+        return found | {"gaussian": partial(self.gaussian, corruption, y)}
+
+    def baseline(self, method: Callable[..., Tensor], corruption: Corruption, y: Tensor) -> Tensor:
+        """Run a baseline, its weight tuned first where it has one."""
+        if method in (total_variation, wavelet_sparse):
+            method = tuned(method, corruption, self.validation[:TUNED], noise=NOISE)
+        return method(corruption, y)
+
+    @cached_property
+    def image_mean(self) -> Tensor:
+        """Of the validation phantoms, (1, C, H, W)."""
+        return self.validation.mean(0, keepdim=True)
+
+    @cached_property
+    def image_spread(self) -> ConditionalSpread:
+        """Covariance of images, learned from the validation phantoms."""
+        return ConditionalSpread.of(self.validation - self.image_mean)
 
     def plain(self, corruption: Corruption, y: Tensor) -> dict[str, Callable[[], Tensor]]:
         """Methods with the generator and without a posterior."""
@@ -100,6 +115,17 @@ class Bench:
             "projection": lambda: project_plainly(frozen, corruption, y),
             "reference": lambda: self.reference(corruption, y),
         }
+
+    def gaussian(self, corruption: Corruption, y: Tensor) -> Tensor:
+        """Best linear estimate: images as a Gaussian process learned from as many phantoms as S was, no generator."""
+        seen = in_reals_mask(corruption.observed(y), y)
+        spread = spread_of(corruption, self.image_spread, seen.flatten(1), y)
+        mean = self.image_mean.expand(len(y), -1, -1, -1)
+        away = torch.where(seen, in_reals(y - corruption.A(mean)), 0.0)
+        deviation = torch.view_as_complex(away.contiguous()) if y.is_complex() else away
+        sigma, one = y.real.new_full((len(y),), NOISE), y.real.new_ones(len(y))
+        found = conditional_residual(corruption, self.image_spread, spread, deviation, sigma, one)
+        return (mean + found).clamp(-1, 1)
 
     def reference(self, corruption: Corruption, y: Tensor) -> Tensor:
         """Minimise the paper's objective as its implementation does."""
@@ -184,11 +210,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--out", type=Path, default=Path("tables/reconstruction"))
     args = parser.parse_args()
-    phantoms = [
-        BrainPhantoms(resolution=64, split=s, recipe=RECIPE)(range(args.images)) for s in ("test", "validation")
-    ]
+    counts = {"test": args.images, "validation": VALIDATION}
+    truth, validation = (held_out(split, count)[0] for split, count in counts.items())
     generator, features = load_generator(args.generator), load_discriminator_features(args.generator)
-    bench = Bench(generator, features, phantoms[0].images, phantoms[1].images[:8], args.steps)
+    bench = Bench(generator, features, truth, validation, args.steps)
     settings = {"images": args.images, "steps": args.steps, "weights": generator.card.sha256, "ladder": args.ladder}
     tables = Tables(args.out, settings, bench.truth)
     for task in args.tasks:

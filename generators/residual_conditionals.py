@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -58,6 +58,7 @@ class ConditionalSpread:
 
     weights: Tensor
     sd: Tensor
+    typical_scale: ClassVar[float] = 1.0
 
     @classmethod
     def of(cls, residuals: Tensor, neighbours: int = NEIGHBOURS) -> Self:

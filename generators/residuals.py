@@ -7,9 +7,10 @@ hundred images :mod:`neuropyro.generators.residual_conditionals` learns more.  S
 has it as its covariance.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -53,7 +54,15 @@ def band_power(images: Tensor, bands: int = BANDS) -> Tensor:
 
 
 class ResidualCovariance(Protocol):
-    """What is asked of S, whichever way it is kept."""
+    """What is asked of S, whichever way it is kept.
+
+    Attributes
+    ----------
+    typical_scale
+        By how much residuals of a reconstruction are expected to be larger than those from which it was learned.
+    """
+
+    typical_scale: ClassVar[float]
 
     def root(self, z: Tensor) -> Tensor:
         """Turn white noise ``z`` (..., C, H, W) into residuals, whose covariance is S."""
@@ -82,6 +91,9 @@ class ResidualSpread:
 
     sd: Tensor
     power: Tensor
+    typical_scale: ClassVar[float] = math.exp(
+        0.35
+    )  # inversions without a prior fit an image better than a few measurements can
 
     @classmethod
     def of(cls, residuals: Tensor, bands: int = BANDS) -> Self:

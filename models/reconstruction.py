@@ -67,6 +67,8 @@ from neuropyro.models.reconstruction_storage import digests_of_model
 
 __all__ = ["LatentReconstruction"]
 
+NARROW = 0.01  # scale of tau's prior
+
 
 class LatentReconstruction(OfImages):
     """Clean images from corrupted ones: a Pyro program over measurements y.
@@ -95,9 +97,9 @@ class LatentReconstruction(OfImages):
     colinearity
         lambda_c.
     sigma_prior, residual_prior
-        LogNormal (location, scale) of sigma and of tau.  tau is expected near 1.4: a card's residuals are of whole
-        images, inverted without a prior, which fits them better than a latent found from few measurements can.  Its
-        prior is narrow: a mean-field guide would buy itself room by a larger residual, and its intervals be too wide.
+        LogNormal (location, scale) of sigma and of tau.  If None, tau is expected where its S says (``typical_scale``:
+        1 if learned from images inverted under this prior), and its prior is narrow: a mean-field guide would buy
+        itself room by a larger residual, and its intervals be too wide.
     noise_mode
         Of the generator's noise inputs: ``"none"``, or ``"const"``, its own fixed buffers.
     labels
@@ -156,7 +158,7 @@ class LatentReconstruction(OfImages):
         layer_correlation: float = 0.5,
         colinearity: float = 0.0,
         sigma_prior: Pair = (-3.5, 0.7),
-        residual_prior: Pair = (0.35, 0.01),
+        residual_prior: Pair | None = None,
         noise_mode: Literal["none", "const"] = "none",
         labels: Tensor | None = None,
         starts: int = 3,
@@ -176,7 +178,7 @@ class LatentReconstruction(OfImages):
             raise ValueError("reconstruction: starts and candidates must be 1 or more, search_steps 0 or more")
         self.feature_sigma = feature_sigma
         self.layer_correlation = 0.0 if preset else layer_correlation
-        self.sigma_prior, self.residual_prior = sigma_prior, residual_prior
+        self.sigma_prior, self.given_residual_prior = sigma_prior, residual_prior
         self.noise_mode, self.labels = noise_mode, labels
         self.starts, self.search_steps, self.candidates = starts, search_steps, candidates
         self._sources: dict[Any, ImageSource] = {}
@@ -190,6 +192,8 @@ class LatentReconstruction(OfImages):
             raise ValueError(f"reconstruction: sigma must be above 0, got {self.sigma}; without noise give a small one")
         residual = self._find_residual()
         self.residual = residual if self.corruption.is_linear and not self.preset else None
+        typical = 1.0 if self.residual is None else self.residual.typical_scale
+        self.residual_prior: Pair = self.given_residual_prior or (math.log(typical), NARROW)
         self.colinearity = reference_colinearity(self.corruption) if self.preset else self.given_colinearity
         self._spreads: dict[Any, MeasurementSpread] = {}
 

@@ -40,7 +40,6 @@ PLAIN = (
     "feature_sigma",
     "layer_correlation",
     "sigma_prior",
-    "residual_prior",
     "noise_mode",
     "starts",
     "search_steps",
@@ -75,6 +74,7 @@ def save_reconstruction(model: LatentReconstruction, folder: Path, generator: st
         "corruption": described,
         "arguments": {name: getattr(model, name) for name in PLAIN}
         | {"sigma": model.given_sigma, "colinearity": model.given_colinearity}
+        | {"residual_prior": model.given_residual_prior}
         | {"pose": None if model.pose is None else asdict(model.pose)},
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,8 @@ def load_reconstruction(folder: str | Path, generator: Any = None, features: Any
         raise CorruptionError(f"{folder}: made with another generator than {said['generator']} is now; give that one")
     prefix = "corruption."
     tensors = {name.removeprefix(prefix): t for name, t in arrays.items() if name.startswith(prefix)}
-    arguments |= {name: tuple(arguments[name]) for name in ("sigma_prior", "residual_prior")}
+    pairs = ("sigma_prior", "residual_prior")
+    arguments |= {name: None if arguments[name] is None else tuple(arguments[name]) for name in pairs}
     arguments["pose"] = None if arguments.get("pose") is None else PosePrior(**arguments["pose"])
     return LatentReconstruction(
         network,
