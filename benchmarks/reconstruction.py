@@ -7,36 +7,36 @@
 Super-resolution from 8, 16 and 32 px to 64, inpainting of six shapes, and k-space undersampled 2, 4 and 8 times; all
 with noise of sd .02.  Means over images with their standard errors; errors in grey levels.  In the folder: table.md,
 table.json, a grid of pictures for each task, and blinded pairs (pairs/, key.csv) for raters, who are shown two methods'
-images beside each other, left and right at random.
+images beside each other, left and right at random.  Each method's result is kept in parts/ as soon as it is there: the
+same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
+from reconstruction_tables import Part, Tables
+from release_brains64 import held_out
 from torch import Tensor
-from train_brains64 import RECIPE
 
-from neuropyro.data.phantoms import BrainPhantoms
 from neuropyro.generators import load_discriminator_features, load_generator
+from neuropyro.generators.residual_conditionals import ConditionalSpread
 from neuropyro.image_baselines import baselines_for, total_variation, tuned, wavelet_sparse
-from neuropyro.image_metrics import image_metrics, interval_width
+from neuropyro.image_metrics import image_metrics, interval_width, mae, rmse
 from neuropyro.image_projection import project_plainly, pulse
 from neuropyro.inference import fit
 from neuropyro.inference.convergence import CosineSchedule
 from neuropyro.models import LatentReconstruction
 from neuropyro.models.corruption import Corruption, parse_corruption
+from neuropyro.models.reconstruction_data import in_reals, in_reals_mask
+from neuropyro.models.reconstruction_spread import conditional_residual, spread_of
 
 NOISE = 0.02
 TASKS = (
@@ -51,7 +51,6 @@ TASKS = (
 )
 GUIDES = {"map": "wplus", "normal": "wplus", "normal_w": "w", "structured_z": "z"}
 """Prior of each of our methods; the guide is what stands before the underscore."""
-PLAIN = ("pulse", "projection", "reference")
 REFERENCE_STEPS, REFERENCE_RATE, REFERENCE_BETAS = 501, 0.1, (0.9, 0.999)
 LADDER: dict[str, dict[str, Any]] = {
     "paper's objective": {"preset": "brgm"},
@@ -64,6 +63,7 @@ LADDER: dict[str, dict[str, Any]] = {
 }
 BLACK = -0.98
 DRAWS = 64
+TUNED, VALIDATION = 8, 256  # phantoms of the validation split for weights of baselines, and for the Gaussian one
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Result:
     draws: Tensor | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Bench:
     """What all tasks have in common."""
 
@@ -88,12 +88,24 @@ class Bench:
 
     def classic(self, corruption: Corruption, y: Tensor) -> dict[str, Callable[[], Tensor]]:
         """Methods without a generator; weights are tuned on other phantoms."""
-        found: dict[str, Callable[[], Tensor]] = {}
-        for name, method in baselines_for(corruption, y).items():
-            weighted = method in (total_variation, wavelet_sparse)
-            chosen = tuned(method, corruption, self.validation, noise=NOISE) if weighted else method
-            found[name] = partial(chosen, corruption, y)
-        return found
+        found = {n: partial(self.baseline, m, corruption, y) for n, m in baselines_for(corruption, y).items()}
+        return found | {"gaussian": partial(self.gaussian, corruption, y)}
+
+    def baseline(self, method: Callable[..., Tensor], corruption: Corruption, y: Tensor) -> Tensor:
+        """Run a baseline, its weight tuned first where it has one."""
+        if method in (total_variation, wavelet_sparse):
+            method = tuned(method, corruption, self.validation[:TUNED], noise=NOISE)
+        return method(corruption, y)
+
+    @cached_property
+    def image_mean(self) -> Tensor:
+        """Of the validation phantoms, (1, C, H, W)."""
+        return self.validation.mean(0, keepdim=True)
+
+    @cached_property
+    def image_spread(self) -> ConditionalSpread:
+        """Covariance of images, learned from the validation phantoms."""
+        return ConditionalSpread.of(self.validation - self.image_mean)
 
     def plain(self, corruption: Corruption, y: Tensor) -> dict[str, Callable[[], Tensor]]:
         """Methods with the generator and without a posterior."""
@@ -103,6 +115,17 @@ class Bench:
             "projection": lambda: project_plainly(frozen, corruption, y),
             "reference": lambda: self.reference(corruption, y),
         }
+
+    def gaussian(self, corruption: Corruption, y: Tensor) -> Tensor:
+        """Best linear estimate: images as a Gaussian process learned from as many phantoms as S was, no generator."""
+        seen = in_reals_mask(corruption.observed(y), y)
+        spread = spread_of(corruption, self.image_spread, seen.flatten(1), y)
+        mean = self.image_mean.expand(len(y), -1, -1, -1)
+        away = torch.where(seen, in_reals(y - corruption.A(mean)), 0.0)
+        deviation = torch.view_as_complex(away.contiguous()) if y.is_complex() else away
+        sigma, one = y.real.new_full((len(y),), NOISE), y.real.new_ones(len(y))
+        found = conditional_residual(corruption, self.image_spread, spread, deviation, sigma, one)
+        return (mean + found).clamp(-1, 1)
 
     def reference(self, corruption: Corruption, y: Tensor) -> Tensor:
         """Minimise the paper's objective as its implementation does."""
@@ -134,76 +157,47 @@ class Bench:
         drawn = torch.as_tensor(result.predictive(DRAWS)["clean"])
         return Result(images, time.perf_counter() - began, drawn)
 
-    def run(self, task: str, methods: list[str]) -> dict[str, Result]:
+    def methods(self, task: str) -> dict[str, Callable[[], Result]]:
         """Every method that applies to a task."""
         corruption = parse_corruption(f"{task}+noise:{NOISE}")
         y = corruption.corrupt(self.truth, seed=1)
-        found: dict[str, Result] = {}
-        for name, method in (self.classic(corruption, y) | self.plain(corruption, y)).items():
-            if not methods or name in methods:
-                began = time.perf_counter()
-                found[name] = Result(method(), time.perf_counter() - began)
-        for name, prior in GUIDES.items():
-            if not methods or name in methods:
-                found[name] = self.ours(corruption, y, name.partition("_")[0], prior=prior)
-        return found
+        plain = self.classic(corruption, y) | self.plain(corruption, y)
+        found = {name: partial(timed, method) for name, method in plain.items()}
+        ours = {n: partial(self.ours, corruption, y, n.partition("_")[0], prior=p) for n, p in GUIDES.items()}
+        return found | ours
 
-    def ladder(self, task: str) -> dict[str, Result]:
+    def ladder(self, task: str) -> dict[str, Callable[[], Result]]:
         """MAP under one change after the other."""
         corruption = parse_corruption(f"{task}+noise:{NOISE}")
         y = corruption.corrupt(self.truth, seed=1)
-        return {name: self.ours(corruption, y, "map", **settings) for name, settings in LADDER.items()}
+        return {name: partial(self.ours, corruption, y, "map", **settings) for name, settings in LADDER.items()}
 
-    def row(self, task: str, result: Result) -> dict[str, tuple[float, float]]:
-        """Mean and standard error of each metric."""
+    def judged(self, task: str, result: Result) -> Part:
+        """Every metric of each image."""
         corruption = parse_corruption(task)
         y = corruption.A(self.truth)
         pixels = not y.is_complex() and y.shape == self.truth.shape
         observed = corruption.observed(y).expand(y.shape) if pixels else None
         brain = self.truth > BLACK
         metrics = image_metrics(result.images, self.truth, result.draws, observed, brain, self.features)
+        if result.draws is not None:
+            metrics["error"] = mae(result.images, self.truth, brain)  # to which crps compares
+        if observed is not None:
+            metrics["rmse_hole"] = rmse(result.images, self.truth, observed == 0)
         if result.draws is not None and observed is not None:
             hole, seen = (
                 interval_width(result.draws, 0.9, where) for where in (observed == 0, (observed != 0) & brain)
             )
             metrics["width_ratio"] = hole / seen
         metrics["seconds"] = torch.full((len(self.truth),), result.seconds / len(self.truth))
-        return {name: (float(v.mean()), float(v.std() / len(v) ** 0.5)) for name, v in metrics.items()}
+        return Part(result.images, metrics)
 
 
-def table(rows: dict[str, dict[str, tuple[float, float]]]) -> str:
-    """Markdown."""
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    lines = ["| method | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
-    for method, row in rows.items():
-        cells = [f"{row[n][0]:.3g} ± {row[n][1]:.2g}" if n in row else "" for n in names]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def levels(images: Tensor) -> np.ndarray[Any, Any]:
-    """(N, H, W) of 8 bits."""
-    return ((images[:, 0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
-
-
-def save_grid(truth: Tensor, found: dict[str, Result], path: Path, count: int = 8) -> None:
-    """Write a row for the truth and each method, a column for each image."""
-    rows = [levels(truth[:count]), *(levels(r.images[:count]) for r in found.values())]
-    Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows])).save(path)
-
-
-def save_pairs(task: str, found: dict[str, Result], folder: Path, rng: np.random.Generator) -> list[list[str]]:
-    """Write pairs of two methods' images of one truth; returns the key's lines."""
-    names, lines = list(found), []
-    (folder / "pairs").mkdir(parents=True, exist_ok=True)
-    for i in range(len(next(iter(found.values())).images)):
-        left, right = rng.choice(names, 2, replace=False)
-        number = f"{rng.integers(10**9):09d}"
-        both = [levels(found[name].images[i : i + 1])[0] for name in (left, right)]
-        gap = np.full((both[0].shape[0], 8), 255, np.uint8)
-        Image.fromarray(np.concatenate([both[0], gap, both[1]], 1)).save(folder / "pairs" / f"{number}.png")
-        lines.append([number, task, str(i), left, right])
-    return lines
+def timed(method: Callable[[], Tensor]) -> Result:
+    """Run a method without draws."""
+    began = time.perf_counter()
+    images = method()
+    return Result(images, time.perf_counter() - began)
 
 
 def main() -> None:
@@ -216,25 +210,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--out", type=Path, default=Path("tables/reconstruction"))
     args = parser.parse_args()
-    phantoms = [
-        BrainPhantoms(resolution=64, split=s, recipe=RECIPE)(range(args.images)) for s in ("test", "validation")
-    ]
-    features = load_discriminator_features(args.generator)
-    bench = Bench(load_generator(args.generator), features, phantoms[0].images, phantoms[1].images[:8], args.steps)
-    args.out.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, Any] = {}
-    pages, key, rng = [], [], np.random.default_rng(0)
+    counts = {"test": args.images, "validation": VALIDATION}
+    truth, validation = (held_out(split, count)[0] for split, count in counts.items())
+    generator, features = load_generator(args.generator), load_discriminator_features(args.generator)
+    bench = Bench(generator, features, truth, validation, args.steps)
+    settings = {"images": args.images, "steps": args.steps, "weights": generator.card.sha256, "ladder": args.ladder}
+    tables = Tables(args.out, settings, bench.truth)
     for task in args.tasks:
-        found = bench.ladder(task) if args.ladder else bench.run(task, args.methods)
-        rows[task] = {name: bench.row(task, result) for name, result in found.items()}
-        pages.append(f"## {task}\n\n{table(rows[task])}\n")
-        print(pages[-1], flush=True)
-        save_grid(bench.truth, found, args.out / f"{task.replace(':', '_')}.png")
-        key += save_pairs(task, found, args.out, rng) if len(found) > 1 else []
-        (args.out / "table.md").write_text("\n".join(pages))
-        (args.out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
-    with (args.out / "key.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows([["pair", "task", "image", "left", "right"], *key])
+        methods = bench.ladder(task) if args.ladder else bench.methods(task)
+        for name, method in methods.items():
+            if not args.methods or name in args.methods:
+                tables.add(task, name, lambda task=task, method=method: bench.judged(task, method()))
+        print(tables.page(task), flush=True)
+        tables.write()
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
 """What a generator cannot make: the spread of real images about their nearest generated ones.
 
 A clean image is ``G(w) + r`` with ``r ~ Normal(0, S)``.  S is learned from residuals of validation images that were
-inverted: it is ``diag(sd) C diag(sd)``, sd the residual's size at each pixel and C a stationary correlation, diagonal
-in the Fourier basis, with one power for each band of spatial frequency.  S is never formed: ``root(z)``, z white, has
-it as its covariance.
+inverted.  Here it is ``diag(sd) C diag(sd)``, sd the residual's size at each pixel and C a stationary correlation,
+diagonal in the Fourier basis, with one power for each band of spatial frequency: a dozen images tell it.  From some
+hundred images :mod:`neuropyro.generators.residual_conditionals` learns more.  S is never formed: ``root(z)``, z white,
+has it as its covariance.
 """
 
-from dataclasses import dataclass
-from typing import Any, Self
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-__all__ = ["ResidualSpread", "band_power", "frequency_bands"]
+__all__ = ["ResidualCovariance", "ResidualSpread", "band_power", "frequency_bands"]
 
 BANDS = 16
 FLOOR = 1e-3  # of the largest sd: the background of every image may be exactly black
@@ -42,17 +45,41 @@ def band_power(images: Tensor, bands: int = BANDS) -> Tensor:
     Returns
     -------
     Tensor
-        (bands,); white noise of variance v has v in every band.
+        (bands,); white noise of variance v has v in every band, bands without a frequency have 0.
     """
     power = torch.fft.fft2(images, norm="ortho").abs().square().mean(dim=(0, 1))
     place = frequency_bands((images.shape[2], images.shape[3]), bands).flatten().to(images.device)
     sums: Tensor = power.new_zeros(bands).index_add(0, place, power.flatten())
-    return sums / torch.bincount(place, minlength=bands)
+    return sums / torch.bincount(place, minlength=bands).clamp(min=1)  # small images leave bands empty
+
+
+class ResidualCovariance(Protocol):
+    """What is asked of S, whichever way it is kept.
+
+    Attributes
+    ----------
+    typical_scale
+        By how much residuals of a reconstruction are expected to be larger than those from which it was learned.
+    """
+
+    typical_scale: ClassVar[float]
+
+    def root(self, z: Tensor) -> Tensor:
+        """Turn white noise ``z`` (..., C, H, W) into residuals, whose covariance is S."""
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """S times ``x`` (..., C, H, W)."""
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Return it on a device and in a dtype."""
+
+    def to_arrays(self) -> dict[str, Tensor]:
+        """Arrays by the names under which a card keeps them."""
 
 
 @dataclass(frozen=True)
 class ResidualSpread:
-    """Covariance S of the residual image.
+    """Covariance S of the residual image, of stationary correlation.
 
     Attributes
     ----------
@@ -64,6 +91,9 @@ class ResidualSpread:
 
     sd: Tensor
     power: Tensor
+    typical_scale: ClassVar[float] = math.exp(
+        0.35
+    )  # inversions without a prior fit an image better than a few measurements can
 
     @classmethod
     def of(cls, residuals: Tensor, bands: int = BANDS) -> Self:
@@ -78,9 +108,17 @@ class ResidualSpread:
     @classmethod
     def from_card(cls, card: Any) -> Self | None:
         """Read it from a generator's card; None where the card has none, or there is no card."""
-        arrays = getattr(card, "arrays", {})
+        return cls.from_arrays(getattr(card, "arrays", {}))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Tensor]) -> Self | None:
+        """Read it from a card's arrays; None where they have none."""
         names = ("residual.sd", "residual.power")
         return cls(*(arrays[name] for name in names)) if all(name in arrays for name in names) else None
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Return it on a device and in a dtype."""
+        return replace(self, sd=self.sd.to(device, dtype), power=self.power.to(device, dtype))
 
     def to_arrays(self) -> dict[str, Tensor]:
         """Arrays by the names under which a card keeps them."""

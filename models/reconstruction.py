@@ -12,6 +12,8 @@ and adds noise.
    r &\sim \mathrm{Normal}(0, \tau^2 S), \qquad \log \tau, \log \sigma \sim \mathrm{Normal} \\
    y &\sim \mathrm{Normal}(A(G(w) + r),\; \sigma^2).
 
+Where a pose is asked for, G(w) is moved by it first (:mod:`neuropyro.models.reconstruction_pose`).
+
 mu and Sigma are mean and covariance of w over the generator's own z; under W+ every layer has a w of its own, layers
 being correlated (:mod:`neuropyro.models.reconstruction_latents`).  S is in the generator's card.  r is integrated out
 (:mod:`neuropyro.models.reconstruction_spread`), which needs a linear A; without a card, or with another A, there is no
@@ -24,8 +26,8 @@ generalised one.
 
 Sites, in a plate ``image``: ``w (B, num_ws, w_dim)``, or ``(B, 1, w_dim)`` where one w is shared by all layers, or
 ``z (B, z_dim)``; ``sigma (B,)`` where it is learned, in the measurements' unit; ``residual_scale (B,)``, tau, where
-there is a residual; the data ``y (B, ...)``, complex ones as pairs of real numbers; factors ``colinearity (B,)`` and
-``features (B,)``.
+there is a residual; ``pose (B, 4)`` where it is found too; the data ``y (B, ...)``, complex ones as pairs of real
+numbers; factors ``colinearity (B,)`` and ``features (B,)``.
 
 References
 ----------
@@ -37,39 +39,35 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyro
-import pyro.distributions as dist
 import torch
 from numpy.typing import NDArray
 from pyro import poutine
 from torch import Tensor
 
-from neuropyro.generators.residuals import ResidualSpread
+from neuropyro.generators.residual_cards import residual_of_card
+from neuropyro.generators.residuals import ResidualCovariance
 from neuropyro.models.corruption_deepinv import as_corruption
-from neuropyro.models.corruption_operator import CorruptionError
 from neuropyro.models.priors import Pair, log_normal
-from neuropyro.models.reconstruction_data import (
-    Measurements,
-    check_measurements,
-    in_reals,
-    in_reals_mask,
-    placed_measurements,
-)
+from neuropyro.models.reconstruction_data import Measurements, in_reals, placed_measurements
+from neuropyro.models.reconstruction_features import feature_density, feature_vectors
 from neuropyro.models.reconstruction_latents import colinearity
-from neuropyro.models.reconstruction_results import Drawn, OfImages
+from neuropyro.models.reconstruction_pose import PosePrior
+from neuropyro.models.reconstruction_reference import reference_colinearity, reference_sigma
+from neuropyro.models.reconstruction_results import OfImages
+from neuropyro.models.reconstruction_simulation import simulated_images
 from neuropyro.models.reconstruction_source import ImageSource, Prior
-from neuropyro.models.reconstruction_spread import MeasuredNormal, MeasurementSpread, spread_of
+from neuropyro.models.reconstruction_spread import MeasuredNormal, MeasurementSpread
 from neuropyro.models.reconstruction_start import start_values
-from neuropyro.models.reconstruction_storage import digest_of_corruption, digest_of_network
+from neuropyro.models.reconstruction_storage import digests_of_model
 
 __all__ = ["LatentReconstruction"]
 
-PIXEL_WEIGHT, FEATURE_WEIGHT = 1e-3, 1e7  # of the reference's mean squares, on 0..255
-SITES, FACTORS = ("w", "z", "sigma", "residual_scale", "y"), ("colinearity", "features")
-LARGE_FACTOR = 16  # above it the reference's colinearity counts tenfold
+NARROW = 0.01  # scale of tau's prior
 
 
 class LatentReconstruction(OfImages):
@@ -92,14 +90,16 @@ class LatentReconstruction(OfImages):
         Sd of each feature.
     residual
         S; ``"card"`` takes it from the generator's card, where it has one; None is no residual.
+    pose
+        Prior of where the head lies, found together with the latent; None leaves it where the generator puts it.
     layer_correlation
         Correlation of the latents of two layers under the W+ prior.
     colinearity
         lambda_c.
     sigma_prior, residual_prior
-        LogNormal (location, scale) of sigma and of tau.  tau is expected near 1.4: a card's residuals are of whole
-        images, inverted without a prior, which fits them better than a latent found from few measurements can.  Its
-        prior is narrow: a mean-field guide would buy itself room by a larger residual, and its intervals be too wide.
+        LogNormal (location, scale) of sigma and of tau.  If None, tau is expected where its S says (``typical_scale``:
+        1 if learned from images inverted under this prior), and its prior is narrow: a mean-field guide would buy
+        itself room by a larger residual, and its intervals be too wide.
     noise_mode
         Of the generator's noise inputs: ``"none"``, or ``"const"``, its own fixed buffers.
     labels
@@ -141,6 +141,7 @@ class LatentReconstruction(OfImages):
         "z": ("image", "latent"),
         "sigma": ("image",),
         "residual_scale": ("image",),
+        "pose": ("image", "part"),
     }
 
     def __init__(
@@ -152,11 +153,12 @@ class LatentReconstruction(OfImages):
         *,
         features: Any = None,
         feature_sigma: float = 0.02,
-        residual: ResidualSpread | Literal["card"] | None = "card",
+        residual: ResidualCovariance | Literal["card"] | None = "card",
+        pose: PosePrior | None = None,
         layer_correlation: float = 0.5,
         colinearity: float = 0.0,
         sigma_prior: Pair = (-3.5, 0.7),
-        residual_prior: Pair = (0.35, 0.01),
+        residual_prior: Pair | None = None,
         noise_mode: Literal["none", "const"] = "none",
         labels: Tensor | None = None,
         starts: int = 3,
@@ -168,51 +170,54 @@ class LatentReconstruction(OfImages):
             raise ValueError(f"reconstruction: there is no preset {preset!r}; there is 'brgm'")
         self.generator, self.corruption, self.features = generator, as_corruption(corruption), features
         self.prior: Prior = "wplus" if preset else prior
-        self.preset = preset
-        self.sigma = self.corruption.noise if sigma is None else sigma
-        if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
-            raise ValueError(f"reconstruction: sigma must be above 0, got {self.sigma}; without noise give a small one")
+        self.preset, self.pose = preset, None if preset else pose
+        self.given_sigma, self.given_residual, self.given_colinearity = sigma, residual, colinearity
         if not feature_sigma > 0 or not colinearity >= 0:
             raise ValueError("reconstruction: feature_sigma must be above 0, and colinearity 0 or more")
         if min(starts, candidates) < 1 or search_steps < 0:
             raise ValueError("reconstruction: starts and candidates must be 1 or more, search_steps 0 or more")
         self.feature_sigma = feature_sigma
-        self.residual = None if preset else self._find_residual(residual)
         self.layer_correlation = 0.0 if preset else layer_correlation
-        self.colinearity = self._reference_colinearity() if preset else colinearity
-        self.sigma_prior, self.residual_prior = sigma_prior, residual_prior
+        self.sigma_prior, self.given_residual_prior = sigma_prior, residual_prior
         self.noise_mode, self.labels = noise_mode, labels
         self.starts, self.search_steps, self.candidates = starts, search_steps, candidates
         self._sources: dict[Any, ImageSource] = {}
-        self._spreads: dict[Any, MeasurementSpread] = {}
+        self._follow_corruption()
         self.prepare_source(torch.device("cpu"), torch.float32)
 
-    def _find_residual(self, residual: ResidualSpread | str | None) -> ResidualSpread | None:
-        if isinstance(residual, str):
-            if residual != "card":
-                raise ValueError(f"reconstruction: the residual is a ResidualSpread, 'card' or None, got {residual!r}")
-            residual = ResidualSpread.from_card(getattr(self.generator, "card", None))
-        return residual if self.corruption.is_linear else None
+    def _follow_corruption(self) -> None:
+        """Set what depends on the corruption."""
+        self.sigma = self.corruption.noise if self.given_sigma is None else self.given_sigma
+        if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
+            raise ValueError(f"reconstruction: sigma must be above 0, got {self.sigma}; without noise give a small one")
+        residual = self._find_residual()
+        self.residual = residual if self.corruption.is_linear and not self.preset else None
+        typical = 1.0 if self.residual is None else self.residual.typical_scale
+        self.residual_prior: Pair = self.given_residual_prior or (math.log(typical), NARROW)
+        self.colinearity = reference_colinearity(self.corruption) if self.preset else self.given_colinearity
+        self._spreads: dict[Any, MeasurementSpread] = {}
 
-    def _reference_colinearity(self) -> float:
-        large = any(getattr(part, "factor", 1) > LARGE_FACTOR for part in self.corruption.modules())
-        return 1.0 if large else 0.1
+    def _find_residual(self) -> ResidualCovariance | None:
+        given = self.given_residual
+        if not isinstance(given, str):
+            return given
+        if given != "card":
+            raise ValueError(f"reconstruction: the residual is a ResidualSpread, 'card' or None, got {given!r}")
+        return residual_of_card(getattr(self.generator, "card", None))
 
     def with_corruption(self, corruption: Any) -> Self:
         """Return the same model of another corruption; what is known of the generator is shared."""
         other = copy.copy(self)
         other.corruption = as_corruption(corruption)
-        other.sigma = self.sigma if other.corruption.noise is None else other.corruption.noise
-        other.residual = self.residual if other.corruption.is_linear else None
-        other.colinearity = other._reference_colinearity() if self.preset else self.colinearity
-        other._spreads = {}
+        other._follow_corruption()
         return other
 
     def prepare_source(self, device: torch.device, dtype: torch.dtype) -> ImageSource:
         """Return the frozen generator and the prior on a device; made once."""
         if (device, dtype) not in self._sources:
             settings = (self.generator, self.prior, self.layer_correlation, self.noise_mode, self.labels, device, dtype)
-            self._sources[device, dtype] = ImageSource.placed(*settings, isotropic=self.preset is not None)
+            reference = self.preset is not None
+            self._sources[device, dtype] = ImageSource.placed(*settings, isotropic=reference, pose=self.pose)
         return self._sources[device, dtype]
 
     def prepare(
@@ -237,46 +242,18 @@ class LatentReconstruction(OfImages):
             Where they are no measurements of the generator's images.
         """
         if isinstance(y, Measurements):
-            values = y.as_given(y.values)
-            if values.device == torch.device(device or values.device) and y.values.dtype == (dtype or y.values.dtype):
+            if y.values.device == torch.device(device or y.values.device) and y.values.dtype == (
+                dtype or y.values.dtype
+            ):
                 return y
-            y = values
+            y = y.as_given(y.values)
         y = placed_measurements(y, device, dtype)
         source = self.prepare_source(y.device, y.real.dtype)
-        observed = self.corruption.observed(y)
-        check_measurements(y, observed, self.corruption, source)
-        seen = in_reals_mask(observed, y)
-        values = torch.where(seen, in_reals(y), 0.0)
-        residual = self._placed_residual(y)
-        spread = self._spread(y, seen, residual)
-        measured = Measurements(values, seen, y.is_complex(), source, spread, residual)
-        if self.features is None:
-            return measured
-        return Measurements(**(vars(measured) | {"features": self._features(measured.as_given(values))}))
+        measured = Measurements.of(y, self.corruption, source, self.residual, self._spreads)
+        return measured if self.features is None else self._with_features(measured)
 
-    def _placed_residual(self, y: Tensor) -> ResidualSpread | None:
-        if self.residual is None:
-            return None
-        return ResidualSpread(*(t.to(y.device, y.real.dtype) for t in (self.residual.sd, self.residual.power)))
-
-    def _spread(self, y: Tensor, seen: Tensor, residual: ResidualSpread | None) -> MeasurementSpread:
-        """Diagonalise once for measurements of one shape, where all images share the corruption."""
-        place = (y.device, y.dtype)
-        for key in ((*place, y.shape[1:]), (*place, y.shape)):
-            if key in self._spreads:
-                return self._spreads[key]
-        spread = spread_of(self.corruption, residual, seen.flatten(1), y)
-        self._spreads[(*place, y.shape[1:] if len(spread.places) == 1 else y.shape)] = spread
-        return spread
-
-    def _features(self, y: Tensor) -> Tensor:
-        """Perceptual features (*, B, F) of measurements (*, B, C, h, w), on their device."""
-        if y.is_complex() or y.ndim < 4:
-            raise CorruptionError("reconstruction: features are of images; give none for k-space")
-        if isinstance(self.features, torch.nn.Module):
-            self.features.to(y.device, y.dtype)
-        found: Tensor = self.features(y.reshape(-1, *y.shape[-3:]))
-        return found.reshape(*y.shape[:-3], *found.shape[1:])
+    def _with_features(self, measured: Measurements) -> Measurements:
+        return replace(measured, features=feature_vectors(self.features, measured.as_given(measured.values)))
 
     def __call__(self, y: Measurements | Tensor) -> None:
         """Run the generative story, conditioned on the measurements."""
@@ -288,31 +265,26 @@ class LatentReconstruction(OfImages):
                 pyro.factor("colinearity", -self.colinearity * colinearity(w))
             sigma = self._sample_sigma(measured)
             scale = pyro.sample("residual_scale", log_normal(self.residual_prior, like)) if measured.residual else 1.0
-            expected = self.corruption.A(measured.source.images(w))
+            expected = self.corruption.A(measured.source.images(w, measured.source.sample_pose()))
             law = MeasuredNormal(in_reals(expected), measured.spread, sigma, scale, measured.event)
             pyro.sample("y", law, obs=measured.values)
             if measured.features is not None:
-                pyro.factor("features", self._feature_density(expected, measured))
+                found = feature_vectors(self.features, torch.where(measured.observed, expected, 0.0))
+                sd = None if self.preset else self.feature_sigma
+                pyro.factor("features", feature_density(found, measured.features, sd))
 
     def _sample_sigma(self, measured: Measurements) -> Tensor:
         if self.sigma is not None or self.preset:
-            return self.given_sigma(measured.values)
+            return self.known_sigma(measured.values)
         learned: Tensor = pyro.sample("sigma", log_normal(self.sigma_prior, measured.values))
         return learned
 
-    def given_sigma(self, like: Tensor) -> Tensor:
+    def known_sigma(self, like: Tensor) -> Tensor:
         """Sigma (B,) for measurements like these; the prior's median where it is learned."""
         if self.preset:
-            return like.new_full((len(like),), math.sqrt(like[0].numel() / (2 * PIXEL_WEIGHT)) * 2 / 255)
+            return reference_sigma(like)
         median = math.exp(self.sigma_prior[0])
         return like.new_full((len(like),), median if self.sigma is None else self.sigma)
-
-    def _feature_density(self, expected: Tensor, measured: Measurements) -> Tensor:
-        assert measured.features is not None
-        expected = torch.where(measured.observed, expected, 0.0)
-        sd = math.sqrt(measured.features.shape[-1] / (2 * FEATURE_WEIGHT)) if self.preset else self.feature_sigma
-        density: Tensor = dist.Normal(self._features(expected), sd).log_prob(measured.features).sum(-1)
-        return density
 
     def init_values(self, y: Measurements | Tensor, seed: int = 0) -> dict[str, Tensor]:
         """Return starting values: the best of some draws from the prior, improved; the mean of w for the preset."""
@@ -339,25 +311,12 @@ class LatentReconstruction(OfImages):
         The sites' values, ``clean`` (count, C, H, W), and the measurements ``y`` as the corruption makes them.  The
         factors, being no densities of data, are left out.
         """
-        source = self.prepare_source(torch.device("cpu"), torch.float32)
-        design = self.prepare(torch.zeros_like(self.corruption.A(torch.zeros(count, *source.image_shape))))
-        with torch.no_grad(), torch.random.fork_rng():
-            torch.manual_seed(seed)
-            trace = poutine.trace(poutine.uncondition(poutine.block(self, hide=list(FACTORS)))).get_trace(design)
-            values = {site: trace.nodes[site]["value"] for site in SITES if site in trace.nodes}
-            sigma = values.get("sigma", self.given_sigma(design.values))
-            scale = values.get("residual_scale", torch.ones_like(sigma))
-            measured = design.with_values(values["y"])
-            at = Drawn(self.corruption, measured, values[source.site], sigma, scale)
-            clean = at.clean(at.generated(), torch.Generator().manual_seed(seed))
-        return values | {"clean": clean, "y": measured.as_given(measured.values)}
+        return simulated_images(self, count, seed)
 
     def observe(self, measured: Measurements, values: dict[str, NDArray[Any]]) -> Measurements:
         """Return prepared data with other measurements."""
         other = measured.with_values(torch.tensor(np.asarray(values["y"])))
-        if self.features is None:
-            return other
-        return Measurements(**(vars(other) | {"features": self._features(other.as_given(other.values))}))
+        return other if self.features is None else self._with_features(other)
 
     def observed_values(self, measured: Measurements) -> dict[str, NDArray[Any]]:
         """Return the measurements (B, ...), NaN where they do not count."""
@@ -365,10 +324,6 @@ class LatentReconstruction(OfImages):
 
     def __repr__(self) -> str:
         """Name what the posterior hangs on, the same in every process."""
-        card = getattr(self.generator, "card", None)
         numbers = (self.prior, self.sigma, self.feature_sigma, self.layer_correlation, self.colinearity)
-        priors = (self.sigma_prior, self.residual_prior, self.noise_mode, self.preset)
-        network = getattr(card, "sha256", "") or digest_of_network(self.generator)
-        features = None if self.features is None else digest_of_network(self.features)
-        what = (network, digest_of_corruption(self.corruption), features)
-        return f"LatentReconstruction({what}, {numbers}, {priors})"
+        priors = (self.sigma_prior, self.residual_prior, self.noise_mode, self.preset, self.pose)
+        return f"LatentReconstruction({digests_of_model(self)}, {numbers}, {priors})"

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuropyro.generators.residuals import ResidualSpread
+from neuropyro.generators.residuals import ResidualCovariance
 from neuropyro.models.corruption_operator import Corruption, CorruptionError
 from neuropyro.models.reconstruction_source import ImageSource
-from neuropyro.models.reconstruction_spread import MeasurementSpread
+from neuropyro.models.reconstruction_spread import MeasurementSpread, spread_of
 
 __all__ = ["Measurements", "check_measurements", "in_reals", "placed_measurements"]
 
@@ -35,7 +35,7 @@ class Measurements:
     spread
         How measurements scatter.
     residual
-        Spread of the residual image, on this device; None where there is none.
+        Covariance of the residual image, on this device; None where there is none.
     features
         Of the measurements, (B, F); None where the model has no perceptual term.
     """
@@ -45,8 +45,35 @@ class Measurements:
     complex: bool
     source: ImageSource
     spread: MeasurementSpread
-    residual: ResidualSpread | None
+    residual: ResidualCovariance | None
     features: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        y: Tensor,
+        corruption: Corruption,
+        source: ImageSource,
+        residual: ResidualCovariance | None,
+        kept: dict[Any, MeasurementSpread],
+    ) -> Measurements:
+        """Check measurements ``y`` (B, ...), and find how they scatter.
+
+        Parameters
+        ----------
+        kept
+            Spreads that were found before; measurements of one shape share theirs.
+        """
+        observed = corruption.observed(y)
+        check_measurements(y, observed, corruption, source)
+        seen = in_reals_mask(observed, y)
+        placed = None if residual is None else residual.to(y.device, y.real.dtype)
+        keys = [(y.device, y.dtype, shape) for shape in (y.shape[1:], y.shape)]  # shared by images, or each its own
+        spread = next((kept[key] for key in keys if key in kept), None)
+        if spread is None:
+            spread = spread_of(corruption, placed, seen.flatten(1), y)
+            kept[keys[0] if len(spread.places) == 1 else keys[1]] = spread
+        return cls(torch.where(seen, in_reals(y), 0.0), seen, y.is_complex(), source, spread, placed)
 
     def __len__(self) -> int:
         return len(self.values)

@@ -31,17 +31,15 @@ SHRINKAGE = 0.01  # of the covariance towards its diagonal: some directions of w
 
 
 class Whitened(constraints.Constraint):  # type: ignore[misc]
-    """All matrices (layers, w_dim), to be reached from standard normal ones by ``transform``."""
+    """All arrays of ``event_dim`` dimensions, to be reached from standard normal ones by ``transform``."""
 
-    event_dim = 2
-
-    def __init__(self, transform: Transform) -> None:
-        self.transform = transform
+    def __init__(self, transform: Transform, event_dim: int = 2) -> None:
+        self.transform, self.event_dim = transform, event_dim
         super().__init__()
 
     def check(self, value: Tensor) -> Tensor:
         """Whether they are finite."""
-        return torch.isfinite(value).all(-1).all(-1)
+        return torch.isfinite(value).flatten(-self.event_dim).all(-1)
 
 
 @biject_to.register(Whitened)  # type: ignore[no-untyped-call, untyped-decorator]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class Drawn:
         Value (B, ...) of the latent site.
     sigma, scale
         sigma and tau, (B,).
+    pose
+        Where the head lies, (B, 4); None where that is not found.
     """
 
     corruption: Corruption
@@ -39,11 +41,19 @@ class Drawn:
     latent: Tensor
     sigma: Tensor
     scale: Tensor
+    pose: Tensor | None = None
+
+    @classmethod
+    def at(cls, corruption: Corruption, measured: Measurements, values: Mapping[str, Tensor], sigma: Tensor) -> Drawn:
+        """Make it of the sites' ``values``; ``sigma`` (B,) is taken where it is no site."""
+        scale = values.get("residual_scale", torch.ones_like(sigma))
+        latent, pose = values[measured.source.site], values.get("pose")
+        return cls(corruption, measured, latent, values.get("sigma", sigma), scale, pose)
 
     def generated(self) -> Tensor:
-        """G(w), (B, C, H, W)."""
+        """G(w), moved where there is a pose, (B, C, H, W)."""
         source = self.measured.source
-        return source.images(source.w_of(self.latent))
+        return source.images(source.w_of(self.latent), self.pose)
 
     def clean(self, generated: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Clean images (B, C, H, W): the generated ones plus the residual image, its mean or a draw."""
@@ -99,7 +109,7 @@ class OfImages(ABC):
     corruption: Corruption
 
     @abstractmethod
-    def given_sigma(self, like: Tensor) -> Tensor:
+    def known_sigma(self, like: Tensor) -> Tensor:
         """Sigma (B,), where it is given and not learned, for measurements ``like`` (B, ...)."""
 
     @torch.no_grad()
@@ -172,8 +182,7 @@ class OfImages(ABC):
     def _draws(self, result: Posterior, draws: int) -> Iterator[Drawn]:
         """Yield the model at one posterior draw after the other."""
         measured: Measurements = result.data
-        posterior, sigma = result.posterior(draws), self.given_sigma(measured.values)
+        posterior, sigma = result.posterior(draws), self.known_sigma(measured.values)
         for s in range(draws):
-            at = {site: torch.tensor(values[s]).to(measured.values) for site, values in posterior.items()}
-            scale = at.get("residual_scale", torch.ones_like(sigma))
-            yield Drawn(self.corruption, measured, at[measured.source.site], at.get("sigma", sigma), scale)
+            values = {site: torch.tensor(drawn[s]).to(measured.values) for site, drawn in posterior.items()}
+            yield Drawn.at(self.corruption, measured, values, sigma)

@@ -10,9 +10,12 @@ import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.distributions.transforms import Transform
 
 from neuropyro.generators.latents import LatentStatistics, latent_statistics
 from neuropyro.models.reconstruction_latents import LatentNormal, layer_correlation
+from neuropyro.models.reconstruction_pose import PoseNormal, PosePrior, moved
+from neuropyro.models.reconstruction_reference import reference_variance
 
 __all__ = ["Candidates", "ImageSource", "Prior", "statistics_of"]
 
@@ -48,6 +51,8 @@ class ImageSource:
         A number of the device and dtype.
     labels
         (1 or B, label_dim) of conditional generators.
+    pose
+        Prior of one image's pose; None where images are not moved.
     """
 
     generator: Any
@@ -56,6 +61,7 @@ class ImageSource:
     noise_mode: str
     like: Tensor
     labels: Tensor | None = None
+    pose: PoseNormal | None = None
     _kept: dict[tuple[int, int], Candidates] = field(default_factory=dict)
 
     @classmethod
@@ -69,6 +75,7 @@ class ImageSource:
         device: torch.device,
         dtype: torch.dtype,
         isotropic: bool = False,
+        pose: PosePrior | None = None,
     ) -> ImageSource:
         """Freeze the generator on a device, and find the prior.
 
@@ -79,6 +86,8 @@ class ImageSource:
         isotropic
             Whether the prior of w is the BRGM paper's: layers independent, one variance for all numbers, so that its
             logarithm is -100 times the mean of ((w - w_avg) / S)^2.
+        pose
+            Prior of where the head lies, if it is found.
         """
         if prior not in get_args(Prior):
             raise ValueError(f"reconstruction: the prior must be one of {', '.join(get_args(Prior))}, got {prior!r}")
@@ -87,16 +96,17 @@ class ImageSource:
         like = torch.zeros((), device=device, dtype=dtype)
         labels = None if labels is None else labels.to(like)
         network = frozen(generator, device, dtype)
+        place = None if pose is None else pose.law(like)
         if prior == "z":
-            return cls(network, prior, None, noise_mode, like, labels)
+            return cls(network, prior, None, noise_mode, like, labels, place)
         found = statistics_of(generator, labels)
         mean, covariance = found.mean.to(like), found.covariance.to(like)
         layers = generator.num_ws if prior == "wplus" else 1
         if isotropic:
-            numbers = layers * generator.w_dim
-            covariance = torch.eye(generator.w_dim).to(mean) * covariance.trace() * numbers / 200
+            variance = reference_variance(covariance.trace(), layers * generator.w_dim)
+            covariance = torch.eye(generator.w_dim).to(mean) * variance
         law = LatentNormal.of(mean, covariance, layer_correlation(layers, rho, mean))
-        return cls(network, prior, law, noise_mode, like, labels)
+        return cls(network, prior, law, noise_mode, like, labels, place)
 
     @property
     def site(self) -> str:
@@ -108,6 +118,11 @@ class ImageSource:
         """(C, H, W)."""
         side = self.generator.img_resolution
         return self.generator.img_channels, side, side
+
+    def whitenings(self) -> dict[str, Transform]:
+        """Return transforms from standard normal numbers to the values of sites, where these are others."""
+        laws = {"w": self.law, "pose": self.pose}
+        return {site: law.affine for site, law in laws.items() if law is not None}
 
     def sample(self) -> Tensor:
         """Sample the latent of each image of a plate."""
@@ -127,10 +142,18 @@ class ImageSource:
         w: Tensor = self.generator.mapping(flat, labels)
         return w.reshape(*latent.shape[:-1], *w.shape[1:])
 
-    def images(self, w: Tensor) -> Tensor:
-        """Images (*, C, H, W) of w (*, num_ws, w_dim)."""
+    def sample_pose(self) -> Tensor | None:
+        """Sample where the head lies in each image of a plate."""
+        if self.pose is None:
+            return None
+        pose: Tensor = pyro.sample("pose", self.pose)
+        return pose
+
+    def images(self, w: Tensor, pose: Tensor | None = None) -> Tensor:
+        """Images (*, C, H, W) of w (*, num_ws, w_dim), moved by poses (*, 4)."""
         made: Tensor = self.generator.synthesis(w.reshape(-1, *w.shape[-2:]), noise_mode=self.noise_mode)
-        return made.reshape(*w.shape[:-2], *made.shape[1:])
+        made = made.reshape(*w.shape[:-2], *made.shape[1:])
+        return made if pose is None else moved(made, pose)
 
     @torch.no_grad()
     def candidates(self, count: int, seed: int) -> Candidates:
@@ -165,4 +188,4 @@ def statistics_of(generator: Any, labels: Tensor | None = None) -> LatentStatist
         z = z.to(next(generator.parameters(), z))
     with torch.no_grad():
         w = generator.mapping(z, labels=None if labels is None else labels[:1].expand(DRAWS, -1))[:, 0]
-    return LatentStatistics(w.mean(0), torch.cov(w.T), DRAWS, 0)
+    return LatentStatistics(w.mean(0), torch.cov(w.T).reshape(generator.w_dim, generator.w_dim), DRAWS, 0)

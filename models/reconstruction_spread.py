@@ -32,7 +32,7 @@ import torch
 from pyro.distributions import constraints
 from torch import Size, Tensor
 
-from neuropyro.generators.residuals import ResidualSpread
+from neuropyro.generators.residuals import ResidualCovariance
 from neuropyro.models.corruption_operator import Corruption
 
 __all__ = [
@@ -167,7 +167,7 @@ class MeasuredNormal(dist.TorchDistribution):  # type: ignore[misc]
 
 
 def spread_of(
-    corruption: Corruption, residual: ResidualSpread | None, observed: Tensor, y: Tensor
+    corruption: Corruption, residual: ResidualCovariance | None, observed: Tensor, y: Tensor
 ) -> MeasurementSpread:
     """Diagonalise K.
 
@@ -211,7 +211,7 @@ def _places(seen: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(counts, order, 0), counts
 
 
-def _kernel(corruption: Corruption, residual: ResidualSpread, places: Tensor, y: Tensor) -> Tensor:
+def _kernel(corruption: Corruption, residual: ResidualCovariance, places: Tensor, y: Tensor) -> Tensor:
     """K (g, m, m), a few columns at a time."""
     g, m = places.shape
     n = flat_reals(y[:1], y.ndim - 1).shape[-1]
@@ -227,7 +227,7 @@ def _kernel(corruption: Corruption, residual: ResidualSpread, places: Tensor, y:
     return (kernel + kernel.mT) / 2
 
 
-def _diagonal(corruption: Corruption, residual: ResidualSpread, like: Tensor) -> Tensor:
+def _diagonal(corruption: Corruption, residual: ResidualCovariance, like: Tensor) -> Tensor:
     """Estimate K's diagonal (g, n) by residual images drawn from S, which are shaped ``like``."""
     source = torch.Generator().manual_seed(0)
     total: Tensor | float = 0.0
@@ -239,7 +239,7 @@ def _diagonal(corruption: Corruption, residual: ResidualSpread, like: Tensor) ->
 
 def conditional_residual(
     corruption: Corruption,
-    residual: ResidualSpread,
+    residual: ResidualCovariance,
     spread: MeasurementSpread,
     deviation: Tensor,
     sigma: Tensor,

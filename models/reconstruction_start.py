@@ -56,15 +56,12 @@ def start_values(model: Startable, measured: Measurements, seed: int) -> dict[st
     found = measured.source.candidates(model.candidates, seed)
     count = min(model.starts, model.candidates)
     best = closeness(model, measured, found).topk(count, dim=0).indices
-    latents = torch.stack([_improved(model, measured, found.latents[one]) for one in best])
-    values = _scales(model, measured, 1.0)
-    if count > 1:
-        with torch.no_grad():
-            winner = model.log_joint({measured.source.site: latents} | values, measured).argmax(0)
-        latents = latents[winner, torch.arange(len(measured), device=winner.device)]
-    else:
-        latents = latents[0]
-    return {measured.source.site: latents.contiguous()} | values
+    each = [_improved(model, measured, found.latents[one]) for one in best]
+    values = {site: torch.stack([one[site] for one in each]) for site in each[0]}
+    scales = _scales(model, measured, 1.0)
+    with torch.no_grad():
+        winner = model.log_joint(values | scales, measured).argmax(0)
+    return {site: v[winner, torch.arange(len(measured), device=v.device)] for site, v in values.items()} | scales
 
 
 @torch.no_grad()
@@ -94,21 +91,27 @@ def _scales(model: Startable, measured: Measurements, factor: float) -> dict[str
     return found
 
 
-def _improved(model: Startable, measured: Measurements, latents: Tensor) -> Tensor:
-    """Ascend the posterior from latents (B, ...), in units of the prior's sds."""
-    if model.search_steps == 0:
-        return latents
+def _improved(model: Startable, measured: Measurements, latents: Tensor) -> dict[str, Tensor]:
+    """Ascend the posterior from latents (B, ...), in units of the prior's sds; returns them, and poses."""
     source = measured.source
-    affine = None if source.law is None else source.law.affine
-    free = (latents if affine is None else affine.inv(latents)).detach().clone().requires_grad_()
-    optimiser = torch.optim.Adam([free], lr=LEARNING_RATE)
+    values = {source.site: latents}
+    if source.pose is not None:
+        values["pose"] = latents.new_zeros(len(measured), *source.pose.event_shape)
+    if model.search_steps == 0:
+        return values
+    affines = source.whitenings()
+    free = {site: (affines[site].inv(v) if site in affines else v).detach().clone() for site, v in values.items()}
+    optimiser = torch.optim.Adam([v.requires_grad_() for v in free.values()], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, model.search_steps)
+
+    def placed() -> dict[str, Tensor]:
+        return {site: affines[site](v) if site in affines else v for site, v in free.items()}
+
     for step in range(model.search_steps):
-        values = _scales(model, measured, WIDE ** (1 - (step + 1) / model.search_steps))
-        latents = free if affine is None else affine(free)
-        density = model.log_joint({source.site: latents} | values, measured).sum()
-        (free.grad,) = torch.autograd.grad(-density, free)
+        scales = _scales(model, measured, WIDE ** (1 - (step + 1) / model.search_steps))
+        density = model.log_joint(placed() | scales, measured).sum()
+        for v, slope in zip(free.values(), torch.autograd.grad(-density, list(free.values())), strict=True):
+            v.grad = slope
         optimiser.step()
         schedule.step()
-    improved: Tensor = (free if affine is None else affine(free)).detach()
-    return improved
+    return {site: v.detach() for site, v in placed().items()}

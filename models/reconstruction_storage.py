@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +17,29 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from neuropyro.generators.checkpoints import load_generator
-from neuropyro.generators.residuals import ResidualSpread
+from neuropyro.generators.residual_cards import residual_in
 from neuropyro.models.corruption_operator import Corruption, CorruptionError
 from neuropyro.models.corruption_storage import corruption_from_settings, corruption_settings
+from neuropyro.models.reconstruction_pose import PosePrior
 
 if TYPE_CHECKING:
     from neuropyro.models.reconstruction import LatentReconstruction
 
-__all__ = ["digest_of_corruption", "digest_of_network", "load_reconstruction", "save_reconstruction"]
+__all__ = [
+    "digest_of_corruption",
+    "digest_of_network",
+    "digest_of_tensors",
+    "digests_of_model",
+    "load_reconstruction",
+    "save_reconstruction",
+]
 
 SETTINGS, ARRAYS = "reconstruction.json", "reconstruction.safetensors"
 PLAIN = (
     "prior",
-    "sigma",
     "feature_sigma",
     "layer_correlation",
-    "colinearity",
     "sigma_prior",
-    "residual_prior",
     "noise_mode",
     "starts",
     "search_steps",
@@ -65,7 +72,10 @@ def save_reconstruction(model: LatentReconstruction, folder: Path, generator: st
         "generator": generator,
         "weights": digest_of_network(model.generator),
         "corruption": described,
-        "arguments": {name: getattr(model, name) for name in PLAIN},
+        "arguments": {name: getattr(model, name) for name in PLAIN}
+        | {"sigma": model.given_sigma, "colinearity": model.given_colinearity}
+        | {"residual_prior": model.given_residual_prior}
+        | {"pose": None if model.pose is None else asdict(model.pose)},
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS).write_text(json.dumps(said, indent=2) + "\n")
@@ -100,28 +110,30 @@ def load_reconstruction(folder: str | Path, generator: Any = None, features: Any
         raise CorruptionError(f"{folder}: made with another generator than {said['generator']} is now; give that one")
     prefix = "corruption."
     tensors = {name.removeprefix(prefix): t for name, t in arrays.items() if name.startswith(prefix)}
-    arguments |= {name: tuple(arguments[name]) for name in ("sigma_prior", "residual_prior")}
+    pairs = ("sigma_prior", "residual_prior")
+    arguments |= {name: None if arguments[name] is None else tuple(arguments[name]) for name in pairs}
+    arguments["pose"] = None if arguments.get("pose") is None else PosePrior(**arguments["pose"])
     return LatentReconstruction(
         network,
         corruption_from_settings(described, tensors),
-        residual=_residual(arrays),
+        residual=residual_in(arrays),
         labels=arrays.get("labels"),
         features=features,
         **arguments,
     )
 
 
-def _residual(arrays: dict[str, Tensor]) -> ResidualSpread | None:
-    names = ("residual.sd", "residual.power")
-    return ResidualSpread(*(arrays[name] for name in names)) if all(name in arrays for name in names) else None
-
-
 def digest_of_network(network: Any) -> str:
     """SHA-256 of a network's tensors, or of its name where it has none."""
-    digest = hashlib.sha256(type(network).__name__.encode())
-    if isinstance(network, torch.nn.Module):
-        for name, tensor in sorted(network.state_dict().items()):
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    tensors = network.state_dict() if isinstance(network, torch.nn.Module) else {}
+    return digest_of_tensors(tensors, type(network).__name__)
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor], name: str = "") -> str:
+    """SHA-256 of a name and of tensors by name."""
+    digest = hashlib.sha256(name.encode())
+    for key, tensor in sorted(tensors.items()):
+        digest.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -131,7 +143,13 @@ def digest_of_corruption(corruption: Corruption) -> str:
         settings, tensors = corruption_settings(corruption)
     except CorruptionError:
         return digest_of_network(corruption)
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()
+    return digest_of_tensors(tensors, json.dumps(settings, sort_keys=True))
+
+
+def digests_of_model(model: LatentReconstruction) -> tuple[str, ...]:
+    """Return digests of its generator, corruption, features, residual and labels."""
+    network = getattr(getattr(model.generator, "card", None), "sha256", "") or digest_of_network(model.generator)
+    features = "" if model.features is None else digest_of_network(model.features)
+    residual = "" if model.residual is None else digest_of_tensors(model.residual.to_arrays())
+    labels = "" if model.labels is None else digest_of_tensors({"labels": model.labels})
+    return network, digest_of_corruption(model.corruption), features, residual, labels

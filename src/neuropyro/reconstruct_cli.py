@@ -36,6 +36,7 @@ def reconstruct(
     draws: int = 64,
     truth: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     prior: Literal["wplus", "w", "z"] = "wplus",
+    pose: bool = True,
     steps: int = 300,
     slices: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
     plane: Literal["coronal", "axial", "sagittal"] = "coronal",
@@ -71,6 +72,8 @@ def reconstruct(
         The clean images, in the order of the corrupted ones; alone, they are corrupted first.
     prior
         "wplus": a latent for each layer; "w": one for all; "z": through the mapping network.
+    pose
+        Find where the head lies (shift, turn and size, a little) together with the image.
     steps
         Of the optimiser.
     slices
@@ -98,7 +101,7 @@ def reconstruct(
         raise ValueError(f"reconstruct: {len(clean)} truths for {len(files)} images; give one for each, or none")
     framing: dict[str, Any] = {"slices": tuple(slices) if slices else "all", "plane": plane}
     framing |= {"intensity": intensity, "field_of_view": field_of_view}
-    work = _Work.begin(generator, corruption, prior, framing, guide, draws, steps, vgg, seed, device)
+    work = _Work.begin(generator, corruption, prior, pose, framing, guide, draws, steps, vgg, seed, device)
     failed = work.all(files, clean if image else [], out, simulate=not image)
     if failed:
         print(f"neuropyro: {len(failed)} of {len(files)} files were left out", file=sys.stderr)
@@ -126,6 +129,7 @@ class _Work:
         generator: str,
         corruption: str,
         prior: Any,
+        pose: bool,
         framing: dict[str, Any],
         guide: str,
         draws: int,
@@ -140,10 +144,11 @@ class _Work:
         from neuropyro.generators import load_generator, load_vgg16
         from neuropyro.models import LatentReconstruction
         from neuropyro.models.corruption import parse_corruption
+        from neuropyro.models.reconstruction_pose import PosePrior
         from neuropyro.reconstruct_inputs import Framing
 
         network, operator = load_generator(generator), parse_corruption(corruption)
-        model = LatentReconstruction(network, operator, prior)
+        model = LatentReconstruction(network, operator, prior, pose=PosePrior() if pose else None)
         z = torch.randn(16, network.z_dim, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             found = Framing.of(network, network(z), **framing)
