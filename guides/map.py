@@ -2,9 +2,8 @@
 
 Represents: one point; no uncertainty.  Cost: one gradient a step, nothing random, so that it converges sharply and
 fast.  The mode is that of the density in each site's own space (a site with positive support is not transformed), and
-for a model with many latent variables it may lie far from where the posterior's mass is.  The joint mode of a population's
-sd with the subjects that it is the sd of is such a place; a model may name sites to be left at their starting values
-(`hold`).
+for a model with many latent variables it may lie far from where the posterior's mass is.  So does the joint mode of a
+population's sd and the subjects that it is the sd of; a model may name sites to be left where they start (`hold`).
 """
 
 from __future__ import annotations
