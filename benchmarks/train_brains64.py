@@ -2,11 +2,14 @@
 
 One process of one thread per core is fastest on a CPU, and keeps its pace on a busy one:
 
-    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 benchmarks/train_brains64.py --out run --images 1000000
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 benchmarks/train_brains64.py --out run
 
 Where the run's folder is lost, the released weights can be trained on, with phantoms that they have not seen:
 
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 benchmarks/train_brains64.py --weights brains64 --seed 1 --out run
+
+The z of each phantom is known (:mod:`neuropyro.data.phantom_codes`), and the generator learns to make the one of the
+other, in stages: :data:`STAGES`.
 """
 
 import argparse
@@ -22,7 +25,9 @@ from neuropyro.data.phantom_codes import PhantomCodes
 from neuropyro.data.phantom_recipe import PhantomRecipe
 from neuropyro.data.phantoms import BrainPhantoms, Split
 from neuropyro.generators.checkpoints import Checkpoint, load_checkpoint
+from neuropyro.generators.codes import teach_mapping, weigh_inputs
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
+from neuropyro.generators.discriminator import Discriminator
 from neuropyro.generators.evaluation import measure_fidelity
 from neuropyro.generators.sample_grids import draw_samples
 from neuropyro.generators.stylegan2 import Generator
@@ -53,10 +58,10 @@ SETTINGS: dict[str, Any] = {
 # leave blurred.
 CODES: dict[str, Any] = {"learning_rate": 0.005, "momentum": 0.9, "average_images": 2_000, "adversarial_from": 10**9}
 STAGES: list[tuple[int, dict[str, Any]]] = [
-    (5_000, CODES | {"code_resolution": 16}),
-    (8_000, CODES | {"code_resolution": 32}),
-    (14_000, CODES | {"spread_weight": 5.0}),
-    (30_000, {"learning_rate": 0.001, "momentum": 0.0, "average_images": 2_000, "spread_weight": 5.0}),
+    (8_000, CODES | {"code_resolution": 16}),
+    (11_000, CODES | {"code_resolution": 32}),
+    (16_000, CODES | {"learning_rate": 0.003, "spread_weight": 5.0}),
+    (30_000, {"learning_rate": 0.001, "momentum": 0.0, "average_images": 1_000, "spread_weight": 5.0}),
 ]
 
 
@@ -76,22 +81,38 @@ def learning_curve(phantoms: BrainPhantoms, count: int = 1000) -> Measure:
     return measure
 
 
-def with_new_mapping(checkpoint: Checkpoint, seed: int) -> Checkpoint:
-    """Keep a checkpoint's synthesis network and discriminator alone: its w are not those of codes."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        generator = Generator(GENERATOR)
-    generator.synthesis.load_state_dict(checkpoint.generator.synthesis.state_dict())
-    return dataclasses.replace(checkpoint, generator=generator, training_generator=None)
-
-
-def codes_of(phantoms: BrainPhantoms, folder: Path) -> PhantomCodes:
-    """Those of the run in the folder, found at its beginning."""
+def codes_of(phantoms: BrainPhantoms, folder: Path, start: Checkpoint | None) -> PhantomCodes:
+    """Those of the run in the folder; at its beginning those of the weights to begin with, which else are found."""
     path = folder / "codes.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        PhantomCodes.of(phantoms, GENERATOR.z_dim).save(path)
+        known = codes_of_card(phantoms, start) if start else None
+        (known or PhantomCodes.of(phantoms, GENERATOR.z_dim)).save(path)
     return PhantomCodes.load(phantoms, path)
+
+
+def codes_of_card(phantoms: BrainPhantoms, checkpoint: Checkpoint) -> PhantomCodes | None:
+    """Those that a generator was trained with, if any."""
+    arrays = checkpoint.card.arrays if checkpoint.card else {}
+    if "codes.axes" not in arrays:
+        return None
+    return PhantomCodes(phantoms, arrays["codes.axes"].double(), arrays["codes.sensitivity"].double())
+
+
+def beginning(weights: Checkpoint | None, codes: PhantomCodes, seed: int) -> Checkpoint:
+    """Return what a run begins with: given weights, with a mapping that knows codes, or else networks of the seed's."""
+    if weights is not None and codes_of_card(codes.phantoms, weights) is not None:
+        return weights
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator, discriminator = Generator(GENERATOR), Discriminator(DISCRIMINATOR)
+    weigh_inputs(generator, codes.scales)
+    explained = teach_mapping(generator.mapping, codes, codes.phantoms.images, seed=seed)
+    print({"images": 0, "variance_explained_by_mapping": explained})
+    if weights is None:
+        return Checkpoint(Path(f"seed {seed}"), "new", generator, None, discriminator)
+    generator.synthesis.load_state_dict(weights.generator.synthesis.state_dict())
+    return dataclasses.replace(weights, generator=generator, training_generator=None)
 
 
 def main() -> None:
@@ -104,8 +125,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     phantoms = BrainPhantoms(resolution=64, split="train", seed=args.seed, recipe=RECIPE)
-    codes, measure = codes_of(phantoms, args.out), learning_curve(phantoms)
-    start = with_new_mapping(load_checkpoint(args.weights), args.seed) if args.weights else None
+    weights = load_checkpoint(args.weights) if args.weights else None
+    codes, measure = codes_of(phantoms, args.out, weights), learning_curve(phantoms)
+    begun = (args.out / "state.safetensors").exists()
+    start = None if begun else beginning(weights, codes, args.seed)
     for until, settings in STAGES:
         stage = SETTINGS | settings | {"seed": args.seed, "precision": args.precision}
         config = TrainingConfig(images=min(until, args.images), **stage)

@@ -10,12 +10,13 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from neuropyro.generators.checkpoints import Checkpoint
+from neuropyro.generators.codes import Codes, weigh_inputs
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
 from neuropyro.generators.datasets import Dataset
 from neuropyro.generators.distributed import World, join_world
@@ -25,20 +26,7 @@ from neuropyro.generators.training_config import TrainingConfig
 from neuropyro.generators.training_state import TrainingState, load_state, new_state, save_state, take_weights
 from neuropyro.generators.training_step import train_step
 
-__all__ = ["Codes", "Measure", "train_generator"]
-
-
-class Codes(Protocol):
-    """The z of a dataset's images, distributed as z is: independent normals, on whose length nothing depends."""
-
-    @property
-    def scales(self) -> Tensor:
-        """About how much images vary with each coordinate, (z_dim,), in any unit."""
-        ...
-
-    def __call__(self, indices: Tensor) -> Tensor:
-        """Codes (B, z_dim) of the images at ``indices`` (B,)."""
-        ...
+__all__ = ["Measure", "train_generator"]
 
 
 Measure = Callable[[TrainingState], dict[str, float]]
@@ -85,8 +73,8 @@ def train_generator(
         Whose weights a new run begins with; weights drawn from the seed if None.
     codes
         The z of each of the dataset's images, where known; with ``config.code_weight`` positive the generator learns to
-        make of each z its image.  In a new run the columns of the mapping's first layer begin in proportion to
-        ``codes.scales``.
+        make of each z its image.  A new run without ``start`` begins with their
+        :func:`neuropyro.generators.codes.weigh_inputs`.
 
     Returns
     -------
@@ -131,16 +119,13 @@ def _indices(state: TrainingState, config: TrainingConfig, world: World) -> Tens
     return state.images + world.rank * share + torch.arange(share)
 
 
-@torch.no_grad()
 def _begin(state: TrainingState, start: Checkpoint | None, codes: Codes | None) -> None:
     """Take what a new run begins with."""
     if start is not None:
         take_weights(state, start)
-    if codes is not None:
+    elif codes is not None:
         for G in (state.generator, state.average):
-            first = G.mapping.get_submodule("fc0").weight
-            # Else all coordinates would begin with one weight, and the few that matter be lost among the others.
-            first.mul_(codes.scales.to(first) / codes.scales.square().mean().sqrt())
+            weigh_inputs(G, codes.scales)
 
 
 @torch.no_grad()

@@ -30,7 +30,7 @@ class TrainingConfig:
         its components come from.  A weight of 0 turns it off.
     code_weight
         Of the generator's squared error, mean over the pixels, where the dataset's codes are known: the z of each image
-        (:class:`Codes`).
+        (:class:`neuropyro.generators.codes.Codes`).
     adversarial_from
         From how many images on the discriminator learns and is listened to; before, codes alone teach the generator,
         at a quarter of the cost.

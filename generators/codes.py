@@ -1,0 +1,104 @@
+"""Known latents of real images: what training can use where a dataset says more of its images than their pixels.
+
+If the z of each image is known, and these z are distributed as those that the generator draws, a generator that makes
+of each z its image has the images' distribution, whatever a discriminator would have noticed.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from neuropyro.generators.datasets import Dataset
+from neuropyro.generators.evaluation import PrincipalComponents
+from neuropyro.generators.mapping import MappingNetwork
+from neuropyro.generators.stylegan2 import Generator
+
+__all__ = ["Codes", "teach_mapping", "weigh_inputs"]
+
+
+class Codes(Protocol):
+    """The z of a dataset's images, distributed as z is: independent normals, on whose length nothing depends."""
+
+    @property
+    def scales(self) -> Tensor:
+        """About how much images vary with each coordinate, (z_dim,), in any unit."""
+        ...
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        """Codes (B, z_dim) of the images at ``indices`` (B,)."""
+        ...
+
+
+@torch.no_grad()
+def weigh_inputs(generator: Generator, scales: Tensor) -> None:
+    """Multiply the columns of the mapping's first layer by ``scales`` (z_dim,), brought to a mean square of 1.
+
+    With all coordinates of one weight the few that matter are lost among the others, and learning begins slowly.
+    """
+    weight = generator.mapping.get_submodule("fc0").weight
+    assert isinstance(weight, Tensor)
+    weight.mul_((scales / scales.square().mean().sqrt()).to(weight))
+
+
+def teach_mapping(
+    mapping: MappingNetwork,
+    codes: Codes,
+    dataset: Dataset,
+    images: int = 8_000,
+    components: int = 128,
+    epochs: int = 20,
+    batch: int = 64,
+    rate: float = 0.01,
+    seed: int = 0,
+) -> float:
+    """Teach the mapping network alone to lay w out so that images are about linear in it.
+
+    Most of what is hard about the way from a code to its image is no matter of pixels, and costs a thousandth where no
+    image is synthesised: the network, with a linear layer behind it that is thrown away, learns the images' principal
+    components by squared error.
+
+    Parameters
+    ----------
+    mapping
+        Changed in place.
+    codes, dataset
+        z and images (B, C, H, W) of indices; the first ``images`` of them are used, ``epochs`` times.
+    components
+        How many principal components, those of the first 1,000 images.
+    batch, rate, seed
+        Of Adam, whose rate falls as a cosine, and of the order.
+
+    Returns
+    -------
+    float
+        The share of the components' variance that is explained in a twentieth of the images, which is kept aside.
+    """
+    z, points = _pairs(codes, dataset, images, components)
+    kept = max(images // 20, 2)
+    rng = torch.Generator().manual_seed(seed)
+    head = torch.zeros(mapping.w_dim, points.shape[1], requires_grad=True)
+    parameters = [*mapping.parameters(), head]
+    optimiser = torch.optim.Adam(parameters, lr=rate)
+    steps = epochs * -(-(images - kept) // batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(epochs):
+        for part in (kept + torch.randperm(images - kept, generator=rng)).split(batch):
+            optimiser.zero_grad()
+            mse_loss(mapping.single(z[part]) @ head, points[part]).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+    with torch.no_grad():
+        left = mse_loss(mapping.single(z[:kept]) @ head, points[:kept])
+    return 1 - float(left / points[:kept].square().mean())
+
+
+def _pairs(codes: Codes, dataset: Dataset, images: int, components: int) -> tuple[Tensor, Tensor]:
+    """Return z (images, z_dim), and coordinates on principal components, centred, of a mean square of 1."""
+    parts = torch.arange(images).split(100)
+    first = torch.cat([dataset(part) for part in torch.arange(min(images, 1000)).split(100)])
+    frame = PrincipalComponents.of(first, min(components, len(first) - 1))
+    points = torch.cat([frame(dataset(part)) for part in parts])
+    points = points - points.mean(dim=0)
+    return torch.cat([codes(part) for part in parts]), points / points.square().mean().sqrt()
