@@ -7,6 +7,7 @@ clipping, so that the map can be inverted.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-__all__ = ["Frame", "foreground_centre", "robust_range"]
+__all__ = ["Frame", "foreground_centre", "foreground_extent", "robust_range"]
 
 Fit = Literal["pad", "crop"]
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
@@ -47,11 +48,22 @@ def foreground_centre(pixels: NDArray[np.floating], low: float, high: float) -> 
     ValueError
         Where nothing is.
     """
+    return tuple((first + last) / 2 for first, last in _foreground(pixels, low, high))  # type: ignore[return-value]
+
+
+def foreground_extent(pixels: NDArray[np.floating], low: float, high: float) -> float:
+    """Side, px, of the square as large as the box of :func:`foreground_centre`."""
+    down, across = (last - first for first, last in _foreground(pixels, low, high))
+    return math.sqrt(down * across)
+
+
+def _foreground(pixels: NDArray[np.floating], low: float, high: float) -> list[tuple[float, float]]:
+    """First and last edge of the box, px, down and across."""
     bright = np.asarray((pixels > low + 0.2 * (high - low)).any(axis=tuple(range(pixels.ndim - 2))))
     if not bright.any():
         raise ValueError(f"image: nothing is brighter than the background, {low} to {high}; check its intensities")
     ends = [np.flatnonzero(bright.any(axis=1 - axis))[[0, -1]] for axis in (0, 1)]
-    return tuple(float(first + last + 1) / 2 for first, last in ends)  # type: ignore[return-value]
+    return [(float(first), float(last + 1)) for first, last in ends]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data.image_files import find_images, read_image
-from neuropyro.data.image_frames import Frame, foreground_centre, robust_range
+from neuropyro.data.image_frames import Frame, foreground_centre, foreground_extent, robust_range
 from neuropyro.data.image_slices import ImageFileError, ImageSlices, Which
 from neuropyro.data.kspace_files import KSpace, read_kspace
 from neuropyro.data.phantom_recipe import FIELD_OF_VIEW
@@ -26,6 +26,7 @@ __all__ = ["Framing", "Job", "files_of", "job_of"]
 HDF5 = (".h5", ".hdf5")
 FULL = 0.25  # of a whole-number type's range: pictures that use less of it are stretched by their own range
 BRIGHT = 99.5  # percentile
+ALIKE = 1.25  # ratio of sizes within which a head is taken to fill the image as the generator's do
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class Framing:
         Brightness in the file that becomes -1 and 1; see :func:`brightness` if None.
     field_of_view
         Of the generator's square, mm; the whole image if None.  It is used where the file says how large pixels are.
+    head
+        Side of the heads that the generator makes, as a share of its square.  Where the file does not say how large
+        pixels are, and a head is clearly smaller or larger in it, the square is cut so that it fills it as much.
     """
 
     size: int
@@ -53,6 +57,7 @@ class Framing:
     plane: str = "coronal"
     intensity: tuple[float, float] | None = None
     field_of_view: float | None = None
+    head: float | None = None
 
     @classmethod
     def of(cls, generator: Any, images: Tensor, **given: Any) -> Framing:
@@ -62,15 +67,23 @@ class Framing:
         size, plane = generator.img_resolution, given.get("plane", "coronal")
         if given.get("field_of_view") is None and "recipe" in details and plane in FIELD_OF_VIEW:
             given["field_of_view"] = FIELD_OF_VIEW[plane] * size / (size - 1)  # between the outermost pixels' edges
+            sides = [foreground_extent(image, -1.0, bright) for image in images.numpy() if (image > bright - 0.5).any()]
+            given["head"] = float(np.median(sides)) / size if sides else None
         return cls(size, generator.img_channels, bright, **given)
 
     def frame(self, image: ImageSlices, size: int | None = None) -> Frame:
         """Find the frame of a file's images."""
         intensity = self.intensity or brightness(image, self.bright)
         frame = Frame.around(image.pixels, size or self.size, self.channels, intensity=intensity)
-        if self.field_of_view is None or image.spacing is None:
+        if self.field_of_view is None or (image.spacing is None and self.head is None):
             return frame
-        return frame.with_field_of_view(self.field_of_view, image.spacing, foreground_centre(image.pixels, *intensity))
+        centre = foreground_centre(image.pixels, *intensity)
+        if image.spacing is not None:
+            return frame.with_field_of_view(self.field_of_view, image.spacing, centre)
+        assert self.head is not None
+        side = foreground_extent(image.pixels, *intensity) / self.head
+        alike = 1 / ALIKE < side / frame.box[2] < ALIKE
+        return frame if alike else frame.with_field_of_view(side, (1.0, 1.0), centre)
 
 
 @dataclass(frozen=True, eq=False)

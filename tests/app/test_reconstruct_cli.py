@@ -1,6 +1,7 @@
 """The command that reconstructs, end to end with a small untrained generator."""
 
 import json
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from neuropyro.cli import app
 from neuropyro.data.image_files import read_image
+from neuropyro.data.image_slices import ImageSlices
 from neuropyro.generators import Card, Generator, GeneratorConfig, load_generator, save_generator
 from neuropyro.generators.residuals import ResidualSpread
 from neuropyro.inference import load_fit
@@ -194,3 +196,38 @@ def test_the_bundled_generator_says_its_field_of_view():
     network = load_generator("brains64")
     assert Framing.of(network, torch.zeros(1, 1, 64, 64), plane="coronal").field_of_view == 176 * 64 / 63
     assert Framing.of(network, torch.zeros(1, 1, 64, 64), field_of_view=200.0).field_of_view == 200.0
+
+
+def test_the_pose_is_found_unless_told_otherwise(generator, tmp_path):
+    truth = picture(tmp_path / "brain.png")
+    common = {"corruption": "superres:4", "generator": generator}
+    run("--truth", truth, out=tmp_path / "moved", **common)
+    run("--truth", truth, "--no-pose", out=tmp_path / "still", **common)
+    models = {name: load_reconstruction(tmp_path / name / "brain") for name in ("moved", "still")}
+    assert models["moved"].pose is not None
+    assert models["still"].pose is None
+    fits = {
+        name: load_fit(tmp_path / name / "brain", data=np.load(tmp_path / name / "brain" / "measured.npy"), model=m)
+        for name, m in models.items()
+    }
+    assert fits["moved"].posterior(2)["pose"].shape == (2, 1, 4)
+    assert "pose" not in fits["still"].posterior(2)
+
+
+def head(size, side):
+    """A bright ellipse of about ``side`` px in the middle of a square picture."""
+    rows, columns = np.indices((size, size)) - (size - 1) / 2
+    inside = (rows / 0.9) ** 2 + (columns / 1.1) ** 2 < (side / 2) ** 2
+    pixels = np.where(inside, 200.0, 0.0)[None, None].astype(np.float32)
+    return ImageSlices(pixels, Path("head.png"), np.dtype(np.uint8), "png")
+
+
+def test_a_head_of_another_size_is_brought_to_the_generator_s():
+    framing = Framing(64, 1, field_of_view=180.0, head=0.8)
+    small, alike, low = (framing.frame(head(*sizes)) for sizes in ((256, 100), (256, 190), (16, 12)))
+    assert small.box[2] == pytest.approx(100 / 0.8, rel=0.05)
+    assert small.box[0] == pytest.approx(128 - small.box[2] / 2, abs=2)
+    assert alike.box == (0, 0, 256, 256)
+    assert low.box == (0, 0, 16, 16)
+    unknown = Framing(64, 1).frame(head(256, 100))
+    assert unknown.box == (0, 0, 256, 256)
