@@ -7,8 +7,8 @@ are jointly Normal given the global ones; elements are independent of each other
 Represents: all linear correlations of a hierarchical model but those that remain between two elements once the global
 sites are known.  Cost: for n elements of m numbers and G global ones, G + 2 m gradients to start, and n m (G + m) a
 step.  Coverage: on small studies drawn from DIVE's own prior (60 subjects, 200 vertices; 3 data sets) its 90 %
-intervals held 36, 85 and 15 % of the true scores, and 0 to 40 % of the speeds: such posteriors are bent and have several
-modes, of which a fit finds one; started from the truth it held 77 % of the scores in the first of them.
+intervals held 36, 85 and 15 % of the true scores, and 0 to 40 % of the speeds: such posteriors are bent and have
+several modes, of which a fit finds one; started from the truth it held 77 % of the scores in the first of them.
 
 References
 ----------
