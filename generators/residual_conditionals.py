@@ -198,8 +198,9 @@ class _Regressions:
         covariance = (1 - share) * self._sampled(whole) + share * self._stationary(whole)
         covariance = np.where(missing[:, :, None] | missing[:, None, :], 0.0, covariance)
         covariance += missing[:, :, None] * np.eye(whole.shape[1])
-        weights = np.linalg.solve(covariance[:, :-1, :-1], covariance[:, :-1, -1:])[..., 0]
-        variance = covariance[:, -1, -1] - (weights * covariance[:, :-1, -1]).sum(1)
+        solved = np.linalg.solve(covariance[:, :-1, :-1], covariance[:, :-1, -1:])
+        weights = np.asarray(solved[..., 0], np.float64)
+        variance: Array = covariance[:, -1, -1] - (weights * covariance[:, :-1, -1]).sum(1)
         return weights, np.maximum(variance, 1e-6 * covariance[:, -1, -1])
 
     def _sampled(self, whole: NDArray[np.int64]) -> Array:
@@ -215,5 +216,5 @@ class _Regressions:
         found = self.correlation[away[1] % height, away[2] % width] * (away[0] == 0)
         floor = self.sd.max() * 1e-3
         scale = np.maximum(self.sd, floor)[whole.clip(0)]
-        shrunk: Array = found * scale[:, :, None] * scale[:, None, :]
-        return shrunk + 1e-4 * np.eye(whole.shape[1]) * scale[:, :, None] ** 2
+        shrunk: Array = (found + 1e-4 * np.eye(whole.shape[1])) * scale[:, :, None] * scale[:, None, :]
+        return shrunk
