@@ -1,5 +1,6 @@
 """The model zoo: each file one model, or one component that several share."""
 
+from neuropyro.models.anatomy import AnatomySimulator
 from neuropyro.models.new_subjects import Personalized
 from neuropyro.models.progression import SubjectProgression
 from neuropyro.models.reconstruction import LatentReconstruction
@@ -9,6 +10,7 @@ from neuropyro.models.vertex_clusters import VertexClusterMixture, VertexPriors
 from neuropyro.models.visit_normal import VisitNormal
 
 __all__ = [
+    "AnatomySimulator",
     "LatentReconstruction",
     "Personalized",
     "ScorePriors",
