@@ -10,7 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuropyro.data.errors import CohortError
 
-__all__ = ["chosen", "finite_times", "identifiers", "labels", "numbers", "one_row_a_visit", "pictures", "refuse_repeats"]
+__all__ = [
+    "chosen",
+    "finite_times",
+    "identifiers",
+    "labels",
+    "numbers",
+    "one_row_a_visit",
+    "pictures",
+    "refuse_repeats",
+]
 
 NUMBERS_AT_ONCE = 1 << 22
 

@@ -38,7 +38,12 @@ def philox(counter: tuple[Words, Words, Words, Words], key: tuple[int, int]) -> 
     k0, k1 = key
     for _ in range(ROUNDS):
         first, second = a * MULTIPLIERS[0], c * MULTIPLIERS[1]
-        a, b, c, d = (second >> HALF) ^ b ^ np.uint64(k0), second & LOW, (first >> HALF) ^ d ^ np.uint64(k1), first & LOW
+        a, b, c, d = (
+            (second >> HALF) ^ b ^ np.uint64(k0),
+            second & LOW,
+            (first >> HALF) ^ d ^ np.uint64(k1),
+            first & LOW,
+        )
         k0, k1 = (k0 + WEYL[0]) & 0xFFFFFFFF, (k1 + WEYL[1]) & 0xFFFFFFFF
     return a, b, c, d
 

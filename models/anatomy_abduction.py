@@ -27,7 +27,8 @@ from torch import Tensor
 from neuropyro.data import Cohort
 from neuropyro.models.anatomy_graph import Graph
 from neuropyro.models.anatomy_map_evidence import MapEvidence, map_evidence
-from neuropyro.models.anatomy_mechanisms import Discrete, Noise, ScalarMechanism
+from neuropyro.models.anatomy_mechanism import Noise, ScalarMechanism
+from neuropyro.models.anatomy_mechanisms import Discrete
 from neuropyro.models.anatomy_observation import Measures, Observation, observe_cohort
 from neuropyro.models.anatomy_program import sample_noise, site_name
 from neuropyro.models.anatomy_thickness import Thickness
@@ -60,7 +61,7 @@ class Seen:
     discrete: Mapping[str, int]
 
     def supposing(self, **values: Tensor) -> Seen:
-        """The same under hypotheses: values ``(hypotheses, subjects, 1)`` of the discrete nodes."""
+        """Return the same under hypotheses: values ``(hypotheses, subjects, 1)`` of the discrete nodes."""
         return replace(self, observation=self.observation.with_values(**values), discrete={})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from neuropyro.data import Cohort, Mesh, Truth
 from neuropyro.models.anatomy_defaults import DIAGNOSES
-from neuropyro.models.anatomy_mechanisms import Level
+from neuropyro.models.anatomy_mechanism import Level
 
 __all__ = ["COVARIATES", "SCALARS", "cohort_of", "subject_names"]
 
@@ -54,8 +55,8 @@ def cohort_of(
     there = np.broadcast_to(arrays["attended"] > 0, (len(units), _visits(arrays, levels)))
     who, visit = np.nonzero(there)
 
-    def rows(name: str) -> NDArray[np.generic]:
-        array = arrays[name]
+    def rows(name: str) -> NDArray[Any]:
+        array: NDArray[Any] = arrays[name]
         return array[who, 0] if levels.get(name) == "subject" else array[who, visit]
 
     scalars = [name for name in SCALARS if name in arrays]
@@ -80,9 +81,9 @@ def cohort_of(
     )
 
 
-def _visits(arrays: Mapping[str, NDArray[np.generic]], levels: Mapping[str, Level]) -> int:
-    return max(arrays[name].shape[1] for name in levels if name in arrays)
+def _visits(arrays: Mapping[str, NDArray[Any]], levels: Mapping[str, Level]) -> int:
+    return max(int(arrays[name].shape[1]) for name in levels if name in arrays)
 
 
-def _is_treated(arrays: Mapping[str, NDArray[np.generic]]) -> bool:
+def _is_treated(arrays: Mapping[str, NDArray[Any]]) -> bool:
     return bool((arrays["treatment"] != 1).any())

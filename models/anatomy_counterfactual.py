@@ -24,7 +24,7 @@ from torch import Tensor
 from neuropyro.data.counter_random import CounterRandom
 from neuropyro.models.anatomy_graph import Graph
 from neuropyro.models.anatomy_image_abduction import ImageDraws
-from neuropyro.models.anatomy_mechanisms import Noise, ScalarMechanism
+from neuropyro.models.anatomy_mechanism import Noise, ScalarMechanism
 from neuropyro.models.anatomy_observation import Observation
 from neuropyro.models.anatomy_program import Design, Interventions, intervened, site_name
 
@@ -111,9 +111,11 @@ class Counterfactual:
         return np.asarray(np.quantile(self[node], [(1 - level) / 2, (1 + level) / 2], axis=0))
 
     def minus(self, other: Counterfactual) -> Counterfactual:
-        """Differences, draw by draw, from the same subjects under other circumstances."""
-        shared = {name: x - other.nodes[name] for name, x in self.nodes.items() if name in other.nodes}
-        return replace(self, nodes=shared)
+        """Differences, draw by draw, from the same subjects under other circumstances; never from never is 0."""
+        shared = {name: (x, other.nodes[name]) for name, x in self.nodes.items() if name in other.nodes}
+        return replace(
+            self, nodes={name: np.subtract(x, y, out=np.zeros_like(x), where=x != y) for name, (x, y) in shared.items()}
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,9 +187,7 @@ def predict_scalars(graph: Graph, exogenous: Exogenous, grid: Grid) -> dict[str,
     return values
 
 
-def unchanged(
-    graph: Graph, name: str, values: Mapping[str, Tensor], exogenous: Exogenous, grid: Grid
-) -> Tensor:
+def unchanged(graph: Graph, name: str, values: Mapping[str, Tensor], exogenous: Exogenous, grid: Grid) -> Tensor:
     """Where a node's parents all are as they were at a visit, ``(draws, subjects, 1 or times)``."""
     same = grid.seen if graph.levels[name] == "visit" else torch.ones_like(grid.seen[:, :1])
     for parent in graph.mechanisms[name].parents:
@@ -203,7 +203,7 @@ def is_same(now: Tensor, before: Tensor) -> Tensor:
 
 
 def noise_at(name: str, mechanism: ScalarMechanism, exogenous: Exogenous, grid: Grid) -> dict[str, Tensor]:
-    """A node's noise at the times: the visits' own, new noise where there was no visit."""
+    """Return a node's noise at the times: the visits' own, new noise where there was no visit."""
     if not mechanism.noise:
         return {}
     law, site = mechanism.noise[""], site_name(name, "")

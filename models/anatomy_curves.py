@@ -51,7 +51,7 @@ class Curves:
         return cls(low, step, torch.from_numpy(found))
 
     def weights(self, s: Tensor) -> Tensor:
-        """x ``(*, knots + 2)`` at s ``(*)``."""
+        """X ``(*, knots + 2)`` at s ``(*)``."""
         knots = len(self.coefficients) - 2
         place = ((s - self.low) / self.step).clamp(0, knots - 1)
         t = (place.unsqueeze(-1) - torch.arange(-1, knots + 1, dtype=s.dtype, device=s.device)).abs()

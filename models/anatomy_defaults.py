@@ -4,7 +4,7 @@ Scores are in sds of controls' first visits, about; ages and times in years.  Wh
 
 * e4 alleles are two draws with frequency .14 (Farrer et al., JAMA 1997: about .14 in Caucasian controls).
 * e4 brings onset forward.  Corder et al., Science 1993, found 84 -> 68 years from none to two alleles in families with
-  late onset, 8 years an allele; in a population the effect is smaller, and here it is about 4 years at the median speed.
+  late onset, 8 years an allele; in a population the effect is smaller, and here it is about 4 years at median speed.
 * MMSE has 30 points, ADAS-Cog (11 items) 70, by their construction.
 
 Everything else is a **choice**, made so that the simulated tables look like those of the large longitudinal studies:
@@ -31,7 +31,7 @@ beta                 score at 70 years: .2 + .55 apoe4 + .3 prs - .08 (education
 alpha                scores a year, log: log .17 + .12 apoe4 + .08 prs - .02 (education - 15) + .25 vulnerability + .3 u
 age                  entry_age + years
 dps                  score: beta + alpha (age - 70 - (1 - treatment) max(0, years - treatment_start))
-ventricles           area in the slice, 1 = typical: log = ventricle_offset + .017 (age - 70) + .9 logistic(1.1 (dps - 2.2))
+ventricles           area in the slice, 1 = typical, log: ventricle_offset + .017 (age - 70) + .9 logistic(1.1 (dps - 2.2))
 ventricle_volume     ml: 30 ventricles^1.5, measured with an error of 3 %
 atrophy              fraction of the cortex lost: .002 (age - 70) + .2 logistic(1.2 (dps - 1.5))
 cortical_thickness   mm: 2.5 (1 - atrophy) + thickness_offset, measured with an error of .02
@@ -52,13 +52,13 @@ import math
 import torch
 from torch import Tensor
 
+from neuropyro.models.anatomy_mechanism import ScalarMechanism
 from neuropyro.models.anatomy_mechanisms import (
     Constant,
     Discrete,
     Function,
     Gaussian,
     Linear,
-    ScalarMechanism,
     Uniform,
     bounded,
     ordered_probabilities,
@@ -87,7 +87,7 @@ def default_mechanisms(sites: int) -> dict[str, ScalarMechanism]:
 
 
 def roots(sites: int) -> dict[str, ScalarMechanism]:
-    """What nothing in the model causes."""
+    """Return what nothing in the model causes."""
     q = E4_FREQUENCY
     return {
         "sex": Discrete((0.5, 0.5)),
@@ -108,9 +108,7 @@ def roots(sites: int) -> dict[str, ScalarMechanism]:
 def progression() -> dict[str, ScalarMechanism]:
     """From genes and education to the score."""
     onset = Linear(0.2 + 0.08 * EDUCATION, apoe4=0.55, prs=0.3, education=-0.08, vulnerability=0.45)
-    speed = Linear(
-        math.log(0.17) + 0.02 * EDUCATION, apoe4=0.12, prs=0.08, education=-0.02, vulnerability=0.25
-    )
+    speed = Linear(math.log(0.17) + 0.02 * EDUCATION, apoe4=0.12, prs=0.08, education=-0.02, vulnerability=0.25)
     return {
         "beta": Gaussian(onset, 0.8, "subject"),
         "alpha": Gaussian(speed, 0.3, "subject", positive()),
@@ -140,7 +138,9 @@ def age_at_visit(entry_age: Tensor, years: Tensor) -> Tensor:
     return entry_age + years
 
 
-def score(beta: Tensor, alpha: Tensor, age: Tensor, years: Tensor, treatment: Tensor, treatment_start: Tensor) -> Tensor:
+def score(
+    beta: Tensor, alpha: Tensor, age: Tensor, years: Tensor, treatment: Tensor, treatment_start: Tensor
+) -> Tensor:
     """Progression score; a treatment changes the speed from its start on, and nothing before."""
     treated = (years - treatment_start).clamp_min(0)
     return beta + alpha * (age - ORIGIN - (1 - treatment) * treated)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,7 +14,7 @@ from neuropyro.models.anatomy_graph import Graph
 from neuropyro.models.anatomy_image_abduction import ImageDraws, Runner, infer_images
 from neuropyro.models.anatomy_images import SliceImage
 from neuropyro.models.anatomy_importance import Posterior, infer
-from neuropyro.models.anatomy_mechanisms import ScalarMechanism
+from neuropyro.models.anatomy_mechanism import ScalarMechanism
 from neuropyro.models.anatomy_observation import Observation
 from neuropyro.models.anatomy_program import site_name
 from neuropyro.models.anatomy_scanners import Scanners
@@ -122,7 +120,7 @@ def _images(
     seed: int,
     fit: Runner | None,
 ) -> tuple[ImageDraws | None, Tensor]:
-    """What is behind the scans, and whose they are.
+    """Return what is behind the scans, and whose they are.
 
     Raises
     ------
@@ -134,10 +132,10 @@ def _images(
     if not len(scanned):
         return None, scanned
     known = observation.known.get("site")
-    for i in scanned[:, 0].unique().tolist():
+    for i in sorted(set(scanned[:, 0].tolist())):
         if known is None or not bool(known[i]):
             raise ValueError(
-                f"site: the scanner of subject {observation.subject[i]} is not known; give a covariate `site` with one of "
+                f"site: the scanner of subject {observation.subject[i]} is not known; give a covariate `site`, one of "
                 f"{', '.join(pictures[1].names)}"
             )
     scans = observation.scans[scanned[:, 0], scanned[:, 1]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
-from neuropyro.models.anatomy_mechanisms import Level, Mechanism
+from neuropyro.models.anatomy_mechanism import Level, Mechanism
 
 __all__ = ["Graph"]
 

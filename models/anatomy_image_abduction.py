@@ -87,7 +87,7 @@ def infer_images(
 
 
 def at_half(scans: Tensor, scanner: Corruption) -> tuple[Tensor, Corruption]:
-    """Scans at half their resolution, and the operator that makes such."""
+    """Return scans at half their resolution, and the operator that makes such."""
     finest = Downsample(FACTOR, kernel="area")
     noise = (scanner.noise or LEAST_NOISE) / FACTOR
     silent = without_noise(scanner)
@@ -95,7 +95,7 @@ def at_half(scans: Tensor, scanner: Corruption) -> tuple[Tensor, Corruption]:
 
 
 def without_noise(scanner: Corruption) -> Corruption:
-    """The same scanner, silent."""
+    """Return the same scanner, silent."""
     arguments = scanner.arguments() | {"noise": None}
     if isinstance(scanner, Compose):
         return Compose(*(without_noise(part) for part in scanner))
@@ -103,7 +103,7 @@ def without_noise(scanner: Corruption) -> Corruption:
 
 
 def reconstruction(image: SliceImage) -> LatentReconstruction:
-    """The model of w, of whole images."""
+    """Return the model of w, of whole images."""
     settings: dict[str, Any] = {"starts": 1, "search_steps": SEARCH_STEPS, "candidates": CANDIDATES}
     return LatentReconstruction(image.generator, Identity(), residual=image.residual, **settings)
 
@@ -120,15 +120,20 @@ def latents(model: LatentReconstruction, y: Tensor, draws: int, seed: int, fit: 
 
 @torch.no_grad()
 def behind(whole: LatentReconstruction, scanner: Corruption, scan: Tensor, w: Tensor, seed: int) -> ImageDraws:
-    """r and the scanner's noise, given draws of one image's w ``(draws, num_ws, w_dim)``."""
+    """R and the scanner's noise, given draws of one image's w ``(draws, num_ws, w_dim)``."""
     made = whole.generator.synthesis(w, noise_mode="none")
     deviation = scan - scanner.A(made)
     residual = torch.zeros_like(made)
     if whole.residual is not None and scanner.is_linear:
         source = torch.Generator().manual_seed(seed)
-        white = tuple(torch.randn(x.shape, generator=source).to(x) for x in (made, deviation))
+        white = (
+            torch.randn(made.shape, generator=source).to(made),
+            torch.randn(deviation.shape, generator=source).to(made),
+        )
         sigma = deviation.new_full((len(made),), scanner.noise or LEAST_NOISE)
-        spread = spread_of(scanner, None, (scanner.observed(deviation) != 0).expand(deviation.shape).flatten(1), deviation)
+        spread = spread_of(
+            scanner, None, (scanner.observed(deviation) != 0).expand(deviation.shape).flatten(1), deviation
+        )
         tau = torch.full_like(sigma, math.exp(whole.residual_prior[0]))
         residual = conditional_residual(scanner, whole.residual, spread, deviation, sigma, tau, white)
     return ImageDraws(w, residual, scan - scanner.A(made + residual))

@@ -6,8 +6,9 @@ G is the generator, w the subject's latent and r what no latent makes, both the 
 directions of ventricles and of atrophy in the generator's card, each corrected by the card's measured effects so that
 it moves its own covariate alone; delta is the node ``atrophy``.  kappa is such that the ventricles, measured in the
 image, have the area that the node ``ventricles`` says.  How far a latent has to go for that differs between anatomies
-by a factor of two and more, so the response is measured for each (a few images along v_d, between which it is taken
-to be linear), and atrophy's side effect on the area is taken out likewise.
+by a factor of two and more, so the response is measured for each: a few images along v_d, between which it is taken to
+be linear, give a first kappa, and measuring the image there gives a second and a third (the secant method), which also
+makes good what atrophy does to the area by the way.
 
 A simulated subject has w = mean + psi (mapping(z) - mean), z standard normal, and r of a fraction of its spread in the
 card: both are choices.  At its full size r would look like noise, since S is stationary and normal, and anatomy is not.
@@ -31,31 +32,32 @@ from torch import Tensor
 from neuropyro.data.ventricle_area import TYPICAL_AREA, ventricle_area
 from neuropyro.generators.latents import latent_statistics
 from neuropyro.generators.residuals import ResidualSpread
-from neuropyro.models.anatomy_mechanisms import Mechanism, Noise, Values
+from neuropyro.models.anatomy_mechanism import Mechanism, Noise, Values
 
 __all__ = ["Anatomy", "SliceImage"]
 
-AMOUNTS = (-4.5, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.5)  # along v_d, in typical areas, at which images are measured
-NUDGE = 0.05  # of atrophy, at which its effect on the ventricles is measured
-LEAST_SLOPE = 1e-3  # of measured areas along v_d
+AMOUNTS = (-4.0, -2.0, 0.0, 2.0, 4.0)  # along v_d, in typical areas, at which images are measured
+FARTHEST = 6.0  # along v_d
+CORRECTIONS, CLOSE = 2, 0.005  # of kappa, where the area is off by more than this share
+ZERO = AMOUNTS.index(0.0)
+LEAST_SLOPE = 1e-2  # of measured areas along v_d
 BATCH = 64  # images at once
 
 
 class Anatomy(NamedTuple):
     """What N images are of, and where each stands: at ``level`` and ``atrophy`` the image is G(w).
 
-    w ``(N, num_ws, w_dim)``; areas ``(N, amounts)`` measured along v_d, rising, relative to the typical one; tilt
-    ``(N,)`` how far along v_d a unit of atrophy has to be made good; level, atrophy ``(N,)``.
+    w ``(N, num_ws, w_dim)``; areas ``(N, amounts)`` measured along v_d, rising, relative to the typical one; level,
+    atrophy ``(N,)``.
     """
 
     w: Tensor
     areas: Tensor
-    tilt: Tensor
     level: Tensor
     atrophy: Tensor
 
     def at(self, level: Tensor, atrophy: Tensor) -> Anatomy:
-        """The same images, standing elsewhere."""
+        """Return the same images, standing elsewhere."""
         return self._replace(level=level.to(self.areas), atrophy=atrophy.to(self.areas))
 
 
@@ -126,7 +128,7 @@ class SliceImage(Mechanism):
 
     @property
     def noise(self) -> Mapping[str, Noise]:
-        """z of the subject's latent, and the white noise behind r."""
+        """Z of the subject's latent, and the white noise behind r."""
         return {
             "z": Noise("subject", "normal", (self.generator.z_dim,)),
             "residual": Noise("subject", "normal", self.shape),
@@ -135,41 +137,55 @@ class SliceImage(Mechanism):
     def value(self, noise: Values, parents: Values) -> Tensor:
         """Slices of simulated subjects."""
         anatomy = self.chart(self.latent(noise["z"].flatten(0, -2)))
-        ventricles, atrophy = torch.broadcast_tensors(*(parents[name] for name in self.parents))
+        ventricles, atrophy = torch.broadcast_tensors(  # type: ignore[no-untyped-call]
+            *(parents[name] for name in self.parents)
+        )
         made = self.render(anatomy, *(x.reshape(len(anatomy.w), -1) for x in (ventricles, atrophy)))
         return made.reshape(*ventricles.shape, *self.shape) + self.own_residual(noise["residual"])
 
     @torch.no_grad()
     def latent(self, z: Tensor) -> Tensor:
-        """w ``(N, num_ws, w_dim)`` of a simulated subject, from z ``(N, z_dim)``."""
+        """W ``(N, num_ws, w_dim)`` of a simulated subject, from z ``(N, z_dim)``."""
         found = self.generator.mapping(z.float())
         mean = self.mean.to(found)
         return mean + self.psi * (found - mean)  # type: ignore[no-any-return]
 
     def own_residual(self, white: Tensor) -> Tensor:
-        """r of a simulated subject, from white noise ``(*, C, H, W)``."""
+        """R of a simulated subject, from white noise ``(*, C, H, W)``."""
         white = white.float()
         return torch.zeros_like(white) if self.residual is None else self.residual_scale * self.residual.root(white)
 
     def chart(self, w: Tensor) -> Anatomy:
         """Measure how the ventricles of anatomies w ``(N, num_ws, w_dim)`` respond; they stand at what they show."""
         along = torch.tensor(AMOUNTS).to(w)[:, None, None, None] * self.ventricles.to(w)
-        seen = torch.stack([self.measure(self.images(w + step)) for step in along], -1)
-        zero = AMOUNTS.index(0.0)
-        nudged = self.measure(self.images(w + NUDGE * self.atrophy.to(w))) - seen[:, zero]
-        slope = (seen[:, zero + 1] - seen[:, zero - 1]) / (AMOUNTS[zero + 1] - AMOUNTS[zero - 1])
-        tilt = nudged / NUDGE / slope.clamp_min(0.1)
-        return Anatomy(w, rising(seen, zero), tilt, seen[:, zero].clamp_min(0.05), torch.zeros_like(tilt))
+        areas = rising(torch.stack([self.measure(self.images(w + step)) for step in along], -1))
+        own = areas[:, ZERO]
+        return Anatomy(w, areas, own.clamp_min(0.05), torch.zeros_like(own))
 
     def render(self, anatomy: Anatomy, ventricles: Tensor, atrophy: Tensor) -> Tensor:
         """Images ``(N, T, C, H, W)`` of anatomies at ventricles and atrophy ``(N, T)``, without r."""
-        w = anatomy.w
-        ratio = ventricles.to(w) / anatomy.level[:, None]
-        own = anatomy.areas[:, [AMOUNTS.index(0.0)]]
-        lost = atrophy.to(w) - anatomy.atrophy[:, None]
-        kappa = amounts(anatomy.areas, own * ratio) - lost * anatomy.tilt[:, None]
-        moves = kappa[..., None] * self.ventricles.to(w) + lost[..., None] * self.atrophy.to(w)
-        return self.images((w[:, None] + moves.unsqueeze(-2)).flatten(0, 1)).unflatten(0, ratio.shape)
+        w, areas = anatomy.w, anatomy.areas
+        wanted = areas[:, [ZERO]] * (ventricles.to(w) / anatomy.level[:, None])
+        lost = (atrophy.to(w) - anatomy.atrophy[:, None])[..., None] * self.atrophy.to(w)
+
+        def made(kappa: Tensor) -> Tensor:
+            moves = kappa[..., None] * self.ventricles.to(w) + lost
+            return self.images((w[:, None] + moves.unsqueeze(-2)).flatten(0, 1)).reshape(*kappa.shape, *self.shape)
+
+        kappa = amounts(areas, wanted)
+        slope = (areas[:, [-1]] - areas[:, [0]]).expand_as(kappa) / (AMOUNTS[-1] - AMOUNTS[0])
+        images = made(kappa)
+        found = self.measure(images)
+        for _ in range(CORRECTIONS):
+            off = (found - wanted).abs() > CLOSE * wanted
+            nearer = (kappa + (wanted - found) / slope.clamp_min(LEAST_SLOPE)).clamp(-FARTHEST, FARTHEST)
+            nearer = torch.where(off, nearer, kappa)
+            images = made(nearer)
+            before, found = found, self.measure(images)
+            secant = (found - before) / (nearer - kappa)
+            slope = torch.where(secant > 0, secant, slope)
+            kappa = nearer
+        return images
 
     @torch.no_grad()
     def images(self, w: Tensor) -> Tensor:
@@ -178,10 +194,10 @@ class SliceImage(Mechanism):
         return torch.cat(parts)
 
 
-def rising(areas: Tensor, zero: int) -> Tensor:
-    """Measured areas ``(N, amounts)`` with dips taken out, from the one that is at ``zero`` outwards, strictly rising."""
-    up = areas[:, zero:].cummax(-1).values
-    down = areas[:, : zero + 1].flip(-1).cummin(-1).values.flip(-1)
+def rising(areas: Tensor) -> Tensor:
+    """Measured areas ``(N, amounts)`` with dips taken out, from the middle outwards, strictly rising."""
+    up = areas[:, ZERO:].cummax(-1).values
+    down = areas[:, : ZERO + 1].flip(-1).cummin(-1).values.flip(-1)
     return torch.cat([down[:, :-1], up], -1) + LEAST_SLOPE * torch.tensor(AMOUNTS).to(areas)
 
 

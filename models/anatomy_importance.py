@@ -82,14 +82,12 @@ def infer(abduction: Abduction, seen: Seen, draws: int, seed: int = 0) -> Poster
     picks = resample(weight, torch.as_tensor(source.uniform("resample", range(n))).to(weight), draws)
     flat = proposed.flatten(0, 1).gather(0, picks.unsqueeze(-1).expand(-1, -1, size))
     kind = (picks % agrees.shape[0]).unsqueeze(-1)
-    discrete = {
-        name: value.expand(-1, n, 1).gather(0, kind.to(torch.int64)) for name, value in hypotheses.items()
-    }
+    discrete = {name: value.expand(-1, n, 1).gather(0, kind.to(torch.int64)) for name, value in hypotheses.items()}
     return Posterior(by_site(seen, flat), discrete, 1 / (weight.square().sum(0) * len(weight)))
 
 
 def mode_of(abduction: Abduction, seen: Seen) -> Posterior:
-    """The likeliest noise of all subjects, as one draw."""
+    """Return the likeliest noise of all subjects, as one draw."""
     hypotheses, agrees = supposed(seen)
     density = log_density(abduction, seen.supposing(**hypotheses))
     n = len(seen.observation)
@@ -102,7 +100,7 @@ def mode_of(abduction: Abduction, seen: Seen) -> Posterior:
 
 
 def supposed(seen: Seen) -> tuple[dict[str, Tensor], Tensor]:
-    """Hypotheses ``(H, subjects, 1)`` by discrete node, and 1 where one does not contradict what was seen, ``(H, n)``."""
+    """Hypotheses ``(H, subjects, 1)`` by discrete node, and 1 where one does not contradict what is seen, ``(H, n)``."""
     observation = seen.observation
     like, n = observation.years, len(observation)
     combinations = list(itertools.product(*(range(kinds) for kinds in seen.discrete.values())))
@@ -164,7 +162,7 @@ def log_density(abduction: Abduction, seen: Seen) -> Density:
 
 
 def climb(density: Density, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Newton's method from z ``(*, subjects, size)``, halving steps that lead down; returns mode and curvature there."""
+    """Newton's method from z ``(*, subjects, size)``, halving steps that lead down; returns mode and curvature."""
     if not z.shape[-1]:
         return z, z.new_zeros(*z.shape, 0)
     value = density(z).detach()

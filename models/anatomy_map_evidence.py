@@ -65,7 +65,9 @@ class MapEvidence:
         x = torch.cat([offset.unsqueeze(-1).expand(*dps.shape, 1), self.curves.weights(dps)], -1)
         x = x * self.seen.unsqueeze(-1)
         whole = x.sum(-2)
-        quadratic = ((x @ self.each) * x).sum((-2, -1)) + ((whole.unsqueeze(-2) @ self.total).squeeze(-2) * whole).sum(-1)
+        quadratic = ((x @ self.each) * x).sum((-2, -1)) + ((whole.unsqueeze(-2) @ self.total).squeeze(-2) * whole).sum(
+            -1
+        )
         linear = (x * self.maps).sum((-2, -1)) + (whole * self.sums).sum(-1)
         return self.constant + (linear - 0.5 * quadratic).unsqueeze(-1)
 

@@ -1,145 +1,32 @@
-r"""Mechanisms of a structural causal model: a node's value as a function of its parents and one named noise.
+"""Mechanisms of numbers: constants, functions, normal noise through a link, uniform and discrete ones.
 
-.. math::  x = f(\mathrm{parents}, u), \qquad u \sim \mathrm{Normal}(0, 1) \text{ or } \mathrm{Uniform}(0, 1)
-
-Each can be run three ways: forwards (``value``), as a distribution given the parents (``law``), and backwards
-(``abduct``): the noise that must have been where value and parents are known.  A continuous mechanism is inverted; of
-a discrete one the noise is known up to an interval, from which it is drawn.
-
-Tensors are ``(*, subjects, 1)`` for what a subject has once and ``(*, subjects, visits)`` for what every visit has anew;
-draws come first.  Discrete nodes have the values 0, 1, 2, ... as floating numbers.
-
-References
-----------
-Pearl, *Causality*, 2nd ed. 2009, section 7.1; Pawlowski, Castro & Glocker, "Deep structural causal models for
-tractable counterfactual inference", NeurIPS 2020 (invertible mechanisms).
+See :mod:`neuropyro.models.anatomy_mechanism` for what each of them can do.
 """
 
 from __future__ import annotations
 
-import inspect
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import transforms
 
+from neuropyro.models.anatomy_mechanism import Level, Linear, Noise, ScalarMechanism, Values, evaluated, parents_of
+
 __all__ = [
     "Constant",
     "Discrete",
     "Function",
     "Gaussian",
-    "Level",
     "Linear",
-    "Mechanism",
-    "Noise",
-    "ScalarMechanism",
     "Uniform",
     "bounded",
     "ordered_probabilities",
     "positive",
 ]
-
-Level = Literal["subject", "visit"]
-Values = Mapping[str, Tensor]
-
-
-class Noise(NamedTuple):
-    """One exogenous variable: drawn once a subject or once a visit, standard normal or uniform, of a shape."""
-
-    level: Level
-    kind: Literal["normal", "uniform"] = "normal"
-    shape: tuple[int, ...] = ()
-
-
-class Mechanism(ABC):
-    """How a node comes about.
-
-    Attributes
-    ----------
-    event_dim
-        Dimensions of one value: 0 of a number, 1 of a map, 3 of an image.
-    """
-
-    event_dim: ClassVar[int] = 0
-
-    @property
-    @abstractmethod
-    def parents(self) -> tuple[str, ...]:
-        """Names of the nodes that it is a function of."""
-
-    @property
-    @abstractmethod
-    def noise(self) -> Mapping[str, Noise]:
-        """Its exogenous variables by name, ``""`` where there is one; empty where the parents say all."""
-
-    @abstractmethod
-    def value(self, noise: Values, parents: Values) -> Tensor:
-        """Return the node's value."""
-
-
-class ScalarMechanism(Mechanism):
-    """A mechanism of one number, with at most one noise."""
-
-    @abstractmethod
-    def law(self, parents: Values) -> Any:
-        """Distribution of the value given the parents; None where there is no noise."""
-
-    @abstractmethod
-    def abduct(self, value: Tensor, parents: Values, fresh: Tensor) -> Tensor:
-        """Return the noise behind ``value``, or a draw of it by ``fresh`` noise where the value leaves it open."""
-
-    def typical(self, parents: Values, like: Tensor) -> Tensor:
-        """Return the value at the middle of the noise."""
-        middle = {name: torch.full_like(like, 0.5 * (n.kind == "uniform")) for name, n in self.noise.items()}
-        return self.value(middle, parents)
-
-
-def parents_of(function: Any) -> tuple[str, ...]:
-    """Names of a function's arguments, which are its parents'; of a number, none."""
-    if not callable(function):
-        return ()
-    own = getattr(function, "parents", None)
-    return tuple(own if own is not None else inspect.signature(function).parameters)
-
-
-def evaluated(function: Any, parents: Values) -> Any:
-    """Call a function with its parents by name; a number is itself."""
-    return function(**{name: parents[name] for name in parents_of(function)}) if callable(function) else function
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A linear function of parents.
-
-    Examples
-    --------
-    >>> Linear(1.0, education=0.5)(education=torch.tensor([2.0]))
-    tensor([2.])
-    """
-
-    intercept: float
-    slopes: Mapping[str, float]
-
-    def __init__(self, intercept: float = 0.0, **slopes: float) -> None:
-        object.__setattr__(self, "intercept", intercept)
-        object.__setattr__(self, "slopes", slopes)
-
-    @property
-    def parents(self) -> tuple[str, ...]:
-        """The parents' names."""
-        return tuple(self.slopes)
-
-    def __call__(self, **parents: Tensor) -> Tensor | float:
-        """Evaluate it."""
-        total: Tensor | float = self.intercept
-        for name, slope in self.slopes.items():
-            total = total + slope * parents[name]
-        return total
 
 
 @dataclass(frozen=True)
@@ -247,18 +134,19 @@ class Gaussian(ScalarMechanism):
         return inner if self.link is None else self.link(inner)  # type: ignore[no-any-return]
 
     def law(self, parents: Values) -> Any:
-        """Normal, or Normal through the link."""
-        inner = dist.Normal(*torch.broadcast_tensors(torch.as_tensor(evaluated(self.mean, parents)), self._sd(parents)))
+        """Return Normal, or Normal through the link."""
+        mean = torch.as_tensor(evaluated(self.mean, parents), dtype=self._like(parents).dtype)
+        inner = dist.Normal(mean, torch.full_like(mean, self.sd))
         return inner if self.link is None else dist.TransformedDistribution(inner, [self.link])
 
     def abduct(self, value: Tensor, parents: Values, fresh: Tensor) -> Tensor:
         """Invert it."""
         inner = value if self.link is None else self.link.inv(value)
-        return (inner - evaluated(self.mean, parents)) / self.sd + torch.zeros_like(fresh)
+        noise: Tensor = (inner - evaluated(self.mean, parents)) / self.sd + torch.zeros_like(fresh)
+        return noise
 
-    def _sd(self, parents: Values) -> Tensor:
-        like = next(iter(parents.values()), torch.zeros((), dtype=torch.get_default_dtype()))
-        return torch.as_tensor(self.sd, dtype=like.dtype, device=like.device)
+    def _like(self, parents: Values) -> Tensor:
+        return next(iter(parents.values()), torch.zeros(()))
 
 
 @dataclass(frozen=True)
@@ -347,7 +235,9 @@ class Discrete(ScalarMechanism):
         found = self.probabilities
         if callable(found):
             return torch.as_tensor(evaluated(found, parents))
-        return torch.tensor(found, dtype=None if like is None else like.dtype, device=None if like is None else like.device)
+        return torch.tensor(
+            found, dtype=None if like is None else like.dtype, device=None if like is None else like.device
+        )
 
     def _cumulated(self, parents: Values, like: Tensor) -> Tensor:
         """Edges ``(*, K + 1)`` of the intervals, from 0 to 1."""

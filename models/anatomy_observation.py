@@ -13,7 +13,7 @@ from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
 from neuropyro.models.anatomy_defaults import DIAGNOSES
-from neuropyro.models.anatomy_mechanisms import Level
+from neuropyro.models.anatomy_mechanism import Level
 
 __all__ = ["Measures", "Observation", "observe_cohort"]
 
@@ -80,15 +80,14 @@ class Observation:
 
     def to(self, device: torch.device | str | None, dtype: torch.dtype | None) -> Observation:
         """Move it; booleans stay booleans, maps and scans keep their type."""
-        move = lambda x: x if x is None else x.to(device)  # noqa: E731
         return replace(
             self,
             years=self.years.to(device, dtype),
             there=self.there.to(device),
             values={name: x.to(device, dtype) for name, x in self.values.items()},
             known={name: x.to(device) for name, x in self.known.items()},
-            maps=move(self.maps),
-            scans=move(self.scans),
+            maps=None if self.maps is None else self.maps.to(device),
+            scans=None if self.scans is None else self.scans.to(device),
         )
 
     def with_values(self, **values: Tensor) -> Observation:
@@ -169,7 +168,7 @@ def _numbers(name: str, column: NDArray[Any], measures: Measures) -> NDArray[np.
         unknown = sorted(set(column.tolist()) - set(measures.sites) - {""})
         if unknown:
             raise CohortError(
-                f"covariate_site: no scanner {unknown[0]!r}; there are {', '.join(measures.sites)} (give scanners={{...}})"
+                f"covariate_site: no scanner {unknown[0]!r}; there are {', '.join(measures.sites)} (scanners={{...}})"
             )
         return np.array([measures.sites.index(s) if s else np.nan for s in column.tolist()])
     try:
@@ -186,11 +185,13 @@ def _diagnosis(cohort: Cohort) -> NDArray[np.float64]:
         return np.where(np.isin(cohort.diagnosis, (1, 2, 3)), cohort.diagnosis - 1.0, np.nan)
     names = [d.strip().lower() for d in cohort.diagnosis.tolist()]
     codes = {DIAGNOSES[1].lower(): 1.0} | dict.fromkeys(DEMENTIA, 2.0)
-    return np.where(cohort.is_control, 0.0, [codes.get(name, np.nan) for name in names])
+    found: NDArray[np.float64] = np.array([codes.get(name, np.nan) for name in names])
+    found[cohort.is_control] = 0.0
+    return found
 
 
 def _once(spread: NDArray[np.float64], name: str, cohort: Cohort) -> NDArray[np.float64]:
-    """A subject's one value ``(subjects, 1)``, from its visits'."""
+    """Return a subject's one value ``(subjects, 1)``, from its visits'."""
     low, high = np.fmin.reduce(spread, axis=1), np.fmax.reduce(spread, axis=1)
     differs = np.flatnonzero(~(np.isnan(low) | (low == high)))
     if differs.size:

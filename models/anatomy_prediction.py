@@ -21,15 +21,19 @@ Values = Mapping[str, Tensor]
 
 @torch.no_grad()
 def predict_maps(thickness: Thickness, exogenous: Exogenous, grid: Grid, values: Values) -> Tensor:
-    """Maps ``(draws, subjects, times, vertices)`` float32, mm.
+    """Return maps ``(draws, subjects, times, vertices)`` float32, mm.
 
     At a visit whose map was seen it is that map plus what the mean changes by.
     """
     seen = exogenous.observation.maps
     n, times = grid.design.shape
-    maps = seen if seen is not None else torch.full((n, exogenous.observation.years.shape[1], thickness.size), torch.nan)
+    maps = (
+        seen if seen is not None else torch.full((n, exogenous.observation.years.shape[1], thickness.size), torch.nan)
+    )
     maps = maps.to(thickness.baseline)
-    new = {part: fresh_noise(f"u_thickness_{part}", law, exogenous, (n, times)) for part, law in thickness.noise.items()}
+    new = {
+        part: fresh_noise(f"u_thickness_{part}", law, exogenous, (n, times)) for part, law in thickness.noise.items()
+    }
     rows = torch.arange(n, device=maps.device).unsqueeze(-1)
     at_visit = (grid.seen & ~maps.isnan().all(-1)[rows, grid.nearest]).unsqueeze(-1)
     found = []
@@ -73,18 +77,18 @@ class _Behind:
         which = self.nearest_scan(i)
         ventricles, atrophy = (self.row(values[name], i) for name in self.image.parents)
         made = ventricles.new_empty(*ventricles.shape, *self.image.shape, dtype=torch.float32)
-        for scan in which.unique().tolist():
+        for scan in sorted(set(which.tolist())):
             at = which == scan
             anatomy, residual = self.anatomy(i, scan)
             made[:, at] = self.image.render(anatomy, ventricles[:, at], atrophy[:, at]) + residual.unsqueeze(1)
         return made, self.scans(i, which, made, values)
 
     def row(self, node: Tensor, i: int) -> Tensor:
-        """A node of one subject at the times, ``(draws, times)``."""
+        """Return a node of one subject at the times, ``(draws, times)``."""
         return node[:, i].expand(-1, self.grid.design.shape[1])
 
     def nearest_scan(self, i: int) -> Tensor:
-        """Number of the scan nearest in time, ``(times,)``; -1 where the subject has none."""
+        """Return number of the scan nearest in time, ``(times,)``; -1 where the subject has none."""
         own = (self.exogenous.scanned[:, 0] == i).nonzero().squeeze(-1)
         years = self.grid.design.years[i]
         if not len(own):
@@ -115,7 +119,7 @@ class _Behind:
         return self.image.chart(self.image.latent(z)), self.image.own_residual(white)
 
     def scans(self, i: int, which: Tensor, made: Tensor, values: Values) -> Tensor:
-        """Scans of slices ``(draws, times, C, H, W)``."""
+        """Return scans of slices ``(draws, times, C, H, W)``."""
         site = self.scanners.checked(self.row(values["site"], i))
         law, shape = self.scanners.noise[""], self.grid.design.shape
         fresh = fresh_noise("u_scan", law, self.exogenous, shape)[:, i].to(made)

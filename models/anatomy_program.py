@@ -18,13 +18,26 @@ import pyro
 import pyro.distributions as dist
 import torch
 from numpy.typing import ArrayLike, NDArray
+from pyro import poutine
 from torch import Tensor
 
 from neuropyro.data.counter_random import CounterRandom
 from neuropyro.models.anatomy_graph import Graph
-from neuropyro.models.anatomy_mechanisms import Noise
+from neuropyro.models.anatomy_mechanism import Noise
 
-__all__ = ["Design", "Interventions", "draw_noise", "intervened", "run_program", "sample_noise", "site_name"]
+__all__ = [
+    "Design",
+    "Interventions",
+    "draw_noise",
+    "intervened",
+    "planned_years",
+    "run_by_parts",
+    "run_program",
+    "sample_noise",
+    "site_name",
+]
+
+JITTER, MOST_JITTER = 0.05, 0.4  # of the interval between visits: sd, and at most
 
 Interventions = Mapping[str, float | ArrayLike | Tensor | Callable[[Tensor], Tensor]]
 """By node: a number, an array (subjects,) or (subjects, visits), or a function of the value that would have been."""
@@ -57,7 +70,7 @@ class Design:
         return int(self.years.shape[0]), int(self.years.shape[1])
 
     def part(self, rows: slice) -> Design:
-        """Some of the subjects, interventions by array included."""
+        """Return some of the subjects, interventions by array included."""
         n = len(self.units)
         do = {name: value if _is_shared(value, n) else value[rows] for name, value in self.do.items()}  # type: ignore[index]
         return replace(self, units=self.units[rows], years=self.years[rows], do=do)
@@ -141,7 +154,7 @@ def draw_noise(graph: Graph, design: Design, source: CounterRandom, stream: str 
     -------
     By site, ``(subjects, 1 or visits, *event)``.
     """
-    n, visits = design.shape
+    visits = design.shape[1]
     drawn = {}
     for name in graph.ancestors(design.nodes):
         for part, law in graph.mechanisms[name].noise.items():
@@ -149,3 +162,31 @@ def draw_noise(graph: Graph, design: Design, source: CounterRandom, stream: str 
             draw = source.normal if law.kind == "normal" else source.uniform
             drawn[site] = torch.from_numpy(draw(stream + site, design.units, (count, *law.shape))).to(design.years)
     return drawn
+
+
+def planned_years(units: NDArray[np.int64], visits: int, interval: float, seed: int) -> Tensor:
+    """Years since entry ``(subjects, visits)`` of visits about ``interval`` years apart; the first is at 0."""
+    jitter = JITTER * CounterRandom(seed).normal("u_years", units, (visits,))
+    jitter[:, 0] = 0
+    return torch.from_numpy(interval * (np.arange(visits) + jitter.clip(-MOST_JITTER, MOST_JITTER)))
+
+
+@torch.no_grad()
+def run_by_parts(
+    program: Callable[[Design], dict[str, Tensor]], graph: Graph, design: Design, seed: int, batch: int
+) -> dict[str, Tensor]:
+    """Run the program with each subject's own noise, ``batch`` subjects at a time.
+
+    Returns
+    -------
+    The wanted nodes, ``(subjects, 1 or visits, *event)``.
+    """
+    parts: dict[str, list[Tensor]] = {name: [] for name in design.nodes}
+    for begin in range(0, len(design.units), batch):
+        part = design.part(slice(begin, begin + batch))
+        values = poutine.condition(program, data=draw_noise(graph, part, CounterRandom(seed)))(part)
+        for name in design.nodes:
+            value, event = values[name], graph.mechanisms[name].event_dim
+            shape = (part.shape[0], part.shape[1] if graph.levels[name] == "visit" else 1)
+            parts[name].append(value.expand(*shape, *value.shape[value.ndim - event :]))
+    return {name: torch.cat(values) for name, values in parts.items()}

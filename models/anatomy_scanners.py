@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from neuropyro.models.anatomy_mechanisms import Mechanism, Noise, Values
+from neuropyro.models.anatomy_mechanism import Mechanism, Noise, Values
 from neuropyro.models.corruption import Blur, Compose, Corruption, Identity, Intensity
 from neuropyro.models.corruption_intensity import BiasField
 
@@ -58,7 +58,7 @@ class Scanners(Mechanism):
         for name, shape in shapes.items():
             if len(shape) != 4 or shape != shapes[first]:
                 raise ValueError(
-                    f"scanners: {name} makes {tuple(shape[1:])} of {self.image} and {first} {tuple(shapes[first][1:])}; "
+                    f"scanners: {name} makes {tuple(shape[1:])} of {self.image}, {first} {tuple(shapes[first][1:])}; "
                     "scans of one cohort are real images of one shape"
                 )
 
@@ -83,7 +83,7 @@ class Scanners(Mechanism):
         return {"": Noise("visit", "normal", self.shape)}
 
     def value(self, noise: Values, parents: Values) -> Tensor:
-        """Scans."""
+        """Return scans."""
         image = parents["image"]
         site = self.checked(parents["site"]).expand(image.shape[: image.ndim - self.event_dim])
         return self.seen(image, site) + self.sd(site, image) * noise[""].to(image)
@@ -105,7 +105,7 @@ class Scanners(Mechanism):
         return site.long()
 
     def seen(self, image: Tensor, site: Tensor) -> Tensor:
-        """Scans without noise of slices ``(*, C, H, W)`` by scanners ``site (*)``."""
+        """Return scans without noise of slices ``(*, C, H, W)`` by scanners ``site (*)``."""
         flat, where = image.flatten(0, -4), site.flatten()
         found = flat.new_empty(len(flat), *self.shape)
         for k, scanner in enumerate(self.scanners.values()):

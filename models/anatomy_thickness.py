@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from neuropyro.data.parcels import network_labels
 from neuropyro.data.surfaces import cortical_thickness
 from neuropyro.models.anatomy_curves import Curves
 from neuropyro.models.anatomy_fields import SmoothField
-from neuropyro.models.anatomy_mechanisms import Mechanism, Noise, Values
+from neuropyro.models.anatomy_mechanism import Mechanism, Noise, Values
 
 __all__ = ["Thickness"]
 
@@ -113,7 +113,7 @@ class Thickness(Mechanism):
 
     @classmethod
     def default(cls, mesh: Mesh | None = None, seed: int = 0, ageing: float = AGEING, **sds: float) -> Thickness:
-        """Three clusters of parcels on the fsaverage5 cortex, or on another mesh with coordinates.
+        """Return three clusters of parcels on the fsaverage5 cortex, or on another mesh with coordinates.
 
         Parameters
         ----------
@@ -135,8 +135,9 @@ class Thickness(Mechanism):
         flat = np.full(mesh.n_vertices, 2.5)
         baseline = cortical_thickness()[mesh.template_index] if bundled else flat
         arrays = (baseline, np.array(CHANGES)[labels], b, c, np.full(mesh.n_vertices, ageing))
-        tensors = (torch.as_tensor(x, dtype=torch.float32) for x in arrays)
-        return cls(*tensors, SmoothField.on_mesh(mesh), mesh=mesh, labels=labels, **sds)
+        tensors = [torch.as_tensor(x, dtype=torch.float32) for x in arrays]
+        known: dict[str, Any] = dict(zip(("baseline", "a", "b", "c", "ageing"), tensors, strict=True))
+        return cls(field=SmoothField.on_mesh(mesh), mesh=mesh, labels=labels, **known, **sds)
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -150,7 +151,7 @@ class Thickness(Mechanism):
 
     @property
     def noise(self) -> Mapping[str, Noise]:
-        """o of the subject, e of the visit, and white noise."""
+        """O of the subject, e of the visit, and white noise."""
         return {
             "subject": Noise("subject", "normal", (self.field.size,)),
             "visit": Noise("visit", "normal", (self.field.size,)),
@@ -158,19 +159,19 @@ class Thickness(Mechanism):
         }
 
     def value(self, noise: Values, parents: Values) -> Tensor:
-        """Maps ``(*, subjects, visits, vertices)`` float32, mm."""
+        """Return maps ``(*, subjects, visits, vertices)`` float32, mm."""
         smooth = self.field(self.subject_sd * noise["subject"] + self.visit_sd * noise["visit"])
         return self.mean(parents) + smooth + self.white_sd * noise["white"].to(smooth)
 
     def mean(self, parents: Values) -> Tensor:
-        """Maps without noise, ``(*, subjects, visits, vertices)`` float32."""
+        """Return maps without noise, ``(*, subjects, visits, vertices)`` float32."""
         s, age, offset = (parents[name].to(self.a).unsqueeze(-1) for name in self.parents)
         course = self.a * torch.sigmoid(self.b * (s - self.c))
         return self.baseline + offset + course - self.ageing * (age - ORIGIN)
 
     @cached_property
     def curves(self) -> Curves:
-        """f of all vertices as a spline, in float64."""
+        """F of all vertices as a spline, in float64."""
         a, b, c = (x.double().cpu().numpy() for x in (self.a, self.b, self.c))
         step = 1 / (KNOTS_A_RISE * b.max())
         low, high = (c - REACH / b).min(), (c + REACH / b).max()
@@ -183,7 +184,7 @@ class Thickness(Mechanism):
         return MapBasis.of(self.curves.coefficients, self.field)
 
     def basis_at(self, known: Tensor) -> MapBasis:
-        """The same of some of the vertices, ``known (vertices,)`` bool."""
+        """Return the same of some of the vertices, ``known (vertices,)`` bool."""
         if bool(known.all()):
             return self.basis
         return MapBasis.of(self.curves.coefficients[:, known], self.field.at(known))

@@ -74,7 +74,10 @@ def test_the_density_of_maps_is_that_of_dense_algebra(thickness):
     maps = mean + rng.multivariate_normal(np.zeros(T * L), covariance(thickness, T), 2).reshape(2, T, L)
     evidence = map_evidence(thickness, torch.tensor(maps), given["age"])
     found = evidence.log_density(given["dps"], given["thickness_offset"])[:, 0]
-    exact = [multivariate_normal.logpdf(m.ravel(), e.ravel(), covariance(thickness, T)) for m, e in zip(maps, mean, strict=True)]
+    exact = [
+        multivariate_normal.logpdf(m.ravel(), e.ravel(), covariance(thickness, T))
+        for m, e in zip(maps, mean, strict=True)
+    ]
     np.testing.assert_allclose(found, exact, atol=0.02)  # of the spline, over 90 numbers
 
 
@@ -83,7 +86,9 @@ def test_missing_maps_and_vertices_do_not_count(thickness):
     maps = thickness.mean(given).double().numpy() + 0.1 * rng.standard_normal((2, T, L))
     maps[0, 1] = np.nan
     maps[1, 2, [4, 17]] = np.nan
-    found = map_evidence(thickness, torch.tensor(maps), given["age"]).log_density(given["dps"], given["thickness_offset"])
+    found = map_evidence(thickness, torch.tensor(maps), given["age"]).log_density(
+        given["dps"], given["thickness_offset"]
+    )
     mean = thickness.mean(given).double().numpy()
     left = (maps - mean)[0, [0, 2]].ravel()
     assert abs(float(found[0, 0]) - multivariate_normal.logpdf(left, cov=covariance(thickness, 2))) < 0.02
@@ -95,7 +100,9 @@ def test_missing_maps_and_vertices_do_not_count(thickness):
 def test_a_subject_without_maps_says_nothing(thickness):
     given = parents()
     maps = torch.full((2, T, L), torch.nan)
-    np.testing.assert_array_equal(map_evidence(thickness, maps, given["age"]).log_density(given["dps"], given["thickness_offset"]), 0)
+    np.testing.assert_array_equal(
+        map_evidence(thickness, maps, given["age"]).log_density(given["dps"], given["thickness_offset"]), 0
+    )
 
 
 def test_what_lasts_has_the_moments_of_conditioning(thickness):
