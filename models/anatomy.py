@@ -304,6 +304,6 @@ class AnatomySimulator:
         Examples
         --------
         >>> AnatomySimulator().ate({"apoe4": 2.0}, {"apoe4": 0.0}, "mmse", n=2000)
-        Effect(-5.076, 90 % interval -5.27 to -4.881, 2,000 subjects)
+        Effect(-3.612, 90 % interval -3.723 to -3.5, 2,000 subjects)
         """
         return average_effect(self.run, do, reference or {}, outcome, years, n, seed)

@@ -112,10 +112,14 @@ class Counterfactual:
 
     def minus(self, other: Counterfactual) -> Counterfactual:
         """Differences, draw by draw, from the same subjects under other circumstances; never from never is 0."""
-        shared = {name: (x, other.nodes[name]) for name, x in self.nodes.items() if name in other.nodes}
-        return replace(
-            self, nodes={name: np.subtract(x, y, out=np.zeros_like(x), where=x != y) for name, (x, y) in shared.items()}
-        )
+        shared = {name: difference(x, other.nodes[name]) for name, x in self.nodes.items() if name in other.nodes}
+        return replace(self, nodes=shared)
+
+
+def difference(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+    """Return x - y, 0 where both are infinite."""
+    x, y = np.broadcast_arrays(x, y)
+    return np.asarray(np.subtract(x, y, out=np.zeros_like(x), where=x != y))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +187,8 @@ def predict_scalars(graph: Graph, exogenous: Exogenous, grid: Grid) -> dict[str,
         value = value.expand(shape if of_visits else (*shape[:2], 1))
         kept = grid.of(exogenous.values[name]) if of_visits else exogenous.values[name]
         value = torch.where(unchanged(graph, name, values, exogenous, grid), kept, value)
-        values[name] = intervened(value, grid.design, name)
+        value = intervened(value, grid.design, name)
+        values[name] = value.expand(*shape[:2], value.shape[-1])
     return values
 
 

@@ -31,7 +31,7 @@ beta                 score at 70 years: .2 + .55 apoe4 + .3 prs - .08 (education
 alpha                scores a year, log: log .17 + .12 apoe4 + .08 prs - .02 (education - 15) + .25 vulnerability + .3 u
 age                  entry_age + years
 dps                  score: beta + alpha (age - 70 - (1 - treatment) max(0, years - treatment_start))
-ventricles           area in the slice, 1 = typical, log: ventricle_offset + .017 (age - 70) + .9 logistic(1.1 (dps - 2.2))
+ventricles           area in the slice, log: ventricle_offset + .017 (age - 70) + .9 logistic(1.1 (dps - 2.2))
 ventricle_volume     ml: 30 ventricles^1.5, measured with an error of 3 %
 atrophy              fraction of the cortex lost: .002 (age - 70) + .2 logistic(1.2 (dps - 1.5))
 cortical_thickness   mm: 2.5 (1 - atrophy) + thickness_offset, measured with an error of .02
@@ -48,6 +48,8 @@ mechanism of their own.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -65,7 +67,7 @@ from neuropyro.models.anatomy_mechanisms import (
     positive,
 )
 
-__all__ = ["DIAGNOSES", "ORIGIN", "default_mechanisms"]
+__all__ = ["DIAGNOSES", "ORIGIN", "ScoreLine", "default_mechanisms"]
 
 ORIGIN = 70.0  # years, at which beta is the score
 EDUCATION = 15.0
@@ -113,7 +115,7 @@ def progression() -> dict[str, ScalarMechanism]:
         "beta": Gaussian(onset, 0.8, "subject"),
         "alpha": Gaussian(speed, 0.3, "subject", positive()),
         "age": Function(age_at_visit),
-        "dps": Function(score),
+        "dps": Function(ScoreLine()),
     }
 
 
@@ -138,12 +140,25 @@ def age_at_visit(entry_age: Tensor, years: Tensor) -> Tensor:
     return entry_age + years
 
 
-def score(
-    beta: Tensor, alpha: Tensor, age: Tensor, years: Tensor, treatment: Tensor, treatment_start: Tensor
-) -> Tensor:
-    """Progression score; a treatment changes the speed from its start on, and nothing before."""
-    treated = (years - treatment_start).clamp_min(0)
-    return beta + alpha * (age - ORIGIN - (1 - treatment) * treated)
+@dataclass(frozen=True)
+class ScoreLine:
+    """Progression score; a treatment changes the speed from its start on, and nothing before.
+
+    Parameters
+    ----------
+    origin
+        Age at which beta is the score, years.
+    """
+
+    origin: float = ORIGIN
+    parents: ClassVar[tuple[str, ...]] = ("beta", "alpha", "age", "years", "treatment", "treatment_start")
+
+    def __call__(
+        self, beta: Tensor, alpha: Tensor, age: Tensor, years: Tensor, treatment: Tensor, treatment_start: Tensor
+    ) -> Tensor:
+        """Evaluate it."""
+        treated = (years - treatment_start).clamp_min(0)
+        return beta + alpha * (age - self.origin - (1 - treatment) * treated)
 
 
 def ventricle_size(ventricle_offset: Tensor, age: Tensor, dps: Tensor) -> Tensor:

@@ -175,13 +175,13 @@ class SliceImage(Mechanism):
         kappa = amounts(areas, wanted)
         slope = (areas[:, [-1]] - areas[:, [0]]).expand_as(kappa) / (AMOUNTS[-1] - AMOUNTS[0])
         images = made(kappa)
-        found = self.measure(images)
+        found = self.measure(images.flatten(0, 1)).reshape(kappa.shape)
         for _ in range(CORRECTIONS):
             off = (found - wanted).abs() > CLOSE * wanted
             nearer = (kappa + (wanted - found) / slope.clamp_min(LEAST_SLOPE)).clamp(-FARTHEST, FARTHEST)
             nearer = torch.where(off, nearer, kappa)
             images = made(nearer)
-            before, found = found, self.measure(images)
+            before, found = found, self.measure(images.flatten(0, 1)).reshape(kappa.shape)
             secant = (found - before) / (nearer - kappa)
             slope = torch.where(secant > 0, secant, slope)
             kappa = nearer

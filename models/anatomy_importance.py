@@ -100,7 +100,7 @@ def mode_of(abduction: Abduction, seen: Seen) -> Posterior:
 
 
 def supposed(seen: Seen) -> tuple[dict[str, Tensor], Tensor]:
-    """Hypotheses ``(H, subjects, 1)`` by discrete node, and 1 where one does not contradict what is seen, ``(H, n)``."""
+    """Hypotheses ``(H, subjects, 1)`` by discrete node, and 1 where it does not contradict what is seen, ``(H, n)``."""
     observation = seen.observation
     like, n = observation.years, len(observation)
     combinations = list(itertools.product(*(range(kinds) for kinds in seen.discrete.values())))

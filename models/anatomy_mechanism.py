@@ -6,8 +6,8 @@ A mechanism of a number can be run three ways: forwards (``value``), as a distri
 backwards (``abduct``): the noise that must have been where value and parents are known.  A continuous one is inverted;
 of a discrete one the noise is known up to an interval, from which it is drawn.
 
-Tensors are ``(*, subjects, 1)`` for what a subject has once and ``(*, subjects, visits)`` for what a visit has anew; draws
-come first.  Discrete nodes have the values 0, 1, 2, ... as floating numbers.
+Tensors are ``(*, subjects, 1)`` for what a subject has once and ``(*, subjects, visits)`` for what a visit has anew;
+draws come first.  Discrete nodes have the values 0, 1, 2, ... as floating numbers.
 
 References
 ----------

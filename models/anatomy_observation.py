@@ -187,7 +187,7 @@ def _diagnosis(cohort: Cohort) -> NDArray[np.float64]:
     codes = {DIAGNOSES[1].lower(): 1.0} | dict.fromkeys(DEMENTIA, 2.0)
     found: NDArray[np.float64] = np.array([codes.get(name, np.nan) for name in names])
     found[cohort.is_control] = 0.0
-    return found
+    return np.asarray(found)
 
 
 def _once(spread: NDArray[np.float64], name: str, cohort: Cohort) -> NDArray[np.float64]:
@@ -199,7 +199,7 @@ def _once(spread: NDArray[np.float64], name: str, cohort: Cohort) -> NDArray[np.
         raise CohortError(
             f"covariate_{name}: {low[i]:g} and {high[i]:g} for subject {cohort.subjects[i]}; it is one value a subject"
         )
-    return low[:, None]
+    return np.asarray(low[:, None])
 
 
 def _maps(cohort: Cohort, measures: Measures, grid: _Grid) -> Tensor | None:

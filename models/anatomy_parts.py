@@ -42,7 +42,7 @@ class AnatomyParts:
         unknown = sorted(set(mechanisms) - set(defaults))
         if unknown:
             raise ValueError(
-                f"anatomy: there is no node {unknown[0]!r} to replace; there are {', '.join(defaults)} (new ones go into "
+                f"anatomy: there is no node {unknown[0]!r} to replace; there are {', '.join(defaults)} (new ones into "
                 "`extra`)"
             )
         self.extra = dict(extra or {})

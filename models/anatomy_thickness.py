@@ -112,7 +112,7 @@ class Thickness(Mechanism):
             raise ValueError("thickness: sds and steepness b must be above 0")
 
     @classmethod
-    def default(cls, mesh: Mesh | None = None, seed: int = 0, ageing: float = AGEING, **sds: float) -> Thickness:
+    def default(cls, mesh: Mesh | None = None, seed: int = 0, ageing: float = AGEING, **sds: Any) -> Thickness:
         """Return three clusters of parcels on the fsaverage5 cortex, or on another mesh with coordinates.
 
         Parameters
