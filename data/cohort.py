@@ -54,7 +54,7 @@ class Cohort(CohortReaders):
     covariates
         ``(visits,)`` arrays by name.
     images
-        ``(visits, channels, height, width)`` or None.
+        ``(visits, channels, height, width)``, kept as float32, or None; a visit without one is NaN throughout.
     truth
         What a simulation knows; empty for real data.
     space
@@ -95,7 +95,7 @@ class Cohort(CohortReaders):
         covariates = {name: read_only(self._rows(f"covariate_{name}", c)) for name, c in self.covariates.items()}
         object.__setattr__(self, "covariates", covariates)
         if self.images is not None:
-            self._set("images", self._rows("images", self.images))
+            self._set("images", checks.pictures(self._rows("images", self.images)))
         self._check_columns()
         checks.refuse_repeats(self.values, self.subject, self.time)
         self.truth.check({"visit": self.n_visits, "subject": self.n_subjects, "vertex": self.n_vertices})

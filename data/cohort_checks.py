@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuropyro.data.errors import CohortError
 
-__all__ = ["chosen", "finite_times", "identifiers", "labels", "numbers", "one_row_a_visit", "refuse_repeats"]
+__all__ = [
+    "chosen",
+    "finite_times",
+    "identifiers",
+    "labels",
+    "numbers",
+    "one_row_a_visit",
+    "pictures",
+    "refuse_repeats",
+]
+
+NUMBERS_AT_ONCE = 1 << 22
 
 
 def numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
@@ -64,20 +76,44 @@ def labels(array: NDArray[Any], name: str = "diagnosis") -> NDArray[Any]:
     return array.astype(np.str_) if array.dtype.kind == "S" else array
 
 
+def pictures(array: NDArray[Any]) -> NDArray[Any]:
+    """Return ``(visits, channels, height, width)`` images as float32; a visit without one is NaN throughout."""
+    if array.ndim != 4 or array.dtype.kind not in "fiub" or 0 in array.shape:
+        raise CohortError(
+            f"images: must be numbers of shape (visits, channels, height, width), not {array.dtype} {array.shape}"
+        )
+    images = array if array.dtype == np.float32 else array.astype(np.float32)
+    for n, image in enumerate(images):
+        if not np.isfinite(image).all() and not np.isnan(image).all():
+            raise CohortError(f"images: row {n} is infinite or missing in part; a visit without an image is all NaN")
+    return images
+
+
 def refuse_repeats(values: NDArray[Any], subject: NDArray[Any], time: NDArray[np.float64]) -> None:
     """Refuse infinite values, and one visit in two rows.
 
-    It goes row by row, so that a memory-mapped array larger than memory is never copied.
+    It goes by some rows at a time, so that a memory-mapped array larger than memory is never copied.
     """
-    infinite = [n for n, row in enumerate(values) if np.isinf(row).any()]
-    if infinite:
-        raise CohortError(f"values: infinite in row {infinite[0]}; mark missing values by NaN")
-    visits: dict[tuple[Any, float], list[int]] = {}
-    for n, key in enumerate(zip(subject.tolist(), time.tolist(), strict=True)):
-        for m in visits.setdefault(key, []):
-            if np.array_equal(values[m], values[n], equal_nan=True) and not np.isnan(values[n]).all():
-                raise CohortError(f"values: rows {m} and {n} are one visit twice (subject {key[0]}); drop one of them")
-        visits[key].append(n)
+    step = max(1, NUMBERS_AT_ONCE // values.shape[1])
+    for begin in range(0, len(values), step):
+        infinite = np.isinf(values[begin : begin + step]).any(1)
+        if infinite.any():
+            raise CohortError(f"values: infinite in row {begin + infinite.argmax()}; mark missing values by NaN")
+    for n, m in sorted((n, m) for rows in _same_visits(subject, time) for m, n in itertools.combinations(rows, 2)):
+        if np.array_equal(values[m], values[n], equal_nan=True) and not np.isnan(values[n]).all():
+            who = subject[n].item()
+            raise CohortError(f"values: rows {m} and {n} are one visit twice (subject {who}); drop one of them")
+
+
+def _same_visits(subject: NDArray[Any], time: NDArray[np.float64]) -> list[list[int]]:
+    """Rows, in order, of each subject and time that is there more than once."""
+    who = np.unique(subject, return_inverse=True)[1]
+    order = np.lexsort((np.arange(len(who)), time, who))
+    new = np.r_[True, (np.diff(who[order]) != 0) | (np.diff(time[order]) != 0)]
+    starts = np.flatnonzero(new)
+    ends = np.r_[starts[1:], len(order)]
+    many = ends - starts > 1
+    return [order[a:b].tolist() for a, b in zip(starts[many], ends[many], strict=True)]
 
 
 def chosen(name: str, wanted: ArrayLike | None, size: int) -> NDArray[np.int64]:

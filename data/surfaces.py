@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neuropyro.data.errors import CohortError
 from neuropyro.data.mesh import Mesh
 
-__all__ = ["cortex_mesh", "cortical_thickness", "smooth_noise", "smoothing_steps", "template_surface"]
+__all__ = ["cortex_mesh", "cortical_thickness", "smooth_noise", "smoothed", "smoothing_steps", "template_surface"]
 
 MEDIAL_WALL_THICKNESS = 0.1  # mm; the bundled map is about zero on the medial wall and nowhere else
 Hemisphere = Literal["left", "right"]
@@ -82,10 +82,15 @@ def smooth_noise(mesh: Mesh, n_maps: int, fwhm: float, rng: np.random.Generator)
     maps = rng.standard_normal((mesh.n_vertices, n_maps), dtype=np.float32)
     if fwhm <= 0 or n_maps == 0:
         return maps.T
+    return (smoothed(mesh, maps, fwhm) / _noise_sd(mesh, _averaging(mesh), fwhm)[:, None]).T
+
+
+def smoothed(mesh: Mesh, maps: NDArray[np.float32], fwhm: float) -> NDArray[np.float32]:
+    """Smooth maps ``(vertices, n_maps)`` on the surface, by a kernel of a given full width at half maximum in mm."""
     operator = _averaging(mesh)
     for _ in range(smoothing_steps(mesh, fwhm)):
         maps = operator @ maps
-    return (maps / _noise_sd(mesh, operator, fwhm)[:, None]).T
+    return maps
 
 
 def _averaging(mesh: Mesh) -> sp.csr_array:

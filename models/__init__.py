@@ -1,5 +1,6 @@
 """The model zoo: each file one model, or one component that several share."""
 
+from neuropyro.models.anatomy import AnatomySimulator
 from neuropyro.models.new_subjects import Personalized
 from neuropyro.models.progression import SubjectProgression
 from neuropyro.models.reconstruction import LatentReconstruction
@@ -10,6 +11,7 @@ from neuropyro.models.vertex_priors import VertexPriors
 from neuropyro.models.visit_normal import VisitNormal
 
 __all__ = [
+    "AnatomySimulator",
     "LatentReconstruction",
     "Personalized",
     "ScorePriors",

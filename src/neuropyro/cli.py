@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 import neuropyro
-from neuropyro import personalize_cli, reconstruct_cli, verdict_cli
+from neuropyro import anatomy_cli, personalize_cli, reconstruct_cli, verdict_cli
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
 
@@ -28,6 +28,7 @@ app.command(generator)
 reconstruct_cli.register(app)
 verdict_cli.register(app)
 personalize_cli.register(dive)
+anatomy_cli.register(app, simulate)
 
 Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 DEMO_SUBJECTS = 240

@@ -1,4 +1,4 @@
-"""Tables as .csv files."""
+"""Tables as .csv files, and as .tsv files as BIDS has them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["write_csv"]
+__all__ = ["write_csv", "write_tsv"]
 
 
 def write_csv(path: Path, columns: dict[str, NDArray[Any]]) -> None:
@@ -21,10 +21,18 @@ def write_csv(path: Path, columns: dict[str, NDArray[Any]]) -> None:
         writer.writerows(_cells(row) for row in zip(*columns.values(), strict=True))
 
 
-def _cells(row: Sequence[Any]) -> Iterable[str]:
+def write_tsv(path: Path, columns: dict[str, NDArray[Any]]) -> None:
+    """Write columns of equal length, by name, to a .tsv file; NaN is n/a."""
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(_cells(row, "n/a") for row in zip(*columns.values(), strict=True))
+
+
+def _cells(row: Sequence[Any], missing: str = "") -> Iterable[str]:
     """Format numbers to seven digits; what is not known stays empty."""
     for cell in row:
         if isinstance(cell, float | np.floating):
-            yield "" if np.isnan(cell) else f"{cell:.7g}"
+            yield missing if np.isnan(cell) else f"{cell:.7g}"
         else:
             yield str(cell)

@@ -51,6 +51,12 @@ def with_value(row: int, column: int, value: float) -> np.ndarray:
     return values
 
 
+def with_pixel(row: int, value: float) -> np.ndarray:
+    images = np.ones((N, 1, 2, 2))
+    images[row, 0, 0, 1] = value
+    return images
+
+
 REFUSED = {
     "values of one dimension": ({"values": np.ones(N)}, r"values: must be numbers of shape \(visits, vertices\)"),
     "values of text": ({"values": np.full((N, L), "1")}, "values: must be numbers"),
@@ -86,6 +92,11 @@ REFUSED = {
     "short feature names": ({"feature_names": ["a"]}, "feature_names: 1 names for 4 columns"),
     "short covariate": ({"covariates": {"sex": [1]}}, "covariate_sex: 1 entries for 6 visits"),
     "short images": ({"images": np.ones((2, 1, 3, 3))}, "images: 2 entries for 6 visits"),
+    "images without channels": ({"images": np.ones((N, 3, 3))}, r"images: must be numbers of shape \(visits, channels"),
+    "images as text": ({"images": np.full((N, 1, 2, 2), "1")}, "images: must be numbers of shape"),
+    "images without pixels": ({"images": np.ones((N, 1, 0, 2))}, "images: must be numbers of shape"),
+    "an infinite pixel": ({"images": with_pixel(4, np.inf)}, "images: row 4 is infinite or missing in part"),
+    "a missing pixel": ({"images": with_pixel(1, np.nan)}, "images: row 1 is infinite or missing in part"),
     "a mesh of another size": ({"mesh": line_mesh(7)}, "mesh: it has 7 vertices, but `values` has 4 columns"),
     "short truth": ({"truth": Truth(visit={"dps": np.ones(3)})}, r"truth: `dps` has 3 rows, but there are 6 \(visit\)"),
     "truth of another cohort": ({"truth": Truth(subject={"alpha": np.ones(5)})}, "truth: `alpha` has 5 rows"),
@@ -309,3 +320,35 @@ def test_from_arrays_names_its_source():
         Cohort.from_arrays(given | {"time": [1.0]}, source="study.npz")
     with pytest.raises(CohortError, match=r"study\.npz: values: must be numbers"):
         Cohort.from_arrays(given | {"values": np.float64(1), "edges": np.array([[0, 1]])}, source="study.npz")
+
+
+def test_images_are_read_only_float32_and_may_be_missing_at_a_visit():
+    given = np.arange(N * 4).reshape(N, 1, 2, 2)
+    images = given.astype(float)
+    images[2] = np.nan
+    kept = cohort(images=images).images
+    assert kept.dtype == np.float32
+    np.testing.assert_array_equal(kept[[0, 1, 3, 4, 5]], given[[0, 1, 3, 4, 5]])
+    assert np.isnan(kept[2]).all()
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0] = 0
+    images[0] = 7
+    assert kept[0, 0, 0, 0] == 0
+
+
+def test_images_come_back_from_a_file_and_count_in_the_hash(tmp_path):
+    whole = full()
+    whole.save(tmp_path / "cohort.npz")
+    again = Cohort.load(tmp_path / "cohort.npz")
+    np.testing.assert_array_equal(again.images, whole.images)
+    changed = dataclasses.replace(whole, images=whole.images + 1)
+    assert again.hash == whole.hash != changed.hash
+
+
+def test_of_several_rows_of_one_visit_only_equal_ones_are_refused():
+    subject, time = ["a"] * 4 + ["b"] * 2, [1.0, 2.0, 1.0, 1.0, 1.0, 1.0]
+    values = arrays()["values"]
+    assert Cohort(values, time, subject).n_visits == N
+    values[3] = values[2]
+    with pytest.raises(CohortError, match=r"rows 2 and 3 are one visit twice \(subject a\)"):
+        Cohort(values, time, subject)

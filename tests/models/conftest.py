@@ -1,10 +1,16 @@
 """A generator whose images are linear in w, so that posteriors are known."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from neuropyro.data import Mesh
 from neuropyro.generators.residuals import ResidualSpread
+from neuropyro.models import AnatomySimulator
+from neuropyro.models.anatomy_fields import SmoothField
+from neuropyro.models.anatomy_images import SliceImage
+from neuropyro.models.anatomy_thickness import Thickness
 
 
 class LinearGenerator(nn.Module):
@@ -39,3 +45,35 @@ def residual():
     rng = torch.Generator().manual_seed(5)
     sd = 0.05 + 0.1 * torch.rand(1, 8, 8, generator=rng, dtype=torch.float64)
     return ResidualSpread(sd, torch.linspace(2.0, 0.1, 16, dtype=torch.float64))
+
+
+@pytest.fixture
+def small_simulator(linear_generator, residual):
+    """Make anatomy simulators of 20 vertices and 8 x 8 px, whose ventricles are how bright the middle is."""
+
+    def make(scanners=None, **mechanisms):
+        rng = np.random.default_rng(0)
+        points = np.stack([np.arange(20) * 4.0, np.zeros(20), np.zeros(20)], 1)
+        mesh = Mesh(20, edges=np.stack([np.arange(19), np.arange(1, 20)], 1), coordinates=points)
+        a, b, c = -rng.uniform(0.2, 0.8, 20), rng.uniform(0.8, 2.5, 20), rng.normal(1, 1, 20)
+        arrays = (np.full(20, 2.5), a, b, c, np.full(20, 0.005))
+        thickness = Thickness(
+            *(torch.tensor(x, dtype=torch.float32) for x in arrays), SmoothField.on_mesh(mesh, 6), mesh=mesh
+        )
+        generator = linear_generator(w_dim=5)
+        middle = torch.zeros(8, 8)
+        middle[2:6, 2:6] = 1 / 16
+        response = torch.einsum("ldp,p->d", generator.maps.detach(), middle.flatten())
+        measure = lambda images: 1.5 + (images[:, 0] * middle).sum((1, 2))  # noqa: E731
+        image = SliceImage(
+            generator.requires_grad_(False),
+            response / response.square().sum(),
+            torch.linspace(-1, 1, 5),
+            generator.shift.detach(),
+            residual,
+            psi=0.2,
+            measure=measure,
+        )
+        return AnatomySimulator(image, scanners, thickness, **mechanisms)
+
+    return make

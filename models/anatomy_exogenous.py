@@ -1,0 +1,143 @@
+"""From a cohort to posterior draws of all the noise behind it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuropyro.data import Cohort
+from neuropyro.data.counter_random import CounterRandom
+from neuropyro.models.anatomy_abduction import Abduction, Seen
+from neuropyro.models.anatomy_counterfactual import Exogenous
+from neuropyro.models.anatomy_graph import Graph
+from neuropyro.models.anatomy_image_abduction import ImageDraws, Runner, infer_images
+from neuropyro.models.anatomy_images import SliceImage
+from neuropyro.models.anatomy_importance import Posterior, infer
+from neuropyro.models.anatomy_mechanism import ScalarMechanism
+from neuropyro.models.anatomy_observation import Observation
+from neuropyro.models.anatomy_program import site_name
+from neuropyro.models.anatomy_scanners import Scanners
+
+__all__ = ["abduct"]
+
+
+@torch.no_grad()
+def abduct(
+    abduction: Abduction,
+    pictures: tuple[SliceImage, Scanners] | None,
+    cohort: Cohort,
+    draws: int,
+    seed: int,
+    fit: Runner | None,
+) -> Exogenous:
+    """Draw the noise behind a cohort.
+
+    Parameters
+    ----------
+    pictures
+        Mechanisms of slices and scans; None leaves scans alone.
+    fit
+        Infers unseen numbers, and latents of images, by some guide; None: by importance, and at the mode.
+    """
+    if draws < 1:
+        raise ValueError(f"abduction: {draws} draws; give 1 or more")
+    seen = abduction.prepare(cohort, dtype=torch.float64)
+    posterior = _fitted(abduction, cohort, seen, draws, fit) if fit is not None and seen.latents else None
+    with torch.enable_grad():
+        posterior = infer(abduction, seen, draws, seed) if posterior is None else posterior
+    noise, values = complete(abduction.graph, seen.observation, posterior, draws, seed)
+    images, scanned = None, torch.zeros(0, 2, dtype=torch.int64)
+    if pictures is not None and seen.observation.scans is not None:
+        with torch.enable_grad():
+            images, scanned = _images(pictures, seen.observation, values["site"], draws, seed, fit)
+    return Exogenous(seen.observation, noise, values, images, scanned, posterior.effective, seed)
+
+
+def _fitted(abduction: Abduction, cohort: Cohort, seen: Seen, draws: int, fit: Runner) -> Posterior:
+    with torch.enable_grad():
+        found = fit(abduction, cohort).posterior(draws)
+    noise = {
+        site_name(name, ""): torch.as_tensor(found[site_name(name, "")]).to(seen.observation.years)
+        for name in seen.latents
+    }
+    return Posterior(noise, {}, torch.ones(len(seen.observation)))
+
+
+def complete(
+    graph: Graph, observation: Observation, posterior: Posterior, draws: int, seed: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Noise by site and values by node, of all nodes of numbers: seen nodes give theirs, the rest is new.
+
+    Returns
+    -------
+    ``(draws, subjects, 1 or visits)`` each.
+    """
+    n, visits = observation.years.shape
+    values: dict[str, Tensor] = {"years": observation.years.expand(draws, n, visits)}
+    noise: dict[str, Tensor] = {}
+    source = CounterRandom(seed)
+    for name in graph.order:
+        mechanism = graph.mechanisms[name]
+        if not isinstance(mechanism, ScalarMechanism):
+            continue
+        shape = (draws, n, visits if graph.levels[name] == "visit" else 1)
+        parents = {p: values[p] for p in mechanism.parents}
+        own: dict[str, Tensor] = {}
+        for part, law in mechanism.noise.items():
+            site = site_name(name, part)
+            draw = source.normal if law.kind == "normal" else source.uniform
+            fresh = torch.from_numpy(draw(f"fresh {site}", np.arange(n), (draws, shape[-1]))).to(observation.years)
+            own[part] = posterior.noise.get(site, fresh.movedim(1, 0))
+        value = mechanism.value(own, parents).to(observation.years).expand(shape)
+        known, seen = _seen(name, observation, posterior, shape)
+        if known is not None:
+            value = torch.where(known, seen, value)
+            for part in own:
+                own[part] = torch.where(known, mechanism.abduct(value, parents, own[part]), own[part])
+        values[name] = value
+        noise |= {site_name(name, part): u.expand(shape) for part, u in own.items()}
+    return noise, values
+
+
+def _seen(
+    name: str, observation: Observation, posterior: Posterior, shape: tuple[int, ...]
+) -> tuple[Tensor | None, Tensor]:
+    """Where a node is known, or supposed, and its value there."""
+    if name in posterior.discrete:
+        value = posterior.discrete[name].expand(shape)
+        return torch.ones_like(value, dtype=torch.bool), value
+    if name not in observation.values:
+        return None, observation.years
+    return observation.known[name].expand(shape), observation.values[name].expand(shape)
+
+
+def _images(
+    pictures: tuple[SliceImage, Scanners],
+    observation: Observation,
+    site: Tensor,
+    draws: int,
+    seed: int,
+    fit: Runner | None,
+) -> tuple[ImageDraws | None, Tensor]:
+    """Return what is behind the scans, and whose they are.
+
+    Raises
+    ------
+    ValueError
+        Where the scanner of a scan is not known.
+    """
+    assert observation.scans is not None
+    scanned = (~observation.scans.flatten(2).isnan().any(-1)).nonzero()
+    if not len(scanned):
+        return None, scanned
+    known = observation.known.get("site")
+    for i in sorted(set(scanned[:, 0].tolist())):
+        if known is None or not bool(known[i]):
+            raise ValueError(
+                f"site: the scanner of subject {observation.subject[i]} is not known; give a covariate `site`, one of "
+                f"{', '.join(pictures[1].names)}"
+            )
+    scans = observation.scans[scanned[:, 0], scanned[:, 1]]
+    which = pictures[1].checked(site[0, scanned[:, 0], 0])
+    return infer_images(*pictures, scans, which, draws, seed, fit), scanned

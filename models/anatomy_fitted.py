@@ -1,0 +1,105 @@
+r"""Fitted mechanisms: what DIVE has learned of a real cohort, in the place of the simulator's choices.
+
+From a fit of :class:`~neuropyro.models.vertex_clusters.VertexClusterMixture`, posterior means being taken for the
+truth: a vertex of cluster k follows the cluster's trajectory on its own scale,
+
+.. math::  m_l = \mathrm{location}_l + \mathrm{scale}_l d_k, \quad a_l = \mathrm{scale}_l a_k, \quad b_l = b_k, \quad
+   c_l = c_k,
+
+and log speed and onset are the fitted population's, onset given speed being normal.  DIVE knows no ageing apart from
+disease, so none is added unless it is given; genes and education act only as far as the fit had them as covariates.
+
+Examples
+--------
+>>> from neuropyro.data import simulate_cohort
+>>> from neuropyro.inference import Schedule, fit
+>>> from neuropyro.models import AnatomySimulator, VertexClusterMixture
+>>> from neuropyro.models.anatomy_fitted import fitted_progression, fitted_thickness
+>>> from neuropyro.data import cortex_mesh
+>>> mesh = cortex_mesh().subset(range(300))
+>>> cohort = simulate_cohort(12, 3, 2, mesh=mesh, seed=1)
+>>> model = VertexClusterMixture(n_clusters=2)
+>>> result = fit(model, cohort, guide="map", schedule=Schedule(max_steps=50), progress=False)
+>>> sim = AnatomySimulator(thickness=fitted_thickness(model, result, mesh), **fitted_progression(result))
+>>> sim.simulate(3, 2, images=False).n_vertices
+300
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neuropyro.data import Mesh
+from neuropyro.models.anatomy_defaults import ScoreLine
+from neuropyro.models.anatomy_fields import SmoothField
+from neuropyro.models.anatomy_mechanism import ScalarMechanism
+from neuropyro.models.anatomy_mechanisms import Function, Gaussian, positive
+from neuropyro.models.anatomy_thickness import Thickness
+from neuropyro.models.posterior import Posterior
+from neuropyro.models.vertex_clusters import VertexClusterMixture
+
+__all__ = ["fitted_progression", "fitted_thickness"]
+
+LEAST_SD = 1e-3  # of an effect that the fitted model does not have
+
+
+def fitted_thickness(
+    model: VertexClusterMixture, result: Posterior, mesh: Mesh, ageing: float = 0.0, draws: int = 200
+) -> Thickness:
+    """Return the mechanism from scores to maps that a fit has found.
+
+    Parameters
+    ----------
+    model, result
+        DIVE, and its fit.
+    mesh
+        Of the cohort that was fitted, with coordinates.
+    ageing
+        mm a year, everywhere; 0 where the fitted maps were as they are.
+    draws
+        Of the posterior, which means are taken of.
+
+    Raises
+    ------
+    ValueError
+        Where the mesh is of other vertices.
+    """
+    location, scale = (np.asarray(x.double().cpu()) for x in (result.data.location, result.data.scale))
+    if mesh.n_vertices != len(location):
+        raise ValueError(f"mesh: {mesh.n_vertices} vertices, but the fit has {len(location)}")
+    label = model.assignments(result).argmax(1)
+    mean = {site: x.mean(0) for site, x in result.posterior(draws).items()}
+
+    def spread(site: str) -> float:
+        """Root mean square over vertices of a cluster's sd, in the data's unit."""
+        return float(np.sqrt(((scale * mean[site][label]) ** 2).mean())) if site in mean else LEAST_SD
+
+    a, b, c, d = (mean[site][label] for site in "abcd")
+    flat = np.full(len(location), ageing)
+    arrays = {"baseline": location + scale * d, "a": scale * a, "b": b, "c": c, "ageing": flat}
+    known: dict[str, Any] = {name: torch.as_tensor(x, dtype=torch.float32) for name, x in arrays.items()}
+    known |= {"subject_sd": spread("rho"), "visit_sd": spread("tau"), "white_sd": spread("sigma")}
+    return Thickness(field=SmoothField.on_mesh(mesh), mesh=mesh, labels=label, **known)
+
+
+def fitted_progression(result: Posterior, draws: int = 200) -> dict[str, ScalarMechanism]:
+    """Return the mechanisms ``alpha``, ``beta`` and ``dps`` of the population that a fit of DIVE has found."""
+    mean = {site: _mean(x) for site, x in result.posterior(draws).items() if x.ndim == 1}
+    sd_a, sd_b, rho = mean["log_alpha_sd"], mean["beta_sd"], mean["correlation"]
+
+    def onset(alpha: torch.Tensor) -> torch.Tensor:
+        return mean["beta_mean"] + rho * sd_b / sd_a * (alpha.log() - mean["log_alpha_mean"])
+
+    return {
+        "alpha": Gaussian(mean["log_alpha_mean"], sd_a, "subject", positive()),
+        "beta": Gaussian(onset, sd_b * max(1 - rho**2, 1e-6) ** 0.5, "subject"),
+        "dps": Function(ScoreLine(float(result.data.origin))),
+    }
+
+
+def _mean(draws: NDArray[Any]) -> float:
+    return float(draws.mean())

@@ -1,0 +1,105 @@
+"""The mechanisms that a simulator is made of: numbers at once, maps and images when they are first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from neuropyro.data import Cohort
+from neuropyro.models.anatomy_abduction import Abduction
+from neuropyro.models.anatomy_cohort import SCALARS
+from neuropyro.models.anatomy_defaults import default_mechanisms
+from neuropyro.models.anatomy_graph import Graph
+from neuropyro.models.anatomy_images import SliceImage
+from neuropyro.models.anatomy_mechanism import Mechanism, ScalarMechanism
+from neuropyro.models.anatomy_observation import Measures
+from neuropyro.models.anatomy_program import Interventions
+from neuropyro.models.anatomy_scanners import Scanners, default_scanners
+from neuropyro.models.anatomy_thickness import Thickness
+from neuropyro.models.corruption import Corruption
+
+__all__ = ["FIELDS", "AnatomyParts"]
+
+FIELDS = ("thickness", "image", "scan")
+"""Nodes that are maps or images, parents first."""
+MEASURED = ("sex", "education", "apoe4", "prs", "site", "treatment", "treatment_start", "diagnosis", *SCALARS)
+
+
+class AnatomyParts:
+    """Mechanisms by node; see :class:`~neuropyro.models.anatomy.AnatomySimulator` for the parameters."""
+
+    def __init__(
+        self,
+        generator: Any,
+        scanners: Mapping[str, Corruption] | None,
+        thickness: Thickness | None,
+        extra: Mapping[str, ScalarMechanism] | None,
+        mechanisms: Mapping[str, ScalarMechanism],
+    ) -> None:
+        self.scanners = dict(scanners) if scanners is not None else default_scanners()
+        defaults = default_mechanisms(len(self.scanners))
+        unknown = sorted(set(mechanisms) - set(defaults))
+        if unknown:
+            raise ValueError(
+                f"anatomy: there is no node {unknown[0]!r} to replace; there are {', '.join(defaults)} (new ones into "
+                "`extra`)"
+            )
+        self.extra = dict(extra or {})
+        taken = sorted(set(self.extra) & {*defaults, *FIELDS})
+        if taken:
+            raise ValueError(f"anatomy: {taken[0]!r} is a node already; replace it by {taken[0]}=...")
+        self.scalars = Graph({**defaults, **mechanisms, **self.extra})
+        self._generator, self._thickness = generator, thickness
+
+    @cached_property
+    def thickness(self) -> Thickness:
+        """The mechanism of maps."""
+        return Thickness.default() if self._thickness is None else self._thickness
+
+    @cached_property
+    def image(self) -> SliceImage:
+        """The mechanism of slices; a generator given by name is loaded now."""
+        if isinstance(self._generator, SliceImage):
+            return self._generator
+        if not isinstance(self._generator, str):
+            return SliceImage.of(self._generator)
+        from neuropyro.generators import load_generator
+
+        return SliceImage.of(load_generator(self._generator))
+
+    @cached_property
+    def scan(self) -> Scanners:
+        """The mechanism of scans."""
+        return Scanners(self.scanners, self.image.shape)
+
+    def graph(self, fields: tuple[str, ...] = ()) -> Graph:
+        """Mechanisms of all nodes of numbers, and of some fields with those that they depend on."""
+        needed = [name for name in FIELDS if name in fields or (name == "image" and "scan" in fields)]
+        found: dict[str, Mechanism] = {name: getattr(self, name) for name in needed}
+        return Graph({**self.scalars.mechanisms, **found})
+
+    def abduction(self, maps: bool, images: bool) -> Abduction:
+        """Return the density of what nobody sees, for cohorts with or without maps and images."""
+        names = {*MEASURED, *self.extra}
+        levels = {name: level for name, level in self.scalars.levels.items() if name in names}
+        shape = self.scan.shape if images else None
+        measures = Measures(levels, self.thickness.size if maps else 0, shape, tuple(self.scanners))
+        return Abduction(self.graph(("thickness",) if maps else ()), measures)
+
+    def has_maps(self, cohort: Cohort) -> bool:
+        """Whether the columns of a cohort are vertices, and not nodes by their names."""
+        return cohort.feature_names is None or not set(cohort.feature_names.tolist()) & set(self.scalars.order)
+
+    def check_interventions(self, do: Interventions) -> None:
+        """Refuse interventions on what is no node of numbers.
+
+        Raises
+        ------
+        ValueError
+            Naming what there is.
+        """
+        for name in do:
+            if name not in self.scalars.mechanisms:
+                what = "a map or image; intervene on its parents" if name in FIELDS else "no node"
+                raise ValueError(f"do: {name!r} is {what}; there are {', '.join(self.scalars.order)}")

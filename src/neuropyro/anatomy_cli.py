@@ -1,0 +1,181 @@
+"""The commands of the anatomy simulator."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
+    from neuropyro.data import Cohort
+    from neuropyro.models.anatomy_program import Interventions
+
+__all__ = ["counterfactual", "parse_do", "parse_times", "register", "simulate_anatomy"]
+
+Guide = Literal["mode", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
+
+
+def register(app: App, simulate: App) -> None:
+    """Add the commands to the app and to its group of simulations."""
+    simulate.command(simulate_anatomy, name="anatomy")
+    app.command(counterfactual)
+
+
+def simulate_anatomy(
+    *,
+    out: Path,
+    subjects: int = 20,
+    visits: int = 4,
+    interval: float = 1.0,
+    do: str = "",
+    maps: bool = True,
+    images: bool = True,
+    files: bool = True,
+    shard: int = 100,
+    generator: str = "brains64",
+    seed: int = 0,
+) -> None:
+    """Simulate a longitudinal study: genes, progression, cortical maps, brain slices, tests; and the truth.
+
+    Under torchrun each process writes its share of the shards; any number of processes writes the same study.
+
+    Parameters
+    ----------
+    out
+        Folder: tables, a folder a subject as BIDS has it (slices in NIfTI and PNG, maps in GIFTI), and shards/*.npz.
+    subjects, visits
+        How many; visits are planned, some are missing.
+    interval
+        Years between visits.
+    do
+        Interventions, such as apoe4=2 or treatment=.7,treatment_start=1.
+    maps, images, files
+        Whether there are maps of thickness, slices, and files for each visit beside the shards.
+    shard
+        Subjects in a shard.
+    generator
+        Of slices: a bundled name or a checkpoint's path.
+    seed
+        Seed.
+    """
+    from neuropyro.anatomy_files import Study, write_study
+    from neuropyro.models import AnatomySimulator
+
+    study = Study(subjects, visits, interval, seed, parse_do(do), maps, images, shard, files)
+    write_study(AnatomySimulator(generator), study, out)
+    print(f"study: {out.resolve()}")
+
+
+def counterfactual(
+    cohort: Path,
+    *,
+    out: Path,
+    do: Annotated[list[str], Parameter(consume_multiple=True)],
+    subject: str | None = None,
+    times: str | None = None,
+    draws: int = 32,
+    guide: Guide = "normal",
+    steps: int = 200,
+    generator: str = "brains64",
+    seed: int = 0,
+) -> None:
+    """Draw what would have been: other genes, another age, a treatment, another scanner.
+
+    Writes for each world a table of all numbers (mean, sd, 5 %, 95 %), maps and slices of draws, and one figure.
+
+    Parameters
+    ----------
+    cohort
+        An .npz file, such as a shard of `simulate anatomy`: a subject's visits, with whatever was seen.
+    out
+        Folder for the results.
+    do
+        Worlds, each in one word: apoe4=0 treatment=.5,treatment_start=2 site=1.
+    subject
+        Whose; the first if not given.
+    times
+        Ages, as 55:90:5 or 70,72.5; those of the visits if not given.
+    draws
+        From the posterior.
+    guide
+        How the posterior of slices' latents is approximated; "mode" is the likeliest one alone, and quick.
+    steps
+        Of the optimiser.
+    generator
+        Of slices: a bundled name or a checkpoint's path.
+    seed
+        Of everything random.
+    """
+    from neuropyro.anatomy_outputs import write_worlds
+    from neuropyro.data import Cohort
+    from neuropyro.models import AnatomySimulator
+
+    worlds: dict[str, Interventions] = {"as it is": {}} | {text: parse_do(text) for text in do}
+    one = chosen(Cohort.load(cohort), subject)
+    simulator = AnatomySimulator(generator)
+    simulator.parts.check_interventions({name: value for world in worlds.values() for name, value in world.items()})
+    print(f"abduction: {one}", file=sys.stderr)
+    exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=runner(guide, steps, seed))
+    ages = None if times is None else parse_times(times)
+    found = {name: simulator.counterfactual(exogenous, world, times=ages) for name, world in worlds.items()}
+    write_worlds(found, one.mesh, out)
+    print(f"figure: {(out / 'counterfactual.png').resolve()}")
+
+
+def chosen(cohort: Cohort, subject: str | None) -> Cohort:
+    """Return one subject's visits."""
+    if subject is None:
+        return cohort.subset(subjects=cohort.subjects[:1])
+    named: Any = int(subject) if cohort.subject.dtype.kind != "U" and subject.isdigit() else subject
+    return cohort.subset(subjects=[named])
+
+
+def runner(guide: Guide, steps: int, seed: int) -> Any:
+    """Return what fits latents, or None for their mode."""
+    if guide == "mode":
+        return None
+    from neuropyro.inference import fit
+    from neuropyro.inference.convergence import CosineSchedule
+
+    schedule = CosineSchedule(0.06, max_steps=steps, warm_up=steps // 2, window=20)
+    return lambda model, data: fit(model, data, guide=guide, schedule=schedule, seed=seed, progress=False)
+
+
+def parse_do(text: str) -> Interventions:
+    """Read interventions, such as ``apoe4=2,treatment=.5``.
+
+    Raises
+    ------
+    ValueError
+        Where a part is no node and number.
+    """
+    found: dict[str, float] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, number = part.partition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError:
+            raise ValueError(f"do: {part!r} is not a node and a number, such as apoe4=2") from None
+    return found
+
+
+def parse_times(text: str) -> list[float]:
+    """Read ages, such as ``55:90:5`` (the last one included) or ``70,72.5``.
+
+    Raises
+    ------
+    ValueError
+        Where it is neither.
+    """
+    try:
+        numbers = [float(part) for part in text.replace(",", ":").split(":")]
+    except ValueError:
+        raise ValueError(f"times: {text!r} is not ages, such as 55:90:5 or 70,72.5") from None
+    if ":" not in text:
+        return numbers
+    if len(numbers) != 3 or numbers[2] <= 0 or numbers[1] < numbers[0]:
+        raise ValueError(f"times: {text!r} is not first:last:step, such as 55:90:5")
+    first, last, step = numbers
+    return [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]

@@ -1,0 +1,59 @@
+"""What the command `counterfactual` leaves in a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropyro.anatomy_files import write_slice
+from neuropyro.anatomy_plots import plot_worlds
+from neuropyro.data import Mesh
+from neuropyro.models.anatomy_counterfactual import Counterfactual
+from neuropyro.tables import write_csv
+
+__all__ = ["write_worlds"]
+
+FIELDS = ("thickness", "image", "scan")
+
+
+def write_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None, out: Path) -> None:
+    """Write tables, draws and the figure of one subject's worlds; the first is the one that the others differ from.
+
+    For each world a folder of its name: ``nodes.csv`` (a row a time: age, and of each node mean, sd, 5 and 95 %),
+    ``thickness.npy`` and ``image.npy`` (draws, times, ...) where there are any, and each time's mean slice in NIfTI and
+    PNG; and beside them ``counterfactual.png``.
+    """
+    for name, world in worlds.items():
+        folder = out / folder_name(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_csv(folder / "nodes.csv", table(world))
+        for field in FIELDS:
+            if field in world.nodes:
+                np.save(folder / f"{field}.npy", world[field][:, 0])
+        if "image" in world.nodes:
+            for age, image in zip(world.times[0], world.mean("image")[0, :, 0], strict=True):
+                write_slice(image, folder / f"age-{age:.2f}")
+    figure = plot_worlds(worlds, mesh)
+    figure.savefig(out / "counterfactual.png", dpi=150)
+
+
+def folder_name(world: str) -> str:
+    """Return a name that any file system takes."""
+    return re.sub(r"[^\w.=+-]+", "_", world)
+
+
+def table(world: Counterfactual) -> dict[str, NDArray[Any]]:
+    """Return columns of the nodes that are numbers, a row a time."""
+    columns: dict[str, NDArray[Any]] = {"age": world.times[0]}
+    for node in world.nodes:
+        if node in FIELDS:
+            continue
+        low, high = world.interval(node)
+        summaries = {"": world.mean(node), "_sd": world.sd(node), "_5": low, "_95": high}
+        columns |= {f"{node}{end}": np.broadcast_to(x[0], world.times[0].shape) for end, x in summaries.items()}
+    return columns
