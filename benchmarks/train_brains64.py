@@ -49,19 +49,19 @@ SETTINGS: dict[str, Any] = {
     "style_mixing": 0.0,
     "mirror": False,
     "noise": False,
-    "code_weight": 50.0,
-    "state_images": 1_600,
-    "sample_images": 6_400,
-    "log_images": 800,
+    "state_images": 800,
+    "sample_images": 3_200,
+    "log_images": 400,
 }
 # First codes alone teach the generator, the large forms before the small; then the discriminator joins, for what codes
 # leave blurred.
-CODES: dict[str, Any] = {"learning_rate": 0.005, "momentum": 0.9, "average_images": 2_000, "adversarial_from": 10**9}
+CODES: dict[str, Any] = {"code_weight": 50.0, "adversarial_from": 10**9}
+CODES |= {"learning_rate": 0.005, "momentum": 0.9, "average_images": 2_000}
 STAGES: list[tuple[int, dict[str, Any]]] = [
     (8_000, CODES | {"code_resolution": 16}),
     (11_000, CODES | {"code_resolution": 32}),
     (16_000, CODES | {"learning_rate": 0.003, "spread_weight": 5.0}),
-    (30_000, {"learning_rate": 0.001, "momentum": 0.0, "average_images": 1_000, "spread_weight": 5.0}),
+    (60_000, {"code_weight": 10.0, "spread_weight": 5.0, "average_images": 1_000}),
 ]
 
 

@@ -127,4 +127,5 @@ def normals_to_sphere(normals: np.ndarray) -> np.ndarray:
         points[:, i] = t * np.sqrt(left)
         left *= 1 - t * t
     points[:, -1] = np.copysign(np.sqrt(left), normals[:, -1])
-    return points * np.sqrt(count)
+    points *= np.sqrt(count)
+    return points

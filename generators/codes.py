@@ -84,7 +84,7 @@ def teach_mapping(
     steps = epochs * -(-(images - kept) // batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(epochs):
-        for part in (kept + torch.randperm(images - kept, generator=rng)).split(batch):
+        for part in torch.split(kept + torch.randperm(images - kept, generator=rng), batch):
             optimiser.zero_grad()
             mse_loss(mapping.single(z[part]) @ head, points[part]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -96,8 +96,8 @@ def teach_mapping(
 
 def _pairs(codes: Codes, dataset: Dataset, images: int, components: int) -> tuple[Tensor, Tensor]:
     """Return z (images, z_dim), and coordinates on principal components, centred, of a mean square of 1."""
-    parts = torch.arange(images).split(100)
-    first = torch.cat([dataset(part) for part in torch.arange(min(images, 1000)).split(100)])
+    parts = torch.split(torch.arange(images), 100)
+    first = torch.cat([dataset(part) for part in torch.split(torch.arange(min(images, 1000)), 100)])
     frame = PrincipalComponents.of(first, min(components, len(first) - 1))
     points = torch.cat([frame(dataset(part)) for part in parts])
     points = points - points.mean(dim=0)

@@ -21,20 +21,28 @@ from neuropyro.generators.evaluation import PrincipalComponents
 __all__ = ["SpreadLoss", "energy_distance"]
 
 
-def energy_distance(first: Tensor, second: Tensor) -> Tensor:
+def energy_distance(first: Tensor, second: Tensor, paired: bool = False) -> Tensor:
     """Unbiased energy distance of two sets, 2 E|x - y| - E|x - x'| - E|y - y'| [1]_, dimension by dimension.
 
     Parameters
     ----------
     first, second
         (N, D) and (M, D), at least two of each.
+    paired
+        Whether the i-th of both belong together (M = N), so that their distance is not that of independent draws: it
+        is left out.
 
     Returns
     -------
     Tensor
         (D,); its expectation is 0 where both are of one distribution and positive elsewhere.
     """
-    between = (first[:, None] - second).abs().mean(dim=(0, 1))
+    apart = (first[:, None] - second).abs()
+    if paired:
+        count = len(first) * (len(first) - 1)
+        between = (apart.sum(dim=(0, 1)) - (first - second).abs().sum(dim=0)) / count
+    else:
+        between = apart.mean(dim=(0, 1))
     return 2 * between - _own_distance(first) - _own_distance(second)
 
 
@@ -66,8 +74,8 @@ class SpreadLoss:
         varying = sd > 1e-4 * sd.max()
         return cls(PrincipalComponents(frame.mean, frame.axes[:, varying]), sd[varying])
 
-    def __call__(self, made: Tensor, real: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Compare generated with real images, (B, C, H, W) each: a scalar, differentiable."""
+    def __call__(self, made: Tensor, real: Tensor, rng: torch.Generator | None = None, paired: bool = False) -> Tensor:
+        """Compare generated with real images, (B, C, H, W) each, of one z each if ``paired``: a scalar."""
         x, y = self.frame(made) / self.sd, self.frame(real) / self.sd
         turn, _ = torch.linalg.qr(torch.randn(len(self.sd), len(self.sd), generator=rng, device=made.device))
-        return torch.cat([energy_distance(x, y), energy_distance(x @ turn, y @ turn)]).mean()
+        return torch.cat([energy_distance(x, y, paired), energy_distance(x @ turn, y @ turn, paired)]).mean()

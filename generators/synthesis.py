@@ -307,8 +307,10 @@ def _rise(
     """Image after ``blocks``, of the maps and the image below them, with one w and one noise per layer above."""
     for k, block in enumerate(blocks):
         if x is not None and len(w) > 1 and block.overflows(len(w)):
-            parts = zip(x.split(1), _each(image, len(w)), w.split(1), *(_each(n, len(w)) for n in noises), strict=True)
-            return torch.cat([_rise(blocks[k:], *part[:3], part[3:]) for part in parts])
+            images = _each(image, len(w))
+            each = [[_each(noise, len(w))[i] for noise in noises] for i in range(len(w))]
+            parts = zip(torch.split(x, 1), images, torch.split(w, 1), each, strict=True)
+            return torch.cat([_rise(blocks[k:], *part) for part in parts])
         count = len(block.layers)
         x = block.features(x, w[:, :count].unbind(1), noises[:count])
         image = block.image(image, x, w[:, count])
@@ -319,7 +321,9 @@ def _rise(
 
 def _each(value: Tensor | None, count: int) -> Sequence[Tensor | None]:
     """Part of each image of a batch, of what there is one of for each, or one for all."""
-    return value.split(1) if value is not None and value.ndim > 2 and len(value) == count else [value] * count
+    if value is None or value.ndim == 2 or len(value) != count:
+        return [value] * count
+    return torch.split(value, 1)
 
 
 def checked_noise(noise: Tensor, resolution: int, batch: int, index: int) -> Tensor:

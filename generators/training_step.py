@@ -96,9 +96,9 @@ def _improve_generator(
         logits = _judge(state, images, config, rng)
         losses["generator_loss"] = generator_loss(logits), 1.0
     if codes is not None:
-        losses["code_loss"] = mse_loss(images, adaptive_avg_pool2d(real, images.shape[2:])), config.code_weight
+        losses["code_loss"] = mse_loss(images, adaptive_avg_pool2d(real, images.shape[-1])), config.code_weight
     if spread is not None:
-        losses["spread_loss"] = spread(images, real, rng), config.spread_weight
+        losses["spread_loss"] = spread(images, real, rng, paired=codes is not None), config.spread_weight
     loss = torch.stack([value * weight for value, weight in losses.values()]).sum()
     _descend(loss, state.generator, state.generator_optimiser, world, keep=logits is not None)
     figures = {name: value.detach() for name, (value, _) in losses.items()}

@@ -23,6 +23,17 @@ def test_energy_distance_by_hand():
     assert energy_distance(x, y).item() == pytest.approx(2 * between - 3 - own)
 
 
+def test_pairs_are_left_out_of_the_distance_between():
+    x, y = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [5.0]])
+    between = (5 + 2) / 2
+    assert energy_distance(x, y, paired=True).item() == pytest.approx(2 * between - 3 - 4)
+    # So it is 0 on average for pairs of one distribution, however alike the two of each pair are.
+    pairs = [torch.randn(6, 8, generator=rng(i)) for i in range(500)]
+    noisy = [0.9 * x + 0.19**0.5 * torch.randn(6, 8, generator=rng(1000 + i)) for i, x in enumerate(pairs)]
+    found = torch.stack([energy_distance(x, y, paired=True).mean() for x, y in zip(pairs, noisy, strict=True)])
+    assert abs(found.mean()) < 3 * found.std() / math.sqrt(500)
+
+
 def test_energy_distance_of_normals_has_its_closed_form():
     # E|N(m, v)| = sqrt(2 v / pi) exp(-m^2 / 2 v) + m erf(m / sqrt(2 v)), here of x - y with m = 1 and v = 2.
     x, y = torch.randn(2, 4000, 1, generator=rng(1), dtype=torch.float64)
