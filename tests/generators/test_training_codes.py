@@ -1,9 +1,5 @@
 """Training where the z of each real image is known."""
 
-import signal
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -129,16 +125,6 @@ def dataset(indices):
 
 train({folder!r}, 40, dataset)
 """
-
-
-def test_resume_after_sigkill_is_bit_equal(tmp_path):
-    script = KILLED.format(tests=__file__, folder=str(tmp_path / "killed"))
-    killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, timeout=300)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    resumed, whole = train(tmp_path / "killed", 40), train(tmp_path / "whole", 40)
-    assert resumed.images == 40
-    for name, tensor in whole.tensors().items():
-        assert torch.equal(resumed.tensors()[name], tensor), name
 
 
 def test_large_forms_are_learned_without_the_layers_above(tmp_path):
