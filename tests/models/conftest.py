@@ -1,10 +1,14 @@
-"""A generator whose images are linear in w, so that posteriors are known."""
+"""A generator whose images are linear in w, so that posteriors are known; and fits that know the truth."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from neuropyro.data import Cohort
 from neuropyro.generators.residuals import ResidualSpread
+from neuropyro.inference import simulate_prior
 
 
 class LinearGenerator(nn.Module):
@@ -39,3 +43,19 @@ def residual():
     rng = torch.Generator().manual_seed(5)
     sd = 0.05 + 0.1 * torch.rand(1, 8, 8, generator=rng, dtype=torch.float64)
     return ResidualSpread(sd, torch.linspace(2.0, 0.1, 16, dtype=torch.float64))
+
+
+def known_truth(model, seed, design):
+    """The truth of a simulation from the prior, as if it had been fitted, and its data as a cohort."""
+    simulated = simulate_prior(model, design, seed, dtype=torch.float64)
+    truth = simulated.identified(model)
+    result = SimpleNamespace(
+        data=simulated.data, seed=seed, is_point=True, posterior=lambda _: {k: v[None] for k, v in truth.items()}
+    )
+    values = simulated.data.values.numpy().T * simulated.data.scale.numpy() + simulated.data.location.numpy()
+    return result, truth, Cohort(values, design.time, design.subject, design.diagnosis)
+
+
+@pytest.fixture
+def known():
+    return known_truth
