@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neuropyro.models.covariates import effects_of
 from neuropyro.models.labelled import LabelledVisits
+from neuropyro.models.lasting import Components, components_of
 from neuropyro.models.mixture import Mixture, curves
 from neuropyro.models.new_subjects import Course
 from neuropyro.models.posterior import Posterior
@@ -94,24 +95,37 @@ class FittedClusters:
             yield self.log_joint(self.mixture(draw))
 
     def courses(self, draws: int) -> Iterator[Course]:
-        """Yield what new subjects share with the fitted ones, in double precision, under one draw after the other."""
+        """Yield what new subjects share with the fitted ones, in double precision, under one draw after the other.
+
+        Of a point there are as many draws of the vertices' labels and own trajectories.
+        """
+        each = draws if self.result.is_point else 1
         for draw in self.draws(draws):
             mixture = self.mixture(draw)
             joint = self.log_joint(mixture)
-            z, own = draw_vertices(joint, mixture.loc, mixture.factor, mixture.sigma, self.visits)
-            exact = {site: values.double() for site, values in draw.items()}
-            sd = level_sd(exact["tau"], exact["sigma"], self.visits) if self.model.visit_effect else None
-            yield Course(
-                theta=Trajectories(*(exact[name] for name in Trajectories._fields)),
-                scatter=self._scatter(exact),
-                sigma=exact["sigma"],
-                rho=exact["rho"] if self.model.subject_effect else None,
-                spread=sd,
-                scores=torch.stack([exact[site] for site in SCORE_GLOBALS]),
-                label=z,
-                own=None if own is None else own.double(),
-                effects=effects_of(exact),
-            )
+            for _ in range(each):
+                yield self._course(draw, mixture, joint)
+
+    def _course(self, draw: Draw, mixture: Mixture, joint: Tensor) -> Course:
+        z, own = draw_vertices(joint, mixture.loc, mixture.factor, mixture.sigma, self.visits)
+        exact = {site: values.double() for site, values in draw.items()}
+        return Course(
+            theta=Trajectories(*(exact[name] for name in Trajectories._fields)),
+            scatter=self._scatter(exact),
+            sigma=exact["sigma"],
+            rho=exact["rho"] if self.model.subject_effect else None,
+            spread=level_sd(exact["tau"], exact["sigma"], self.visits) if self.model.visit_effect else None,
+            scores=torch.stack([exact[site] for site in SCORE_GLOBALS]),
+            label=z,
+            own=None if own is None else own.double(),
+            effects=effects_of(exact),
+            dps=draw["dps"],
+        )
+
+    def components(self, course: Course) -> Components:
+        """Return the variances, at each vertex, of what lasts of a subject and of what passes."""
+        assert course.dps is not None
+        return components_of(course, self.visits, course.dps)
 
     def populations(self, draws: int) -> Iterator[tuple[Population, Tensor]]:
         """Yield the globals, in double precision, and the subjects' latents in units of their population."""

@@ -11,18 +11,18 @@ and cluster is a residual about the mean curve, Q(s), and a mean residual y(s) w
 
 .. math::  D = \sigma_k^2 / n + \mathrm{spread}_k^2;
 
-u is then integrated out in closed form.  The two latents that remain, log speed and stage in units of their
-population, are integrated on a grid, so that intervals are as good as the fit's own: nothing is assumed of their shape.
-A subject's visits do not change what was learned from the others.
+u is then integrated out in closed form.  The two latents that remain, log speed and stage, are integrated on grids that
+close in on them (:mod:`neuropyro.models.subject_grid`), so that intervals are as good as the fit's own: nothing is
+assumed of their shape.  A subject's visits do not change what was learned from the others.
 
 References
 ----------
-Rasmussen & Williams, *Gaussian Processes for Machine Learning*, 2006, section A.3 (the integral over u); Rubin, "Using
-the SIR algorithm to simulate posterior distributions", 1988 (draws from a weighted grid).
+Rasmussen & Williams, *Gaussian Processes for Machine Learning*, 2006, section A.3 (the integral over u).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -31,17 +31,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuropyro.data import Cohort
 from neuropyro.models.covariates import shifts
+from neuropyro.models.posterior import Posterior
+from neuropyro.models.subject_grid import draw_pairs, lattice
 from neuropyro.models.trajectory import Trajectories, sigmoid
 from neuropyro.models.vertex_scatter import scattered
-from neuropyro.models.visits import Visits
+from neuropyro.models.visits import Visits, visits_like
 
-__all__ = ["Course", "Personalized", "draw_subjects", "gathered"]
+__all__ = ["Course", "Personalized", "courses_for", "draw_subjects", "gathered", "personalized"]
 
-SPEEDS, REACH_OF_SPEED = 21, 3.5  # grid of log speed, in sds of the population
-STAGES, REACH_OF_STAGE = 401, 5.0  # grid of the stage given the speed, likewise
-FINE = 2048  # scores at which curves are evaluated once for all
-MOST_NUMBERS = 20_000_000  # grid points times visits times clusters of a chunk of subjects
+SPEEDS, REACH_OF_SPEED = 9, 3.5  # first grid of the log speed, in sds of the population
+STAGES, REACH_OF_STAGE = 41, 5.0  # first grid of the stage given the speed, likewise
+COURSES, FEWEST_COURSES = 50, 10  # draws of what was learned that subjects are placed on
+MOST_PLACED = 20_000  # subjects times courses, while there are more than the fewest
+FINE = 4096  # scores of the table of a course's columns
+MOST_NUMBERS = 10_000_000  # grid points times visits times clusters times columns, of a chunk of subjects
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ class Course(NamedTuple):
     theta: trajectories ``(K,)`` each; scatter ``(K, 4)`` sds of d, c, log b, a, or None; sigma ``(K,)``; rho ``(K,)``
     sds of subjects' offsets, or None; spread ``(K,)`` sds of visits' effects, or None; scores ``(5,)``: mean and sd of
     log speed, mean and sd of the score at the mean time, correlation; label ``(vertices,)``; own ``(vertices, 9)`` e of
-    each vertex, or None; effects ``(2, C)`` of standardised covariates on log speed and on that score, or None.
+    each vertex, or None; effects ``(2, C)`` of standardised covariates on log speed and on that score, or None; dps
+    ``(visits,)`` scores of the visits that were fitted, or None.
     """
 
     theta: Trajectories
@@ -91,6 +97,7 @@ class Course(NamedTuple):
     label: Tensor
     own: Tensor | None
     effects: Tensor | None = None
+    dps: Tensor | None = None
 
     def columns(self, scores: Tensor) -> Tensor:
         """Return F and the columns of J at ``scores (G,)``, ``(K, G, 1 or 10)``."""
@@ -98,6 +105,23 @@ class Course(NamedTuple):
             return sigmoid(scores, self.theta).unsqueeze(-1)
         mean, columns = scattered(scores, self.theta, self.scatter)
         return torch.cat([mean.unsqueeze(-1), columns], -1)
+
+
+class _Table:
+    """The columns of a course at closely spaced scores, between which they are straight; beyond, they stay."""
+
+    def __init__(self, course: Course, low: Tensor, high: Tensor) -> None:
+        self.low, self.step = low, (high - low) / (FINE - 1)
+        self.columns = course.columns(low + self.step * torch.arange(FINE).to(low))
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Return the columns at ``scores (*)``, ``(K, *, r)``."""
+        place = ((scores - self.low) / self.step).clamp(0, FINE - 1)
+        left = place.long().clamp_max(FINE - 2)
+        share = (place - left).unsqueeze(-1)
+        return torch.lerp(
+            self.columns[:, left], self.columns[:, left + 1], share.expand(len(self.columns), *share.shape)
+        )
 
 
 class _Sums(NamedTuple):
@@ -122,10 +146,10 @@ def draw_subjects(course: Course, visits: Visits, draws: int) -> Personalized:
         How many.
     """
     sums = _sums(course, visits)
-    largest = int(visits.visits_of_subject.max())
-    chunk = max(1, MOST_NUMBERS // (SPEEDS * STAGES * largest * len(course.sigma)))
+    width = int(visits.visits_of_subject.max()) * len(course.sigma) * sums.products.shape[-1]
+    chunk = max(1, MOST_NUMBERS // (max(SPEEDS * STAGES, draws) * width))
     parts = [
-        _draw_chunk(course, visits, sums, torch.arange(begin, min(begin + chunk, visits.n_subjects)), draws)
+        _Chunk(course, visits, sums, torch.arange(begin, min(begin + chunk, visits.n_subjects))).draw(draws)
         for begin in range(0, visits.n_subjects, chunk)
     ]
     alpha, stage, u = (torch.cat(part, 1) for part in zip(*parts, strict=True))
@@ -133,6 +157,35 @@ def draw_subjects(course: Course, visits: Visits, draws: int) -> Personalized:
     beta = stage - alpha * visits.subject_time
     arrays = (np.asarray(x.double().cpu()) for x in (alpha, beta, dps, u))
     return Personalized(np.asarray(visits.names["subject"]), *arrays)
+
+
+def personalized(
+    courses: Callable[[int], Iterator[Course]], result: Posterior, cohort: Cohort, draws: int
+) -> Personalized:
+    """Place a cohort's subjects on the course of a fit.
+
+    Parameters
+    ----------
+    courses
+        Yields that many draws of the course.
+    result
+        The fit.
+    cohort
+        Of the same columns, in the unit of the cohort that was fitted.
+    draws
+        Of each subject's latents, spread evenly over draws of the course.
+    """
+    visits = visits_like(result.data, cohort).to(None, torch.float64)
+    count = courses_for(visits.n_subjects, draws, result.is_point)
+    with torch.random.fork_rng():
+        torch.manual_seed(result.seed)
+        return gathered([draw_subjects(course, visits, -(-draws // count)) for course in courses(count)])
+
+
+def courses_for(n_subjects: int, draws: int, is_point: bool) -> int:
+    """Return on how many draws of the course subjects are placed: fewer for thousands of subjects, or of a point."""
+    wanted = FEWEST_COURSES if is_point else min(COURSES, MOST_PLACED // n_subjects)
+    return min(draws, max(FEWEST_COURSES, wanted))
 
 
 def gathered(parts: list[Personalized]) -> Personalized:
@@ -160,65 +213,94 @@ def _sums(course: Course, visits: Visits) -> _Sums:
     )
 
 
-def _draw_chunk(
-    course: Course, visits: Visits, sums: _Sums, subjects: Tensor, draws: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw alpha and stage ``(draws, subjects)``, and u ``(draws, subjects, K)``."""
-    rows = [(visits.subject == i).nonzero().squeeze(-1) for i in subjects.to(visits.subject.device)]
-    at = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
-    real = at >= 0
-    log_weight, alpha, stage = _prior_grid(course, visits, subjects)
-    scores = alpha.unsqueeze(-1) * (visits.time_within[at] * real)[:, None] + stage.unsqueeze(-1)  # (subjects, P, m)
-    fine = torch.linspace(0, 1, FINE).to(scores) * (scores.max() - scores.min()) + scores.min()
-    place = ((scores - fine[0]) / (fine[1] - fine[0])).round().long().clamp(0, FINE - 1)
-    misfit, mean, precision = _residuals(course, sums, at, real, fine)
-    wide = place.unsqueeze(-2).expand(-1, -1, misfit.shape[1], -1)  # (subjects, P, K, m)
-    take = wide.permute(0, 2, 3, 1)
-    loss, y = (table.gather(-1, take) for table in (misfit, mean))  # (subjects, K, m, P)
-    weighted = (precision.unsqueeze(-1) * y).sum(2)
-    total = precision.sum(2).unsqueeze(-1)
-    shrunk = total if course.rho is None else total + course.rho.pow(-2)[:, None]
-    explained = torch.zeros_like(weighted) if course.rho is None else weighted.square() / shrunk
-    distance = loss.sum(2) + (precision.unsqueeze(-1) * y.square()).sum(2) - explained
-    chosen = torch.multinomial((log_weight - 0.5 * distance.sum(1)).softmax(-1), draws, replacement=True)
-    own = torch.zeros_like(weighted)
-    if course.rho is not None:
-        own = weighted / shrunk + shrunk.rsqrt() * torch.randn_like(weighted)
-    picked = own.gather(-1, chosen.unsqueeze(1).expand(-1, own.shape[1], -1))
-    return alpha.gather(1, chosen).mT, stage.gather(1, chosen).mT, picked.permute(2, 0, 1)
+class _Chunk:
+    """Some subjects' visits, padded to the longest, and their place in the population; `draw` is what it is for."""
 
+    def __init__(self, course: Course, visits: Visits, sums: _Sums, subjects: Tensor) -> None:
+        rows = [(visits.subject == i).nonzero().squeeze(-1) for i in subjects.to(visits.subject.device)]
+        at = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+        real = at >= 0
+        self.course = course
+        self.within = visits.time_within[at] * real
+        self.time = visits.subject_time[subjects]
+        self.squares, self.products = sums.squares[at] * real[..., None], sums.products[at]
+        self.grams = sums.grams.expand(len(sums.squares), -1, -1, -1)[at] * real[..., None, None, None]
+        design = None if visits.covariates is None else visits.covariates[subjects]
+        each = torch.ones_like(self.time)
+        mean_a, _, mean_b, _, _ = course.scores
+        on_speed, on_beta = shifts(design, course.effects)
+        self.mean_speed, self.mean_beta = (mean_a + on_speed) * each, (mean_b + on_beta) * each
+        points, _, _ = self._prior_points()
+        scores = self._scores(self._alpha(points[..., 0]), points[..., 1])
+        self.table = _Table(course, scores.amin(), scores.amax())
 
-def _prior_grid(course: Course, visits: Visits, subjects: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return log weights, alpha and stage at the points of the grid, ``(P,)`` and ``(subjects, P)`` twice."""
-    mean_a, sd_a, mean_b, sd_b, correlation = course.scores
-    subject_time = visits.subject_time[subjects]
-    speeds = torch.linspace(-REACH_OF_SPEED, REACH_OF_SPEED, SPEEDS).to(subject_time)
-    stages = torch.linspace(-REACH_OF_STAGE, REACH_OF_STAGE, STAGES).to(subject_time)
-    z_speed, z_stage = (z.flatten() for z in torch.meshgrid(speeds, stages, indexing="ij"))
-    design = None if visits.covariates is None else visits.covariates[subjects]
-    on_speed, on_beta = shifts(design, course.effects)
-    each = torch.ones_like(subject_time)
-    alpha = (((mean_a + on_speed) * each)[:, None] + sd_a * z_speed).exp()
-    residual = (1 - correlation.square()).clamp_min(0).sqrt()
-    beta = ((mean_b + on_beta) * each)[:, None] + sd_b * (correlation * z_speed + residual * z_stage)
-    stage = beta + alpha * subject_time[:, None]
-    return -0.5 * (z_speed.square() + z_stage.square()), alpha, stage
+    def draw(self, draws: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw alpha and stage ``(draws, subjects)``, and u ``(draws, subjects, K)``."""
+        pairs = draw_pairs(self._log_density, *self._prior_points(), draws)
+        alpha, stage = self._alpha(pairs[..., 0]), pairs[..., 1]
+        _, weighted, shrunk = self._distances(alpha, stage)
+        own = torch.zeros_like(weighted)
+        if self.course.rho is not None:
+            own = weighted / shrunk + shrunk.rsqrt() * torch.randn_like(weighted)
+        return alpha.mT, stage.mT, own.movedim(1, 0)
 
+    def _prior_points(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a grid over the prior of (log speed in units of its population, stage), in steps too, and its cells.
 
-def _residuals(course: Course, sums: _Sums, at: Tensor, real: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return, of each padded visit: Q and y at the fine scores ``(subjects, K, m, G)``, 1 / D ``(subjects, K, m)``."""
-    columns = course.columns(fine)
-    grams = sums.grams.expand(len(sums.squares), -1, -1, -1)[at]
-    products = sums.products[at]
-    crossed = torch.einsum("imkr,kgr->ikmg", products, columns)
-    fitted = torch.einsum("imkrq,kgr,kgq->ikmg", grams, columns, columns)
-    count = (grams[..., 0, 0] * real.unsqueeze(-1)).mT.unsqueeze(-1)  # (subjects, K, m, 1)
-    mean = torch.einsum("imkr,kgr->ikmg", grams[..., 0], columns)
-    mean = (products[..., 0].mT.unsqueeze(-1) - mean) / count.clamp_min(1)
-    variance = course.sigma.square()[:, None]
-    squares = sums.squares[at].mT.unsqueeze(-1) - 2 * crossed + fitted - count * mean.square()
-    misfit = squares / variance[..., None] * (count > 0)
-    spread = 0.0 if course.spread is None else course.spread.square()[:, None]
-    n = count.squeeze(-1)
-    precision = torch.where(n > 0, 1 / (variance / n.clamp_min(1) + spread), torch.zeros_like(n))
-    return misfit, mean, precision
+        ``(subjects, P, 2)``, ``(P, 2)`` and the area of a cell.
+        """
+        steps = lattice(SPEEDS, STAGES, like=self.time)
+        step_speed, step_stage = 2 * REACH_OF_SPEED / (SPEEDS - 1), 2 * REACH_OF_STAGE / (STAGES - 1)
+        z_speed = (steps[:, 0] * step_speed).expand(len(self.time), -1)
+        mean, sd = self._stage_given(z_speed)
+        stage = mean + sd * step_stage * steps[:, 1]
+        return torch.stack([z_speed, stage], -1), steps, step_speed * step_stage * sd
+
+    def _alpha(self, z_speed: Tensor) -> Tensor:
+        return torch.exp(self.mean_speed[:, None] + self.course.scores[1] * z_speed)
+
+    def _stage_given(self, z_speed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean ``(subjects, P)`` and sd of the stage, given the speed."""
+        _, _, _, sd_b, correlation = self.course.scores
+        mean = self.mean_beta[:, None] + sd_b * correlation * z_speed + self._alpha(z_speed) * self.time[:, None]
+        return mean, sd_b * (1 - correlation.square()).clamp_min(0).sqrt()
+
+    def _scores(self, alpha: Tensor, stage: Tensor) -> Tensor:
+        """Return the visits' scores at latents ``(subjects, P)``, ``(subjects, P, m)``."""
+        return alpha.unsqueeze(-1) * self.within.unsqueeze(1) + stage.unsqueeze(-1)
+
+    def _log_density(self, pairs: Tensor) -> Tensor:
+        z_speed, stage = pairs.unbind(-1)
+        mean, sd = self._stage_given(z_speed)
+        distance, _, _ = self._distances(self._alpha(z_speed), stage)
+        return -0.5 * (z_speed.square() + ((stage - mean) / sd).square() + distance)
+
+    def _distances(self, alpha: Tensor, stage: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return, at latents ``(subjects, P)``: the squared distance; of u its precision times mean, and its precision.
+
+        The distance is ``(subjects, P)``, the others are ``(subjects, P, K)``.
+        """
+        misfit, mean, precision = self._residuals(self._scores(alpha, stage))
+        weighted = (precision * mean).sum(-1)
+        total = precision.sum(-1).expand_as(weighted)
+        rho = self.course.rho
+        shrunk = total if rho is None else total + rho.pow(-2)
+        explained = torch.zeros_like(weighted) if rho is None else weighted.square() / shrunk
+        distance = (misfit + precision * mean.square()).sum(-1) - explained
+        return distance.sum(-1), weighted, shrunk
+
+    def _residuals(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return Q and y at scores ``(subjects, P, m)``, ``(subjects, P, K, m)`` each, and 1 / D, which broadcasts."""
+        columns = self.course.columns(scores.flatten()).reshape(
+            -1, *scores.shape, self.products.shape[-1]
+        )  # (K, subjects, P, m, r)
+        crossed = torch.einsum("imkr,kipmr->ipkm", self.products, columns)
+        fitted = (torch.einsum("imkrq,kipmq->kipmr", self.grams, columns) * columns).sum(-1).movedim(0, 2)
+        count = self.grams[..., 0, 0].mT.unsqueeze(1)  # (subjects, 1, K, m)
+        mean = torch.einsum("imkr,kipmr->ipkm", self.grams[..., 0], columns)
+        mean = (self.products[..., 0].mT.unsqueeze(1) - mean) / count.clamp_min(1) * (count > 0)
+        variance = self.course.sigma.square().unsqueeze(-1)
+        squares = self.squares.mT.unsqueeze(1) - 2 * crossed + fitted - count * mean.square()
+        spread = 0.0 if self.course.spread is None else self.course.spread.square().unsqueeze(-1)
+        precision = torch.where(count > 0, 1 / (variance / count.clamp_min(1) + spread), torch.zeros_like(count))
+        return squares / variance * (count > 0), mean, precision

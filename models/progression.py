@@ -24,23 +24,29 @@ NeuroImage 2019 (DIVE).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import pyro
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
-from neuropyro.models.covariates import EFFECT_SITES, named_covariates
+from neuropyro.models.covariates import EFFECT_SITES, effects_of, named_covariates
 from neuropyro.models.deterministic import with_deterministic
+from neuropyro.models.forecasting import Forecasted, forecast_visits, requested
+from neuropyro.models.lasting import Components
+from neuropyro.models.new_subjects import Course, Personalized, personalized
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
 from neuropyro.models.starting_values import start_biomarkers
+from neuropyro.models.subject_likelihood import SCORE_GLOBALS
 from neuropyro.models.trajectory import Trajectories, TrajectoryPriors, sample_trajectories, sigmoid
 from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_normal import VisitNormal
@@ -164,3 +170,69 @@ class SubjectProgression(OfVisits):
             each = VisitNormal(loc, draw["sigma"], None, visits.observed, visits.sum_squares)
             pointwise.append(each.log_prob(visits.values))
         return np.asarray(torch.stack(pointwise).double().cpu())
+
+    def personalize(self, result: Posterior, cohort: Cohort, draws: int = 100) -> Personalized:
+        """Place subjects, new ones or those that were fitted, on the course that was learned.
+
+        Parameters
+        ----------
+        result
+            A fit of this model.
+        cohort
+            The same biomarkers in the same units, with the fit's covariates.
+        draws
+            Of each subject's latents, spread evenly over draws of the course.
+
+        Raises
+        ------
+        CohortError
+            Where the cohort has another number of biomarkers, or a covariate is missing.
+        """
+        return personalized(partial(self._courses, result), result, cohort, draws)
+
+    def _courses(self, result: Posterior, draws: int) -> Iterator[Course]:
+        """Yield what new subjects share with the fitted ones: every biomarker is a cluster by itself.
+
+        Of a point they are all alike.
+        """
+        label = torch.arange(result.data.n_vertices, device=result.data.values.device)
+        posterior = result.posterior(1 if result.is_point else draws)
+        for s in range(draws):
+            draw = {site: torch.tensor(x[s % len(x)]).to(label.device, torch.float64) for site, x in posterior.items()}
+            yield Course(
+                theta=Trajectories(*(draw[name] for name in Trajectories._fields)),
+                scatter=None,
+                sigma=draw["sigma"],
+                rho=draw["rho"] if self.subject_effect else None,
+                spread=None,
+                scores=torch.stack([draw[site] for site in SCORE_GLOBALS]),
+                label=label,
+                own=None,
+                effects=effects_of(draw),
+            )
+
+    def forecast(
+        self,
+        result: Posterior,
+        cohort: Cohort,
+        times: ArrayLike,
+        subjects: ArrayLike | None = None,
+        *,
+        draws: int = 200,
+        level: float = 0.9,
+        keep_draws: bool = False,
+        progress: bool = False,
+    ) -> Forecasted:
+        """Forecast biomarkers of subjects, new ones or those that were fitted; arguments and errors as of clusters.
+
+        See :meth:`neuropyro.models.VertexClusterMixture.forecast`.
+        """
+        request = requested(cohort, times, subjects)
+        courses = partial(self._courses, result)
+        return forecast_visits(courses, _all_passes, result, cohort, request, draws, level, keep_draws, progress)
+
+
+def _all_passes(course: Course) -> Components:
+    """Return the variances of a biomarker: what lasts of a subject is its offset."""
+    variance = course.sigma.square()
+    return Components(torch.zeros_like(variance), variance)

@@ -38,7 +38,6 @@ NeuroImage 2019.  Scatter and subject effects are ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -46,40 +45,34 @@ import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
 from neuropyro.models.covariates import EFFECT_SITES, named_covariates
 from neuropyro.models.deterministic import with_deterministic
-from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.labelled import LabelledMixture, LabelledVisits, checked_labels, with_labels
 from neuropyro.models.labelling import align_labels
 from neuropyro.models.mixture import Mixture, curves
-from neuropyro.models.new_subjects import Personalized, draw_subjects, gathered
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset
-from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import log_normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
 from neuropyro.models.spatial import MeshVisits, PottsMixture, on_mesh
 from neuropyro.models.spatial_start import start_on_mesh
 from neuropyro.models.starting_values import start_clusters, start_labelled
-from neuropyro.models.subject_likelihood import subject_terms
 from neuropyro.models.trajectory import TrajectoryPriors, sample_trajectories
+from neuropyro.models.vertex_answers import VertexAnswers
 from neuropyro.models.vertex_priors import CLUSTER_SITES, SCATTER, VertexPriors
-from neuropyro.models.vertex_replicates import replicate_vertices
 from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_effects import level_sd, sample_levels
-from neuropyro.models.visits import Standardise, Visits, prepare_visits, visits_like
+from neuropyro.models.visits import Standardise, Visits, prepare_visits
 
 __all__ = ["VertexClusterMixture"]
 
 STARTING_SCATTER = 0.2
-COURSES = 50  # draws of what was learned, at most, that subjects are placed on
 
 
 @dataclass(frozen=True)
-class VertexClusterMixture(OfVisits):
+class VertexClusterMixture(VertexAnswers, OfVisits):
     """Vertexwise disease progression: a Pyro program over one `Cohort`.
 
     Parameters
@@ -256,67 +249,3 @@ class VertexClusterMixture(OfVisits):
         if self.labels is not None:
             return fixed
         return align_labels(fixed, dict.fromkeys(CLUSTER_SITES, 1) | dict.fromkeys((*OFFSET_SITES, "level"), 2))
-
-    def assignments(self, result: Posterior, draws: int = 50) -> NDArray[np.float64]:
-        """Return the posterior of Z, ``(vertices, K)``, clusters in the order of their onsets c.
-
-        A vertex that is constant, or was never seen, gets the clusters' shares pi; with the spatial prior, what its
-        neighbours say.
-        """
-        shares = [joint.softmax(-1) for joint in FittedClusters(self, result).log_joints(draws)]
-        return np.asarray(torch.stack(shares).double().mean(0).cpu())
-
-    def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
-        """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data.
-
-        With the spatial prior, given what the neighbours' q say of Z_l: the terms of leaving one vertex out, which do
-        not add up to the bound.
-        """
-        terms = [joint.logsumexp(-1) for joint in FittedClusters(self, result).log_joints(draws)]
-        return np.asarray(torch.stack(terms).double().cpu())
-
-    def subject_log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
-        """Return log p(V_i | V_-i, draw) of each subject, ``(draws, subjects)``, of the standardised data.
-
-        The subject's own speed, stage and offsets are integrated out: see :mod:`neuropyro.models.subject_likelihood`.
-        Cost: some hundred times that of the pointwise log-likelihood.
-        """
-        visits = result.data.to(None, torch.float64)
-        drawn = enumerate(FittedClusters(self, result).populations(draws))
-        terms = [subject_terms(population, own, visits, seed=s) for s, (population, own) in drawn]
-        return np.asarray(torch.stack(terms).double().cpu())
-
-    def personalize(self, result: Posterior, cohort: Cohort, draws: int = 100) -> Personalized:
-        """Place subjects, new ones or those that were fitted, on the course that was learned.
-
-        Parameters
-        ----------
-        result
-            A fit of this model.
-        cohort
-            Maps of the same vertices, in the unit of the cohort that was fitted, with the fit's covariates.
-        draws
-            Of each subject's latents, spread evenly over draws of the course.
-
-        Raises
-        ------
-        CohortError
-            Where the cohort has other vertices, or a covariate is missing.
-        """
-        visits = visits_like(result.data, cohort).to(None, torch.float64)
-        courses = 1 if result.is_point else min(draws, COURSES)
-        each = -(-draws // courses)
-        with torch.random.fork_rng():
-            torch.manual_seed(result.seed)
-            drawn = FittedClusters(self, result).courses(courses)
-            parts = [draw_subjects(course, visits, each) for course in drawn]
-        return gathered(parts)
-
-    def replicates(self, result: Posterior, draws: int = 100) -> Iterator[dict[str, Tensor]]:
-        """Yield data like the data, one posterior draw after the other: the same vertices with new noise."""
-        fitted = FittedClusters(self, result)
-        for draw in fitted.draws(draws):
-            mixture = fitted.mixture(draw)
-            joint = fitted.log_joint(mixture)
-            drawn = replicate_vertices(joint, mixture.loc, mixture.factor, mixture.sigma, result.data)
-            yield {"V": drawn}

@@ -149,17 +149,28 @@ def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
     Raises
     ------
     CohortError
-        Where the cohort has other vertices, or a covariate of the fit is missing.
+        Where the cohort has other vertices or biomarkers, or a covariate of the fit is missing.
     """
     if cohort.n_vertices != fitted.n_vertices:
         raise CohortError(
             f"values: {cohort.n_vertices} vertices, where the fit is of {fitted.n_vertices}; give maps on the same mesh"
         )
+    _check_names(fitted.names.get("vertex"), cohort.feature_names)
     location, scale = (np.asarray(x.double().cpu()) for x in (fitted.location, fitted.scale))
     scale = np.where(fitted.is_informative.cpu().numpy(), scale, 0.0)
     values = fitted.values
     placed = _placed(cohort, location, scale, float(fitted.origin), values.device, values.dtype, fitted.coding)
     return replace(placed, course=fitted.course)
+
+
+def _check_names(fitted: NDArray[Any] | None, given: NDArray[Any] | None) -> None:
+    if fitted is None or given is None or (fitted == given).all():
+        return
+    column = int(np.flatnonzero(fitted != given)[0])
+    raise CohortError(
+        f"feature_names: column {column} is {str(given[column])!r}, where the fit has {str(fitted[column])!r}; give "
+        "the same columns in the same order"
+    )
 
 
 def _placed(

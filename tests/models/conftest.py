@@ -1,12 +1,15 @@
-"""A generator whose images are linear in w, so that posteriors are known."""
+"""A generator whose images are linear in w, so that posteriors are known; and fits that know the truth."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from neuropyro.data import Mesh
+from neuropyro.data import Cohort, Mesh
 from neuropyro.generators.residuals import ResidualSpread
+from neuropyro.inference import simulate_prior
 from neuropyro.models import AnatomySimulator
 from neuropyro.models.anatomy_fields import SmoothField
 from neuropyro.models.anatomy_images import SliceImage
@@ -77,3 +80,19 @@ def small_simulator(linear_generator, residual):
         return AnatomySimulator(image, scanners, thickness, **mechanisms)
 
     return make
+
+
+def known_truth(model, seed, design):
+    """The truth of a simulation from the prior, as if it had been fitted, and its data as a cohort."""
+    simulated = simulate_prior(model, design, seed, dtype=torch.float64)
+    truth = simulated.identified(model)
+    result = SimpleNamespace(
+        data=simulated.data, seed=seed, is_point=True, posterior=lambda _: {k: v[None] for k, v in truth.items()}
+    )
+    values = simulated.data.values.numpy().T * simulated.data.scale.numpy() + simulated.data.location.numpy()
+    return result, truth, Cohort(values, design.time, design.subject, design.diagnosis)
+
+
+@pytest.fixture
+def known():
+    return known_truth

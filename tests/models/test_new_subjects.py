@@ -1,6 +1,6 @@
 """Subjects placed on a known course: brute force on a grid, coverage, and that a batch is its subjects."""
 
-from types import SimpleNamespace
+import dataclasses
 
 import numpy as np
 import pytest
@@ -9,24 +9,12 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
 from neuropyro.data import Cohort, CohortError, simulate_reference
-from neuropyro.inference import simulate_prior
-from neuropyro.models import VertexClusterMixture
+from neuropyro.models import SubjectProgression, VertexClusterMixture
 from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.new_subjects import draw_subjects
 from neuropyro.models.visits import visits_like
 
 DESIGN = simulate_reference(n_subjects=12, n_vertices=30, n_clusters=2, seed=0)
-
-
-def known(model, seed, design=DESIGN):
-    """The truth of a simulation from the prior, as if it had been fitted, and its data as a cohort."""
-    simulated = simulate_prior(model, design, seed, dtype=torch.float64)
-    truth = simulated.identified(model)
-    result = SimpleNamespace(
-        data=simulated.data, seed=seed, is_point=True, posterior=lambda _: {k: v[None] for k, v in truth.items()}
-    )
-    values = simulated.data.values.numpy().T * simulated.data.scale.numpy() + simulated.data.location.numpy()
-    return result, truth, Cohort(values, design.time, design.subject, design.diagnosis)
 
 
 def cases():
@@ -37,8 +25,8 @@ def cases():
 
 
 @pytest.mark.parametrize("model", cases(), ids=["plain", "scatter and subjects", "visits too"])
-def test_draws_follow_the_density_that_dense_algebra_gives(model):
-    result, _, cohort = known(model, 3)
+def test_draws_follow_the_density_that_dense_algebra_gives(model, known):
+    result, _, cohort = known(model, 3, DESIGN)
     (course,) = list(FittedClusters(model, result).courses(1))
     drawn = draw_subjects(course, visits_like(result.data, cohort), 4000)
     visits = result.data
@@ -86,7 +74,7 @@ def dense(course, scores, values):
     return total
 
 
-def test_intervals_cover_at_known_parameters():
+def test_intervals_cover_at_known_parameters(known):
     model, design = VertexClusterMixture(2), simulate_reference(n_subjects=80, n_vertices=40, n_clusters=2, seed=1)
     inside = []
     for seed in range(4):
@@ -99,9 +87,9 @@ def test_intervals_cover_at_known_parameters():
     assert np.mean(inside) == pytest.approx(0.9, abs=0.04)
 
 
-def test_one_subject_is_itself_in_a_batch_and_missing_values_drop_out():
+def test_one_subject_is_itself_in_a_batch_and_missing_values_drop_out(known):
     model = VertexClusterMixture(2)
-    result, _, cohort = known(model, 4)
+    result, _, cohort = known(model, 4, DESIGN)
     values = cohort.values.copy()
     values[np.random.default_rng(0).random(values.shape) < 0.3] = np.nan
     holes = Cohort(values, cohort.time, cohort.subject, cohort.diagnosis)
@@ -113,9 +101,9 @@ def test_one_subject_is_itself_in_a_batch_and_missing_values_drop_out():
         assert alone.beta.std() == pytest.approx(batch.std(), rel=0.15)
 
 
-def test_a_subject_without_a_value_gets_the_population_back():
+def test_a_subject_without_a_value_gets_the_population_back(known):
     model = VertexClusterMixture(2)
-    result, _, cohort = known(model, 4)
+    result, _, cohort = known(model, 4, DESIGN)
     values = cohort.values.copy()
     values[cohort.subject == cohort.subjects[0]] = np.nan
     placed = model.personalize(result, Cohort(values, cohort.time, cohort.subject, cohort.diagnosis), draws=4000)
@@ -126,8 +114,76 @@ def test_a_subject_without_a_value_gets_the_population_back():
     assert found.std() == pytest.approx(sd_a, rel=0.05)
 
 
-def test_maps_of_another_size_are_refused():
+def test_maps_of_another_size_are_refused(known):
     model = VertexClusterMixture(2)
-    result, _, cohort = known(model, 4)
+    result, _, cohort = known(model, 4, DESIGN)
     with pytest.raises(CohortError, match="29 vertices, where the fit is of 30"):
         model.personalize(result, Cohort(cohort.values[:, 1:], cohort.time, cohort.subject))
+
+
+def test_posteriors_far_narrower_than_the_first_grid_are_found(known):
+    """Scores known to a few hundredths of the population's spread: against a fine grid about each posterior."""
+    model = VertexClusterMixture(2, scatter=False, subject_effect=False)
+    design = simulate_reference(n_subjects=6, n_vertices=400, n_clusters=2, seed=2)
+    result, _, cohort = known(model, 6, design)
+    (course,) = list(FittedClusters(model, result).courses(1))
+    course = course._replace(sigma=course.sigma / 20)
+    visits = visits_like(result.data, cohort)
+    drawn = draw_subjects(course, visits, 4000)
+    mean_a, sd_a, mean_b, sd_b, correlation = course.scores.numpy()
+    a, b, c, d = (x.numpy()[course.label.numpy()] for x in course.theta)
+    sigma = course.sigma.numpy()[course.label.numpy()]
+    narrowest = np.inf
+    for i in range(design.n_subjects):
+        rows = np.flatnonzero(visits.subject.numpy() == i)
+        within, time = visits.time_within[rows].numpy(), float(visits.subject_time[i])
+        alpha, stage = drawn.alpha[:, i], drawn.beta[:, i] + drawn.alpha[:, i] * time
+        narrowest = min(narrowest, stage.std() / sd_b)
+        x, y = (g.ravel() for g in np.meshgrid(*(v.mean() + v.std() * np.linspace(-6, 6, 61) for v in (alpha, stage))))
+        keep = x > 0
+        x, y = x[keep], y[keep]
+        scores = y[:, None] + np.outer(x, within)
+        log_density = norm.logpdf(np.log(x), mean_a, sd_a) - np.log(x)
+        expected = mean_b + sd_b * correlation * (np.log(x) - mean_a) / sd_a + x * time
+        log_density += norm.logpdf(y, expected, sd_b * np.sqrt(1 - correlation**2))
+        values = visits.values[:, rows].numpy()
+        for n in range(len(rows)):
+            curve = d + a / (1 + np.exp(-b * (scores[:, n, None] - c)))
+            log_density += norm.logpdf(values[:, n], curve, sigma).sum(1)
+        weight = np.exp(log_density - logsumexp(log_density))
+        for found, points in ((alpha, x), (stage, y)):
+            mean = weight @ points
+            sd = np.sqrt(weight @ (points - mean) ** 2)
+            assert abs(found.mean() - mean) < 0.1 * sd
+            assert found.std() == pytest.approx(sd, rel=0.1)
+    assert narrowest < 0.01  # the first grid's steps are of a quarter
+
+
+def test_biomarkers_place_new_subjects_too(known):
+    """Every biomarker is a cluster by itself; against dense algebra."""
+    model = SubjectProgression()
+    design = simulate_reference(n_subjects=12, n_vertices=5, n_clusters=2, seed=0)
+    result, _, cohort = known(model, 2, design)
+    (course,) = list(model._courses(result, 1))
+    visits = visits_like(result.data, cohort)
+    drawn = draw_subjects(course, visits, 4000)
+    for i in (0, 5):
+        rows = np.flatnonzero(visits.subject.numpy() == i)
+        z, alpha, beta = grid(course)
+        years = (visits.time_within[rows] + visits.subject_time[i]).numpy()
+        log_density = z + dense(course, np.outer(alpha, years) + beta[:, None], visits.values[:, rows].numpy())
+        weight = np.exp(log_density - logsumexp(log_density))
+        for found, points in ((drawn.alpha[:, i], alpha), (drawn.beta[:, i], beta)):
+            mean = weight @ points
+            sd = np.sqrt(weight @ (points - mean) ** 2)
+            assert abs(found.mean() - mean) < (4 / np.sqrt(4000) + 0.1) * sd
+            assert found.std() == pytest.approx(sd, rel=0.2)
+    assert model.personalize(result, cohort, 30).dps.shape == (30, cohort.n_visits)
+
+
+def test_other_biomarkers_are_refused():
+    design = simulate_reference(n_subjects=6, n_vertices=3, n_clusters=1, seed=0)
+    named = {name: dataclasses.replace(design, feature_names=list(name)) for name in ("abc", "acb")}
+    fitted = SubjectProgression().prepare(named["abc"])
+    with pytest.raises(CohortError, match="feature_names: column 1 is 'c', where the fit has 'b'"):
+        visits_like(fitted, named["acb"])

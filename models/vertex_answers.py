@@ -1,0 +1,147 @@
+"""What can be asked of a fit of vertex clusters: labels, maps, subjects' places, forecasts, likelihoods, replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from neuropyro.data import Cohort
+from neuropyro.models.fitted_clusters import FittedClusters
+from neuropyro.models.forecasting import Forecasted, forecast_visits, requested
+from neuropyro.models.new_subjects import Personalized, personalized
+from neuropyro.models.posterior import Posterior
+from neuropyro.models.subject_likelihood import subject_terms
+from neuropyro.models.vertex_maps import VertexMaps, maps_of_vertices
+from neuropyro.models.vertex_priors import VertexPriors
+from neuropyro.models.vertex_replicates import replicate_vertices
+
+__all__ = ["VertexAnswers"]
+
+
+class VertexAnswers:
+    """Answers of :class:`~neuropyro.models.vertex_clusters.VertexClusterMixture`; each takes a fit of it."""
+
+    scatter: bool
+    subject_effect: bool
+    visit_effect: bool
+    vertex_priors: VertexPriors
+
+    def assignments(self, result: Posterior, draws: int = 50) -> NDArray[np.float64]:
+        """Return the posterior of Z, ``(vertices, K)``, clusters in the order of their onsets c.
+
+        A vertex that is constant, or was never seen, gets the clusters' shares pi; with the spatial prior, what its
+        neighbours say.
+        """
+        shares = [joint.softmax(-1) for joint in FittedClusters(self, result).log_joints(draws)]
+        return np.asarray(torch.stack(shares).double().mean(0).cpu())
+
+    def vertex_maps(self, result: Posterior, draws: int = 50, level: float = 0.9) -> VertexMaps:
+        """Return maps of each vertex's own trajectory: baseline, change, onset, speed, years to its onset, entropy.
+
+        Parameters
+        ----------
+        result
+            A fit of this model.
+        draws
+            Of the clusters, and of the vertices' own trajectories given their data.
+        level
+            Of the intervals.
+        """
+        courses = list(FittedClusters(self, result).courses(draws))
+        return maps_of_vertices(courses, result.data, self.assignments(result, draws), level)
+
+    def personalize(self, result: Posterior, cohort: Cohort, draws: int = 100) -> Personalized:
+        """Place subjects, new ones or those that were fitted, on the course that was learned.
+
+        Parameters
+        ----------
+        result
+            A fit of this model.
+        cohort
+            Maps of the same vertices, in the unit of the cohort that was fitted, with the fit's covariates.
+        draws
+            Of each subject's latents, spread evenly over draws of the course.
+
+        Raises
+        ------
+        CohortError
+            Where the cohort has other vertices, or a covariate is missing.
+        """
+        return personalized(FittedClusters(self, result).courses, result, cohort, draws)
+
+    def forecast(
+        self,
+        result: Posterior,
+        cohort: Cohort,
+        times: ArrayLike,
+        subjects: ArrayLike | None = None,
+        *,
+        draws: int = 200,
+        level: float = 0.9,
+        keep_draws: bool = False,
+        progress: bool = False,
+    ) -> Forecasted:
+        """Forecast maps of subjects, new ones or those that were fitted, with predictive intervals.
+
+        Parameters
+        ----------
+        result
+            A fit of this model.
+        cohort
+            The subjects' visits so far: the same vertices in the same unit, with the fit's covariates.
+        times
+            Years after each subject's last visit with a value, every subject at each; with ``subjects``, times on the
+            cohort's own axis.
+        subjects
+            Names, one for each time.
+        draws
+            Predictive draws, spread evenly over draws of the course.
+        level
+            Of the intervals, which are of each vertex by itself.
+        keep_draws
+            Whether to return the draws too, ``(draws, rows, vertices)``.
+        progress
+            Whether to show a bar on standard error.
+
+        Raises
+        ------
+        CohortError
+            Where the cohort has other vertices, a subject is not in it or has no value, or a covariate is missing.
+        """
+        fitted = FittedClusters(self, result)
+        request = requested(cohort, times, subjects)
+        asked = (draws, level, keep_draws, progress)
+        return forecast_visits(fitted.courses, fitted.components, result, cohort, request, *asked)
+
+    def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
+        """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data.
+
+        With the spatial prior, given what the neighbours' q say of Z_l: the terms of leaving one vertex out, which do
+        not add up to the bound.
+        """
+        terms = [joint.logsumexp(-1) for joint in FittedClusters(self, result).log_joints(draws)]
+        return np.asarray(torch.stack(terms).double().cpu())
+
+    def subject_log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
+        """Return log p(V_i | V_-i, draw) of each subject, ``(draws, subjects)``, of the standardised data.
+
+        The subject's own speed, stage and offsets are integrated out: see :mod:`neuropyro.models.subject_likelihood`.
+        Cost: some hundred times that of the pointwise log-likelihood.
+        """
+        visits = result.data.to(None, torch.float64)
+        drawn = enumerate(FittedClusters(self, result).populations(draws))
+        terms = [subject_terms(population, own, visits, seed=s) for s, (population, own) in drawn]
+        return np.asarray(torch.stack(terms).double().cpu())
+
+    def replicates(self, result: Posterior, draws: int = 100) -> Iterator[dict[str, Tensor]]:
+        """Yield data like the data, one posterior draw after the other: the same vertices with new noise."""
+        fitted = FittedClusters(self, result)
+        for draw in fitted.draws(draws):
+            mixture = fitted.mixture(draw)
+            joint = fitted.log_joint(mixture)
+            drawn = replicate_vertices(joint, mixture.loc, mixture.factor, mixture.sigma, result.data)
+            yield {"V": drawn}

@@ -1,0 +1,106 @@
+r"""Maps of each vertex's own trajectory, shrunk to its cluster's as far as its data leave it open.
+
+A draw of a vertex's label k and departures e gives its own (d, c, log b, a) = theta_k + T_k e, of which the first four
+coefficients are e (:mod:`neuropyro.models.vertex_scatter`).  From it come what a reader of a surface asks for: where
+the vertex starts, how much it changes, when, how fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuropyro.models.new_subjects import Course
+from neuropyro.models.visits import Visits
+
+__all__ = ["VertexMaps", "maps_of_vertices"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class VertexMaps:
+    """Posterior means and intervals of vertices' trajectories; NaN of a vertex that never varied.
+
+    Each mapping has ``(vertices,)`` arrays by the names
+
+    - ``baseline``: the value long before onset, in the cohort's unit;
+    - ``change``: the whole change, in that unit;
+    - ``onset``: the score at the middle of the change;
+    - ``speed``: the change a year at that middle, at the population's median speed, in that unit a year;
+    - ``years``: from the controls' mean score, 0, to the onset, at that speed.
+
+    Parameters
+    ----------
+    mean, lower, upper
+        Posterior mean, and the ends of the central interval.
+    level
+        Of the interval.
+    entropy
+        ``(vertices,)`` of the posterior of the vertex's cluster, nats: 0 is certain, log K open.
+    """
+
+    mean: Mapping[str, Floats]
+    lower: Mapping[str, Floats]
+    upper: Mapping[str, Floats]
+    level: float
+    entropy: Floats
+
+    def named(self) -> Iterator[tuple[str, Floats]]:
+        """Yield all maps by names such as ``onset`` and ``onset 5%``, the entropy last."""
+        low, high = (100 * (1 - self.level) / 2, 100 * (1 + self.level) / 2)
+        for name in self.mean:
+            yield name, self.mean[name]
+            yield f"{name} {low:.3g}%", self.lower[name]
+            yield f"{name} {high:.3g}%", self.upper[name]
+        yield "entropy of the cluster", self.entropy
+
+
+def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Floats, level: float) -> VertexMaps:
+    """Summarise vertices' trajectories over draws of them.
+
+    Parameters
+    ----------
+    courses
+        Draws.
+    visits
+        The data of the fit, for the unit.
+    assignments
+        ``(vertices, K)`` posterior of the labels.
+    level
+        Of the intervals.
+    """
+    location, scale = visits.location.double(), visits.scale.double()
+    drawn: dict[str, list[Floats]] = {}
+    for course in courses:
+        for name, values in _trajectory(course, location, scale):
+            drawn.setdefault(name, []).append(np.asarray(values.cpu()))
+    open_ = ~visits.is_informative.cpu().numpy()
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    summary: dict[str, list[Floats]] = {}
+    for name, several in drawn.items():
+        stacked = np.stack(several)
+        stacked[:, open_] = np.nan
+        summary[name] = [stacked.mean(0), *np.quantile(stacked, ends, axis=0)]
+    mean, lower, upper = ({name: three[i] for name, three in summary.items()} for i in range(3))
+    share = np.clip(assignments, np.finfo(np.float64).tiny, 1)
+    return VertexMaps(mean, lower, upper, level, np.asarray(-(share * np.log(share)).sum(1)))
+
+
+def _trajectory(course: Course, location: Tensor, scale: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield each vertex's own quantities under one draw, in the cohort's unit."""
+    theta = course.theta
+    d, c, log_b, a = torch.stack([theta.d, theta.c, theta.b.log(), theta.a])[:, course.label]
+    if course.own is not None and course.scatter is not None:
+        d, c, log_b, a = torch.stack([d, c, log_b, a]) + (course.own[:, :4] * course.scatter[course.label]).mT
+    speed = course.scores[0].exp()
+    yield "baseline", d * scale + location
+    yield "change", a * scale
+    yield "onset", c
+    yield "speed", a * scale * log_b.exp() / 4 * speed
+    yield "years", c / speed

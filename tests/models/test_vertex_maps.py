@@ -1,0 +1,71 @@
+"""Maps of vertices' own trajectories: summaries of draws by hand, and recovery of a simulation's truth."""
+
+import numpy as np
+import pytest
+import torch
+
+from neuropyro.data import Cohort, simulate_reference
+from neuropyro.inference import fit
+from neuropyro.models import VertexClusterMixture
+from neuropyro.models.new_subjects import Course
+from neuropyro.models.trajectory import Trajectories
+from neuropyro.models.vertex_maps import maps_of_vertices
+from neuropyro.models.visits import prepare_visits
+
+
+def course(seed, labels):
+    rng = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape):
+        return torch.randn(*shape, generator=rng, dtype=torch.float64)
+
+    theta = Trajectories(a=drawn(2), b=drawn(2).exp(), c=drawn(2), d=drawn(2))
+    return Course(
+        theta, drawn(2, 4).abs(), drawn(2).abs(), None, None, drawn(5), torch.as_tensor(labels), drawn(len(labels), 9)
+    )
+
+
+def test_they_are_summaries_of_each_vertexs_own_trajectory():
+    values = np.random.default_rng(0).normal(2.5, 0.3, (6, 3))
+    values[:, 2] = 2.0  # never varies
+    visits = prepare_visits(Cohort(values, np.arange(6), [0, 0, 0, 1, 1, 1]), "all", dtype=torch.float64)
+    courses = [course(seed, [0, 1, seed % 2]) for seed in range(9)]
+    share = np.array([[1.0, 0.0], [0.5, 0.5], [0.25, 0.75]])
+    maps = maps_of_vertices(courses, visits, share, level=0.8)
+    for v in range(2):
+        by_hand = {name: [] for name in maps.mean}
+        for one in courses:
+            k = int(one.label[v])
+            e = (one.own[v] * one.scatter[k]).numpy()
+            a, b, c, d = (float(x[k]) for x in one.theta)
+            d, c, b, a = d + e[0], c + e[1], b * np.exp(e[2]), a + e[3]
+            location, scale, alpha = float(visits.location[v]), float(visits.scale[v]), float(one.scores[0].exp())
+            s = np.linspace(c - 1e-4, c + 1e-4, 2)
+            slope = np.diff(scale * a / (1 + np.exp(-b * (s - c))))[0] / 2e-4
+            made = {"baseline": location + scale * d, "change": scale * a, "onset": c, "years": c / alpha}
+            for name, value in (made | {"speed": slope * alpha}).items():
+                by_hand[name].append(value)
+        for name, numbers in by_hand.items():
+            assert maps.mean[name][v] == pytest.approx(np.mean(numbers), rel=1e-6), name
+            ends = np.quantile(numbers, [0.1, 0.9])
+            assert [maps.lower[name][v], maps.upper[name][v]] == pytest.approx(ends.tolist(), rel=1e-6), name
+    assert all(np.isnan(maps.mean[name][2]) for name in maps.mean)
+    assert maps.entropy == pytest.approx([0, np.log(2), -0.25 * np.log(0.25) - 0.75 * np.log(0.75)])
+    names = [name for name, _ in maps.named()]
+    assert names[:3] == ["baseline", "baseline 10%", "baseline 90%"]
+    assert names[-1] == "entropy of the cluster"
+
+
+@pytest.mark.slow
+def test_a_vertexs_onset_is_nearer_to_its_own_than_its_clusters_is():
+    cohort = simulate_reference(n_subjects=60, n_vertices=100, n_clusters=2, seed=0)
+    model = VertexClusterMixture(2)
+    result = fit(model, cohort, "map", progress=False)
+    maps = model.vertex_maps(result)
+    true = np.asarray(cohort.truth["vertex_c"])
+    shared = model.assignments(result) @ result.posterior(1)["c"][0]
+    # The gauge is estimated: a common shift and scale are no error of a vertex.
+    errors = [np.std(found - true) for found in (maps.mean["onset"], shared)]
+    assert errors[0] < 0.6 * errors[1]
+    inside = (maps.lower["onset"] <= true) & (true <= maps.upper["onset"])
+    assert inside.mean() > 0.6
