@@ -66,9 +66,10 @@ def smoothing_steps(mesh: Mesh, fwhm: float) -> int:
     i, j = mesh.adjacency.nonzero()
     squared = ((mesh.coordinates[i] - mesh.coordinates[j]) ** 2).sum(1)
     spread = np.bincount(i, squared, mesh.n_vertices) / (np.bincount(i, minlength=mesh.n_vertices) + 1)
-    variance = fwhm**2 / (8 * np.log(2))
-    steps: int = round(2 * variance / float(spread.mean()))
-    return max(1, steps)
+    if not len(i):
+        return 1  # vertices without neighbours: averaging leaves them as they are
+    variance = float(fwhm**2 / (8 * np.log(2)))
+    return max(1, round(2 * variance / float(spread.mean())))
 
 
 def smooth_noise(mesh: Mesh, n_maps: int, fwhm: float, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ class Blur(Corruption):
 
     Examples
     --------
-    >>> float(Blur(2.0).A(torch.full((1, 1, 8, 8), -1.0)).max())
+    >>> round(float(Blur(2.0).A(torch.full((1, 1, 8, 8), -1.0)).max()), 4)
     -1.0
     """
 

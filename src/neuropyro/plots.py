@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from neuropyro.data.surface_space import TEMPLATE_VERTICES
 from neuropyro.data.surfaces import template_surface
@@ -79,7 +80,7 @@ def plot_trajectories(outcome: Outcome) -> Figure:
             axis.axis("off")
             continue
         a, b, c, d = (p[name][:, k, None] for name in "abcd")
-        curve = d + a / (1 + np.exp(-b * (grid - c)))
+        curve = d + a * expit(b * (grid - c))
         for members, colour, name in _groups(outcome):
             axis.plot(dps[members], means[members, k], ".", ms=2, color=colour, alpha=0.5, label=name)
         middle, low, high = outcome.summary(curve)
