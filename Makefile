@@ -14,6 +14,10 @@ NEWER_PYTHON := $(shell for p in python3.14 python3.13 python3.12 $(wildcard $(H
 demo: $(VENV)/demo.stamp
 	$(BIN)/neuropyro demo --out $(OUT)
 
+# Two processes, a thread each: more threads than cores wait for each other, and the suite with them.
+test check: export OMP_NUM_THREADS = 1
+test check: export OPENBLAS_NUM_THREADS = 1
+
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 

@@ -73,9 +73,9 @@ class SubjectProgression(OfVisits):
     Examples
     --------
     >>> from neuropyro.data import simulate_reference
-    >>> from neuropyro.inference import fit
+    >>> from neuropyro.inference import Schedule, fit
     >>> cohort = simulate_reference(n_subjects=30, n_vertices=4, seed=1)
-    >>> result = fit(SubjectProgression(), cohort, guide="map", seed=0, progress=False)
+    >>> result = fit(SubjectProgression(), cohort, guide="map", schedule=Schedule(max_steps=50), progress=False)
     >>> result.posterior(draws=1)["dps"].shape
     (1, 120)
     """

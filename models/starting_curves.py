@@ -9,6 +9,7 @@ import numpy as np
 import scipy.optimize
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import Tensor
 
 from neuropyro.models.visits import Visits
@@ -44,10 +45,22 @@ def mean_curves(theta: Floats, scores: Floats, spread: float) -> Floats:
 
     ``theta (K, 4)``: columns a, b, c, d.
     """
-    a, b, c, d = (column[:, None, None] for column in theta.T)
-    x = b * np.exp(spread * SPEED_NODES) * (scores[:, None] - c)
-    rise = 1 / (1 + np.exp(-np.clip(x, -50, 50)))
-    return np.asarray(d[..., 0] + a[..., 0] * (rise @ SPEED_WEIGHTS))
+    return np.asarray(theta[:, 3, None] + theta[:, 0, None] * (_rises(theta, scores, spread) @ SPEED_WEIGHTS))
+
+
+def _rises(theta: Floats, scores: Floats, spread: float) -> Floats:
+    """Return the share of its change that each kind of vertex has made, ``(K, scores, nodes)``."""
+    b, c = theta[:, 1, None, None], theta[:, 2, None, None]
+    return np.asarray(expit(b * np.exp(spread * SPEED_NODES) * (scores[:, None] - c)))
+
+
+def _slopes(theta: Floats, scores: Floats, spread: float) -> tuple[Floats, Floats]:
+    """Return the derivatives of `mean_curves` by the score, ``(K, scores)``, and by a, log b, c, d, ``(..., 4)``."""
+    rises = _rises(theta, scores, spread)
+    a, b, c, _ = (column[:, None] for column in theta.T)
+    by_score = a * b * ((rises * (1 - rises) * np.exp(spread * SPEED_NODES)) @ SPEED_WEIGHTS)
+    columns = [rises @ SPEED_WEIGHTS, by_score * (scores - c), -by_score, np.ones_like(by_score)]
+    return by_score, np.stack(columns, -1)
 
 
 def bin_curves(visits: Visits, order: Floats, group: Callable[[Floats], NDArray[np.int64]]) -> BinnedCurves:
@@ -149,10 +162,35 @@ def fit_bins(curves: BinnedCurves) -> tuple[Floats, Floats]:
             ]
         )
 
+    def jacobian(p: Floats) -> Floats:
+        scores, theta = unpack(p)
+        by_score, by_theta = _slopes(theta, scores, curves.spread)
+        bent = np.exp(p[: n_bins - 1]) * steps
+        before = np.arange(n_bins - 1) < np.arange(n_bins)[:, None]
+        passed = np.r_[0, np.cumsum(bent)] / bent.sum()
+        moved = reach * bent / bent.sum() * (before - passed[:, None])  # (bins, steps) of scores by log steps
+        curve = np.zeros((n_clusters, n_bins, len(p)))
+        curve[..., : n_bins - 1] = by_score[..., None] * moved
+        own = np.zeros((n_clusters, n_bins, n_clusters, 4))
+        own[np.arange(n_clusters), :, np.arange(n_clusters)] = by_theta
+        curve[..., n_bins - 1 :] = own.reshape(n_clusters, n_bins, -1)
+        free = np.eye(len(p))
+        of_steps, of_theta = free[: n_bins - 1], free[n_bins - 1 :].reshape(n_clusters, 4, -1)
+        return np.concatenate(
+            [
+                (curve * weight[..., None]).reshape(-1, len(p)),
+                SMOOTHNESS * np.diff(of_steps, axis=0),
+                STIFFNESS * of_steps,
+                HALF_SEEN * of_theta[:, 1],
+                HALF_SEEN * of_theta[:, 0] / size,
+            ]
+        )
+
     change = curves.means[:, -1] - curves.means[:, 0]
     middle = np.array([_crossing(curves.scores, mean) for mean in curves.means])
     theta = np.stack([change, np.full(n_clusters, np.log(6 / reach)), middle, curves.means[:, 0]], 1)
-    solution = scipy.optimize.least_squares(misfit, np.r_[np.zeros(n_bins - 1), theta.ravel()], max_nfev=60)
+    start = np.r_[np.zeros(n_bins - 1), theta.ravel()]
+    solution = scipy.optimize.least_squares(misfit, start, jacobian, max_nfev=60)
     return unpack(solution.x)
 
 
@@ -176,8 +214,14 @@ def fit_trajectories(curves: BinnedCurves, theta: Floats, scores: Floats) -> Flo
             weak = [log_b - np.log(6 / reach), a / A_SD, (c - scores.mean()) / reach]
             return np.concatenate([(curve - course) * weight, weak])
 
+        def jacobian(p: Floats) -> Floats:
+            a, log_b, c, d = p * scale
+            _, by_theta = _slopes(np.array([[a, np.exp(log_b), c, d]]), scores, curves.spread)
+            weak = np.array([[0, 1, 0, 0], [1 / A_SD, 0, 0, 0], [0, 0, 1 / reach, 0]])
+            return np.concatenate([by_theta[0] * weight[:, None], weak]) * scale
+
         origin = np.array([start[0], np.log(start[1]), start[2], start[3]]) / scale
-        a, log_b, c, d = scipy.optimize.least_squares(misfit, origin, max_nfev=30).x * scale
+        a, log_b, c, d = scipy.optimize.least_squares(misfit, origin, jacobian, max_nfev=30).x * scale
         return [a, np.exp(log_b), c, d]
 
     weights = np.sqrt(curves.precision)

@@ -105,10 +105,10 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
     Examples
     --------
     >>> from neuropyro.data import simulate_reference
-    >>> from neuropyro.inference import fit
+    >>> from neuropyro.inference import Schedule, fit
     >>> cohort = simulate_reference(n_subjects=15, n_vertices=30, seed=1)
     >>> model = VertexClusterMixture(n_clusters=2)
-    >>> result = fit(model, cohort, guide="map", seed=0, progress=False)
+    >>> result = fit(model, cohort, guide="map", schedule=Schedule(max_steps=50), progress=False)
     >>> model.assignments(result).shape
     (30, 2)
     """

@@ -23,6 +23,8 @@ Computing 2002, section 3.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -63,6 +65,7 @@ def scattered(scores: Tensor, theta: Trajectories, scatter: Tensor) -> tuple[Ten
     return d + a * mean, torch.stack(columns, -1)
 
 
+@cache
 def _quadrature() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the nodes z_1 and z_2, ``(nodes,)`` each, and the weighted polynomials there, ``(nodes, 6)``."""
     z, weight = np.polynomial.hermite_e.hermegauss(NODES)

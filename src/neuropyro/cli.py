@@ -211,7 +211,9 @@ def _fit(
     from neuropyro.report import write_report
 
     model = VertexClusterMixture(n_clusters=clusters, **switches)
-    result = fit(model, cohort, schedule=Schedule(max_steps=max_steps), **options)
+    result = fit(
+        model, cohort, schedule=Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up)), **options
+    )
     outcome = Outcome(model, cohort, result, notes=notes)
     write_outcome(outcome, out)
     write_report(outcome, out / "report.html")

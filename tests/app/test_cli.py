@@ -21,18 +21,18 @@ def table(path):
 
 @pytest.fixture(scope="module")
 def cortex(tmp_path_factory):
-    """A tenth of the cortex, few subjects."""
+    """A few hundred vertices of the cortex, few subjects."""
     mesh = cortex_mesh(("left",))
     cohort = simulate_cohort(n_subjects=24, visits=3, mesh=mesh, seed=3)
     path = tmp_path_factory.mktemp("cli") / "cohort.npz"
-    cohort.subset(vertices=np.arange(0, cohort.n_vertices, 8)).save(path)
+    cohort.subset(vertices=np.arange(0, cohort.n_vertices, 16)).save(path)
     return path
 
 
 @pytest.mark.parametrize("guide", ["map", "normal"])
 def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     app(
-        ["dive", "fit", str(cortex), "--guide", guide, "--max-steps", "200", "--out", str(tmp_path)],
+        ["dive", "fit", str(cortex), "--guide", guide, "--max-steps", "60", "--out", str(tmp_path)],
         result_action="return_value",
     )
     cohort = Cohort.load(cortex)
@@ -60,14 +60,14 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
 
 def test_values_are_reported_in_the_datas_own_unit(tmp_path):
     """Ten times the values and a shift give ten times a, d, sigma, the rest being the same."""
-    cohort = simulate_reference(n_subjects=30, n_vertices=40, seed=1)
+    cohort = simulate_reference(n_subjects=20, n_vertices=40, seed=1)
     tables = []
     for factor, shift in ((1.0, 0.0), (10.0, 100.0)):
         path = tmp_path / f"{factor}.npz"
         Cohort(cohort.values * factor + shift, cohort.time, cohort.subject, cohort.diagnosis).save(path)
         out = tmp_path / f"fit{factor}"
         app(
-            ["dive", "fit", str(path), "--guide", "map", "--max-steps", "300", "--out", str(out)],
+            ["dive", "fit", str(path), "--guide", "map", "--max-steps", "100", "--out", str(out)],
             result_action="return_value",
         )
         tables.append(table(out / "trajectories.csv"))
@@ -105,7 +105,7 @@ def test_neighbours_can_be_taken_into_account(tmp_path):
     path = tmp_path / "grid.npz"
     simulate_reference(20, 64, 2, seed=2, mesh=Mesh.grid(8, 8), labels=labels).save(path)
     out = tmp_path / "fit"
-    line = ["dive", "fit", str(path), "--spatial", "--clusters", "2", "--guide", "map", "--max-steps", "200"]
+    line = ["dive", "fit", str(path), "--spatial", "--clusters", "2", "--guide", "map", "--max-steps", "100"]
     app([*line, "--out", str(out)], result_action="return_value")
     assert json.loads((out / "fit.json").read_text())["model"]["arguments"]["spatial"] == "potts"
     guess = np.load(out / "assignments.npy").argmax(1)
@@ -116,7 +116,7 @@ def test_effects_of_covariates_are_a_table_in_their_own_unit(tmp_path, capsys):
     plain = simulate_reference(n_subjects=30, n_vertices=40, seed=1)
     columns = {"apoe4": plain.subject % 3, "sex": np.where(plain.subject % 2, "F", "M")}
     Cohort(plain.values, plain.time, plain.subject, plain.diagnosis, covariates=columns).save(tmp_path / "cohort.npz")
-    line = ["dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "normal", "--max-steps", "100"]
+    line = ["dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "normal", "--max-steps", "50"]
     named = ["--covariates", "apoe4", "--covariates", "sex"]
     app([*line, *named, "--out", str(tmp_path / "fit")], result_action="return_value")
     rows = table(tmp_path / "fit" / "covariates.csv")
@@ -150,7 +150,7 @@ def test_personalize_places_new_subjects_by_the_fit_and_the_cohort_in_its_folder
     fitted.save(tmp_path / "fitted.npz")
     new.save(tmp_path / "new.npz")
     out, placed = tmp_path / "fit", tmp_path / "placed" / "new.csv"
-    arguments = ["dive", "fit", str(tmp_path / "fitted.npz"), "--guide", "map", "--max-steps", "300", "--out", str(out)]
+    arguments = ["dive", "fit", str(tmp_path / "fitted.npz"), "--guide", "map", "--max-steps", "100", "--out", str(out)]
     app(arguments, result_action="return_value")
     app(
         ["dive", "personalize", str(out), str(tmp_path / "new.npz"), "--out", str(placed)], result_action="return_value"

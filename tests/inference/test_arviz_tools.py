@@ -14,7 +14,7 @@ from neuropyro.inference import Schedule, fit
 from neuropyro.inference.arviz_versions import IS_TREE
 from neuropyro.models import VertexClusterMixture
 
-SHORT = Schedule(max_steps=60, warm_up=30)
+SHORT = Schedule(max_steps=30, warm_up=30)
 BLUR = torch.tensor([[0.6, 0.4, 0.0, 0.0], [0.0, 0.5, 0.5, 0.0], [0.0, 0.0, 0.4, 0.6]])
 
 

@@ -96,8 +96,8 @@ def test_a_guide_that_learns_nothing_is_taken_as_it_is():
 
 
 def test_mvn_passes_on_a_conjugate_model():
-    schedule = Schedule(max_steps=40, warm_up=60, learning_rate=0.03, window=20)
-    found = calibrate(regression, DESIGN, "mvn", 80, draws=39, schedule=schedule, progress=False)
+    schedule = Schedule(max_steps=20, warm_up=40, learning_rate=0.03, window=20)
+    found = calibrate(regression, DESIGN, "mvn", 60, draws=39, schedule=schedule, progress=False)
     assert found.passes(0.01)
 
 

@@ -17,7 +17,7 @@ from neuropyro.inference.checkpoint import CheckpointError
 from neuropyro.inference.convergence import CosineSchedule
 
 Y = torch.tensor([0.3, 1.2, -0.4, 2.0, 0.9])
-SCHEDULE = Schedule(max_steps=300, warm_up=150, window=25, floor=1e-9)
+SCHEDULE = Schedule(max_steps=120, warm_up=80, window=20, floor=1e-9)
 
 
 def model(y):
@@ -56,12 +56,12 @@ def killed(folder, stage, step, schedule, guide):
         ("restart 1 of 2, mode", "normal", SCHEDULE),
         ("restart 1 of 2", "flow", SCHEDULE),
         ("restart 2 of 2", "lowrank", SCHEDULE),
-        ("restart 2 of 2", "map", CosineSchedule(max_steps=300, window=25)),
+        ("restart 2 of 2", "map", CosineSchedule(max_steps=120, window=20)),
     ],
 )
 def test_a_fit_killed_half_way_goes_on_bit_by_bit(tmp_path, stage, guide, schedule):
     process = multiprocessing.get_context("fork").Process(
-        target=killed, args=(tmp_path / "killed", stage, 100, schedule, guide)
+        target=killed, args=(tmp_path / "killed", stage, 40, schedule, guide)
     )
     process.start()
     process.join()

@@ -22,7 +22,7 @@ GROUPS = {
     "observed_data",
     "constant_data",
 }
-SHORT = Schedule(max_steps=60, warm_up=20)
+SHORT = Schedule(max_steps=30, warm_up=20)
 
 
 def cohort_with_gaps():
@@ -63,7 +63,7 @@ def test_groups_dimensions_and_coordinates(tree):
     assert posterior["dps"].shape == (2, 30, 48)
     assert posterior["dps"].dims[2] == "visit"
     assert posterior["alpha"].coords["subject"].values[1] == "sub-1"
-    assert tree["sample_stats"]["loss"].shape == (2, 60)
+    assert tree["sample_stats"]["loss"].shape == (2, 30)
     terms = tree["log_likelihood"]["V"]
     assert terms.dims == ("chain", "draw", "vertex")
     assert terms.coords["vertex"].values[2] == "region 2"

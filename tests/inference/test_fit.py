@@ -130,7 +130,7 @@ def takes_a_mean(y):
 )
 def test_particles_of_a_model_that_bears_no_batch_run_one_by_one(guide, model):
     """A guide fitted to the mean of four draws would be too wide: the likelihood would see their mean alone."""
-    schedule = Schedule(max_steps=300, learning_rate=0.05)
+    schedule = Schedule(max_steps=150, warm_up=100, learning_rate=0.05)
     chosen = guide if isinstance(guide, str) else guide(model)
     result = fit(model, DATA, chosen, particles=4, schedule=schedule, progress=False)
     draws = result.posterior(4000)["mean"]

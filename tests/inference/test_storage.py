@@ -12,12 +12,12 @@ from neuropyro.data import simulate_reference
 from neuropyro.inference import FitError, Schedule, fit, load_fit
 from neuropyro.models import ScorePriors, SubjectProgression, VertexClusterMixture
 
-SHORT = Schedule(max_steps=60, warm_up=20)
+SHORT = Schedule(max_steps=20, warm_up=20, window=10)
 
 
 @pytest.fixture(scope="module")
 def cohort():
-    return simulate_reference(n_subjects=12, n_vertices=20, seed=2)
+    return simulate_reference(n_subjects=8, n_vertices=6, seed=2)
 
 
 @pytest.mark.parametrize("guide", ["map", "normal"])

@@ -419,7 +419,7 @@ def test_shares_follow_the_vertices_and_not_the_units_of_offsets():
     """With as many subjects as vertices, offsets in units of their cluster's share once drew a share to nothing."""
     model, design = VertexClusterMixture(3), simulate_reference(n_subjects=60, n_vertices=200, n_clusters=3, seed=0)
     simulated = simulate_prior(model, design, seed=5)
-    result = fit(model, simulated.data, "map", schedule=Schedule(max_steps=200), seed=5, progress=False)
+    result = fit(model, simulated.data, "map", schedule=Schedule(max_steps=100), seed=5, progress=False)
     counts = model.assignments(result, draws=1).mean(0)
     # The mode of Dirichlet(5 + counts); expected counts, since labels are all but certain here.
     mode = (200 * counts + 4) / (200 + 12)
