@@ -32,7 +32,7 @@ def cortex(tmp_path_factory):
 @pytest.mark.parametrize("guide", ["map", "normal"])
 def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     app(
-        ["dive", "fit", str(cortex), "--guide", guide, "--max-steps", "60", "--out", str(tmp_path)],
+        ["dive", "fit", str(cortex), "--guide", guide, "--max-steps", "25", "--out", str(tmp_path)],
         result_action="return_value",
     )
     cohort = Cohort.load(cortex)
@@ -67,7 +67,7 @@ def test_values_are_reported_in_the_datas_own_unit(tmp_path):
         Cohort(cohort.values * factor + shift, cohort.time, cohort.subject, cohort.diagnosis).save(path)
         out = tmp_path / f"fit{factor}"
         app(
-            ["dive", "fit", str(path), "--guide", "map", "--max-steps", "100", "--out", str(out)],
+            ["dive", "fit", str(path), "--guide", "map", "--max-steps", "60", "--out", str(out)],
             result_action="return_value",
         )
         tables.append(table(out / "trajectories.csv"))
@@ -105,7 +105,7 @@ def test_neighbours_can_be_taken_into_account(tmp_path):
     path = tmp_path / "grid.npz"
     simulate_reference(20, 64, 2, seed=2, mesh=Mesh.grid(8, 8), labels=labels).save(path)
     out = tmp_path / "fit"
-    line = ["dive", "fit", str(path), "--spatial", "--clusters", "2", "--guide", "map", "--max-steps", "100"]
+    line = ["dive", "fit", str(path), "--spatial", "--clusters", "2", "--guide", "map", "--max-steps", "60"]
     app([*line, "--out", str(out)], result_action="return_value")
     assert json.loads((out / "fit.json").read_text())["model"]["arguments"]["spatial"] == "potts"
     guess = np.load(out / "assignments.npy").argmax(1)
@@ -113,10 +113,10 @@ def test_neighbours_can_be_taken_into_account(tmp_path):
 
 
 def test_effects_of_covariates_are_a_table_in_their_own_unit(tmp_path, capsys):
-    plain = simulate_reference(n_subjects=30, n_vertices=40, seed=1)
+    plain = simulate_reference(n_subjects=16, n_vertices=20, seed=1)
     columns = {"apoe4": plain.subject % 3, "sex": np.where(plain.subject % 2, "F", "M")}
     Cohort(plain.values, plain.time, plain.subject, plain.diagnosis, covariates=columns).save(tmp_path / "cohort.npz")
-    line = ["dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "normal", "--max-steps", "50"]
+    line = ["dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "normal", "--max-steps", "20"]
     named = ["--covariates", "apoe4", "--covariates", "sex"]
     app([*line, *named, "--out", str(tmp_path / "fit")], result_action="return_value")
     rows = table(tmp_path / "fit" / "covariates.csv")

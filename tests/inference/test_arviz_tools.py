@@ -14,7 +14,7 @@ from neuropyro.inference import Schedule, fit
 from neuropyro.inference.arviz_versions import IS_TREE
 from neuropyro.models import VertexClusterMixture
 
-SHORT = Schedule(max_steps=30, warm_up=30)
+SHORT = Schedule(max_steps=20, warm_up=20, window=10)
 BLUR = torch.tensor([[0.6, 0.4, 0.0, 0.0], [0.0, 0.5, 0.5, 0.0], [0.0, 0.0, 0.4, 0.6]])
 
 
@@ -34,12 +34,12 @@ def _no_screen():
 
 @pytest.fixture(scope="module")
 def trees():
-    cohort = simulate_reference(n_subjects=10, n_vertices=12, seed=2)
+    cohort = simulate_reference(n_subjects=8, n_vertices=10, seed=2)
     model = VertexClusterMixture(2)
-    dive = [fit(model, cohort, g, restarts=2, schedule=SHORT, progress=False) for g in ("normal", "lowrank")]
+    dive = [fit(model, cohort, g, schedule=SHORT, progress=False) for g in ("normal", "lowrank")]
     y = torch.tensor([0.4, 0.1, -0.5])
     image = [fit(linear_reconstruction, y, guide, schedule=SHORT, progress=False) for guide in ("normal", "laplace")]
-    return {"dive": [f.to_arviz(100, 40) for f in dive], "image": [f.to_arviz(100, 40) for f in image]}
+    return {"dive": [f.to_arviz(60, 20) for f in dive], "image": [f.to_arviz(100, 40) for f in image]}
 
 
 @pytest.mark.parametrize("name", ["dive", "image"])

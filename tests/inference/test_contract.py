@@ -19,8 +19,8 @@ from neuropyro.inference.fit import build_guide
 from neuropyro.inference.objective import choose_elbo
 from neuropyro.models import SubjectProgression, VertexClusterMixture
 
-SHORT = Schedule(max_steps=60, warm_up=40, window=20)
-GENTLE = Schedule(max_steps=100, warm_up=100, window=20, learning_rate=0.005)  # for data of 200 numbers
+SHORT = Schedule(max_steps=40, warm_up=40, window=20)
+GENTLE = Schedule(max_steps=40, warm_up=60, window=20, learning_rate=0.01)  # for data of 200 numbers
 DRAWS = 20
 
 
@@ -81,7 +81,7 @@ def fits(device):
 
     def of(guide):
         if guide not in made and guide == "nuts":
-            made[guide] = sample(learning, scores(), draws=DRAWS, warm_up=20, device=device, progress=False)
+            made[guide] = sample(learning, scores(), draws=DRAWS, warm_up=10, device=device, progress=False)
         elif guide not in made:
             made[guide] = fit(learning, scores(), guide, restarts=2, schedule=SHORT, device=device, progress=False)
         return made[guide]

@@ -45,7 +45,7 @@ def answers(diagnosis):
 
 
 def test_a_good_fit_of_a_users_model(growth):
-    schedule = Schedule(max_steps=400, warm_up=200)
+    schedule = Schedule(max_steps=200, warm_up=200)
     found = diagnose(fit(Growth(), growth, "structured", restarts=2, schedule=schedule, progress=False), 400, 100)
     assert answers(found)[1:4] == ["yes"] * 3
     assert found.weights.khat < 0.7
@@ -55,8 +55,8 @@ def test_a_good_fit_of_a_users_model(growth):
 
 
 def test_nuts_is_judged_by_its_chains(growth):
-    result = sample(Growth(), growth, draws=40, warm_up=40, chains=2, progress=False)
-    found = diagnose(result, draws=60, predictive_draws=40)
+    result = sample(Growth(), growth, draws=30, warm_up=30, chains=2, progress=False)
+    found = diagnose(result, draws=30, predictive_draws=30)
     assert found.weights is None
     assert found.agreement.rhat.keys() >= {"slope", "noise"}
     assert found.findings[0].question.startswith("Did the sampler")

@@ -16,7 +16,7 @@ def cohort():
 @pytest.mark.parametrize("guide", ["map", pytest.param("normal", marks=pytest.mark.slow)])
 def test_scores_clusters_and_onsets(cohort, guide):
     model = VertexClusterMixture(3)
-    result = fit(model, cohort, guide=guide, schedule=Schedule(max_steps=300, warm_up=300), progress=False)
+    result = fit(model, cohort, guide=guide, schedule=Schedule(max_steps=200, warm_up=300), progress=False)
     posterior = result.posterior(50)
     dps = posterior["dps"].mean(0)
     truth = cohort.truth
@@ -30,7 +30,7 @@ def test_scores_clusters_and_onsets(cohort, guide):
 
 def test_scores_of_scalar_biomarkers():
     few = simulate_reference(n_subjects=100, n_vertices=6, seed=8)
-    schedule = Schedule(max_steps=200, warm_up=200)
+    schedule = Schedule(max_steps=100, warm_up=150)
     result = fit(SubjectProgression(), few, guide="normal", schedule=schedule, progress=False)
     # Six noisy biomarkers bound what any method can know of a score.
     assert np.corrcoef(result.posterior(50)["dps"].mean(0), few.truth["dps"])[0, 1] > 0.95

@@ -162,7 +162,7 @@ def stripes():
     return simulate_reference(30, 144, 3, 2.0, 4, 1.5, seed=1, mesh=Mesh.grid(12, 12), labels=STRIPES)
 
 
-QUICK = Schedule(max_steps=120, warm_up=120)
+QUICK = Schedule(max_steps=80, warm_up=80)
 
 
 @pytest.fixture(scope="module")
