@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,29 +32,42 @@ class Start:
         ``(D,)`` unconstrained values.
     potential
         The negative log joint density of the flat vector, twice differentiable; None where nothing is known.
+    shrunk
+        Factor on the width of the guide that starts here: where the curvature at the point says little of the density
+        some sds away, draws of the whole width would find nothing.
+    found
+        What the curvature was found to be, so that guides of several widths share it.
     """
 
     latents: Latents
     point: Tensor
     potential: Callable[[Tensor], Tensor] | None = None
+    shrunk: float = 1.0
+    found: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def width(self) -> float:
         """Return the sd at which a guide starts, in whitened units."""
-        return 1.0 if self.potential is not None else NARROW
+        return self.shrunk * (1.0 if self.potential is not None else NARROW)
 
     def diagonal(self) -> AffineTransform:
         """Scale each number by its sd given all others, H_jj^(-1/2)."""
         scale = torch.ones_like(self.point)
         if self.potential is not None:
-            curvature = hessian_diagonal(self.potential, self.point, plate_blocks(self.latents)).abs()
+            if "diagonal" not in self.found:
+                self.found["diagonal"] = hessian_diagonal(self.potential, self.point, plate_blocks(self.latents)).abs()
+            curvature = self.found["diagonal"]
             scale = curvature.clamp_min(curvature.median() * 1e-6).rsqrt().to(self.point)
         return AffineTransform(self.point, scale, event_dim=1)
 
     def arrow(self, blocks: Blocks) -> Arrow:
         """Whiten by blocks: see :mod:`neuropyro.guides.curvature`."""
         if self.potential is not None:
-            return arrow_at(self.point, arrow_hessian(self.potential, self.point, blocks))
+            blocked = f"{len(blocks.shared)} shared"
+            if blocked not in self.found:
+                self.found[blocked] = arrow_at(self.point, arrow_hessian(self.potential, self.point, blocks))
+            found: Arrow = self.found[blocked]
+            return found
         like, g = self.point, len(blocks.shared)
         couplings = [like.new_zeros(*index.shape, g) for index in blocks.local]
         scales = [torch.eye(index.shape[1]).to(like).repeat(len(index), 1, 1) for index in blocks.local]

@@ -25,6 +25,7 @@ from neuropyro.inference.optimise import Monitor, optimise
 __all__ = ["best_start", "find_mode", "nats_to_mode"]
 
 TRIALS = 8
+WIDTHS = (1.0, 0.3, 0.1, 0.03)  # of the guide at the mode, as shares of what the curvature there says
 MODE_RATE = 0.02
 SHARE, ROUNDS = 2, 4  # of the descent to the mode: gradients beside those of the warm-up, and rounds
 WHOLE_LIMIT = 200  # latent numbers: with more, the curvature is taken by blocks
@@ -86,12 +87,12 @@ def nats_to_mode(guide: FlatGuide, start: Start) -> float:
 
 
 def best_start(name: str, model: Any, data: Any, mode: Start) -> FlatGuide:
-    """Return the named guide, started at the mode or else at the model's own values."""
-    at_mode = make_flat_guide(name, mode)
+    """Return the named guide, started at the mode, as wide as serves it best, or else at the model's own values."""
     if name == "laplace":  # it is the curvature at the mode, for better or worse
-        return at_mode
-    plain = make_flat_guide(name, replace(mode, point=mode.latents.start, potential=None))
-    return min((at_mode, plain), key=lambda guide: _trial_loss(model, guide, data))
+        return make_flat_guide(name, mode)
+    plain = replace(mode, point=mode.latents.start, potential=None, found={})
+    starts = [*(replace(mode, shrunk=width) for width in WIDTHS), plain]
+    return min((make_flat_guide(name, start) for start in starts), key=lambda guide: _trial_loss(model, guide, data))
 
 
 def _trial_loss(model: Any, guide: FlatGuide, data: Any) -> float:

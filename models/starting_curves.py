@@ -218,7 +218,7 @@ def fit_trajectories(curves: BinnedCurves, theta: Floats, scores: Floats) -> Flo
             a, log_b, c, d = p * scale
             _, by_theta = _slopes(np.array([[a, np.exp(log_b), c, d]]), scores, curves.spread)
             weak = np.array([[0, 1, 0, 0], [1 / A_SD, 0, 0, 0], [0, 0, 1 / reach, 0]])
-            return np.concatenate([by_theta[0] * weight[:, None], weak]) * scale
+            return np.asarray(np.concatenate([by_theta[0] * weight[:, None], weak]) * scale)
 
         origin = np.array([start[0], np.log(start[1]), start[2], start[3]]) / scale
         a, log_b, c, d = scipy.optimize.least_squares(misfit, origin, jacobian, max_nfev=30).x * scale

@@ -78,6 +78,24 @@ def test_enumerated_sites_are_summed_out_and_never_guided():
     assert result.posterior()["share"][0] == pytest.approx(0.25, abs=0.03)
 
 
+@pytest.mark.parametrize("guide", ["normal", "lowrank", "structured"])
+def test_a_guide_starts_no_wider_than_serves_it(guide):
+    """Of Normal(0, 300) with a likelihood exp(-1000 (x / 100)^4), of sd 10, the mode has the curvature of the prior."""
+
+    class FlatTopped:
+        def __call__(self, y):
+            x = pyro.sample("x", dist.Normal(torch.zeros(()), 300.0))
+            with pyro.plate("row", len(y)):
+                pyro.sample("y", dist.Normal((x / 100) ** 2, 0.1), obs=y)
+
+        def init_values(self, y, seed):
+            return {"x": torch.tensor(0.0)}
+
+    brief = Schedule(max_steps=1, warm_up=20, learning_rate=1e-6)
+    result = fit(FlatTopped(), torch.zeros(20), guide, schedule=brief, progress=False)
+    assert result.posterior(400)["x"].std() == pytest.approx(0.03 * 300, rel=0.2)  # the least width that is tried
+
+
 def test_the_same_seed_gives_the_same_fit_and_leaves_the_global_generator_alone():
     torch.manual_seed(5)
     expected = torch.rand(1)
