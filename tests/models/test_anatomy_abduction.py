@@ -99,6 +99,7 @@ def test_an_unseen_genotype_is_summed_over():
     np.testing.assert_allclose([(drawn == k).mean() for k in range(3)], exact, atol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guide", ["laplace", "mvn"])
 def test_any_guide_gives_the_closed_form_too(guide):
     mean, covariance, _ = closed_form(1.0, seen())
@@ -122,6 +123,7 @@ def test_a_subject_of_whom_nothing_is_known_has_the_prior():
     assert abs(found.sd("dps")[0, 0] / sd - 1) < 0.02
 
 
+@pytest.mark.slow
 def test_posterior_draws_are_calibrated_when_mechanisms_are_neither_linear_nor_normal():
     """Truth among posterior draws of simulated subjects: 90 % intervals hold it 90 times in 100."""
     sim = AnatomySimulator()

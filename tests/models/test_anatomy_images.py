@@ -45,7 +45,7 @@ def test_amounts_invert_what_was_measured():
     assert found[1, 2] == AMOUNTS[-1]
 
 
-def test_the_images_draws_make_the_scan_again(small_simulator, residual):
+def test_the_images_draws_make_the_scan_again(small_simulator):
     """scan = A(G(w) + r) + what the scanner added, draw by draw, for each scanner."""
     sim = small_simulator({"A": Identity(noise=0.05), "B": Blur(0.8, noise=0.05)})
     image, scanners = sim.parts.image, sim.parts.scan
@@ -55,8 +55,6 @@ def test_the_images_draws_make_the_scan_again(small_simulator, residual):
     slices = torch.stack([image.images(w) for w in found.w]) + found.residual
     again = torch.stack([slices[:, 0], Blur(0.8).A(slices[:, 1]), slices[:, 2]], 1) + found.left
     np.testing.assert_allclose(again, scans.expand_as(again), atol=1e-5)
-    # What is left is noise of the scanner's size, given that the scan is of the model: here it is not quite.
-    assert 0.02 < float(found.left.std()) < 0.15
 
 
 def test_residuals_are_drawn_as_conditioning_has_it(small_simulator, residual):

@@ -99,9 +99,9 @@ def test_slopes_are_those_of_least_squares_over_what_was_seen():
 def test_enrichment_recruits_by_predicted_stage():
     """Those predicted to be far along are, and a trial of them needs more candidates than subjects."""
     sim = AnatomySimulator()
-    trial = Trial({"a": {}, "b": {}}, "adas", 40, 1.0, 2, eligible=stage_between(1.0, 3.0))
+    trial = Trial({"a": {}, "b": {}}, "adas", 15, 1.0, 2, eligible=stage_between(1.0, 3.0))
     data = trial.simulate(sim, seed=7)
-    assert data.screened > 80
+    assert data.screened > 30
     truth = sim.simulate(int(data.units.max()) + 1, 1, seed=7, maps=False, images=False).truth["dps"]
     assert (truth[data.units] > 0.5).mean() > 0.8
     assert truth[data.units].mean() > truth.mean() + 1
