@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from neuropyro.data import Cohort
-from neuropyro.inference import fit
+from neuropyro.inference import Schedule, fit
 from neuropyro.models import AnatomySimulator, VertexClusterMixture
 from neuropyro.models.anatomy_thickness import AGEING, Thickness
 
@@ -31,7 +31,7 @@ WANTED_CORRELATION = 0.95
 
 
 def true_effect(simulator: AnatomySimulator) -> float:
-    """What an allele adds to the log speed: the mechanism, asked."""
+    """Ask the mechanism what an allele adds to the log speed."""
     speed = simulator.parts.scalars.mechanisms["alpha"]
     rest = {name: torch.zeros(1, 1) for name in speed.parents}
     none, one = (
@@ -40,10 +40,12 @@ def true_effect(simulator: AnatomySimulator) -> float:
     return one - none
 
 
-def recovered(cohort: Cohort, model: VertexClusterMixture, guide: str, seed: int, truth: float) -> dict[str, Any]:
+def recovered(
+    cohort: Cohort, model: VertexClusterMixture, guide: str, schedule: Schedule, seed: int, truth: float
+) -> dict[str, Any]:
     """Fit a cohort and compare with the truth."""
     began = time.process_time()
-    result = fit(model, cohort, guide=guide, seed=seed, progress=False)
+    result = fit(model, cohort, guide=guide, schedule=schedule, seed=seed, progress=False)
     scores = result.posterior(1 if result.is_point else 200)["dps"]
     effects = model.covariate_effects(result, 2000)
     effect = effects.log_alpha[:, effects.terms.index("apoe4")]
@@ -80,17 +82,18 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=40, help="take every so manyth vertex")
     parser.add_argument("--ageing", type=float, default=AGEING, help="mm a year, which DIVE knows nothing of")
     parser.add_argument("--guide", default="structured")
+    parser.add_argument("--steps", type=int, default=400, help="of the optimiser, at most, after those to the mode")
     parser.add_argument("--visit-effect", action="store_true", help="of DIVE: for maps that are smooth")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     whole = Thickness.default(ageing=args.ageing)
     simulator = AnatomySimulator(thickness=whole.subset(np.arange(0, whole.size, args.every)))
     model = VertexClusterMixture(n_clusters=3, visit_effect=args.visit_effect, covariates=COVARIATES)
-    truth = true_effect(simulator)
+    truth, schedule = true_effect(simulator), Schedule(max_steps=args.steps)
     rows = list(csv.DictReader(args.out.open())) if args.out.exists() else []
     for seed in range(len(rows), args.cohorts):
         cohort = simulator.simulate(args.subjects, args.visits, seed=seed, images=False)
-        found = {"cohort": seed} | recovered(cohort, model, args.guide, seed, truth)
+        found = {"cohort": seed} | recovered(cohort, model, args.guide, schedule, seed, truth)
         row = {name: f"{x:.4f}" if isinstance(x, float) else str(x) for name, x in found.items()}
         with args.out.open("a", newline="") as stream:
             writer = csv.DictWriter(stream, list(row))

@@ -43,6 +43,7 @@ class Mix:
     sicker: float = 0.0
 
     def simulate(self, simulator: AnatomySimulator, n: int, seed: int) -> Cohort:
+        """Simulate two visits of so many subjects."""
         age = np.random.default_rng(seed).uniform(*self.ages, n)
         do = {"site": float(self.site), "entry_age": age, "beta": lambda beta: beta + self.sicker}
         return simulator.simulate(n, 2, do, seed)

@@ -1,4 +1,4 @@
-"""A world that might have been: numbers first, then maps, slices and scans, of the same subjects with the same noise."""
+"""A world that might have been: numbers, then maps, slices and scans, of the same subjects with the same noise."""
 
 from __future__ import annotations
 

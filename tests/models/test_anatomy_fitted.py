@@ -38,7 +38,7 @@ def test_scores_are_counted_from_the_fits_origin_of_time():
 
 
 def test_covariates_of_the_fit_are_causes():
-    """Effects are of one sd in the fit and of the covariate's own unit here; the mean holds at the covariates' centre."""
+    """Effects are of one sd in the fit, of the covariate's own unit here; means hold at the covariates' centre."""
     coding = CovariateCoding(("apoe4", "education"), (), ("apoe4", "education"), np.r_[0.3, 14.0], np.r_[0.5, 3.0])
     result = fit_of(coding, effect_log_alpha=np.r_[0.1, -0.06], effect_beta=np.r_[0.4, 0.3])
     sim = AnatomySimulator(**fitted_progression(result))
