@@ -61,16 +61,15 @@ from torch import Tensor
 from neuropyro.data import Cohort
 from neuropyro.models.anatomy_abduction import Abduction
 from neuropyro.models.anatomy_cohort import cohort_of
-from neuropyro.models.anatomy_counterfactual import Counterfactual, Exogenous, predict_scalars, visits_at
+from neuropyro.models.anatomy_counterfactual import Counterfactual, Exogenous
 from neuropyro.models.anatomy_effects import Effect, average_effect
-from neuropyro.models.anatomy_exogenous import abduct, complete
+from neuropyro.models.anatomy_exogenous import abduct, stage_at_mode
 from neuropyro.models.anatomy_image_abduction import Runner
-from neuropyro.models.anatomy_importance import mode_of
 from neuropyro.models.anatomy_mechanism import ScalarMechanism
 from neuropyro.models.anatomy_parts import FIELDS, AnatomyParts
-from neuropyro.models.anatomy_prediction import predict_images, predict_maps
 from neuropyro.models.anatomy_program import Design, Interventions, planned_years, run_by_parts, run_program
 from neuropyro.models.anatomy_thickness import Thickness
+from neuropyro.models.anatomy_worlds import predict_world
 from neuropyro.models.corruption import Corruption
 
 __all__ = ["AnatomySimulator"]
@@ -263,29 +262,11 @@ class AnatomySimulator:
         exogenous = observation
         if isinstance(exogenous, Cohort):
             exogenous = self.infer_exogenous(exogenous, draws, seed=seed, fit=fit)
-        wanted = self._wanted(exogenous) if nodes is None else tuple(nodes)
-        grid = visits_at(exogenous.observation, times, do or {}, wanted)
-        values = predict_scalars(self.parts.graph(wanted), exogenous, grid)
-        if "thickness" in wanted:
-            values["thickness"] = predict_maps(self.parts.thickness, exogenous, grid, values)
-        if "image" in wanted or "scan" in wanted:
-            pictures = self.parts.image, self.parts.scan
-            values["image"], values["scan"] = predict_images(*pictures, exogenous, grid, values)
-        ages = exogenous.observation.values["entry_age"] + grid.design.years
-        found = {name: values[name].cpu().numpy() for name in wanted}
-        return Counterfactual(exogenous.observation.subject, ages.cpu().numpy(), found)
-
-    def _wanted(self, exogenous: Exogenous) -> tuple[str, ...]:
-        maps = () if exogenous.observation.maps is None else ("thickness",)
-        images = () if exogenous.images is None else ("image", "scan")
-        return (*(name for name in self.parts.scalars.order if name != "attended"), *maps, *images)
+        return predict_world(self.parts, exogenous, do or {}, times, None if nodes is None else tuple(nodes))
 
     def predicted_stage(self, cohort: Cohort) -> NDArray[np.float64]:
         """Score at each subject's first visit, at the mode of what is unseen, ``(subjects,)``: for enrichment."""
-        abduction = self.parts.abduction(self.parts.has_maps(cohort), images=False)
-        seen = abduction.prepare(cohort, dtype=torch.float64)
-        _, values = complete(self.parts.scalars, seen.observation, mode_of(abduction, seen), draws=1, seed=0)
-        return np.asarray(values["dps"][0, :, 0].cpu())
+        return stage_at_mode(self.parts.abduction(self.parts.has_maps(cohort), images=False), cohort)
 
     def ate(
         self,

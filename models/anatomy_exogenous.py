@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort
@@ -11,15 +12,15 @@ from neuropyro.data.counter_random import CounterRandom
 from neuropyro.models.anatomy_abduction import Abduction, Seen
 from neuropyro.models.anatomy_counterfactual import Exogenous
 from neuropyro.models.anatomy_graph import Graph
-from neuropyro.models.anatomy_image_abduction import ImageDraws, Runner, infer_images
+from neuropyro.models.anatomy_image_abduction import Runner, infer_images
 from neuropyro.models.anatomy_images import SliceImage
-from neuropyro.models.anatomy_importance import Posterior, infer
+from neuropyro.models.anatomy_importance import Posterior, infer, mode_of
 from neuropyro.models.anatomy_mechanism import ScalarMechanism
 from neuropyro.models.anatomy_observation import Observation
 from neuropyro.models.anatomy_program import site_name
 from neuropyro.models.anatomy_scanners import Scanners
 
-__all__ = ["abduct"]
+__all__ = ["abduct", "stage_at_mode"]
 
 
 @torch.no_grad()
@@ -43,15 +44,26 @@ def abduct(
     if draws < 1:
         raise ValueError(f"abduction: {draws} draws; give 1 or more")
     seen = abduction.prepare(cohort, dtype=torch.float64)
+    scanned = torch.zeros(0, 2, dtype=torch.int64) if pictures is None else scans_of(seen.observation, pictures[1])
     posterior = _fitted(abduction, cohort, seen, draws, fit) if fit is not None and seen.latents else None
     with torch.enable_grad():
         posterior = infer(abduction, seen, draws, seed) if posterior is None else posterior
     noise, values = complete(abduction.graph, seen.observation, posterior, draws, seed)
-    images, scanned = None, torch.zeros(0, 2, dtype=torch.int64)
-    if pictures is not None and seen.observation.scans is not None:
+    images = None
+    if pictures is not None and len(scanned):
+        assert seen.observation.scans is not None
+        who, visit = scanned.unbind(1)
+        site = pictures[1].checked(seen.observation.values["site"][who, 0])
         with torch.enable_grad():
-            images, scanned = _images(pictures, seen.observation, values["site"], draws, seed, fit)
+            images = infer_images(*pictures, seen.observation.scans[who, visit], site, draws, seed, fit)
     return Exogenous(seen.observation, noise, values, images, scanned, posterior.effective, seed)
+
+
+def stage_at_mode(abduction: Abduction, cohort: Cohort) -> NDArray[np.float64]:
+    """Score at each subject's first visit, at the mode of what is unseen, ``(subjects,)``."""
+    seen = abduction.prepare(cohort, dtype=torch.float64)
+    _, values = complete(abduction.graph, seen.observation, mode_of(abduction, seen), draws=1, seed=0)
+    return np.asarray(values["dps"][0, :, 0].cpu())
 
 
 def _fitted(abduction: Abduction, cohort: Cohort, seen: Seen, draws: int, fit: Runner) -> Posterior:
@@ -112,32 +124,22 @@ def _seen(
     return observation.known[name].expand(shape), observation.values[name].expand(shape)
 
 
-def _images(
-    pictures: tuple[SliceImage, Scanners],
-    observation: Observation,
-    site: Tensor,
-    draws: int,
-    seed: int,
-    fit: Runner | None,
-) -> tuple[ImageDraws | None, Tensor]:
-    """Return what is behind the scans, and whose they are.
+def scans_of(observation: Observation, scanners: Scanners) -> Tensor:
+    """Return whose the scans are: ``(scans, 2)`` subject and visit.
 
     Raises
     ------
     ValueError
         Where the scanner of a scan is not known.
     """
-    assert observation.scans is not None
+    if observation.scans is None:
+        return torch.zeros(0, 2, dtype=torch.int64)
     scanned = (~observation.scans.flatten(2).isnan().any(-1)).nonzero()
-    if not len(scanned):
-        return None, scanned
     known = observation.known.get("site")
     for i in sorted(set(scanned[:, 0].tolist())):
         if known is None or not bool(known[i]):
             raise ValueError(
                 f"site: the scanner of subject {observation.subject[i]} is not known; give a covariate `site`, one of "
-                f"{', '.join(pictures[1].names)}"
+                f"{', '.join(scanners.names)}"
             )
-    scans = observation.scans[scanned[:, 0], scanned[:, 1]]
-    which = pictures[1].checked(site[0, scanned[:, 0], 0])
-    return infer_images(*pictures, scans, which, draws, seed, fit), scanned
+    return scanned

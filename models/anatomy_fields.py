@@ -89,7 +89,7 @@ class SmoothField:
         return basis @ r * torch.where(d > 0, 1 / d, 0), d, r
 
     def at(self, vertices: Tensor) -> SmoothField:
-        """Return the same fields, seen at some of the vertices, ``(vertices,)`` bool."""
+        """Return the same fields, seen at some of the vertices: ``(vertices,)`` bool, or their numbers."""
         return SmoothField(self.basis[vertices])
 
 

@@ -7,7 +7,8 @@ truth: a vertex of cluster k follows the cluster's trajectory on its own scale,
    c_l = c_k,
 
 and log speed and onset are the fitted population's, onset given speed being normal.  DIVE knows no ageing apart from
-disease, so none is added unless it is given; genes and education act only as far as the fit had them as covariates.
+disease, so none is added unless it is given; genes and education act only as far as the fit had them as covariates, by
+the names of the simulator's nodes.
 
 Examples
 --------
@@ -16,17 +17,20 @@ Examples
 >>> from neuropyro.models import AnatomySimulator, VertexClusterMixture
 >>> from neuropyro.models.anatomy_fitted import fitted_progression, fitted_thickness
 >>> from neuropyro.data import cortex_mesh
->>> mesh = cortex_mesh().subset(range(300))
+>>> whole = cortex_mesh()
+>>> near = ((whole.coordinates - whole.coordinates[0]) ** 2).sum(1) < 20.0**2  # a patch of 20 mm about a vertex
+>>> mesh = whole.subset(near.nonzero()[0])
 >>> cohort = simulate_cohort(12, 3, 2, mesh=mesh, seed=1)
 >>> model = VertexClusterMixture(n_clusters=2)
->>> result = fit(model, cohort, guide="map", schedule=Schedule(max_steps=50), progress=False)
+>>> result = fit(model, cohort, guide="map", schedule=Schedule(max_steps=20), progress=False)
 >>> sim = AnatomySimulator(thickness=fitted_thickness(model, result, mesh), **fitted_progression(result))
->>> sim.simulate(3, 2, images=False).n_vertices
-300
+>>> sim.simulate(3, 2, images=False).n_vertices == mesh.n_vertices
+True
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,13 +40,14 @@ from numpy.typing import NDArray
 from neuropyro.data import Mesh
 from neuropyro.models.anatomy_defaults import ScoreLine
 from neuropyro.models.anatomy_fields import SmoothField
-from neuropyro.models.anatomy_mechanism import ScalarMechanism
+from neuropyro.models.anatomy_mechanism import Linear, ScalarMechanism
 from neuropyro.models.anatomy_mechanisms import Function, Gaussian, positive
 from neuropyro.models.anatomy_thickness import Thickness
+from neuropyro.models.covariates import CovariateEffects, reported_effects
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.vertex_clusters import VertexClusterMixture
 
-__all__ = ["fitted_progression", "fitted_thickness"]
+__all__ = ["OnsetGivenSpeed", "fitted_progression", "fitted_thickness"]
 
 LEAST_SD = 1e-3  # of an effect that the fitted model does not have
 
@@ -87,19 +92,51 @@ def fitted_thickness(
 
 
 def fitted_progression(result: Posterior, draws: int = 200) -> dict[str, ScalarMechanism]:
-    """Return the mechanisms ``alpha``, ``beta`` and ``dps`` of the population that a fit of DIVE has found."""
-    mean = {site: _mean(x) for site, x in result.posterior(draws).items() if x.ndim == 1}
-    sd_a, sd_b, rho = mean["log_alpha_sd"], mean["beta_sd"], mean["correlation"]
+    """Return the mechanisms ``alpha``, ``beta`` and ``dps`` of the population that a fit of DIVE has found.
 
-    def onset(alpha: torch.Tensor) -> torch.Tensor:
-        return mean["beta_mean"] + rho * sd_b / sd_a * (alpha.log() - mean["log_alpha_mean"])
-
+    Parameters
+    ----------
+    result
+        A fit of DIVE; covariates that it had are causes here, and have to be nodes of the simulator.
+    draws
+        Of the posterior, which means are taken of.
+    """
+    posterior = result.posterior(draws)
+    mean = {site: float(x.mean()) for site, x in posterior.items() if x.ndim == 1}
+    speed, onset = Linear(mean["log_alpha_mean"]), Linear(mean["beta_mean"])
+    if result.data.coding is not None:
+        effects = reported_effects(result.data.coding, posterior)
+        speed = _effects(speed.intercept, effects, effects.log_alpha)
+        onset = _effects(onset.intercept, effects, effects.beta)
+    rho, sd_a, sd_b = mean["correlation"], mean["log_alpha_sd"], mean["beta_sd"]
+    given_speed = OnsetGivenSpeed(onset, speed, rho * sd_b / sd_a)
     return {
-        "alpha": Gaussian(mean["log_alpha_mean"], sd_a, "subject", positive()),
-        "beta": Gaussian(onset, sd_b * max(1 - rho**2, 1e-6) ** 0.5, "subject"),
+        "alpha": Gaussian(speed, sd_a, "subject", positive()),
+        "beta": Gaussian(given_speed, sd_b * max(1 - rho**2, 1e-6) ** 0.5, "subject"),
         "dps": Function(ScoreLine(float(result.data.origin))),
     }
 
 
-def _mean(draws: NDArray[Any]) -> float:
-    return float(draws.mean())
+@dataclass(frozen=True)
+class OnsetGivenSpeed:
+    """Expected beta: linear in covariates, and in what log alpha departs by from its own expectation."""
+
+    onset: Linear
+    speed: Linear
+    slope: float
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Speed and covariates."""
+        return ("alpha", *self.speed.parents)
+
+    def __call__(self, alpha: torch.Tensor, **covariates: torch.Tensor) -> torch.Tensor:
+        """Evaluate it."""
+        return self.onset(**covariates) + self.slope * (alpha.log() - self.speed(**covariates))
+
+
+def _effects(middle: float, effects: CovariateEffects, draws: NDArray[np.float64]) -> Linear:
+    """Return a mean of ``middle`` at the covariates' centre, moved by their effects ``draws (draws, C)``."""
+    slopes = draws.mean(0)
+    named = {term: float(slope) for term, slope in zip(effects.terms, slopes, strict=True)}
+    return Linear(middle - float(effects.centre @ slopes), **named)

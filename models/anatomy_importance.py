@@ -31,6 +31,7 @@ __all__ = ["Posterior", "infer", "mode_of"]
 
 NEWTON_STEPS = 50
 DONE = 1e-8  # squared length of a Newton step, in sds of the posterior
+LEAST_GAIN = 1e-9  # nats: what no subject's step gains any more is rounding
 SMALLEST_CURVATURE = 0.2  # the prior's is 1
 FREEDOM = 6  # degrees, of Student's t
 POOL, LEAST_POOL = 8, 2048  # proposals for a draw, and at least
@@ -180,8 +181,11 @@ def climb(density: Density, z: Tensor) -> tuple[Tensor, Tensor]:
                 break
             scale = torch.where(worse, scale / 2, scale)
         better = new >= value
+        gain = torch.where(better, new - value, 0)
         z = torch.where(better.unsqueeze(-1), z + scale.unsqueeze(-1) * step, z)
         value = torch.where(better, new, value)
+        if float(gain.max()) < LEAST_GAIN:
+            break
     return z.detach(), derivatives(density, z)[1]
 
 

@@ -23,13 +23,13 @@ learning*, 2006, A.2 (conditioning) and A.3 (Woodbury).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from torch import Tensor
 
@@ -138,6 +138,15 @@ class Thickness(Mechanism):
         tensors = [torch.as_tensor(x, dtype=torch.float32) for x in arrays]
         known: dict[str, Any] = dict(zip(("baseline", "a", "b", "c", "ageing"), tensors, strict=True))
         return cls(field=SmoothField.on_mesh(mesh), mesh=mesh, labels=labels, **known, **sds)
+
+    def subset(self, vertices: ArrayLike) -> Thickness:
+        """Return the mechanism of some of the vertices, by their numbers: its maps are those of the whole, there."""
+        keep = np.asarray(vertices)
+        rows = torch.from_numpy(keep)
+        tensors = {name: getattr(self, name)[rows] for name in ("baseline", "a", "b", "c", "ageing")}
+        mesh = None if self.mesh is None else self.mesh.subset(keep)
+        labels = None if self.labels is None else self.labels[keep]
+        return replace(self, **tensors, field=self.field.at(rows), mesh=mesh, labels=labels)
 
     @property
     def parents(self) -> tuple[str, ...]:

@@ -237,13 +237,11 @@ class Trial:
         """
         arm = list(self.arms)[1] if arm is None else arm
         whole = replace(self, per_arm=self.per_arm * trials).simulate(simulator, seed)
-        rank = np.zeros(len(whole.arm), np.int64)
-        for name in self.arms:
-            members = whole.arm == name
-            rank[members] = np.arange(members.sum())
+        each = np.concatenate(  # (trials, subjects): the first so many of each arm are the first trial's
+            [np.flatnonzero(whole.arm == name).reshape(trials, self.per_arm) for name in self.arms], axis=1
+        )
         found = []
-        for k in range(trials):
-            rows = rank // self.per_arm == k
+        for rows in each:
             data = TrialData(whole.arm[rows], whole.years[rows], whole.outcome[rows], whole.units[rows], whole.screened)
             found.append(self.compare(data, arm))
         hits = sum(one.p < level for one in found)

@@ -38,19 +38,19 @@ class LinearGenerator(nn.Module):
         return (self.constant + torch.einsum("bld,ldp->bp", w, self.maps)).reshape(-1, 1, 8, 8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def linear_generator():
     return LinearGenerator
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def residual():
     rng = torch.Generator().manual_seed(5)
     sd = 0.05 + 0.1 * torch.rand(1, 8, 8, generator=rng, dtype=torch.float64)
     return ResidualSpread(sd, torch.linspace(2.0, 0.1, 16, dtype=torch.float64))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_simulator(linear_generator, residual):
     """Make anatomy simulators of 20 vertices and 8 x 8 px, whose ventricles are how bright the middle is."""
 

@@ -129,6 +129,16 @@ def test_maps_have_the_variances_of_their_noise(thickness):
     np.testing.assert_allclose(np.cov(centred.T), covariance(thickness, T), atol=6 * 0.018 / np.sqrt(n))
 
 
+def test_some_of_the_vertices_have_the_maps_of_the_whole(thickness):
+    keep, rng = np.array([3, 17, 18, 5]), torch.Generator().manual_seed(1)
+    shape = {"subject": (2, 1, 8), "visit": (2, T, 8), "white": (2, T, L)}
+    noise = {part: torch.randn(s, generator=rng) for part, s in shape.items()}
+    own = noise | {"white": noise["white"][..., keep]}
+    np.testing.assert_allclose(
+        thickness.subset(keep).value(own, parents()), thickness.value(noise, parents())[..., keep], atol=1e-6
+    )
+
+
 def test_ageing_thins_and_the_origin_is_where_it_does_nothing(thickness):
     given = parents() | {"age": torch.full((2, T), ORIGIN)}
     older = thickness.mean(given | {"age": torch.full((2, T), ORIGIN + 10)})
