@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from neuropyro.data import Cohort, CohortError
 from neuropyro.models.lasting import Components, by_subject, centred_residuals, own_deviation
-from neuropyro.models.new_subjects import Course, Personalized, courses_for, draw_subjects
+from neuropyro.models.new_subjects import Course, Personalized, courses_for, draw_subjects, seeded
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.visits import Visits, visits_like
 
@@ -144,9 +144,9 @@ def forecast_visits(
     visits = visits_like(result.data, cohort)
     count = courses_for(visits.n_subjects, draws, result.is_point)
     with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(result.seed)
         exact = visits.to(None, torch.float64)
-        placed = [(course, draw_subjects(course, exact, -(-draws // count))) for course in courses(count)]
+        drawn_courses = seeded(courses(count), result.seed)
+        placed = [(course, draw_subjects(course, exact, -(-draws // count))) for course in drawn_courses]
         variances = components(placed[0][0])
         scale, location = (np.asarray(x.double().cpu()) for x in (visits.scale, visits.location))
         location = np.where(result.data.is_informative.cpu().numpy(), location, np.nan)

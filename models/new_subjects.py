@@ -22,6 +22,7 @@ Rasmussen & Williams, *Gaussian Processes for Machine Learning*, 2006, section A
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ from neuropyro.models.trajectory import Trajectories, sigmoid
 from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import Visits, visits_like
 
-__all__ = ["Course", "Personalized", "courses_for", "draw_subjects", "gathered", "personalized"]
+__all__ = ["Course", "Personalized", "courses_for", "draw_subjects", "gathered", "personalized", "seeded"]
 
 SPEEDS, REACH_OF_SPEED = 9, 3.5  # first grid of the log speed, in sds of the population
 STAGES, REACH_OF_STAGE = 41, 5.0  # first grid of the stage given the speed, likewise
@@ -178,8 +179,18 @@ def personalized(
     visits = visits_like(result.data, cohort).to(None, torch.float64)
     count = courses_for(visits.n_subjects, draws, result.is_point)
     with torch.random.fork_rng():
-        torch.manual_seed(result.seed)
-        return gathered([draw_subjects(course, visits, -(-draws // count)) for course in courses(count)])
+        parts = [draw_subjects(course, visits, -(-draws // count)) for course in seeded(courses(count), result.seed)]
+    return gathered(parts)
+
+
+def seeded(courses: Iterator[Course], seed: int) -> Iterator[Course]:
+    """Yield courses whose random numbers do not depend on what is drawn between them."""
+    for step in itertools.count():
+        torch.manual_seed(seed + step)
+        course = next(courses, None)
+        if course is None:
+            return
+        yield course
 
 
 def courses_for(n_subjects: int, draws: int, is_point: bool) -> int:
