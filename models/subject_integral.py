@@ -20,6 +20,7 @@ Integrand = Callable[[Tensor], Tensor]
 """The logarithm of each subject's integrand, ``(subjects,)``, at its latents ``(subjects, p)``."""
 
 NEWTON_STEPS = 8
+CLOSE = 0.02  # of the top, in sds of the prior
 FREEDOM = 5.0  # of the t distribution that importance draws come from
 FLOOR = 0.5  # least curvature along any direction; that of the prior alone is 1
 LEAST = 1e-6  # of the variance of an importance draw
@@ -53,6 +54,8 @@ def climb(integrand: Integrand, start: Tensor) -> tuple[Tensor, Tensor]:
     for _ in range(NEWTON_STEPS):
         gradient, curvature = derivatives(integrand, place)
         step = torch.linalg.solve(curvature, gradient.unsqueeze(-1)).squeeze(-1)
+        if float(step.norm(dim=-1).max()) < CLOSE:
+            return place, torch.linalg.cholesky(torch.linalg.inv(curvature))
         step = step / (step.norm(dim=-1, keepdim=True) / 2).clamp_min(1.0)
         for shrink in (1.0, 0.25, 0.05):
             value = integrand(place + shrink * step)
