@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from neuropyro.models.course import Course
 from neuropyro.models.covariates import effects_of, shifts
 from neuropyro.models.labelled import LabelledVisits
 from neuropyro.models.lasting import Components, components_of
 from neuropyro.models.mixture import Mixture, curves
-from neuropyro.models.new_subjects import Course, Personalized
+from neuropyro.models.new_subjects import Personalized
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.spatial import MeshVisits
 from neuropyro.models.subject_likelihood import SCORE_GLOBALS, Population, population_of

@@ -12,7 +12,7 @@ from torch import Tensor
 from neuropyro.data import Cohort
 from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.forecasting import Forecasted, forecast_visits, requested
-from neuropyro.models.new_subjects import Personalized, personalized
+from neuropyro.models.new_subjects import Personalized, courses_for, personalized
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.subject_likelihood import integrated_log_likelihood, new_subject_terms, subject_terms
 from neuropyro.models.vertex_maps import VertexMaps, maps_of_vertices
@@ -78,7 +78,8 @@ class VertexAnswers:
         CohortError
             Where the cohort has other vertices, or a covariate is missing.
         """
-        return personalized(FittedClusters(self, result).courses, result, cohort, draws)
+        count = courses_for(cohort.n_subjects, draws, result.is_point)
+        return personalized(FittedClusters(self, result).courses(count), count, result, cohort, draws)
 
     def forecast(
         self,
@@ -121,8 +122,9 @@ class VertexAnswers:
         """
         fitted = FittedClusters(self, result)
         request = requested(cohort, times, subjects)
+        count = courses_for(cohort.n_subjects, draws, result.is_point)
         asked = (draws, level, keep_draws, progress)
-        return forecast_visits(fitted.courses, fitted.components, result, cohort, request, *asked)
+        return forecast_visits(fitted.courses(count), count, fitted.components, result, cohort, request, *asked)
 
     def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
         """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data.

@@ -53,7 +53,7 @@ def test_a_sentence_says_where_they_disagree():
     said = made_up(noise=0.1, bic=(30.0, 20.0, 10.0)).sentence
     assert said.startswith("The criteria disagree: held-out likelihood 3, leave-one-out 3, BIC 4, ICL 4.")
     assert "What BIC gains by more clusters does not carry over to subjects left out." in said
-    assert said.endswith("Chosen: 3, by the first.")
+    assert said.endswith("Chosen: 3, by held-out likelihood.")
 
 
 @pytest.mark.parametrize(("text", "expected"), [("2:4", [2, 3, 4]), ("3:3", [3]), ("2,5", [2, 5]), ("4", [4])])

@@ -7,7 +7,7 @@ import torch
 from neuropyro.data import Cohort, simulate_reference
 from neuropyro.inference import fit
 from neuropyro.models import VertexClusterMixture
-from neuropyro.models.new_subjects import Course
+from neuropyro.models.course import Course
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.vertex_maps import maps_of_vertices
 from neuropyro.models.visits import prepare_visits
