@@ -1,4 +1,4 @@
-"""How many clusters held-out likelihood, leave-one-out, BIC and ICL choose on the DIVE paper's simulation (there are 3).
+"""How many clusters held-out likelihood, leave-one-out, BIC and ICL choose on the DIVE paper's simulation of 3.
 
     python benchmarks/selection.py --seeds 10 --out tables
 

@@ -35,7 +35,7 @@ def plot_clusters(outcome: Outcome) -> Figure | None:
 
 
 def plot_entropy(outcome: Outcome) -> Figure | None:
-    """Draw how open the cluster of each vertex is, from 0 to log K nats; None without a template, or with one cluster."""
+    """Draw how open the cluster of each vertex is, 0 to log K nats; None without a template, or with one cluster."""
     if outcome.model.n_clusters == 1:
         return None
     colours = mpl.colormaps["viridis"].resampled(SHADES)
