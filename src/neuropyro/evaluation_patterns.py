@@ -129,7 +129,7 @@ def _maps(cohort: Cohort, model: VertexClusterMixture, seed: int, options: dict[
 
 def _agreement(first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, float]]:
     known = np.isfinite(first["onset"]) & np.isfinite(second["onset"])
-    clusters = [maps["clusters"][known] for maps in (first, second)]
-    yield "clusters", adjusted_rand(*clusters, int(max(map(np.max, clusters))) + 1)
+    one, other = (maps["clusters"][known] for maps in (first, second))
+    yield "clusters", adjusted_rand(one, other, int(max(one.max(), other.max())) + 1)
     for name in ("onset", "change"):
         yield name, float(np.corrcoef(first[name][known], second[name][known])[0, 1])

@@ -97,7 +97,7 @@ class _Design:
         first = np.flatnonzero(cohort.is_first_visit)
         first = first[np.argsort(cohort.subject_index[first])]
         entry = cohort.time[first]
-        patient = 1.0 - cohort.is_control[first] if cohort.is_control.any() else np.zeros(len(first))
+        patient = np.asarray(~cohort.is_control[first] & cohort.is_control.any(), np.float64)
         return cls._made(cohort.subject_index, cohort.time, entry, patient)
 
     @classmethod

@@ -14,7 +14,7 @@ from neuropyro.models import VertexClusterMixture
 
 def test_clear_clusters_are_the_same_in_every_fold():
     cohort = simulate_reference(n_subjects=45, n_vertices=40, n_clusters=2, interval=4.0, seed=0)
-    schedule = Schedule(max_steps=60, warm_up=20)
+    schedule = Schedule(max_steps=30, warm_up=10)
     ours, k_means = evaluate_consistency(
         cohort, VertexClusterMixture(2), 3, schedule=schedule, guide="map", progress=False
     )

@@ -36,7 +36,7 @@ def test_a_row_of_the_table_by_hand():
 
 def test_methods_stand_side_by_side():
     cohort = simulate_reference(n_subjects=24, n_vertices=20, n_clusters=2, seed=0)
-    schedule = Schedule(max_steps=60, warm_up=20)
+    schedule = Schedule(max_steps=30, warm_up=10)
     options = {"guide": "map", "schedule": schedule, "draws": 40, "progress": False}
     found = evaluate_forecasts(cohort, VertexClusterMixture(2), regions=np.arange(20) % 2, **options)
     by_name = {errors.method: errors for errors in found}

@@ -10,7 +10,7 @@ from neuropyro.evaluation_patterns import MEASURES, Patterns, evaluate_patterns
 from neuropyro.inference import Schedule
 from neuropyro.models import VertexClusterMixture
 
-SHORT = {"guide": "map", "schedule": Schedule(max_steps=60, warm_up=20), "progress": False}
+SHORT = {"guide": "map", "schedule": Schedule(max_steps=30, warm_up=10), "progress": False}
 
 
 def disease(labels, seed):
@@ -36,6 +36,7 @@ def test_two_diseases_of_other_networks_are_told_apart_by_their_clusters():
     assert np.abs(found.between["clusters"]).max() < 0.2
 
 
+@pytest.mark.slow
 def test_one_disease_seen_twice_is_not():
     network = np.arange(40) % 2
     first, second = disease(network, 0), disease(network, 1)

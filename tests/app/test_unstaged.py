@@ -8,11 +8,10 @@ from neuropyro.inference import Schedule, fit
 from neuropyro.models import VertexClusterMixture
 from neuropyro.unstaged import unstaged
 
-SHORT = Schedule(max_steps=40, warm_up=10)
+SHORT = Schedule(max_steps=20, warm_up=5)
 
 
-@pytest.mark.parametrize("labels", [None, [0, 1] * 10])
-@pytest.mark.parametrize("guide", ["map", "normal"])
+@pytest.mark.parametrize(("labels", "guide"), [(None, "map"), ([0, 1] * 10, "normal")])
 def test_scores_are_standardised_times(labels, guide):
     cohort = simulate_reference(n_subjects=20, n_vertices=20, n_clusters=2, seed=3)
     model = unstaged(VertexClusterMixture(2, labels=labels, visit_effect=True), cohort)
@@ -36,7 +35,7 @@ def test_its_curves_follow_time_where_everyone_shares_the_course():
     values = curve[:, None] + 0.2 * rng.standard_normal((len(curve), 12))
     cohort = type(design)(values, design.time, design.subject, design.diagnosis)
     model = unstaged(VertexClusterMixture(1, scatter=False, subject_effect=False), cohort)
-    result = fit(model, cohort, "map", schedule=Schedule(max_steps=300, warm_up=50), progress=False)
+    result = fit(model, cohort, "map", schedule=Schedule(max_steps=100, warm_up=20), progress=False)
     reference = cohort.time[cohort.is_reference]
     onset = float(result.posterior(1)["c"][0, 0]) * reference.std() + reference.mean()
     assert onset == pytest.approx(62, abs=1.0)
