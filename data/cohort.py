@@ -251,6 +251,11 @@ class Cohort(CohortReaders):
         space = {} if self.space is None else space_arrays(self.space)
         return {k: np.asarray(a) for k, a in (own | mesh | covariates | truth | space).items() if a is not None}
 
+    @property
+    def can_write_maps(self) -> bool:
+        """Whether it is known where the columns lie in a map."""
+        return self.space is not None or template_space(self.mesh) is not None
+
     def write_maps(self, maps: Mapping[str, ArrayLike], stem: str | Path, outside: float = 0.0) -> list[Path]:
         """Write maps ``(vertices,)`` by name in the format that the cohort came in; see `MapSpace.write`.
 

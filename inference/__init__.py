@@ -8,6 +8,7 @@ from neuropyro.inference.export import save_netcdf, to_arviz
 from neuropyro.inference.fit import fit
 from neuropyro.inference.predictive_checks import LeaveOneOut, PredictiveCheck, check_predictive, leave_one_out
 from neuropyro.inference.program import observe
+from neuropyro.inference.reliability import Reliability, reliability
 from neuropyro.inference.result import Fit, Run
 from neuropyro.inference.sample import sample
 from neuropyro.inference.simulation import Simulated, predictive, prior_draws, simulate_prior
@@ -24,6 +25,7 @@ __all__ = [
     "FitError",
     "LeaveOneOut",
     "PredictiveCheck",
+    "Reliability",
     "Run",
     "Schedule",
     "Simulated",
@@ -42,6 +44,7 @@ __all__ = [
     "predictive",
     "prior_draws",
     "psis_khat",
+    "reliability",
     "sample",
     "save_netcdf",
     "simulate_prior",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-__all__ = ["cluster_agreement"]
+__all__ = ["cluster_agreement", "right_labels"]
 
 
 def cluster_agreement(assignments: NDArray[Any], labels: NDArray[Any]) -> float:
@@ -21,9 +21,13 @@ def cluster_agreement(assignments: NDArray[Any], labels: NDArray[Any]) -> float:
     labels
         ``(vertices,)`` the true ones, whole numbers from 0.
     """
+    return float(right_labels(assignments, labels).sum() / len(labels))
+
+
+def right_labels(assignments: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which vertices' likeliest label is right, ``(vertices,)``, likewise."""
     found = assignments.argmax(1)
     size = max(assignments.shape[1], int(labels.max()) + 1)
     table = np.zeros((size, size), np.int64)
     np.add.at(table, (labels, found), 1)
-    rows, columns = linear_sum_assignment(-table)
-    return float(table[rows, columns].sum() / len(labels))
+    return np.asarray(linear_sum_assignment(-table)[1][labels] == found)

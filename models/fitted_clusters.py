@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from neuropyro.models.covariates import effects_of
+from neuropyro.models.course import Course
+from neuropyro.models.covariates import effects_of, shifts
 from neuropyro.models.labelled import LabelledVisits
 from neuropyro.models.lasting import Components, components_of
 from neuropyro.models.mixture import Mixture, curves
-from neuropyro.models.new_subjects import Course
+from neuropyro.models.new_subjects import Personalized
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.spatial import MeshVisits
 from neuropyro.models.subject_likelihood import SCORE_GLOBALS, Population, population_of
@@ -137,6 +138,26 @@ class FittedClusters:
                 each = mixture.log_likelihood(self.visits.values, self.visits)
                 population = replace(population, share=self._log_shares(mixture, each).exp().to(own))
             yield population, own
+
+    def near(self, population: Population, placed: Personalized, covariates: Tensor | None) -> Tensor:
+        """Return draws of placed subjects' latents in units of a population, ``(draws, subjects, 2 + K)``.
+
+        Parameters
+        ----------
+        population
+            Globals.
+        placed
+            The subjects on the course of this fit.
+        covariates
+            ``(subjects, C)`` theirs, standardised, or None.
+        """
+        mean_a, sd_a, mean_b, sd_b, correlation = population.scores
+        on_speed, on_beta = shifts(covariates, population.effects)
+        alpha, beta, u = (torch.as_tensor(x).to(mean_a) for x in (placed.alpha, placed.beta, placed.u))
+        speed = (alpha.log() - mean_a - on_speed) / sd_a
+        stage = ((beta - mean_b - on_beta) / sd_b - correlation * speed) / (1 - correlation.square()).sqrt()
+        own = u / population.rho if self.model.subject_effect else torch.randn_like(u)
+        return torch.cat([speed.unsqueeze(-1), stage.unsqueeze(-1), own], -1)
 
     def _log_shares(self, mixture: Mixture, each: Tensor) -> Tensor:
         """Return the log of the clusters' shares ``(K,)``, or of what else is known of each vertex's label, ``(L, K)``.

@@ -24,8 +24,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.models.course import Course
 from neuropyro.models.lasting import Components, by_subject, centred_residuals, own_deviation
-from neuropyro.models.new_subjects import Course, Personalized, courses_for, draw_subjects
+from neuropyro.models.new_subjects import Personalized, draw_subjects, seeded
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.visits import Visits, visits_like
 
@@ -110,7 +111,8 @@ def requested(cohort: Cohort, times: ArrayLike, subjects: ArrayLike | None) -> R
 
 
 def forecast_visits(
-    courses: Callable[[int], Iterator[Course]],
+    courses: Iterator[Course],
+    count: int,
     components: Callable[[Course], Components],
     result: Posterior,
     cohort: Cohort,
@@ -124,8 +126,8 @@ def forecast_visits(
 
     Parameters
     ----------
-    courses
-        Yields that many draws of the course.
+    courses, count
+        Draws of the course, and how many there are.
     components
         Variances of what lasts and passes at each vertex, given one draw of the course.
     result
@@ -142,11 +144,10 @@ def forecast_visits(
         Whether to show a bar on standard error.
     """
     visits = visits_like(result.data, cohort)
-    count = courses_for(visits.n_subjects, draws, result.is_point)
     with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(result.seed)
         exact = visits.to(None, torch.float64)
-        placed = [(course, draw_subjects(course, exact, -(-draws // count))) for course in courses(count)]
+        drawn_courses = seeded(courses, result.seed)
+        placed = [(course, draw_subjects(course, exact, -(-draws // count))) for course in drawn_courses]
         variances = components(placed[0][0])
         scale, location = (np.asarray(x.double().cpu()) for x in (visits.scale, visits.location))
         location = np.where(result.data.is_informative.cpu().numpy(), location, np.nan)

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neuropyro.models.new_subjects import Course
+from neuropyro.models.course import Course
 from neuropyro.models.visits import Visits
 
 __all__ = ["Components", "by_subject", "centred_residuals", "components_of", "own_deviation"]

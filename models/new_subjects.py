@@ -22,9 +22,10 @@ Rasmussen & Williams, *Gaussian Processes for Machine Learning*, 2006, section A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,21 +33,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort
+from neuropyro.models.course import Course
 from neuropyro.models.covariates import shifts
 from neuropyro.models.posterior import Posterior
+from neuropyro.models.residual_tables import FINE, MapSums, ResidualTables, map_sums
 from neuropyro.models.subject_grid import draw_pairs, lattice
-from neuropyro.models.trajectory import Trajectories, sigmoid
-from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import Visits, visits_like
 
-__all__ = ["Course", "Personalized", "courses_for", "draw_subjects", "gathered", "personalized"]
+__all__ = ["Personalized", "courses_for", "draw_subjects", "gathered", "personalized", "seeded"]
 
 SPEEDS, REACH_OF_SPEED = 9, 3.5  # first grid of the log speed, in sds of the population
 STAGES, REACH_OF_STAGE = 41, 5.0  # first grid of the stage given the speed, likewise
 COURSES, FEWEST_COURSES = 50, 10  # draws of what was learned that subjects are placed on
 MOST_PLACED = 20_000  # subjects times courses, while there are more than the fewest
-FINE = 4096  # scores of the table of a course's columns
-MOST_NUMBERS = 10_000_000  # grid points times visits times clusters times columns, of a chunk of subjects
+MOST_NUMBERS = 10_000_000  # in a table of a chunk of subjects
 
 
 @dataclass(frozen=True)
@@ -78,60 +78,6 @@ class Personalized:
         return np.asarray(np.quantile(getattr(self, site), [(1 - level) / 2, (1 + level) / 2], axis=0))
 
 
-class Course(NamedTuple):
-    """One posterior draw of what a new subject shares with those that were fitted.
-
-    theta: trajectories ``(K,)`` each; scatter ``(K, 4)`` sds of d, c, log b, a, or None; sigma ``(K,)``; rho ``(K,)``
-    sds of subjects' offsets, or None; spread ``(K,)`` sds of visits' effects, or None; scores ``(5,)``: mean and sd of
-    log speed, mean and sd of the score at the mean time, correlation; label ``(vertices,)``; own ``(vertices, 9)`` e of
-    each vertex, or None; effects ``(2, C)`` of standardised covariates on log speed and on that score, or None; dps
-    ``(visits,)`` scores of the visits that were fitted, or None.
-    """
-
-    theta: Trajectories
-    scatter: Tensor | None
-    sigma: Tensor
-    rho: Tensor | None
-    spread: Tensor | None
-    scores: Tensor
-    label: Tensor
-    own: Tensor | None
-    effects: Tensor | None = None
-    dps: Tensor | None = None
-
-    def columns(self, scores: Tensor) -> Tensor:
-        """Return F and the columns of J at ``scores (G,)``, ``(K, G, 1 or 10)``."""
-        if self.scatter is None:
-            return sigmoid(scores, self.theta).unsqueeze(-1)
-        mean, columns = scattered(scores, self.theta, self.scatter)
-        return torch.cat([mean.unsqueeze(-1), columns], -1)
-
-
-class _Table:
-    """The columns of a course at closely spaced scores, between which they are straight; beyond, they stay."""
-
-    def __init__(self, course: Course, low: Tensor, high: Tensor) -> None:
-        self.low, self.step = low, (high - low) / (FINE - 1)
-        self.columns = course.columns(low + self.step * torch.arange(FINE).to(low))
-
-    def __call__(self, scores: Tensor) -> Tensor:
-        """Return the columns at ``scores (*)``, ``(K, *, r)``."""
-        place = ((scores - self.low) / self.step).clamp(0, FINE - 1)
-        left = place.long().clamp_max(FINE - 2)
-        share = (place - left).unsqueeze(-1)
-        return torch.lerp(
-            self.columns[:, left], self.columns[:, left + 1], share.expand(len(self.columns), *share.shape)
-        )
-
-
-class _Sums(NamedTuple):
-    """Of each visit's map over a cluster's vertices: squares, products with (1, e), and their Gram matrix."""
-
-    squares: Tensor  # (visits, K)
-    products: Tensor  # (visits, K, r)
-    grams: Tensor  # (visits or 1, K, r, r)
-
-
 @torch.no_grad()
 def draw_subjects(course: Course, visits: Visits, draws: int) -> Personalized:
     """Draw the latents of every subject under one draw of the course, by subjects in chunks.
@@ -145,9 +91,9 @@ def draw_subjects(course: Course, visits: Visits, draws: int) -> Personalized:
     draws
         How many.
     """
-    sums = _sums(course, visits)
-    width = int(visits.visits_of_subject.max()) * len(course.sigma) * sums.products.shape[-1]
-    chunk = max(1, MOST_NUMBERS // (max(SPEEDS * STAGES, draws) * width))
+    sums = map_sums(course, visits)
+    width = int(visits.visits_of_subject.max()) * len(course.sigma)
+    chunk = max(1, MOST_NUMBERS // (max(FINE, draws) * width))
     parts = [
         _Chunk(course, visits, sums, torch.arange(begin, min(begin + chunk, visits.n_subjects))).draw(draws)
         for begin in range(0, visits.n_subjects, chunk)
@@ -159,15 +105,13 @@ def draw_subjects(course: Course, visits: Visits, draws: int) -> Personalized:
     return Personalized(np.asarray(visits.names["subject"]), *arrays)
 
 
-def personalized(
-    courses: Callable[[int], Iterator[Course]], result: Posterior, cohort: Cohort, draws: int
-) -> Personalized:
+def personalized(courses: Iterator[Course], count: int, result: Posterior, cohort: Cohort, draws: int) -> Personalized:
     """Place a cohort's subjects on the course of a fit.
 
     Parameters
     ----------
-    courses
-        Yields that many draws of the course.
+    courses, count
+        Draws of the course, and how many there are.
     result
         The fit.
     cohort
@@ -176,10 +120,19 @@ def personalized(
         Of each subject's latents, spread evenly over draws of the course.
     """
     visits = visits_like(result.data, cohort).to(None, torch.float64)
-    count = courses_for(visits.n_subjects, draws, result.is_point)
     with torch.random.fork_rng():
-        torch.manual_seed(result.seed)
-        return gathered([draw_subjects(course, visits, -(-draws // count)) for course in courses(count)])
+        parts = [draw_subjects(course, visits, -(-draws // count)) for course in seeded(courses, result.seed)]
+    return gathered(parts)
+
+
+def seeded(courses: Iterator[Course], seed: int) -> Iterator[Course]:
+    """Yield courses whose random numbers do not depend on what is drawn between them."""
+    for step in itertools.count():
+        torch.manual_seed(seed + step)
+        course = next(courses, None)
+        if course is None:
+            return
+        yield course
 
 
 def courses_for(n_subjects: int, draws: int, is_point: bool) -> int:
@@ -194,45 +147,27 @@ def gathered(parts: list[Personalized]) -> Personalized:
     return Personalized(parts[0].subject, **arrays)
 
 
-def _sums(course: Course, visits: Visits) -> _Sums:
-    maps = visits.values.mT
-    one = torch.ones(len(course.label), 1).to(maps)
-    rows = one if course.own is None else torch.cat([one, course.own], -1)
-    member = torch.nn.functional.one_hot(course.label, len(course.sigma)).to(maps)
-    pairs = rows.unsqueeze(-1) * rows.unsqueeze(-2)
-    seen = one.mT if visits.observed is None else visits.observed.mT
-
-    def over_vertices(left: Tensor, right: Tensor) -> Tensor:
-        wide = (member.unsqueeze(-1) * right.flatten(1).unsqueeze(1)).flatten(1)
-        return (left @ wide).reshape(len(left), member.shape[1], *right.shape[1:])
-
-    return _Sums(
-        maps.square() @ member,
-        over_vertices(maps, rows),
-        over_vertices(seen, pairs),
-    )
-
-
 class _Chunk:
     """Some subjects' visits, padded to the longest, and their place in the population; `draw` is what it is for."""
 
-    def __init__(self, course: Course, visits: Visits, sums: _Sums, subjects: Tensor) -> None:
+    def __init__(self, course: Course, visits: Visits, sums: MapSums, subjects: Tensor) -> None:
         rows = [(visits.subject == i).nonzero().squeeze(-1) for i in subjects.to(visits.subject.device)]
         at = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
         real = at >= 0
         self.course = course
         self.within = visits.time_within[at] * real
         self.time = visits.subject_time[subjects]
-        self.squares, self.products = sums.squares[at] * real[..., None], sums.products[at]
-        self.grams = sums.grams.expand(len(sums.squares), -1, -1, -1)[at] * real[..., None, None, None]
+        self.tables = ResidualTables(course, sums, at, real)
+        spread = torch.zeros_like(course.sigma) if course.spread is None else course.spread
+        variance = (
+            course.sigma.square()[:, None, None] / self.tables.count.clamp_min(1) + spread.square()[:, None, None]
+        )
+        self.precision = (self.tables.count > 0) / variance  # (subjects, K, m, 1)
         design = None if visits.covariates is None else visits.covariates[subjects]
         each = torch.ones_like(self.time)
         mean_a, _, mean_b, _, _ = course.scores
         on_speed, on_beta = shifts(design, course.effects)
         self.mean_speed, self.mean_beta = (mean_a + on_speed) * each, (mean_b + on_beta) * each
-        points, _, _ = self._prior_points()
-        scores = self._scores(self._alpha(points[..., 0]), points[..., 1])
-        self.table = _Table(course, scores.amin(), scores.amax())
 
     def draw(self, draws: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw alpha and stage ``(draws, subjects)``, and u ``(draws, subjects, K)``."""
@@ -265,10 +200,6 @@ class _Chunk:
         mean = self.mean_beta[:, None] + sd_b * correlation * z_speed + self._alpha(z_speed) * self.time[:, None]
         return mean, sd_b * (1 - correlation.square()).clamp_min(0).sqrt()
 
-    def _scores(self, alpha: Tensor, stage: Tensor) -> Tensor:
-        """Return the visits' scores at latents ``(subjects, P)``, ``(subjects, P, m)``."""
-        return alpha.unsqueeze(-1) * self.within.unsqueeze(1) + stage.unsqueeze(-1)
-
     def _log_density(self, pairs: Tensor) -> Tensor:
         z_speed, stage = pairs.unbind(-1)
         mean, sd = self._stage_given(z_speed)
@@ -280,27 +211,11 @@ class _Chunk:
 
         The distance is ``(subjects, P)``, the others are ``(subjects, P, K)``.
         """
-        misfit, mean, precision = self._residuals(self._scores(alpha, stage))
-        weighted = (precision * mean).sum(-1)
-        total = precision.sum(-1).expand_as(weighted)
+        misfit, mean = self.tables.at(alpha.unsqueeze(-1) * self.within.unsqueeze(1) + stage.unsqueeze(-1))
+        weighted = (self.precision * mean).sum(2)  # (subjects, K, P)
+        total = self.precision.sum(2).expand_as(weighted)
         rho = self.course.rho
-        shrunk = total if rho is None else total + rho.pow(-2)
+        shrunk = total if rho is None else total + rho.pow(-2)[:, None]
         explained = torch.zeros_like(weighted) if rho is None else weighted.square() / shrunk
-        distance = (misfit + precision * mean.square()).sum(-1) - explained
-        return distance.sum(-1), weighted, shrunk
-
-    def _residuals(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return Q and y at scores ``(subjects, P, m)``, ``(subjects, P, K, m)`` each, and 1 / D, which broadcasts."""
-        columns = self.course.columns(scores.flatten()).reshape(
-            -1, *scores.shape, self.products.shape[-1]
-        )  # (K, subjects, P, m, r)
-        crossed = torch.einsum("imkr,kipmr->ipkm", self.products, columns)
-        fitted = (torch.einsum("imkrq,kipmq->kipmr", self.grams, columns) * columns).sum(-1).movedim(0, 2)
-        count = self.grams[..., 0, 0].mT.unsqueeze(1)  # (subjects, 1, K, m)
-        mean = torch.einsum("imkr,kipmr->ipkm", self.grams[..., 0], columns)
-        mean = (self.products[..., 0].mT.unsqueeze(1) - mean) / count.clamp_min(1) * (count > 0)
-        variance = self.course.sigma.square().unsqueeze(-1)
-        squares = self.squares.mT.unsqueeze(1) - 2 * crossed + fitted - count * mean.square()
-        spread = 0.0 if self.course.spread is None else self.course.spread.square().unsqueeze(-1)
-        precision = torch.where(count > 0, 1 / (variance / count.clamp_min(1) + spread), torch.zeros_like(count))
-        return squares / variance * (count > 0), mean, precision
+        distance = (misfit + self.precision * mean.square()).sum(2) - explained
+        return distance.sum(1), weighted.mT, shrunk.mT

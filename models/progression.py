@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -36,11 +35,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.models.course import Course
 from neuropyro.models.covariates import EFFECT_SITES, effects_of, named_covariates
 from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.forecasting import Forecasted, forecast_visits, requested
 from neuropyro.models.lasting import Components
-from neuropyro.models.new_subjects import Course, Personalized, personalized
+from neuropyro.models.new_subjects import Personalized, courses_for, personalized
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
@@ -188,17 +188,15 @@ class SubjectProgression(OfVisits):
         CohortError
             Where the cohort has another number of biomarkers, or a covariate is missing.
         """
-        return personalized(partial(self._courses, result), result, cohort, draws)
+        count = self._count(result, cohort, draws)
+        return personalized(self._courses(result, count), count, result, cohort, draws)
 
     def _courses(self, result: Posterior, draws: int) -> Iterator[Course]:
-        """Yield what new subjects share with the fitted ones: every biomarker is a cluster by itself.
-
-        Of a point they are all alike.
-        """
+        """Yield what new subjects share with the fitted ones: every biomarker is a cluster by itself."""
         label = torch.arange(result.data.n_vertices, device=result.data.values.device)
-        posterior = result.posterior(1 if result.is_point else draws)
+        posterior = result.posterior(draws)
         for s in range(draws):
-            draw = {site: torch.tensor(x[s % len(x)]).to(label.device, torch.float64) for site, x in posterior.items()}
+            draw = {site: torch.tensor(x[s]).to(label.device, torch.float64) for site, x in posterior.items()}
             yield Course(
                 theta=Trajectories(*(draw[name] for name in Trajectories._fields)),
                 scatter=None,
@@ -228,8 +226,12 @@ class SubjectProgression(OfVisits):
         See :meth:`neuropyro.models.VertexClusterMixture.forecast`.
         """
         request = requested(cohort, times, subjects)
-        courses = partial(self._courses, result)
-        return forecast_visits(courses, _all_passes, result, cohort, request, draws, level, keep_draws, progress)
+        count = self._count(result, cohort, draws)
+        asked = (draws, level, keep_draws, progress)
+        return forecast_visits(self._courses(result, count), count, _all_passes, result, cohort, request, *asked)
+
+    def _count(self, result: Posterior, cohort: Cohort, draws: int) -> int:
+        return 1 if result.is_point else courses_for(cohort.n_subjects, draws, is_point=False)
 
 
 def _all_passes(course: Course) -> Components:

@@ -25,7 +25,7 @@ marginal likelihoods", Psychometrika 2019.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,19 +33,24 @@ import torch
 from torch import Tensor
 
 from neuropyro.models.covariates import effects_of, shifts
+from neuropyro.models.subject_integral import climb, derivatives, integrate, spanned
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import Visits
 
-__all__ = ["SCORE_GLOBALS", "Population", "population_of", "subject_terms"]
+__all__ = [
+    "SCORE_GLOBALS",
+    "Population",
+    "integrated_log_likelihood",
+    "new_subject_terms",
+    "population_of",
+    "subject_terms",
+]
 
 SCORE_GLOBALS = ("log_alpha_mean", "log_alpha_sd", "beta_mean", "beta_sd", "correlation")
 MOST_NUMBERS = 4_000_000  # values of a chunk of subjects, times clusters
 
-NEWTON_STEPS = 8
-IMPORTANCE_DRAWS = 16
-FREEDOM = 5.0  # of the t distribution that importance draws come from
-FLOOR = 0.5  # least curvature along any direction; that of the prior alone is 1
+IMPORTANCE_DRAWS, MORE_DRAWS = 16, 64  # about a top, and about the mean of draws
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,10 @@ class _Parts(NamedTuple):
     def plus(self, other: _Parts, sign: int = 1) -> _Parts:
         return _Parts(*(a + sign * b for a, b in zip(self, other, strict=True)))
 
+    def of_everyone(self) -> _Parts:
+        """Return the same for every subject, ``(1, ...)``."""
+        return _Parts(*(part.unsqueeze(0) for part in self))
+
 
 def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None) -> tuple[Population, Tensor]:
     """Return the globals of a posterior draw, and each subject's latents in units of its population.
@@ -121,27 +130,84 @@ def subject_terms(population: Population, own: Tensor, visits: Visits, seed: int
     seed
         Of the importance draws.
     """
-    chunk = max(1, MOST_NUMBERS // (visits.n_vertices * len(population.sigma) * int(visits.visits_of_subject.max())))
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        whole = _whole(population, own, visits, chunk)
+        whole = _whole(population, own, visits)
         found = []
-        for begin in range(0, len(own), chunk):
-            some = torch.arange(begin, min(begin + chunk, len(own)), device=own.device)
-            found.append(_integrate(_Subjects(population, visits, some, own[some], whole), own[some]))
+        for some in _chunks(population, visits):
+            integrand = _without(population, own, visits, some, whole)
+            found.append(integrate(integrand, *climb(integrand, own[some]), IMPORTANCE_DRAWS))
     return torch.cat(found)
 
 
-def _whole(population: Population, own: Tensor, visits: Visits, chunk: int) -> _Parts:
+def new_subject_terms(
+    population: Population, own: Tensor, fitted: Visits, new: Visits, near: Tensor, seed: int = 0
+) -> Tensor:
+    """Return log p(V_i | fit) of subjects that the fit has not seen, under one draw, ``(new subjects,)``.
+
+    Their vertices' labels and own trajectories are summed and integrated out, given what the fit saw of them.
+
+    Parameters
+    ----------
+    population, own
+        The draw, and the fitted subjects' latents, as in `subject_terms`.
+    fitted, new
+        The data of the fit, and those of the new subjects, standardised alike.
+    near
+        ``(several, new subjects, 2 + K)`` draws of their latents, in units of the population, from a posterior near
+        theirs: where to look.
+    seed
+        Of the importance draws.
+    """
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        whole = _whole(population, own, fitted)
+        found = []
+        for some in _chunks(population, new):
+            integrand = _Subjects(population, new, some, whole.of_everyone())
+            found.append(integrate(integrand, *spanned(near[:, some]), MORE_DRAWS))
+    return torch.cat(found)
+
+
+def integrated_log_likelihood(population: Population, own: Tensor, visits: Visits) -> float:
+    """Return log p(V | globals), subjects' latents integrated out by Laplace's method about their draw, nats.
+
+    Their curvature is taken subject by subject: that two subjects share vertices is left out of it.
+    """
+    total = 0.0
+    with torch.no_grad():
+        whole = _whole(population, own, visits)
+        for some in _chunks(population, visits):
+            integrand = _without(population, own, visits, some, whole)
+            _, curvature = derivatives(integrand, own[some])
+            volume = torch.linalg.cholesky(curvature).diagonal(dim1=-2, dim2=-1).log().sum()
+            total -= float(0.5 * own[some].square().sum() + volume)
+        total += float(_rows(population, whole.of_everyone()).sum())
+    return total
+
+
+def _chunks(population: Population, visits: Visits) -> Iterator[Tensor]:
+    """Yield numbers of subjects, as many at once as memory bears."""
+    chunk = max(1, MOST_NUMBERS // (visits.n_vertices * len(population.sigma) * int(visits.visits_of_subject.max())))
+    for begin in range(0, visits.n_subjects, chunk):
+        yield torch.arange(begin, min(begin + chunk, visits.n_subjects), device=visits.values.device)
+
+
+def _whole(population: Population, own: Tensor, visits: Visits) -> _Parts:
     """Return the sums over all subjects' visits."""
     total: _Parts | None = None
-    for begin in range(0, len(own), chunk):
-        some = torch.arange(begin, min(begin + chunk, len(own)), device=own.device)
+    for some in _chunks(population, visits):
         parts = _Visits(visits, some).parts(population, own[some])
         summed = _Parts(*(part.sum(0) for part in parts))
         total = summed if total is None else total.plus(summed)
     assert total is not None
     return total
+
+
+def _without(population: Population, own: Tensor, visits: Visits, some: Tensor, whole: _Parts) -> _Subjects:
+    """Return the integrands of some subjects, given all others."""
+    mine = _Visits(visits, some).parts(population, own[some])
+    return _Subjects(population, visits, some, whole.of_everyone().plus(mine, -1))
 
 
 class _Visits:
@@ -182,73 +248,30 @@ class _Visits:
 class _Subjects:
     """The logarithm of each subject's integrand."""
 
-    def __init__(self, population: Population, visits: Visits, subjects: Tensor, own: Tensor, whole: _Parts) -> None:
+    def __init__(self, population: Population, visits: Visits, subjects: Tensor, others: _Parts) -> None:
         self.population = population
         self.visits = _Visits(visits, subjects)
-        mine = self.visits.parts(population, own)
-        self.others = _Parts(*(part.unsqueeze(0) for part in whole)).plus(mine, -1)
-        self.base = self._rows(self.others)
+        self.others = others
+        self.base = _rows(population, others).sum(-1)
 
     def __call__(self, latent: Tensor) -> Tensor:
         """Return ``(subjects,)``: the prior of the latents, and the likelihood with them over that without."""
-        rows = self._rows(self.others.plus(self.visits.parts(self.population, latent)))
+        rows = _rows(self.population, self.others.plus(self.visits.parts(self.population, latent)))
         prior = -0.5 * latent.square().sum(-1) - 0.5 * latent.shape[-1] * math.log(2 * math.pi)
-        return (rows - self.base).sum(-1) + prior
+        return rows.sum(-1) - self.base + prior
 
-    def _rows(self, parts: _Parts) -> Tensor:
-        """Return log p(V_l), labels summed out, ``(subjects, L)``."""
-        variance = self.population.sigma.square()
-        eye = torch.eye(parts.grams.shape[-1]).to(variance)
-        chol = torch.linalg.cholesky(eye + parts.grams / variance[:, None, None])
+
+def _rows(population: Population, parts: _Parts) -> Tensor:
+    """Return log p(V_l), labels summed out, ``(subjects, L)``."""
+    variance = population.sigma.square()
+    eye = torch.eye(parts.grams.shape[-1]).to(variance)
+    chol = torch.linalg.cholesky(eye + parts.grams / variance[:, None, None])  # (subjects, L or 1, K, r, r)
+    if chol.shape[1] == 1:  # one for all vertices: they become columns of one triangular solve
+        products = parts.products.permute(0, 2, 3, 1)
+        whitened = torch.linalg.solve_triangular(chol.squeeze(1), products, upper=False).square().sum(-2).mT
+    else:
         whitened = torch.linalg.solve_triangular(chol, parts.products.unsqueeze(-1), upper=False).square().sum((-2, -1))
-        volume = 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        distance = (parts.squares - whitened / variance) / variance
-        each = -0.5 * (distance + volume + parts.visits * (2 * math.pi * variance).log())
-        return torch.logsumexp(each + self.population.share.log(), -1)
-
-
-def _integrate(integrand: _Subjects, start: Tensor) -> Tensor:
-    """Return the logarithm of each subject's integral."""
-    top, root = _climb(integrand, start)
-    normal = torch.randn(IMPORTANCE_DRAWS, *top.shape).to(top)
-    chi = 2 * torch._standard_gamma(top.new_full((IMPORTANCE_DRAWS, len(top), 1), FREEDOM / 2))
-    t = normal * (FREEDOM / chi).sqrt()
-    p = top.shape[-1]
-    constant = math.lgamma((FREEDOM + p) / 2) - math.lgamma(FREEDOM / 2) - 0.5 * p * math.log(FREEDOM * math.pi)
-    log_t = constant - 0.5 * (FREEDOM + p) * torch.log1p(t.square().sum(-1) / FREEDOM)
-    volume = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    points = top + (root @ t.unsqueeze(-1)).squeeze(-1)
-    values = torch.stack([integrand(x) for x in points])
-    return torch.logsumexp(values - log_t + volume, 0) - math.log(IMPORTANCE_DRAWS)
-
-
-def _climb(integrand: _Subjects, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each subject's top, and R with R R' the inverse of the curvature there."""
-    place = start
-    best = integrand(place)
-    for _ in range(NEWTON_STEPS):
-        gradient, curvature = _derivatives(integrand, place)
-        step = torch.linalg.solve(curvature, gradient.unsqueeze(-1)).squeeze(-1)
-        step = step / (step.norm(dim=-1, keepdim=True) / 2).clamp_min(1.0)
-        for shrink in (1.0, 0.25, 0.05):
-            value = integrand(place + shrink * step)
-            better = value > best
-            place = torch.where(better[:, None], place + shrink * step, place)
-            best = torch.where(better, value, best)
-            if bool(better.all()):
-                break
-    _, curvature = _derivatives(integrand, place)
-    root = torch.linalg.cholesky(torch.linalg.inv(curvature))
-    return place, root
-
-
-def _derivatives(integrand: _Subjects, place: Tensor) -> tuple[Tensor, Tensor]:
-    """Return gradient and negative Hessian, made positive definite."""
-    with torch.enable_grad():
-        at = place.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(integrand(at).sum(), at, create_graph=True)
-        rows = [torch.autograd.grad(gradient[:, j].sum(), at, retain_graph=True)[0] for j in range(at.shape[1])]
-    negative = -torch.stack(rows, 1)
-    values, vectors = torch.linalg.eigh((negative + negative.mT) / 2)
-    curvature = (vectors * values.clamp_min(FLOOR).unsqueeze(-2)) @ vectors.mT
-    return gradient.detach(), curvature
+    volume = 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    distance = (parts.squares - whitened / variance) / variance
+    each = -0.5 * (distance + volume + parts.visits * (2 * math.pi * variance).log())
+    return torch.logsumexp(each + population.share.log(), -1)

@@ -12,22 +12,29 @@ from torch import Tensor
 from neuropyro.data import Cohort
 from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.forecasting import Forecasted, forecast_visits, requested
-from neuropyro.models.new_subjects import Personalized, personalized
+from neuropyro.models.new_subjects import Personalized, courses_for, personalized
 from neuropyro.models.posterior import Posterior
-from neuropyro.models.subject_likelihood import subject_terms
+from neuropyro.models.subject_likelihood import integrated_log_likelihood, new_subject_terms, subject_terms
 from neuropyro.models.vertex_maps import VertexMaps, maps_of_vertices
 from neuropyro.models.vertex_priors import VertexPriors
 from neuropyro.models.vertex_replicates import replicate_vertices
+from neuropyro.models.visits import visits_like
 
 __all__ = ["VertexAnswers"]
+
+NEAR = 200  # draws of new subjects' latents, about which these are integrated out
 
 
 class VertexAnswers:
     """Answers of :class:`~neuropyro.models.vertex_clusters.VertexClusterMixture`; each takes a fit of it."""
 
+    n_clusters: int
     scatter: bool
     subject_effect: bool
     visit_effect: bool
+    spatial: str | None
+    covariates: tuple[str, ...]
+    labels: tuple[int, ...] | None
     vertex_priors: VertexPriors
 
     def assignments(self, result: Posterior, draws: int = 50) -> NDArray[np.float64]:
@@ -71,7 +78,8 @@ class VertexAnswers:
         CohortError
             Where the cohort has other vertices, or a covariate is missing.
         """
-        return personalized(FittedClusters(self, result).courses, result, cohort, draws)
+        count = courses_for(cohort.n_subjects, draws, result.is_point)
+        return personalized(FittedClusters(self, result).courses(count), count, result, cohort, draws)
 
     def forecast(
         self,
@@ -114,8 +122,9 @@ class VertexAnswers:
         """
         fitted = FittedClusters(self, result)
         request = requested(cohort, times, subjects)
+        count = courses_for(cohort.n_subjects, draws, result.is_point)
         asked = (draws, level, keep_draws, progress)
-        return forecast_visits(fitted.courses, fitted.components, result, cohort, request, *asked)
+        return forecast_visits(fitted.courses(count), count, fitted.components, result, cohort, request, *asked)
 
     def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
         """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data.
@@ -136,6 +145,50 @@ class VertexAnswers:
         drawn = enumerate(FittedClusters(self, result).populations(draws))
         terms = [subject_terms(population, own, visits, seed=s) for s, (population, own) in drawn]
         return np.asarray(torch.stack(terms).double().cpu())
+
+    def new_subject_log_likelihood(self, result: Posterior, cohort: Cohort, draws: int = 20) -> NDArray[np.float64]:
+        """Return log p(V_i | draw) of subjects that were not fitted, ``(draws, subjects)``, of standardised data.
+
+        Their speed, stage and offsets are integrated out; so are each vertex's label and own trajectory, given what the
+        fit knows of them.
+
+        Parameters
+        ----------
+        result
+            A fit of this model.
+        cohort
+            The new subjects' maps, as for `personalize`.
+        draws
+            Of what was learned.
+
+        Raises
+        ------
+        CohortError
+            Where the cohort has other vertices, or a covariate is missing.
+        """
+        fitted = FittedClusters(self, result)
+        seen, new = (v.to(None, torch.float64) for v in (result.data, visits_like(result.data, cohort)))
+        placed = self.personalize(result, cohort, NEAR)
+        terms = []
+        for s, (population, own) in enumerate(fitted.populations(draws)):
+            near = fitted.near(population, placed, new.covariates)
+            terms.append(new_subject_terms(population, own, seen, new, near, seed=s))
+        return np.asarray(torch.stack(terms).double().cpu())
+
+    def integrated_log_likelihood(self, result: Posterior) -> float:
+        """Return log p(V | globals) at one draw, or the point, Z and all subjects' latents integrated out, nats.
+
+        By Laplace's method, subject by subject: for criteria that count parameters.
+        """
+        population, own = next(FittedClusters(self, result).populations(1))
+        return integrated_log_likelihood(population, own, result.data.to(None, torch.float64))
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers the clusters and the population have: subjects' and vertices' own are not counted."""
+        of_cluster = 5 + 3 * self.scatter + self.subject_effect + self.visit_effect
+        labels = 1 if self.spatial is not None else 0 if self.labels is not None else self.n_clusters - 1
+        return of_cluster * self.n_clusters + labels + 5 + 2 * len(self.covariates)
 
     def replicates(self, result: Posterior, draws: int = 100) -> Iterator[dict[str, Tensor]]:
         """Yield data like the data, one posterior draw after the other: the same vertices with new noise."""

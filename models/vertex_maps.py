@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuropyro.models.new_subjects import Course
+from neuropyro.models.course import Course
 from neuropyro.models.visits import Visits
 
 __all__ = ["VertexMaps", "maps_of_vertices"]

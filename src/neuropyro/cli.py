@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 import neuropyro
-from neuropyro import anatomy_cli, personalize_cli, reconstruct_cli, verdict_cli
+from neuropyro import (
+    anatomy_cli,
+    evaluation_cli,
+    forecast_cli,
+    personalize_cli,
+    reconstruct_cli,
+    selection_cli,
+    verdict_cli,
+)
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
 
@@ -29,6 +37,9 @@ reconstruct_cli.register(app)
 verdict_cli.register(app)
 personalize_cli.register(dive)
 anatomy_cli.register(app, simulate)
+forecast_cli.register(dive)
+selection_cli.register(dive)
+evaluation_cli.register(dive)
 
 Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 DEMO_SUBJECTS = 240

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neuropyro.data import Cohort
 from neuropyro.inference import Fit, save_netcdf
-from neuropyro.models import VertexClusterMixture
+from neuropyro.models import VertexClusterMixture, VertexMaps
 from neuropyro.tables import write_csv
 
 __all__ = ["Outcome", "write_outcome"]
@@ -49,6 +49,11 @@ class Outcome:
     def assignments(self) -> NDArray[np.float64]:
         """``(vertices, K)`` posterior of the clusters."""
         return self.model.assignments(self.fit)
+
+    @cached_property
+    def vertex_maps(self) -> VertexMaps:
+        """Maps of the vertices' own trajectories."""
+        return self.model.vertex_maps(self.fit)
 
     @cached_property
     def unit(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -97,7 +102,8 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
     ``subjects.csv``, ``stages.csv``, ``trajectories.csv``, ``covariates.csv`` where the model has some,
     ``posterior.nc``, and maps in the cohort's own format (``lh.clusters.mgh``, ``clusters.dscalar.nii``,
-    ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where its mesh is a template's.
+    ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where its mesh is a template's; so are ``vertices``,
+    each vertex's own baseline, change, onset, speed and years to onset, and the entropy of its cluster.
     """
     folder.mkdir(parents=True, exist_ok=True)
     outcome.fit.save(folder)
@@ -130,7 +136,12 @@ def _write_trajectories(outcome: Outcome, path: Path) -> None:
 
 
 def _write_maps(outcome: Outcome, folder: Path) -> None:
-    """Write the likeliest cluster (1..K; 0 where there is no data) and each one's posterior, in the cohort's format."""
+    """Write, in the cohort's format, the likeliest cluster, each one's posterior, and the vertices' own trajectories.
+
+    The cluster is 1..K; 0 where there is no data.
+    """
     maps = {"cluster": outcome.assignments.argmax(1) + 1}
     posterior = {f"posterior of cluster {k + 1}": column for k, column in enumerate(outcome.assignments.T)}
     outcome.cohort.write_maps(maps | posterior, folder / "clusters")
+    if outcome.cohort.can_write_maps:
+        outcome.cohort.write_maps(dict(outcome.vertex_maps.named()), folder / "vertices")

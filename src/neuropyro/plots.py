@@ -6,18 +6,16 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from neuropyro.data.surface_space import TEMPLATE_VERTICES
-from neuropyro.data.surfaces import template_surface
+from neuropyro.inference.reliability import reliability
 from neuropyro.outputs import Outcome
 
-__all__ = ["cluster_colours", "plot_clusters", "plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
+__all__ = ["cluster_colours", "plot_loss", "plot_recovery", "plot_reliability", "plot_stages", "plot_trajectories"]
 
-GREY, NO_DATA = "0.6", "0.85"
+GREY = "0.6"
 PATIENT, CONTROL = "#D55E00", "#0072B2"  # Okabe and Ito's colours, told apart by the colour-blind
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D55E00")
 
@@ -27,41 +25,6 @@ def cluster_colours(n_clusters: int) -> list[Any]:
     if n_clusters <= len(OKABE_ITO):
         return list(OKABE_ITO[:n_clusters])
     return [mpl.colormaps["viridis"](x) for x in np.linspace(0, 1, n_clusters)]
-
-
-def plot_clusters(outcome: Outcome) -> Figure | None:
-    """Draw the likeliest cluster of each vertex on the inflated template, both sides; None without a template."""
-    from nilearn.plotting import plot_surf
-
-    mesh = outcome.cohort.mesh
-    if mesh is None or mesh.template not in TEMPLATE_VERTICES or mesh.template_index is None:
-        return None
-    n = TEMPLATE_VERTICES[mesh.template]
-    label = np.full(2 * n, -1)  # the medial wall, and whatever else has no data
-    label[mesh.template_index] = outcome.assignments.argmax(1)
-    colours = cluster_colours(outcome.model.n_clusters)
-    figure = Figure(figsize=(11, 3), layout="constrained")
-    axes = figure.subplots(1, 4, subplot_kw={"projection": "3d"})
-    panels = [("left", "lateral"), ("left", "medial"), ("right", "medial"), ("right", "lateral")]
-    for axis, (hemisphere, view) in zip(axes, panels, strict=True):
-        part = label[:n] if hemisphere == "left" else label[n:]
-        plot_surf(
-            list(template_surface("inflated", hemisphere, mesh.template)),  # type: ignore[arg-type]
-            part,
-            hemi=hemisphere,
-            view=view,
-            cmap=ListedColormap([NO_DATA, *colours]),
-            vmin=-1.5,
-            vmax=len(colours) - 0.5,
-            avg_method="median",
-            axes=axis,
-            figure=figure,
-            colorbar=False,
-        )
-        axis.set_title(f"{hemisphere}, {view}", fontsize=10)
-    handles = [mpl.patches.Patch(color=c, label=f"cluster {k + 1}") for k, c in enumerate(colours)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(colours), 8), frameon=False)
-    return figure
 
 
 def plot_trajectories(outcome: Outcome) -> Figure:
@@ -143,6 +106,29 @@ def plot_recovery(outcome: Outcome) -> Figure:
     axis.set_xlabel("true score")
     axis.set_ylabel("estimated score")
     axis.legend(frameon=False)
+    return figure
+
+
+def plot_reliability(outcome: Outcome) -> Figure:
+    """Draw, for a simulated cohort, how often labels are right over how probable they were said to be.
+
+    The band is two sds wide, vertices being independent.
+    """
+    figure = Figure(figsize=(4.2, 4), layout="constrained")
+    axis = figure.subplots()
+    found = reliability(outcome.assignments, np.asarray(outcome.cohort.truth["Z"], np.int64))
+    low, high = (np.clip(found.confidence + sign * 2 * found.spread, 0, 1) for sign in (-1, 1))
+    axis.fill_between(found.confidence, low, high, color=GREY, alpha=0.3, lw=0, label="if calibrated")
+    axis.plot([0, 1], [0, 1], color="k", lw=0.8)
+    size = 20 + 200 * found.count / found.count.max()
+    axis.plot(found.confidence, found.accuracy, color=CONTROL, lw=0.8)
+    axis.scatter(found.confidence, found.accuracy, size, color=CONTROL, alpha=0.7, label="vertices, by area")
+    axis.set_xlim(1 / outcome.assignments.shape[1] - 0.03, 1.03)
+    axis.set_ylim(-0.03, 1.03)
+    axis.set_xlabel("largest posterior of the cluster")
+    axis.set_ylabel("share of labels that are right")
+    axis.set_title(f"mean {found.mean_confidence:.3f} said, {found.mean_accuracy:.3f} right", fontsize=10)
+    axis.legend(frameon=False, fontsize=8, loc="upper left")
     return figure
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuropyro.data import CohortError
+from neuropyro.data import Cohort, CohortError
 
-__all__ = ["ScoreDiagnosis", "fit_score_diagnosis"]
+__all__ = ["ScoreDiagnosis", "fit_score_diagnosis", "known_diagnoses"]
 
 Floats = NDArray[np.float64]
 
@@ -47,6 +47,16 @@ class ScoreDiagnosis:
     def averaged(self, draws: ArrayLike) -> Floats:
         """Return ``(visits, diagnoses)``: mean over draws ``(draws, visits)`` of the score."""
         return np.asarray(self.probabilities(draws).mean(0))
+
+
+def known_diagnoses(cohort: Cohort) -> tuple[str, ...]:
+    """Return the diagnoses of a cohort's visits, controls first; empty text and negative numbers say nothing."""
+    if cohort.diagnosis is None:
+        return ()
+    controls = {str(name) for name in np.unique(cohort.diagnosis[cohort.is_control])}
+    every = {str(name) for name in np.unique(cohort.diagnosis)}
+    known = {name for name in every if name and not name.startswith("-")}
+    return (*sorted(known & controls), *sorted(known - controls))
 
 
 def fit_score_diagnosis(

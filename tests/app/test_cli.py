@@ -50,6 +50,12 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     assert len(maps) == 4
     assert maps[0].shape == (10242,)
     assert np.count_nonzero(maps[0]) == cohort.n_vertices
+    own = nibabel.load(tmp_path / "lh.vertices.shape.gii")
+    names = [array.meta["Name"] for array in own.darrays]
+    assert names[:3] == ["baseline", "baseline 5%", "baseline 95%"]
+    assert {"onset", "change", "speed", "years", "entropy of the cluster"} <= set(names)
+    onset = dict(zip(names, own.agg_data(), strict=True))["onset"]
+    assert (onset[maps[0] > 0] != 0).all()
     said = json.loads((tmp_path / "fit.json").read_text())
     assert said["fingerprint"] == cohort.hash
     assert (tmp_path / "posterior.nc").stat().st_size > 0
@@ -161,3 +167,28 @@ def test_personalize_places_new_subjects_by_the_fit_and_the_cohort_in_its_folder
     assert all(float(row["alpha_5"]) < float(row["alpha"]) < float(row["alpha_95"]) for row in rows)
     scores = [float(row["dps"]) for row in rows]
     assert np.corrcoef(scores, np.asarray(cohort.truth["dps"])[cohort.subject >= 40])[0, 1] > 0.97
+
+
+def test_forecast_writes_tables_and_maps_in_the_cohorts_format(tmp_path):
+    cohort = simulate_reference(n_subjects=30, n_vertices=40, seed=1)
+    cohort.save(tmp_path / "cohort.npz")
+    out = tmp_path / "fit"
+    arguments = ["dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "map", "--max-steps", "200", "--out", str(out)]
+    app(arguments, result_action="return_value")
+    some = cohort.subset(subjects=cohort.subjects[:3])
+    some.save(tmp_path / "some.npz")
+    line = ["dive", "forecast", str(out), str(tmp_path / "some.npz"), "--years", "0.5", "--years", "2", "--draws", "30"]
+    app([*line, "--out", str(tmp_path / "later")], result_action="return_value")
+    rows = table(tmp_path / "later" / "forecasts.csv")
+    assert [row["subject"] for row in rows] == ["0", "0", "1", "1", "2", "2"]
+    last = [some.time[some.subject == i].max() for i in range(3)]
+    assert [float(row["time"]) for row in rows] == pytest.approx(np.add.outer(last, [0.5, 2]).ravel(), abs=1e-4)
+    assert all(float(row["dps_5"]) < float(row["dps"]) < float(row["dps_95"]) for row in rows)
+    assert all(float(row["p_1"]) + float(row["p_2"]) == pytest.approx(1) for row in rows)
+    arrays = np.load(tmp_path / "later" / "forecasts.npz")
+    assert arrays["mean"].shape == (6, 40)
+    assert (arrays["lower"] < arrays["mean"]).all()
+    # Half a year on, maps are about where they were.
+    left = arrays["mean"][::2] - np.stack([some.values[some.subject == i].mean(0) for i in range(3)])
+    assert np.abs(left).mean() < 0.5
+    assert not (tmp_path / "later" / "maps").exists()  # the reference's vertices lie nowhere

@@ -88,14 +88,14 @@ def test_chunks_of_subjects_are_forecast_in_the_order_of_the_rows(known, monkeyp
     model = VertexClusterMixture(2)
     result, _, cohort = known(model, 4, simulate_reference(n_subjects=6, n_vertices=10, n_clusters=2, seed=0))
     names, times = cohort.subjects[[4, 0, 4, 2]], np.array([90.0, 60.0, 40.0, 70.0])
-    whole = model.forecast(result, cohort, times, names, draws=2000)
+    whole = model.forecast(result, cohort, times, names, draws=300)
     monkeypatch.setattr("neuropyro.models.forecasting.MOST_NUMBERS", 1)
-    pieces = model.forecast(result, cohort, times, names, draws=2000)
+    pieces = model.forecast(result, cohort, times, names, draws=300)
     assert pieces.subject.tolist() == names.tolist()
     np.testing.assert_array_equal(pieces.time, times)
     np.testing.assert_allclose(pieces.dps, whole.dps)  # drawn before the chunks
     spread = (whole.upper - whole.lower) / 3.3
-    assert np.abs((pieces.mean - whole.mean) / spread).max() < 6 / np.sqrt(1000)
+    assert np.abs((pieces.mean - whole.mean) / spread).max() < 6 / np.sqrt(150)
     np.testing.assert_allclose(pieces.dps.mean(0)[2], whole.dps.mean(0)[2])
     # One subject's line: the score at 40 is below that at 90.
     assert (pieces.dps[:, 2] < pieces.dps[:, 0]).all()

@@ -6,8 +6,8 @@ import torch
 from scipy.stats import expon
 
 from neuropyro.data import Cohort
+from neuropyro.models.course import Course
 from neuropyro.models.lasting import Components, by_subject, centred_residuals, components_of, own_deviation
-from neuropyro.models.new_subjects import Course
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.visits import prepare_visits
 

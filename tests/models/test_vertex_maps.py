@@ -7,7 +7,7 @@ import torch
 from neuropyro.data import Cohort, simulate_reference
 from neuropyro.inference import fit
 from neuropyro.models import VertexClusterMixture
-from neuropyro.models.new_subjects import Course
+from neuropyro.models.course import Course
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.vertex_maps import maps_of_vertices
 from neuropyro.models.visits import prepare_visits
@@ -36,7 +36,7 @@ def test_they_are_summaries_of_each_vertexs_own_trajectory():
         by_hand = {name: [] for name in maps.mean}
         for one in courses:
             k = int(one.label[v])
-            e = (one.own[v] * one.scatter[k]).numpy()
+            e = (one.own[v, :4] * one.scatter[k]).numpy()
             a, b, c, d = (float(x[k]) for x in one.theta)
             d, c, b, a = d + e[0], c + e[1], b * np.exp(e[2]), a + e[3]
             location, scale, alpha = float(visits.location[v]), float(visits.scale[v]), float(one.scores[0].exp())

@@ -1,0 +1,47 @@
+"""What new subjects share with those that a model was fitted to: one posterior draw of the course."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuropyro.models.trajectory import Trajectories, sigmoid
+from neuropyro.models.vertex_scatter import scattered
+
+__all__ = ["Course"]
+
+
+class Course(NamedTuple):
+    """One posterior draw of what a new subject shares with those that were fitted.
+
+    theta: trajectories ``(K,)`` each; scatter ``(K, 4)`` sds of d, c, log b, a, or None; sigma ``(K,)``; rho ``(K,)``
+    sds of subjects' offsets, or None; spread ``(K,)`` sds of visits' effects, or None; scores ``(5,)``: mean and sd of
+    log speed, mean and sd of the score at the mean time, correlation; label ``(vertices,)``; own ``(vertices, 9)`` e of
+    each vertex, or None; effects ``(2, C)`` of standardised covariates on log speed and on that score, or None; dps
+    ``(visits,)`` scores of the visits that were fitted, or None.
+    """
+
+    theta: Trajectories
+    scatter: Tensor | None
+    sigma: Tensor
+    rho: Tensor | None
+    spread: Tensor | None
+    scores: Tensor
+    label: Tensor
+    own: Tensor | None
+    effects: Tensor | None = None
+    dps: Tensor | None = None
+
+    def columns(self, scores: Tensor) -> Tensor:
+        """Return F and the columns of J at ``scores (G,)``, ``(K, G, 1 or 10)``."""
+        if self.scatter is None:
+            return sigmoid(scores, self.theta).unsqueeze(-1)
+        mean, columns = scattered(scores, self.theta, self.scatter)
+        return torch.cat([mean.unsqueeze(-1), columns], -1)
+
+    def only(self, k: int) -> Course:
+        """Return the course of one cluster alone."""
+        theta = Trajectories(*(p[k : k + 1] for p in self.theta))
+        return self._replace(theta=theta, scatter=None if self.scatter is None else self.scatter[k : k + 1])

@@ -1,0 +1,81 @@
+r"""Integrals over a few latents of many subjects at once, by importance draws from a t distribution about each peak.
+
+References
+----------
+Rubin, "Using the SIR algorithm to simulate posterior distributions", 1988; Geweke, "Bayesian inference in econometric
+models using Monte Carlo integration", Econometrica 1989 (why a t).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["climb", "derivatives", "integrate", "spanned"]
+
+Integrand = Callable[[Tensor], Tensor]
+"""The logarithm of each subject's integrand, ``(subjects,)``, at its latents ``(subjects, p)``."""
+
+NEWTON_STEPS = 8
+CLOSE = 0.02  # of the top, in sds of the prior
+FREEDOM = 5.0  # of the t distribution that importance draws come from
+FLOOR = 0.5  # least curvature along any direction; that of the prior alone is 1
+LEAST = 1e-6  # of the variance of an importance draw
+
+
+def integrate(integrand: Integrand, top: Tensor, root: Tensor, draws: int) -> Tensor:
+    """Return the logarithm of each subject's integral, by draws about its top, scaled by a root of the covariance."""
+    normal = torch.randn(draws, *top.shape).to(top)
+    chi = 2 * torch._standard_gamma(top.new_full((draws, len(top), 1), FREEDOM / 2))
+    t = normal * (FREEDOM / chi).sqrt()
+    p = top.shape[-1]
+    constant = math.lgamma((FREEDOM + p) / 2) - math.lgamma(FREEDOM / 2) - 0.5 * p * math.log(FREEDOM * math.pi)
+    log_t = constant - 0.5 * (FREEDOM + p) * torch.log1p(t.square().sum(-1) / FREEDOM)
+    volume = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    points = top + (root @ t.unsqueeze(-1)).squeeze(-1)
+    values = torch.stack([integrand(x) for x in points])
+    return torch.logsumexp(values - log_t + volume, 0) - math.log(draws)
+
+
+def spanned(near: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and a root of the covariance of draws ``(several, subjects, p)``; of what never moves a small one."""
+    left = near - near.mean(0)
+    covariance = torch.einsum("sip,siq->ipq", left, left) / (len(near) - 1)
+    return near.mean(0), torch.linalg.cholesky(covariance + LEAST * torch.eye(near.shape[-1]).to(near))
+
+
+def climb(integrand: Integrand, start: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each subject's top, and R with R R' the inverse of the curvature there."""
+    place = start
+    best = integrand(place)
+    for _ in range(NEWTON_STEPS):
+        gradient, curvature = derivatives(integrand, place)
+        step = torch.linalg.solve(curvature, gradient.unsqueeze(-1)).squeeze(-1)
+        if float(step.norm(dim=-1).max()) < CLOSE:
+            return place, torch.linalg.cholesky(torch.linalg.inv(curvature))
+        step = step / (step.norm(dim=-1, keepdim=True) / 2).clamp_min(1.0)
+        for shrink in (1.0, 0.25, 0.05):
+            value = integrand(place + shrink * step)
+            better = value > best
+            place = torch.where(better[:, None], place + shrink * step, place)
+            best = torch.where(better, value, best)
+            if bool(better.all()):
+                break
+    _, curvature = derivatives(integrand, place)
+    root = torch.linalg.cholesky(torch.linalg.inv(curvature))
+    return place, root
+
+
+def derivatives(integrand: Integrand, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Return gradient and negative Hessian, made positive definite."""
+    with torch.enable_grad():
+        at = place.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(integrand(at).sum(), at, create_graph=True)
+        rows = [torch.autograd.grad(gradient[:, j].sum(), at, retain_graph=True)[0] for j in range(at.shape[1])]
+    negative = -torch.stack(rows, 1)
+    values, vectors = torch.linalg.eigh((negative + negative.mT) / 2)
+    curvature = (vectors * values.clamp_min(FLOOR).unsqueeze(-2)) @ vectors.mT
+    return gradient.detach(), curvature

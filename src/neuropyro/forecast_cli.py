@@ -1,0 +1,115 @@
+"""The command that forecasts subjects' maps at later times."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
+from neuropyro.tables import write_csv
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from neuropyro.data import Cohort
+    from neuropyro.inference import Fit
+    from neuropyro.models.forecasting import Forecasted
+
+__all__ = ["register"]
+
+
+def register(app: App) -> None:
+    """Add the command to an app."""
+    app.command(forecast)
+
+
+def forecast(
+    fit: Path,
+    cohort: Path | None = None,
+    *,
+    out: Path,
+    years: tuple[float, ...] = (1.0, 2.0),
+    data: Path | None = None,
+    draws: int = 200,
+    maps: bool = True,
+    study: Annotated[StudyOptions, Parameter(name="*")] = NO_OPTIONS,
+) -> None:
+    """Forecast subjects' maps some years after their last visit, with 90 % intervals.
+
+    Parameters
+    ----------
+    fit
+        The folder that ``dive fit`` wrote.
+    cohort
+        The visits so far of the subjects, new ones or those that were fitted, of the same vertices in the same unit, in
+        any form that ``dive fit`` takes; by default the cohort that was fitted.
+    out
+        Folder for ``forecasts.csv`` (subject, time, dps and, where the fit's cohort has diagnoses, their
+        probabilities), ``forecasts.npz`` (mean, lower and upper ``(rows, vertices)``), and the maps.
+    years
+        After each subject's last visit.
+    data
+        The cohort (.npz) that was fitted; by default that in the fit's folder.
+    draws
+        Predictive draws.
+    maps
+        Whether to write a map of mean and interval for each subject and time, in the cohort's own format.
+    study
+        How to read maps.
+    """
+    import numpy as np
+
+    from neuropyro.adjustment import load_adjustment
+    from neuropyro.data import Cohort
+    from neuropyro.models import VertexClusterMixture
+    from neuropyro.verdict_cli import load_with_cohort
+
+    result = load_with_cohort(fit, data)
+    if not isinstance(result.model, VertexClusterMixture):
+        raise ValueError(f"{fit}: a fit of {type(result.model).__name__}; give the folder of a `dive fit`")
+    fitted = Cohort.load(data or fit / "cohort.npz")
+    new = fitted if cohort is None else Cohort.open(cohort, study)
+    adjusted = (fit / "adjustment.npz").is_file()
+    if adjusted and cohort is not None:
+        new = load_adjustment(fit / "adjustment.npz")(new)
+    found = result.model.forecast(result, new, years, draws=draws, progress=True)
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(out / "forecasts.csv", _columns(found, result, fitted))
+    arrays = {name: getattr(found, name).astype(np.float32) for name in ("mean", "lower", "upper")}
+    np.savez(out / "forecasts.npz", subject=found.subject.astype(str), time=found.time, **arrays)
+    if maps and new.can_write_maps:
+        _write_maps(found, new, out / "maps")
+    of_what = "values as adjusted before the fit" if adjusted else "values"
+    print(f"{len(found.time)} forecasts of {new.n_subjects} subjects' {of_what}: {out}")
+
+
+def _columns(found: Forecasted, result: Fit, fitted: Cohort) -> dict[str, np.ndarray[Any, Any]]:
+    import numpy as np
+
+    low, high = np.quantile(found.dps, [0.05, 0.95], axis=0)
+    columns = {"subject": found.subject, "time": found.time, "dps": found.dps.mean(0), "dps_5": low, "dps_95": high}
+    return columns | _probabilities(found, result, fitted)
+
+
+def _probabilities(found: Forecasted, result: Fit, fitted: Cohort) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the probability of each diagnosis at the scores forecast; nothing where fewer than two are known."""
+    from neuropyro.score_diagnosis import fit_score_diagnosis, known_diagnoses
+
+    names = known_diagnoses(fitted)
+    if len(names) < 2:
+        return {}
+    by_score = fit_score_diagnosis(result.posterior(200)["dps"], fitted.diagnosis, names)  # type: ignore[arg-type]
+    shares = by_score.averaged(found.dps)
+    return {f"p_{name}": share for name, share in zip(names, shares.T, strict=True)}
+
+
+def _write_maps(found: Forecasted, cohort: Cohort, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    ends = [f"{100 * (1 + sign * found.level) / 2:.3g}%" for sign in (-1, 1)]
+    for row, (subject, time) in enumerate(zip(found.subject, found.time, strict=True)):
+        name = re.sub(r"[^\w.-]", "_", f"{subject}_{time:.2f}")
+        named = {"mean": found.mean[row], ends[0]: found.lower[row], ends[1]: found.upper[row]}
+        cohort.write_maps(named, folder / name)
