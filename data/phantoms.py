@@ -16,6 +16,7 @@ from disjoint streams of random numbers, so no slice of one is in another.
 Their covariates, with units, are listed in :mod:`neuropyro.data.phantom_recipe`.
 """
 
+import copy
 from dataclasses import dataclass, field
 
 import torch
@@ -152,6 +153,13 @@ class BrainPhantoms:
     def images(self, indices: Tensor | range | list[int]) -> Tensor:
         """Return the images alone, ``(B, 1, H, W)``: what training wants to be called with."""
         return self(indices).images
+
+    def of_split(self, split: Split) -> "BrainPhantoms":
+        """Return the same stream's other split, on the same template, which takes seconds to build."""
+        other = copy.copy(self)
+        other.split = split
+        other._check()
+        return other
 
     def factors(self, indices: Tensor | range | list[int]) -> Tensor:
         """Return the independent standard normals (B, factors) of which slices are made, those of their noise left out.

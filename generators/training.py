@@ -178,8 +178,11 @@ def _note_config(state: TrainingState, config: TrainingConfig) -> None:
             f"will not be those of an uninterrupted run (OMP_NUM_THREADS={last['threads']} makes them so)",
             stacklevel=3,
         )
-    if not all(last.get(key) == value for key, value in now.items()):
-        state.history.append({"images": state.images, **now})
+    # Settings under which no image was shown leave no trace: a run by stages passes through those that are over.
+    shown = [entry for entry in state.history if entry["images"] < state.images]
+    if not shown or any(shown[-1].get(key) != value for key, value in now.items()):
+        shown.append({"images": state.images, **now})
+    state.history = shown
 
 
 class _Diary:

@@ -100,6 +100,14 @@ def test_changed_settings_are_kept_in_the_history(tmp_path):
     assert [(h["images"], h["config"]["r1_weight"]) for h in state.history] == [(0, 0.1), (8, 1.0)]
 
 
+def test_settings_that_showed_no_image_leave_no_trace(tmp_path):
+    train(tmp_path, 8)
+    train(tmp_path, 16, r1_weight=1.0)
+    train(tmp_path, 8)  # over long ago
+    state = train(tmp_path, 24, r1_weight=1.0)
+    assert [(h["images"], h["config"]["r1_weight"]) for h in state.history] == [(0, 0.1), (8, 1.0), (16, 1.0)]
+
+
 def test_other_networks_are_refused_by_field(tmp_path):
     train(tmp_path, 8)
     wider = GeneratorConfig(img_resolution=8, z_dim=8, w_dim=8, channels=(8, 16), mapping_layers=2)

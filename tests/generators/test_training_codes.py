@@ -144,11 +144,11 @@ def test_resume_after_sigkill_is_bit_equal(tmp_path):
 
 
 def test_resuming_with_other_threads_is_said_to_change_the_last_bits(tmp_path):
-    train(tmp_path, 8)
+    train(tmp_path, 4)
     torch.set_num_threads(2)
     with pytest.warns(UserWarning, match="had 1 threads so far and has 2 now"):
-        state = train(tmp_path, 16)
-    assert [(entry["images"], entry["threads"]) for entry in state.history] == [(0, 1), (8, 2)]
+        state = train(tmp_path, 8)
+    assert [(entry["images"], entry["threads"]) for entry in state.history] == [(0, 1), (4, 2)]
 
 
 def test_large_forms_are_learned_without_the_layers_above(tmp_path):
