@@ -181,11 +181,11 @@ def project(
     targets = None if features is None else features(images).detach()
 
     def latent(offset: Tensor) -> Tensor:
-        one_or_each = offset.unflatten(1, (copies, generator.w_dim))
+        one_or_each = offset.view(-1, copies, generator.w_dim)
         return (statistics.mean + statistics.sd * one_or_each).expand(-1, generator.num_ws, -1)
 
     def misfit(offset: Tensor, rows: Tensor) -> Tensor:
-        made = generator.synthesis(latent(offset), noise_mode=noise_mode)
+        made: Tensor = generator.synthesis(latent(offset), noise_mode=noise_mode)
         loss = (made - images[rows]).square().mean(dim=(1, 2, 3))
         if features is None or targets is None:
             return loss
