@@ -16,14 +16,15 @@ from disjoint streams of random numbers, so no slice of one is in another.
 Their covariates, with units, are listed in :mod:`neuropyro.data.phantom_recipe`.
 """
 
+import copy
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate as resize
 
 from neuropyro.data.diffeomorphisms import exponential, identity_grid, interpolate, spline_field
+from neuropyro.data.phantom_draws import FACTORS, covariates_of, draw_factors, name_factors
 from neuropyro.data.phantom_recipe import (
     CENTRE,
     COVARIATES,
@@ -31,7 +32,6 @@ from neuropyro.data.phantom_recipe import (
     FIELD_OF_VIEW,
     LOGARITHMIC,
     POSITIONS,
-    POSITIVE,
     RELIEF_CONTROLS,
     SPLITS,
     PhantomRecipe,
@@ -137,10 +137,14 @@ class BrainPhantoms:
         ValueError
             A name in ``given`` is no covariate, or a value none that it can have.
         """
-        return self._slices(self._draw([int(i) for i in indices]), given)
+        return self._slices(self._draws(indices), given)
+
+    def _draws(self, indices: Tensor | range | list[int]) -> dict[str, Tensor]:
+        draws = draw_factors(self.seed, self.split, [int(i) for i in indices], self.resolution)
+        return {name: values.to(self.device) for name, values in draws.items()}
 
     def _slices(self, draws: dict[str, Tensor], given: dict[str, float | Tensor]) -> PhantomSlices:
-        covariates = self._covariates(draws["covariates"], given)
+        covariates = covariates_of(draws["covariates"], self.ranges(), given)
         points = self._points(draws, covariates)
         tissues, texture = self._anatomy(points, draws["patches"], covariates)
         images = self._intensities(tissues, texture, draws, covariates)
@@ -150,20 +154,24 @@ class BrainPhantoms:
         """Return the images alone, ``(B, 1, H, W)``: what training wants to be called with."""
         return self(indices).images
 
+    def of_split(self, split: Split) -> "BrainPhantoms":
+        """Return the same stream's other split, on the same template, which takes seconds to build."""
+        other = copy.copy(self)
+        other.split = split
+        other._check()
+        return other
+
     def factors(self, indices: Tensor | range | list[int]) -> Tensor:
         """Return the independent standard normals (B, factors) of which slices are made, those of their noise left out.
 
         The first are those of the covariates, in the order of :data:`~neuropyro.data.phantom_recipe.COVARIATES`.
         """
-        draws = self._draw([int(i) for i in indices])
-        return torch.cat([draws[name].flatten(1) for name in self._shapes()], dim=1)
+        draws = self._draws(indices)
+        return torch.cat([draws[name].flatten(1) for name in FACTORS], dim=1)
 
     def of_factors(self, factors: Tensor) -> Tensor:
         """Return the images (B, 1, H, W) of factors, without noise: differentiable."""
-        shapes = self._shapes()
-        parts = torch.split(factors, [int(np.prod(shape)) for shape in shapes.values()], dim=1)
-        draws = {k: part.reshape(-1, *shape) for (k, shape), part in zip(shapes.items(), parts, strict=True)}
-        return self._slices(draws | {"noise": factors.new_zeros(())}, {}).images
+        return self._slices(name_factors(factors) | {"noise": factors.new_zeros(())}, {}).images
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Return the range of every covariate."""
@@ -182,43 +190,6 @@ class BrainPhantoms:
         for name, (low, high) in self.ranges().items():
             if low > high or (name in LOGARITHMIC and low <= 0):
                 raise ValueError(f"recipe: {name} ranges from {low} to {high}")
-
-    @staticmethod
-    def _shapes() -> dict[str, tuple[int, ...]]:
-        """Name and shape of the random numbers of a slice, those of its noise left out."""
-        shapes: dict[str, tuple[int, ...]] = {"covariates": (len(COVARIATES),), "pose": (5,), "bias": (5, 5)}
-        shapes |= {"patches": (8, 8)}
-        shapes |= {f"warp{n}": (2, n + 2, n + 2) for n in FIELD_CONTROLS}
-        return shapes | {f"relief{n}": (1, n + 2, n + 2) for n in RELIEF_CONTROLS}
-
-    def _draw(self, indices: list[int]) -> dict[str, Tensor]:
-        """Draw the random numbers of each slice from a stream of its own."""
-        shapes = self._shapes() | {"noise": (self.resolution, self.resolution)}
-        sizes = [int(np.prod(shape)) for shape in shapes.values()]
-        stream = torch.from_numpy(np.stack([self._stream(i).standard_normal(sum(sizes), np.float32) for i in indices]))
-        parts = torch.split(stream.to(self.device), sizes, dim=1)
-        return {k: part.reshape(-1, *shape) for (k, shape), part in zip(shapes.items(), parts, strict=True)}
-
-    def _stream(self, index: int) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(SPLITS.index(self.split), index)))
-
-    def _covariates(self, normals: Tensor, given: dict[str, float | Tensor]) -> dict[str, Tensor]:
-        """Map normals to the covariates' distributions; put given values in their place."""
-        if unknown := set(given) - set(COVARIATES):
-            raise ValueError(f"no covariate {', '.join(sorted(unknown))}: phantoms have {', '.join(COVARIATES)}")
-        values = {}
-        for name, quantile in zip(COVARIATES, torch.special.ndtr(normals).T, strict=True):
-            low, high = self.ranges()[name]
-            if name in given:
-                value = torch.as_tensor(given[name], dtype=quantile.dtype, device=self.device)
-                if not bool(value.isfinite().all()) or (name in POSITIVE and bool((value <= 0).any())):
-                    raise ValueError(f"{name} must be finite{' and positive' if name in POSITIVE else ''}, not {value}")
-                values[name] = value.expand_as(quantile)
-            elif name in LOGARITHMIC:
-                values[name] = low * (high / low) ** quantile
-            else:
-                values[name] = low + (high - low) * quantile
-        return values
 
     def _points(self, draws: dict[str, Tensor], covariates: dict[str, Tensor]) -> Tensor:
         """Return where in the template each pixel comes from, ``(B, H, W, 3)`` mm MNI."""

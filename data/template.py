@@ -19,6 +19,7 @@ import torch
 from nilearn import datasets
 from scipy import ndimage
 from torch import Tensor
+from torch.nn.functional import interpolate as resize
 
 from neuropyro.data.diffeomorphisms import flow_points
 
@@ -176,8 +177,8 @@ def _read_mni() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         datasets.load_mni152_wm_template(resolution=1),
     )
     t1, gm, wm = (np.asarray(image.dataobj, dtype=np.float32) for image in images)
-    corner = np.argwhere(t1 > 0).min(axis=0), np.argwhere(t1 > 0).max(axis=0) + 1
-    box = tuple(slice(max(low - MARGIN, 0), high + MARGIN) for low, high in zip(*corner, strict=True))
+    brain = ndimage.find_objects((t1 > 0).astype(np.int8))[0]
+    box = tuple(slice(max(axis.start - MARGIN, 0), axis.stop + MARGIN) for axis in brain)
     return t1[box], gm[box], wm[box], images[0].affine[:3, 3] + [axis.start for axis in box]
 
 
@@ -203,8 +204,9 @@ def _expansion_field(ventricles: np.ndarray, origin: np.ndarray, step: int = 3) 
     The fastest point moves 1 mm per unit; what is slower than 1/50 of that rests.
     """
     potential = ndimage.gaussian_filter(ventricles, 4.0) + 2 * ndimage.gaussian_filter(ventricles, 9.0)
-    field = -np.stack(np.gradient(potential))
-    coarse = ndimage.zoom(field, (1, *([1 / step] * 3)), order=1, grid_mode=False)
+    field = torch.from_numpy(-np.stack(np.gradient(potential)))
+    size = [round(side / step) for side in ventricles.shape]
+    coarse = resize(field[None], size=size, mode="trilinear", align_corners=True)[0].numpy()
     speed = np.linalg.norm(coarse, axis=0)
     coarse = coarse / speed.max() * np.clip(speed / speed.max() * 50 - 1, 0, 1)
     cells = np.argwhere(coarse.any(axis=0))

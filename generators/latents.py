@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from neuropyro.generators.row_descent import descend_rows
+
 BATCH = 1000  # draws at once, since w comes once for every layer
 
 __all__ = ["ImageGenerator", "LatentStatistics", "Projection", "latent_statistics", "project"]
@@ -124,7 +126,7 @@ class Projection:
     rmse
         Root mean square difference from the images given, (B,), in the images' unit.
     losses
-        Mean loss of each step, (steps,).
+        Mean loss at the start and after each step, (steps + 1,).
     """
 
     w: Tensor
@@ -138,12 +140,11 @@ def project(
     images: Tensor,
     space: str = "wplus",
     steps: int = 500,
-    lr: float = 0.05,
     noise_mode: str = "const",
     features: Callable[[Tensor], Tensor] | None = None,
     feature_weight: float = 1.0,
 ) -> Projection:
-    """Find the w of images by gradient descent (Adam, step size falling as a cosine).
+    """Find the w of images by descent, :func:`neuropyro.generators.row_descent.descend_rows`, from the mean of w.
 
     Parameters
     ----------
@@ -153,8 +154,8 @@ def project(
         (B, C, H, W), in the unit of the generator's output; each is fitted on its own.
     space
         ``"wplus"`` for a w per layer, ``"w"`` for one for all.
-    steps, lr
-        Number of steps, and the first step's size in units of w's standard deviation.
+    steps
+        Of the descent, in units of w's standard deviations; fewer where it gets no further.
     noise_mode
         As in the generator's synthesis; not ``"random"``.
     features
@@ -176,29 +177,23 @@ def project(
         raise ValueError(f"space must be 'w' or 'wplus' and noise fixed, not {space!r} and {noise_mode!r}")
     statistics = latent_statistics(generator)
     copies = generator.num_ws if space == "wplus" else 1
-    shape = (images.shape[0], copies, generator.w_dim)
-    offset = torch.zeros(shape, dtype=statistics.mean.dtype, device=statistics.mean.device, requires_grad=True)
-    images = images.to(offset)
+    images = images.to(statistics.mean)
     targets = None if features is None else features(images).detach()
-    optimiser = torch.optim.Adam([offset], lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    losses = []
 
-    def latent() -> Tensor:
-        return (statistics.mean + statistics.sd * offset).expand(-1, generator.num_ws, -1)
+    def latent(offset: Tensor) -> Tensor:
+        one_or_each = offset.view(-1, copies, generator.w_dim)
+        return (statistics.mean + statistics.sd * one_or_each).expand(-1, generator.num_ws, -1)
 
-    for _ in range(steps):
-        optimiser.zero_grad()
-        made = generator.synthesis(latent(), noise_mode=noise_mode)
-        loss = (made - images).square().mean(dim=(1, 2, 3))
-        if features is not None and targets is not None:
-            loss = loss + feature_weight * (features(made) - targets).square().sum(dim=1)
-        offset.grad = torch.autograd.grad(loss.sum(), offset)[0]
-        optimiser.step()
-        schedule.step()
-        losses.append(loss.detach().mean())
+    def misfit(offset: Tensor, rows: Tensor) -> Tensor:
+        made: Tensor = generator.synthesis(latent(offset), noise_mode=noise_mode)
+        loss = (made - images[rows]).square().mean(dim=(1, 2, 3))
+        if features is None or targets is None:
+            return loss
+        return loss + feature_weight * (features(made) - targets[rows]).square().sum(dim=1)
+
+    offset, values = descend_rows(misfit, images.new_zeros(len(images), copies * generator.w_dim), steps)
     with torch.no_grad():
-        w = latent().contiguous()
+        w = latent(offset).contiguous()
         made = generator.synthesis(w, noise_mode=noise_mode)
         rmse = (made - images).square().mean(dim=(1, 2, 3)).sqrt()
-    return Projection(w, made, rmse, torch.stack(losses))
+    return Projection(w, made, rmse, torch.stack(values).mean(dim=1))

@@ -1,12 +1,6 @@
-"""The synthesis network: from w, one per layer, to an image.
+"""The synthesis network: from w, one per layer, to an image, by blocks of one resolution each.
 
-Every convolution is modulated by a style, an affine function of w.  Instead of scaling the weights of every image of
-a batch, ``demodulated(W s) * x`` is computed as ``d * (W * (s x))`` with ``d_o = (sum_i s_i^2 sum_k W_oik^2)^-1/2``,
-so that a batch shares one convolution and the sums over the kernel can be kept where the weights are frozen.
-Weights lie in memory with channels last, and so do the maps that come of them: on a CPU, convolutions and filters of
-that layout are several times as fast.
-
-Source: Karras et al., CVPR 2020, section 2.2, equations 1 to 3; architectures: figure 7.
+Source: Karras et al., CVPR 2020, figure 7; the layers are in :mod:`neuropyro.generators.modulated`.
 """
 
 import math
@@ -18,118 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from neuropyro.generators.config import GeneratorConfig
-from neuropyro.generators.frozen import FrozenLayer, Manner, keep, plain_layer
-from neuropyro.generators.layers import LRELU_GAIN, Conv, Linear, limit, map_dtype, standard_normal
+from neuropyro.generators.layers import Conv, map_dtype, standard_normal
+from neuropyro.generators.modulated import SynthesisLayer, ToImage
 from neuropyro.generators.resampling import upsample
 
 __all__ = ["SynthesisNetwork"]
 
 CACHED = 2**21  # numbers of a batch of maps that a processor's last cache holds beside all else
 NOISE_MODES = ("const", "random", "none")
-
-
-class SynthesisLayer(nn.Module):
-    """Modulated 3 x 3 convolution, optionally doubling the resolution; noise, bias and activation follow.
-
-    Parameters
-    ----------
-    in_channels, out_channels, w_dim
-        Dimensions.
-    resolution
-        Side length of the output.
-    up
-        Whether the input has half the resolution.
-    noisy
-        Whether there is a noise input.
-    clamp, gain
-        See :func:`neuropyro.generators.layers.activate`.
-    """
-
-    noise_const: Tensor
-    kept_mirror: Tensor | None
-    kept_sums: Tensor | None
-    kept_filter: Tensor | None
-    kept_offset: Tensor | None
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        w_dim: int,
-        resolution: int,
-        up: bool = False,
-        noisy: bool = True,
-        clamp: float | None = None,
-        gain: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.resolution, self.up, self.noisy, self.clamp = resolution, up, noisy, clamp
-        # The rectifier commutes with its gain, which thus costs no pass over the maps.
-        self.manner = Manner(up, gain * LRELU_GAIN, None if clamp is None else clamp * gain)
-        self.affine = Linear(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(standard_normal(out_channels, in_channels, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        if noisy:
-            self.register_buffer("noise_const", standard_normal(resolution, resolution))
-            self.noise_strength = nn.Parameter(torch.zeros(()))
-        for name in ("kept_mirror", "kept_sums", "kept_filter", "kept_offset"):
-            self.register_buffer(name, None, persistent=False)
-
-    @torch.no_grad()
-    def freeze(self) -> None:
-        """Keep what depends on the weights alone: valid as long as they stay."""
-        self.requires_grad_(False)
-        self.kept_mirror, self.kept_sums, self.kept_filter = keep(self.weight, self.up)
-        self.kept_offset = self._offset(self.noise_const) if self.noisy else None
-
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        """Feature maps (B, out, r, r) of ``x`` (B, in, ...), ``w`` (B, w_dim) and ``noise``, (r, r) or (B, r, r)."""
-        styles = self.affine(w)
-        if x.dtype == torch.float16:
-            weight, styles = self._balanced(styles)
-            return plain_layer(x, styles, self._offset(noise), weight, weight.square().sum(dim=(2, 3)), self.manner)
-        if self.kept_sums is None or self.weight.requires_grad:
-            sums = self.weight.square().sum(dim=(2, 3))
-            return plain_layer(x, styles, self._offset(noise), self.weight, sums, self.manner)
-        offset = self.kept_offset if self.noisy and noise is self.noise_const else self._offset(noise)
-        kept = (self.weight, self.kept_mirror, self.kept_sums, self.kept_filter)
-        y, *_ = FrozenLayer.apply(x, styles, offset, self.manner, *kept)  # type: ignore[no-untyped-call]
-        return cast(Tensor, y)
-
-    def _offset(self, noise: Tensor | None) -> Tensor:
-        """Bias and noise, (out, 1, 1) or (1 or B, out, r, r) with channels last in memory, as the maps have them."""
-        bias = self.bias * self.manner.gain
-        if noise is None:
-            return bias[:, None, None]
-        noise = noise.reshape(-1, self.resolution, self.resolution, 1)
-        return torch.addcmul(bias, noise, self.noise_strength * self.manner.gain).movedim(-1, 1)
-
-    def _balanced(self, styles: Tensor) -> tuple[Tensor, Tensor]:
-        # float16 overflows on the products; demodulation cancels both scalings.
-        fan_in = self.weight[0].numel()
-        weight = self.weight / (self.weight.abs().amax(dim=(1, 2, 3), keepdim=True) * math.sqrt(fan_in))
-        return weight, styles / styles.abs().amax(dim=1, keepdim=True)
-
-
-class ToImage(nn.Module):
-    """Modulated 1 x 1 convolution to image channels, without demodulation or activation."""
-
-    def __init__(self, in_channels: int, img_channels: int, w_dim: int, clamp: float | None = None) -> None:
-        super().__init__()
-        self.affine = Linear(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(standard_normal(img_channels, in_channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(img_channels))
-        self.weight_gain = 1 / math.sqrt(in_channels)
-        self.clamp = clamp
-
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Image (B, img_channels, r, r) of the feature maps ``x`` (B, in, r, r) and ``w`` (B, w_dim)."""
-        styles = self.affine(w) * self.weight_gain
-        weights = self.weight[:, :, 0, 0] * styles[:, None, :]
-        batch, width, height, breadth = x.shape
-        pixels = x.permute(0, 2, 3, 1).reshape(batch, height * breadth, width)  # a view where channels lie last
-        image = torch.bmm(pixels, weights.to(x.dtype).transpose(1, 2)) + self.bias.to(x.dtype)
-        return limit(image.view(batch, height, breadth, -1).permute(0, 3, 1, 2), clamp=self.clamp)
 
 
 class SynthesisBlock(nn.Module):

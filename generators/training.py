@@ -8,6 +8,7 @@ which it resumes, ``log.jsonl``, a line for every interval, and ``samples-<image
 import dataclasses
 import json
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,11 @@ def train_generator(
     ValueError
         The folder holds a run of other networks, the batch does not suit the processes, the dataset gives images
         of another shape, or codes are missing or those of mirrored images.
+
+    Warns
+    -----
+    UserWarning
+        A run on the CPU goes on with another number of threads, by which its last bits will differ.
     """
     config, world, folder = config or TrainingConfig(), join_world(device), Path(folder)
     _check_shares(config, world)
@@ -164,9 +170,19 @@ def _check_images(images: Tensor, generator: GeneratorConfig) -> None:
 
 
 def _note_config(state: TrainingState, config: TrainingConfig) -> None:
-    settings = dataclasses.asdict(config)
-    if not state.history or state.history[-1]["config"] != settings:
-        state.history.append({"images": state.images, "config": settings})
+    now = {"config": dataclasses.asdict(config), "threads": torch.get_num_threads()}
+    last = state.history[-1] if state.history else {}
+    if last.get("threads") not in (None, now["threads"]) and state.path_mean.device.type == "cpu":
+        warnings.warn(
+            f"the run had {last['threads']} threads so far and has {now['threads']} now: to the last bit its weights "
+            f"will not be those of an uninterrupted run (OMP_NUM_THREADS={last['threads']} makes them so)",
+            stacklevel=3,
+        )
+    # Settings under which no image was shown leave no trace: a run by stages passes through those that are over.
+    shown = [entry for entry in state.history if entry["images"] < state.images]
+    if not shown or any(shown[-1].get(key) != value for key, value in now.items()):
+        shown.append({"images": state.images, **now})
+    state.history = shown
 
 
 class _Diary:

@@ -3,7 +3,7 @@
 The file is safetensors: weights of both networks and of the average, the optimisers' moments, the running mean of path
 lengths; its header holds the settings and counts as JSON.  Random numbers need no state: those of each step follow from
 the seed, the step and the process alone.  So a run that is killed and resumed has, on the CPU, the same bits as one
-that was not.
+that was not, given as many threads: these share out sums, and by how many of them it is done shows in the last bits.
 """
 
 import copy
@@ -51,7 +51,8 @@ class TrainingState:
     augmentation
         Probability of each change, a scalar, see :mod:`neuropyro.generators.augmentation`.
     history
-        Settings of the run and from how many images on they held: ``[{"images": 0, "config": {...}}]``.
+        Settings and threads of the run, and from how many images on they held: ``[{"images": 0, "config": {...},
+        "threads": 1}]``.
     """
 
     generator: Generator

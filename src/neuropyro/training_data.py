@@ -1,6 +1,5 @@
 """Images to train a generator on, as a user names them: phantoms, a folder of pictures, or volumes."""
 
-import dataclasses
 from pathlib import Path
 
 from torch import Tensor
@@ -74,6 +73,6 @@ def _phantoms(
         raise ValueError("phantoms are grey: leave --colours at 1")
     recipe = PhantomRecipe(noise=(0.0, 0.0))
     phantoms = BrainPhantoms(resolution, plane, "train", seed, recipe)  # type: ignore[arg-type]
-    validation = dataclasses.replace(phantoms, split="validation").images(range(held_out)) if held_out > 0 else None
+    validation = phantoms.of_split("validation").images(range(held_out)) if held_out > 0 else None
     described = f"Phantoms: {plane} slices of the MNI152 brain under random diffeomorphisms, without noise"
     return phantoms.images, validation, described

@@ -149,8 +149,9 @@ def test_train_on_phantoms_resumes_to_the_same_weights_and_leaves_a_generator(tm
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run("train", "phantoms", "--out", whole, *TINY, *SHORT, "--images", "16")
     assert "generator_loss" in capsys.readouterr().err
-    run("train", "phantoms", "--out", parts, *TINY, *SHORT, "--images", "8")
-    run("train", "phantoms", "--out", parts, *TINY, *SHORT, "--images", "16")
+    unmeasured = [*SHORT[:-1], "0"]
+    run("train", "phantoms", "--out", parts, *TINY, *unmeasured, "--images", "8")
+    run("train", "phantoms", "--out", parts, *TINY, *unmeasured, "--images", "16")
     found = [load_checkpoint(folder / "generator.safetensors") for folder in (whole, parts)]
     for name, value in found[0].generator.state_dict().items():
         assert torch.equal(found[1].generator.state_dict()[name], value), name
@@ -164,22 +165,38 @@ def test_train_on_phantoms_resumes_to_the_same_weights_and_leaves_a_generator(tm
     assert [json.loads(line)["images"] for line in (whole / "log.jsonl").read_text().splitlines()] == [8, 16]
 
 
-def test_train_on_a_folder_of_pictures(tmp_path):
-    folder = tmp_path / "pictures"
+def pictures(folder: Path) -> Path:
+    """A folder of three pictures in colour."""
     folder.mkdir()
     for i in range(3):
         raster.imsave(folder / f"{i}.png", np.random.default_rng(i).random((20, 20, 3)))
-    run("train", folder, "--out", tmp_path / "run", *TINY, *SHORT, "--colours", "3", "--images", "8")
+    return folder
+
+
+def test_train_on_a_folder_of_pictures(tmp_path):
+    run(
+        "train",
+        pictures(tmp_path / "pictures"),
+        "--out",
+        tmp_path / "run",
+        *TINY,
+        *SHORT,
+        "--colours",
+        "3",
+        "--images",
+        "8",
+    )
     made = load_generator(tmp_path / "run" / "generator.safetensors")
     assert (made.img_channels, made.img_resolution) == (3, 16)
     assert made.card.training_data == "3 pictures of the folder pictures"
 
 
 def test_train_begins_with_given_weights(tmp_path):
-    run("train", "phantoms", "--out", tmp_path / "first", *TINY, *SHORT, "--images", "4")
+    folder = pictures(tmp_path / "pictures")
+    run("train", folder, "--out", tmp_path / "first", *TINY, *SHORT, "--images", "4")
     first = tmp_path / "first" / "generator.safetensors"
     still = ["--weights", first, "--learning-rate", "0", "--spread-weight", "2", "--images", "4"]
-    run("train", "phantoms", "--out", tmp_path / "second", *TINY, *SHORT, *still)
+    run("train", folder, "--out", tmp_path / "second", *TINY, *SHORT, *still)
     before, after = load_generator(first), load_generator(tmp_path / "second" / "generator.safetensors")
     for name, value in before.named_parameters():
         assert torch.equal(dict(after.named_parameters())[name], value), name

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from scipy.stats import kstest, spearmanr
+from scipy.stats import spearmanr
 
-from neuropyro.data.phantom_recipe import COVARIATES, LOGARITHMIC, SPLITS, PhantomRecipe
+from neuropyro.data.phantom_recipe import COVARIATES, SPLITS, PhantomRecipe
 from neuropyro.data.phantoms import BrainPhantoms, PhantomSlices
-from neuropyro.data.template import TEMPLATE_INTENSITY, TISSUES, load_template, thin_cortex
+from neuropyro.data.template import TEMPLATE_INTENSITY, TISSUES, thin_cortex
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,12 @@ def coronal() -> BrainPhantoms:
 @pytest.fixture(scope="module")
 def axial() -> BrainPhantoms:
     return BrainPhantoms(resolution=64, plane="axial", split="test", seed=0)
+
+
+@pytest.fixture(scope="module")
+def fine() -> BrainPhantoms:
+    """Of 1 mm, the template's own voxels."""
+    return BrainPhantoms(resolution=177, split="test", seed=0)
 
 
 def like(phantoms: BrainPhantoms, **changes) -> BrainPhantoms:
@@ -83,13 +89,13 @@ def test_splits_and_seeds_share_no_slice(coronal):
     assert len(set(hashes)) == len(hashes)
 
 
-@pytest.mark.parametrize("name", COVARIATES)
-def test_covariates_are_uniform_over_their_ranges(coronal, name):
-    draws = coronal._draw(list(range(800)))["covariates"]
-    values = coronal._covariates(draws, {})[name].double()
-    low, high = coronal.ranges()[name]
-    scaled = (values - low) / (high - low) if name not in LOGARITHMIC else (values / low).log() / np.log(high / low)
-    assert kstest(scaled.numpy(), "uniform").pvalue > 1e-3
+def test_another_split_differs_by_its_stream_alone(coronal):
+    expected = like(coronal, split="train").images([0])
+    assert torch.equal(coronal.of_split("train").images([0]), expected)
+    assert not torch.equal(coronal.images([0]), expected)
+    assert coronal.split == "test"
+    with pytest.raises(ValueError, match="split must be one of"):
+        coronal.of_split("dev")
 
 
 def test_given_covariates_leave_all_else(coronal):
@@ -126,9 +132,9 @@ def test_ventricle_area_is_the_dilation_given_at_finer_resolutions(plane, resolu
     assert spearmanr(slices.covariates["dilation"], ventricles_in_image(phantoms, slices)).statistic > 0.95
 
 
-def test_dilation_of_one_is_the_templates_typical_area(coronal):
+def test_dilation_of_one_is_the_templates_typical_area(coronal, fine):
     """Measured on the template itself, voxel by voxel: the geometric mean over the plane's usual positions."""
-    template = load_template()
+    template = fine.template
     first, last = coronal.ranges()["position"]
     ys = np.arange(first, last + 1, 3)
     fractions = template.tissues[TISSUES.index("ventricles")].numpy().sum((0, 2))
@@ -189,9 +195,9 @@ def _pure(slices: PhantomSlices, intensity: torch.Tensor, tissue: int):
     return zip(intensity, slices.labels[:, tissue], strict=True)
 
 
-def test_an_unwarped_slice_of_the_template_is_the_template(monkeypatch):
+def test_an_unwarped_slice_of_the_template_is_the_template(fine, monkeypatch):
     recipe = PhantomRecipe(warp=(0, 0, 0), relief=(0, 0), tilt=0, shift=0, aspect=0, patchiness=0)
-    phantoms = BrainPhantoms(resolution=177, recipe=recipe)
+    phantoms = like(fine, recipe=recipe)
     template = phantoms.template
     x0, y0, z0 = (int(c) for c in template.origin)
     monkeypatch.setattr(phantoms, "_flow_time", lambda points, covariates: torch.zeros(1))
@@ -208,9 +214,8 @@ def test_an_unwarped_slice_of_the_template_is_the_template(monkeypatch):
     torch.testing.assert_close(made, placed, atol=0.01, rtol=0)
 
 
-def test_slices_of_other_resolutions_show_the_same_brain(coronal):
+def test_slices_of_other_resolutions_show_the_same_brain(coronal, fine):
     fixed = {"bias": 0.0, "noise": 0.0}
-    fine = BrainPhantoms(resolution=128, split="test")
     recipe = dataclasses.replace(coronal.recipe, patchiness=0.0)
     coarse = like(coronal, recipe=recipe)([0, 1], **fixed).area("wm")
     torch.testing.assert_close(like(fine, recipe=recipe)([0, 1], **fixed).area("wm"), coarse, rtol=0.05, atol=0)

@@ -59,7 +59,7 @@ def test_projection_finds_images_of_the_generator(generator, space):
     statistics, layers = latent_statistics(generator), generator.num_ws if space == "wplus" else 1
     offset = 0.3 * torch.randn(3, layers, 5, generator=torch.Generator().manual_seed(2))
     images = generator.synthesis((statistics.mean + statistics.sd * offset).expand(-1, generator.num_ws, -1))
-    found = project(generator, images, space=space, steps=300, lr=0.1)
+    found = project(generator, images, space=space, steps=100)
     contrast = images.std(dim=(1, 2, 3))
     assert (found.rmse < 0.02 * contrast).all()
     torch.testing.assert_close(generator.synthesis(found.w), found.images)
@@ -87,7 +87,7 @@ def test_projection_weighs_features(generator):
     start = generator.synthesis(latent_statistics(generator).mean[None])
     expected = (start - images).square().mean() + 2 * (start.mean() - images.mean()).square()
     torch.testing.assert_close(found.losses[0], expected)
-    assert len(calls) == 4
+    assert len(calls) >= 5  # once of the image, once at the start, at least once a step
 
 
 def test_projection_refuses_unknown_spaces_and_random_noise(generator):

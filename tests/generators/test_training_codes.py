@@ -1,5 +1,9 @@
 """Training where the z of each real image is known."""
 
+import signal
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -113,8 +117,10 @@ def test_resume_after_a_kill_is_bit_equal(tmp_path, begin):
         assert torch.equal(resumed.tensors()[name], tensor), name
 
 
+# On one thread, as tests are: sums that more of them share out have other last bits.
 KILLED = """
-import os, runpy, signal
+import os, runpy, signal, torch
+torch.set_num_threads(1)
 tests = runpy.run_path({tests!r})
 blobs, train = tests["blobs"], tests["train"]
 
@@ -125,6 +131,24 @@ def dataset(indices):
 
 train({folder!r}, 40, dataset)
 """
+
+
+def test_resume_after_sigkill_is_bit_equal(tmp_path):
+    script = KILLED.format(tests=__file__, folder=str(tmp_path / "killed"))
+    killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    resumed, whole = train(tmp_path / "killed", 40), train(tmp_path / "whole", 40)
+    assert resumed.images == 40
+    for name, tensor in whole.tensors().items():
+        assert torch.equal(resumed.tensors()[name], tensor), name
+
+
+def test_resuming_with_other_threads_is_said_to_change_the_last_bits(tmp_path):
+    train(tmp_path, 4)
+    torch.set_num_threads(2)
+    with pytest.warns(UserWarning, match="had 1 threads so far and has 2 now"):
+        state = train(tmp_path, 8)
+    assert [(entry["images"], entry["threads"]) for entry in state.history] == [(0, 1), (4, 2)]
 
 
 def test_large_forms_are_learned_without_the_layers_above(tmp_path):
