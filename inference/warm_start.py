@@ -28,6 +28,7 @@ TRIALS = 8
 WIDTHS = (1.0, 0.3, 0.1, 0.03)  # of the guide at the mode, as shares of what the curvature there says
 MODE_RATE = 0.02
 SHARE, ROUNDS = 2, 4  # of the descent to the mode: gradients beside those of the warm-up, and rounds
+A_ROUND = 50  # steps of the warm-up, where the whole curvature is cheap
 WHOLE_LIMIT = 200  # latent numbers: with more, the curvature is taken by blocks
 
 
@@ -70,7 +71,8 @@ def find_mode(
 
     few = latents.size <= WHOLE_LIMIT
     blocks = one_block(latents) if few else plate_blocks(latents)
-    rounds = ROUNDS if few else min(SHARE * schedule.warm_up // cost(blocks), ROUNDS)
+    whole = max(schedule.warm_up // A_ROUND, 1)
+    rounds = min(whole if few else SHARE * schedule.warm_up // cost(blocks), ROUNDS)
     with allowing_undefined():
         point = descend(given_held, point, blocks, rounds)
     return Start(latents, point, potential)

@@ -60,7 +60,7 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     assert said["fingerprint"] == cohort.hash
     assert (tmp_path / "posterior.nc").stat().st_size > 0
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 5
+    assert page.count("data:image/png;base64,") == 7
     assert load_fit(tmp_path, data=cohort).guide_name == guide
 
 
@@ -119,7 +119,7 @@ def test_neighbours_can_be_taken_into_account(tmp_path):
 
 
 def test_effects_of_covariates_are_a_table_in_their_own_unit(tmp_path, capsys):
-    plain = simulate_reference(n_subjects=16, n_vertices=20, seed=1)
+    plain = simulate_reference(n_subjects=18, n_vertices=20, seed=1)
     columns = {"apoe4": plain.subject % 3, "sex": np.where(plain.subject % 2, "F", "M")}
     Cohort(plain.values, plain.time, plain.subject, plain.diagnosis, covariates=columns).save(tmp_path / "cohort.npz")
     line = ["dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "normal", "--max-steps", "20"]

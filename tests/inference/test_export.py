@@ -26,7 +26,7 @@ SHORT = Schedule(max_steps=30, warm_up=20)
 
 
 def cohort_with_gaps():
-    cohort = simulate_reference(n_subjects=12, n_vertices=20, seed=2)
+    cohort = simulate_reference(n_subjects=8, n_vertices=20, seed=2)
     values = cohort.values.copy()
     values[3, 2] = np.nan
     names = [f"region {i}" for i in range(20)]
@@ -60,7 +60,7 @@ def test_groups_dimensions_and_coordinates(tree):
     assert set(group_names(tree)) == GROUPS
     posterior = tree["posterior"]
     assert posterior["c"].dims == ("chain", "draw", "cluster")
-    assert posterior["dps"].shape == (2, 30, 48)
+    assert posterior["dps"].shape == (2, 30, 32)
     assert posterior["dps"].dims[2] == "visit"
     assert posterior["alpha"].coords["subject"].values[1] == "sub-1"
     assert tree["sample_stats"]["loss"].shape == (2, 30)

@@ -101,6 +101,7 @@ def expansion_by_hand(score: np.ndarray, theta: list[float], scatter: list[float
     nodes, weights = roots_hermitenorm(5)
     degrees = [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
     degrees += [(0, 2, 0, 0), (0, 1, 1, 0), (0, 0, 2, 0), (0, 1, 0, 1), (0, 0, 1, 1)]
+    polynomial = [eval_hermitenorm(n, nodes) / np.sqrt(factorial(n)) for n in range(3)]
     mean, columns = np.zeros(len(score)), np.zeros((len(score), len(degrees)))
     for at in itertools.product(range(5), repeat=4):
         z = nodes[list(at)]
@@ -109,7 +110,7 @@ def expansion_by_hand(score: np.ndarray, theta: list[float], scatter: list[float
         course = d + a / (1 + np.exp(-b * np.exp(scatter[2] * z[2]) * (score - c)))
         mean += weight * course
         for j, degree in enumerate(degrees):
-            value = [eval_hermitenorm(n, x) / np.sqrt(factorial(n)) for n, x in zip(degree, z, strict=True)]
+            value = [polynomial[n][node] for n, node in zip(degree, at, strict=True)]
             columns[:, j] += weight * np.prod(value) * course
     return mean, columns
 
