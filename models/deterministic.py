@@ -38,6 +38,8 @@ def with_deterministic(
     shapes = {name: site["value"].shape for name, site in alone.items() if site["infer"].get("_deterministic")}
     added: dict[str, list[Tensor]] = {name: [] for name in shapes}
     n_draws = len(next(iter(values.values())))
+    if n_draws == 1:
+        return draws | {name: np.asarray(alone[name]["value"].cpu())[None] for name in shapes}
     for begin in range(0, n_draws, AT_ONCE):
         size = min(AT_ONCE, n_draws - begin)
         with pyro.plate("draw", size, dim=-2):

@@ -107,11 +107,11 @@ def test_help_needs_no_torch():
 
 
 def test_neighbours_can_be_taken_into_account(tmp_path):
-    labels = np.repeat([0, 1], 32)
+    labels = np.repeat([0, 1], 24)
     path = tmp_path / "grid.npz"
-    simulate_reference(20, 64, 2, seed=2, mesh=Mesh.grid(8, 8), labels=labels).save(path)
+    simulate_reference(20, 48, 2, seed=2, mesh=Mesh.grid(6, 8), labels=labels).save(path)
     out = tmp_path / "fit"
-    line = ["dive", "fit", str(path), "--spatial", "--clusters", "2", "--guide", "map", "--max-steps", "60"]
+    line = ["dive", "fit", str(path), "--spatial", "--clusters", "2", "--guide", "map", "--max-steps", "40"]
     app([*line, "--out", str(out)], result_action="return_value")
     assert json.loads((out / "fit.json").read_text())["model"]["arguments"]["spatial"] == "potts"
     guess = np.load(out / "assignments.npy").argmax(1)

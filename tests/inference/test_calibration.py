@@ -97,14 +97,14 @@ def test_a_guide_that_learns_nothing_is_taken_as_it_is():
 
 def test_mvn_passes_on_a_conjugate_model():
     schedule = Schedule(max_steps=20, warm_up=40, learning_rate=0.03, window=20)
-    found = calibrate(regression, DESIGN, "mvn", 40, draws=39, schedule=schedule, progress=False)
+    found = calibrate(regression, DESIGN, "mvn", 30, draws=39, schedule=schedule, progress=False)
     assert found.passes(0.01)
 
 
 def test_labels_and_gauge_of_truth_and_draws_agree():
     """Not calibration, which two short fits cannot show: shapes, sites, and ranks in their range."""
     cohort = simulate_reference(n_subjects=8, n_vertices=6, seed=0)
-    schedule = Schedule(max_steps=4, warm_up=4)
+    schedule = Schedule(max_steps=4, warm_up=0)
     model = VertexClusterMixture(2)
     found = calibrate(model, cohort, "normal", 2, draws=19, schedule=schedule, progress=False)
     assert found.ranks["dps"].shape == (2, 32)

@@ -21,7 +21,7 @@ def with_values(cohort, values, **changes):
 
 
 def fitted(cohort, guide="map"):
-    return fit(MODEL, cohort, guide=guide, schedule=Schedule(max_steps=150, warm_up=50), progress=False)
+    return fit(MODEL, cohort, guide=guide, schedule=Schedule(max_steps=80, warm_up=50), progress=False)
 
 
 def correlation(result, cohort, rows=slice(None)):
