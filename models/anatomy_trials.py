@@ -35,7 +35,7 @@ __all__ = ["Comparison", "Power", "Trial", "TrialData", "change", "slope", "stag
 Floats = NDArray[np.float64]
 Eligible = Callable[["AnatomySimulator", Cohort], NDArray[np.bool_]]
 """From the simulator and the screening visits of candidates to who may take part, in the order of its subjects."""
-SCREENED, MOST_SCREENED = 4, 400  # candidates for each who is still wanted, at once and in all
+SCREENED, MOST_SCREENED = 4, 400  # candidates for each who is still wanted, at first and in all
 JUDGED_AT_MOST = 5000  # candidates at once
 
 
@@ -183,7 +183,7 @@ class Trial:
         found: list[NDArray[np.int64]] = []
         screened, count = 0, 0
         while count < wanted and screened < MOST_SCREENED * wanted:
-            block = min(SCREENED * (wanted - count), JUDGED_AT_MOST)
+            block = min(max(SCREENED * (wanted - count), screened), JUDGED_AT_MOST)
             screening = simulator.simulate(block, 1, seed=seed, maps=False, images=False, first=screened)
             found.append(screened + np.flatnonzero(self.eligible(simulator, screening)))
             screened, count = screened + block, count + len(found[-1])
