@@ -78,7 +78,7 @@ class VertexAnswers:
         CohortError
             Where the cohort has other vertices, or a covariate is missing.
         """
-        count = courses_for(cohort.n_subjects, draws, result.is_point)
+        count = self._n_courses(result, cohort.n_subjects, draws)
         return personalized(FittedClusters(self, result).courses(count), count, result, cohort, draws)
 
     def forecast(
@@ -122,9 +122,14 @@ class VertexAnswers:
         """
         fitted = FittedClusters(self, result)
         request = requested(cohort, times, subjects)
-        count = courses_for(cohort.n_subjects, draws, result.is_point)
+        count = self._n_courses(result, cohort.n_subjects, draws)
         asked = (draws, level, keep_draws, progress)
         return forecast_visits(fitted.courses(count), count, fitted.components, result, cohort, request, *asked)
+
+    def _n_courses(self, result: Posterior, n_subjects: int, draws: int) -> int:
+        """Return on how many draws of the course subjects are placed: one, where all would be the same."""
+        alike = result.is_point and self.labels is not None and not self.scatter
+        return 1 if alike else courses_for(n_subjects, draws, result.is_point)
 
     def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:
         """Return log p(V_l | draw), Z summed out, ``(draws, vertices)``, of the standardised data.

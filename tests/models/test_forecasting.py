@@ -8,6 +8,7 @@ import torch
 
 from neuropyro.data import Cohort, CohortError, simulate_reference
 from neuropyro.models import SubjectProgression, VertexClusterMixture
+from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.forecasting import requested
 
 MODELS = [
@@ -99,6 +100,18 @@ def test_chunks_of_subjects_are_forecast_in_the_order_of_the_rows(known, monkeyp
     np.testing.assert_allclose(pieces.dps.mean(0)[2], whole.dps.mean(0)[2])
     # One subject's line: the score at 40 is below that at 90.
     assert (pieces.dps[:, 2] < pieces.dps[:, 0]).all()
+
+
+def test_a_point_whose_courses_are_all_alike_is_placed_on_once(known):
+    model = VertexClusterMixture(3, labels=range(3), scatter=False)
+    design = simulate_reference(n_subjects=8, n_vertices=3, n_clusters=1, seed=0)
+    result, _, cohort = known(model, 2, design)
+    assert model._n_courses(result, 8, 200) == 1
+    courses = list(FittedClusters(model, result).courses(2))
+    for name in ("label", "sigma", "scores"):
+        torch.testing.assert_close(getattr(courses[0], name), getattr(courses[1], name))
+    assert courses[0].own is None
+    assert model.forecast(result, cohort, 1.0, draws=30).dps.shape == (30, 8)
 
 
 def test_years_count_from_the_last_visit_that_has_a_value():
