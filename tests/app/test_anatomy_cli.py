@@ -96,6 +96,7 @@ def test_any_number_of_processes_writes_the_same_bytes(study, simulator, tmp_pat
     assert [str(name) for name in files if files[name] != again[name]] == []
 
 
+@pytest.mark.slow
 def test_counterfactual_writes_every_world(study, shards, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(anatomy_image_abduction, "CANDIDATES", 20)  # what is written does not hang on the search
     monkeypatch.setattr(anatomy_image_abduction, "SEARCH_STEPS", 2)
