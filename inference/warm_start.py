@@ -94,12 +94,13 @@ def best_start(name: str, model: Any, data: Any, mode: Start) -> FlatGuide:
         return make_flat_guide(name, mode)
     plain = replace(mode, point=mode.latents.start, potential=None, found={})
     starts = [*(replace(mode, shrunk=width) for width in WIDTHS), plain]
-    return min((make_flat_guide(name, start) for start in starts), key=lambda guide: _trial_loss(model, guide, data))
-
-
-def _trial_loss(model: Any, guide: FlatGuide, data: Any) -> float:
-    """Return the mean loss of some draws, infinity where one is undefined."""
     elbo = choose_elbo(model, data)
+    guides = [make_flat_guide(name, start) for start in starts]
+    return min(guides, key=lambda guide: _trial_loss(elbo, model, guide, data))
+
+
+def _trial_loss(elbo: Any, model: Any, guide: FlatGuide, data: Any) -> float:
+    """Return the mean loss of some draws, infinity where one is undefined."""
     with torch.no_grad(), allowing_undefined():
         losses = torch.tensor([float(elbo.loss(model, guide, data)) for _ in range(TRIALS)])
     mean = float(losses.mean())
