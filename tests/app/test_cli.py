@@ -29,7 +29,7 @@ def cortex(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("guide", ["map", "normal"])
+@pytest.mark.parametrize("guide", ["map", pytest.param("normal", marks=pytest.mark.slow)])
 def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     app(
         ["dive", "fit", str(cortex), "--guide", guide, "--max-steps", "25", "--out", str(tmp_path)],
@@ -64,6 +64,7 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     assert load_fit(tmp_path, data=cohort).guide_name == guide
 
 
+@pytest.mark.slow
 def test_values_are_reported_in_the_datas_own_unit(tmp_path):
     """Ten times the values and a shift give ten times a, d, sigma, the rest being the same."""
     cohort = simulate_reference(n_subjects=20, n_vertices=40, seed=1)
@@ -106,6 +107,7 @@ def test_help_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_neighbours_can_be_taken_into_account(tmp_path):
     labels = np.repeat([0, 1], 24)
     path = tmp_path / "grid.npz"

@@ -145,6 +145,7 @@ def test_a_users_error_is_one_line_and_nothing_is_written(arguments, message, tm
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "few", "occupied"]
 
 
+@pytest.mark.slow
 def test_train_on_phantoms_resumes_to_the_same_weights_and_leaves_a_generator(tmp_path, capsys):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run("train", "phantoms", "--out", whole, *TINY, *SHORT, "--images", "16")
@@ -191,6 +192,7 @@ def test_train_on_a_folder_of_pictures(tmp_path):
     assert made.card.training_data == "3 pictures of the folder pictures"
 
 
+@pytest.mark.slow
 def test_train_begins_with_given_weights(tmp_path):
     folder = pictures(tmp_path / "pictures")
     run("train", folder, "--out", tmp_path / "first", *TINY, *SHORT, "--images", "4")
