@@ -171,6 +171,7 @@ def test_personalize_places_new_subjects_by_the_fit_and_the_cohort_in_its_folder
     assert np.corrcoef(scores, np.asarray(cohort.truth["dps"])[cohort.subject >= 40])[0, 1] > 0.97
 
 
+@pytest.mark.slow
 def test_forecast_writes_tables_and_maps_in_the_cohorts_format(tmp_path):
     cohort = simulate_reference(n_subjects=30, n_vertices=40, seed=1)
     cohort.save(tmp_path / "cohort.npz")

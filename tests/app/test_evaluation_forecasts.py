@@ -34,6 +34,7 @@ def test_a_row_of_the_table_by_hand():
     assert np.isnan(errors.row(2)["mae_error"])
 
 
+@pytest.mark.slow
 def test_methods_stand_side_by_side():
     cohort = simulate_reference(n_subjects=24, n_vertices=20, n_clusters=2, seed=0)
     schedule = Schedule(max_steps=30, warm_up=10)

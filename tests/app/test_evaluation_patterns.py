@@ -26,6 +26,7 @@ def test_a_measure_tells_apart_where_its_ranges_do_not_meet():
     assert "not told apart" in Patterns(within, within).sentence
 
 
+@pytest.mark.slow
 def test_two_diseases_of_other_networks_are_told_apart_by_their_clusters():
     networks = [np.arange(40) % 2, np.arange(40) // 20]
     found = evaluate_patterns(disease(networks[0], 0), disease(networks[1], 1), VertexClusterMixture(2), 1, **SHORT)

@@ -204,7 +204,7 @@ def test_train_begins_with_given_weights(tmp_path):
         assert torch.equal(dict(after.named_parameters())[name], value), name
 
 
-@pytest.mark.parametrize("as_folder", [True, False])
+@pytest.mark.parametrize("as_folder", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_train_on_slices_of_volumes(tmp_path, as_folder):
     volume = nibabel.Nifti1Image(np.random.default_rng(0).random((12, 14, 12), dtype=np.float32), np.eye(4))
     (tmp_path / "scans").mkdir()

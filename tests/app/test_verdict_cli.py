@@ -7,7 +7,7 @@ from neuropyro.data import simulate_reference
 from neuropyro.inference import Schedule, fit
 from neuropyro.models import VertexClusterMixture
 
-SHORT = Schedule(max_steps=30, warm_up=10)
+SHORT = Schedule(max_steps=30, warm_up=0)
 
 
 @pytest.fixture(scope="module")

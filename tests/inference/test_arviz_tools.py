@@ -14,7 +14,7 @@ from neuropyro.inference import Schedule, fit
 from neuropyro.inference.arviz_versions import IS_TREE
 from neuropyro.models import VertexClusterMixture
 
-SHORT = Schedule(max_steps=20, warm_up=20, window=10)
+SHORT = Schedule(max_steps=20, warm_up=0, window=10)
 BLUR = torch.tensor([[0.6, 0.4, 0.0, 0.0], [0.0, 0.5, 0.5, 0.0], [0.0, 0.0, 0.4, 0.6]])
 
 
@@ -38,7 +38,7 @@ def trees():
     model = VertexClusterMixture(2)
     dive = [fit(model, cohort, g, schedule=SHORT, progress=False) for g in ("normal", "lowrank")]
     y = torch.tensor([0.4, 0.1, -0.5])
-    image = [fit(linear_reconstruction, y, guide, schedule=SHORT, progress=False) for guide in ("normal", "laplace")]
+    image = [fit(linear_reconstruction, y, guide, schedule=SHORT, progress=False) for guide in ("normal", "mvn")]
     return {"dive": [f.to_arviz(60, 20) for f in dive], "image": [f.to_arviz(100, 40) for f in image]}
 
 

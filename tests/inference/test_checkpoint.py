@@ -55,7 +55,7 @@ def killed(folder, stage, step, schedule, guide):
     [
         ("restart 1 of 2, mode", "normal", SCHEDULE),
         ("restart 1 of 2", "flow", SCHEDULE),
-        ("restart 2 of 2", "lowrank", SCHEDULE),
+        pytest.param("restart 2 of 2", "lowrank", SCHEDULE, marks=pytest.mark.slow),
         ("restart 2 of 2", "map", CosineSchedule(max_steps=120, window=20)),
     ],
 )
@@ -106,6 +106,7 @@ for name, program in (("function", model), ("object", Growth())):
 """
 
 
+@pytest.mark.slow
 def test_a_function_killed_is_known_again_in_another_process(tmp_path):
     """A model's place in memory is another one there."""
 

@@ -105,6 +105,7 @@ def test_map_is_the_mode(problem):
     assert (np.abs(result.posterior(1)["w"][0] - mean) < 0.02 * np.sqrt(covariance.diagonal())).all()
 
 
+@pytest.mark.slow
 def test_nuts_agrees_within_its_monte_carlo_error(problem):
     data, mean, covariance, _ = problem
     result = sample(regression, data, draws=200, warm_up=80, chains=2, progress=False)

@@ -22,7 +22,7 @@ GROUPS = {
     "observed_data",
     "constant_data",
 }
-SHORT = Schedule(max_steps=30, warm_up=20)
+SHORT = Schedule(max_steps=30, warm_up=0)
 
 
 def cohort_with_gaps():

@@ -12,7 +12,7 @@ from neuropyro.data import simulate_reference
 from neuropyro.inference import FitError, Schedule, fit, load_fit
 from neuropyro.models import ScorePriors, SubjectProgression, VertexClusterMixture
 
-SHORT = Schedule(max_steps=10, warm_up=10, window=5)
+SHORT = Schedule(max_steps=10, warm_up=0, window=5)
 
 
 @pytest.fixture(scope="module")

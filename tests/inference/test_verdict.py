@@ -54,6 +54,7 @@ def test_a_good_fit_of_a_users_model(growth):
     assert "k-hat" in str(found)
 
 
+@pytest.mark.slow
 def test_nuts_is_judged_by_its_chains(growth):
     result = sample(Growth(), growth, draws=30, warm_up=30, chains=2, progress=False)
     found = diagnose(result, draws=30, predictive_draws=30)

@@ -207,6 +207,7 @@ def test_it_is_saved_with_its_prior_and_seen_by_arviz(stripes, fitted, tmp_path)
     assert next(fitted.model.replicates(fitted, 1))["V"].shape == (144, 120)
 
 
+@pytest.mark.slow
 def test_a_vertex_that_was_never_seen_follows_its_neighbours(stripes, fitted):
     values = np.array(stripes.values)
     values[:, 12 * 2 + 5] = np.nan  # inside the first stripe
