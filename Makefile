@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
+# Modules are compiled when they are first imported: compiling all of torch would take most of the set-up.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The newest Python from 3.12 on that is at hand and runs, for ArviZ 1.x; nothing where there is none.
@@ -52,16 +53,16 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --constraint constraints.txt setuptools torch
-	$(PIP) install --constraint constraints.txt --editable .
+	$(PIP) install --no-compile --constraint constraints.txt setuptools torch
+	$(PIP) install --no-compile --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
-	$(PIP) install --constraint constraints.txt --editable ".[test]"
+	$(PIP) install --no-compile --constraint constraints.txt --editable ".[test]"
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/test.stamp
-	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	$(PIP) install --no-compile --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
 clean:
