@@ -67,7 +67,7 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
 @pytest.mark.slow
 def test_values_are_reported_in_the_datas_own_unit(tmp_path):
     """Ten times the values and a shift give ten times a, d, sigma, the rest being the same."""
-    cohort = simulate_reference(n_subjects=20, n_vertices=40, seed=1)
+    cohort = simulate_reference(n_subjects=30, n_vertices=40, seed=1)
     tables = []
     for factor, shift in ((1.0, 0.0), (10.0, 100.0)):
         path = tmp_path / f"{factor}.npz"
@@ -109,11 +109,11 @@ def test_help_needs_no_torch():
 
 @pytest.mark.slow
 def test_neighbours_can_be_taken_into_account(tmp_path):
-    labels = np.repeat([0, 1], 24)
+    labels = np.repeat([0, 1], 32)
     path = tmp_path / "grid.npz"
-    simulate_reference(20, 48, 2, seed=2, mesh=Mesh.grid(6, 8), labels=labels).save(path)
+    simulate_reference(20, 64, 2, seed=2, mesh=Mesh.grid(8, 8), labels=labels).save(path)
     out = tmp_path / "fit"
-    line = ["dive", "fit", str(path), "--spatial", "--clusters", "2", "--guide", "map", "--max-steps", "40"]
+    line = ["dive", "fit", str(path), "--spatial", "--clusters", "2", "--guide", "map", "--max-steps", "200"]
     app([*line, "--out", str(out)], result_action="return_value")
     assert json.loads((out / "fit.json").read_text())["model"]["arguments"]["spatial"] == "potts"
     guess = np.load(out / "assignments.npy").argmax(1)

@@ -56,8 +56,8 @@ def test_a_good_fit_of_a_users_model(growth):
 
 @pytest.mark.slow
 def test_nuts_is_judged_by_its_chains(growth):
-    result = sample(Growth(), growth, draws=30, warm_up=30, chains=2, progress=False)
-    found = diagnose(result, draws=30, predictive_draws=30)
+    result = sample(Growth(), growth, draws=60, warm_up=40, chains=2, progress=False)
+    found = diagnose(result, draws=60, predictive_draws=40)
     assert found.weights is None
     assert found.agreement.rhat.keys() >= {"slope", "noise"}
     assert found.findings[0].question.startswith("Did the sampler")
