@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from neuropyro.generators.residual_conditionals import ConditionalSpread
 from neuropyro.generators.residuals import ResidualCovariance, ResidualSpread
 
-__all__ = ["residual_in", "residual_of_card"]
+__all__ = ["chosen_residual", "residual_in", "residual_of_card"]
 
 
 def residual_in(arrays: Mapping[str, Tensor]) -> ResidualCovariance | None:
@@ -21,3 +21,18 @@ def residual_in(arrays: Mapping[str, Tensor]) -> ResidualCovariance | None:
 def residual_of_card(card: Any) -> ResidualCovariance | None:
     """Read it from a generator's card; None where the card has none, or there is no card."""
     return residual_in(getattr(card, "arrays", {}))
+
+
+def chosen_residual(given: ResidualCovariance | Literal["card"] | None, generator: Any) -> ResidualCovariance | None:
+    """Return the covariance that is ``given``, or the one of the generator's card.
+
+    Raises
+    ------
+    ValueError
+        Where it is another word.
+    """
+    if not isinstance(given, str):
+        return given
+    if given != "card":
+        raise ValueError(f"reconstruction: the residual is a ResidualSpread, 'card' or None, got {given!r}")
+    return residual_of_card(getattr(generator, "card", None))

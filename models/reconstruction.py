@@ -39,17 +39,15 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import pyro
 import torch
 from numpy.typing import NDArray
 from pyro import poutine
 from torch import Tensor
 
-from neuropyro.generators.residual_cards import residual_of_card
+from neuropyro.generators.residual_cards import chosen_residual
 from neuropyro.generators.residuals import ResidualCovariance
 from neuropyro.models.corruption_deepinv import as_corruption
 from neuropyro.models.priors import Pair, log_normal
@@ -190,20 +188,12 @@ class LatentReconstruction(OfImages):
         self.sigma = self.corruption.noise if self.given_sigma is None else self.given_sigma
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ValueError(f"reconstruction: sigma must be above 0, got {self.sigma}; without noise give a small one")
-        residual = self._find_residual()
+        residual = chosen_residual(self.given_residual, self.generator)
         self.residual = residual if self.corruption.is_linear and not self.preset else None
         typical = 1.0 if self.residual is None else self.residual.typical_scale
         self.residual_prior: Pair = self.given_residual_prior or (math.log(typical), NARROW)
         self.colinearity = reference_colinearity(self.corruption) if self.preset else self.given_colinearity
         self._spreads: dict[Any, MeasurementSpread] = {}
-
-    def _find_residual(self) -> ResidualCovariance | None:
-        given = self.given_residual
-        if not isinstance(given, str):
-            return given
-        if given != "card":
-            raise ValueError(f"reconstruction: the residual is a ResidualSpread, 'card' or None, got {given!r}")
-        return residual_of_card(getattr(self.generator, "card", None))
 
     def with_corruption(self, corruption: Any) -> Self:
         """Return the same model of another corruption; what is known of the generator is shared."""
@@ -250,10 +240,7 @@ class LatentReconstruction(OfImages):
         y = placed_measurements(y, device, dtype)
         source = self.prepare_source(y.device, y.real.dtype)
         measured = Measurements.of(y, self.corruption, source, self.residual, self._spreads)
-        return measured if self.features is None else self._with_features(measured)
-
-    def _with_features(self, measured: Measurements) -> Measurements:
-        return replace(measured, features=feature_vectors(self.features, measured.as_given(measured.values)))
+        return measured.with_features(self.features)
 
     def __call__(self, y: Measurements | Tensor) -> None:
         """Run the generative story, conditioned on the measurements."""
@@ -312,15 +299,6 @@ class LatentReconstruction(OfImages):
         factors, being no densities of data, are left out.
         """
         return simulated_images(self, count, seed)
-
-    def observe(self, measured: Measurements, values: dict[str, NDArray[Any]]) -> Measurements:
-        """Return prepared data with other measurements."""
-        other = measured.with_values(torch.tensor(np.asarray(values["y"])))
-        return other if self.features is None else self._with_features(other)
-
-    def observed_values(self, measured: Measurements) -> dict[str, NDArray[Any]]:
-        """Return the measurements (B, ...), NaN where they do not count."""
-        return {"y": torch.where(measured.observed, measured.values, math.nan).cpu().numpy()}
 
     def __repr__(self) -> str:
         """Name what the posterior hangs on, the same in every process."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neuropyro.generators.residuals import ResidualCovariance
 from neuropyro.models.corruption_operator import Corruption, CorruptionError
+from neuropyro.models.reconstruction_features import feature_vectors
 from neuropyro.models.reconstruction_source import ImageSource
 from neuropyro.models.reconstruction_spread import MeasurementSpread, spread_of
 
@@ -96,6 +97,12 @@ class Measurements:
         """Return it with other measurements of the same design."""
         placed = values.to(self.values).reshape(self.values.shape)
         return replace(self, values=torch.where(self.observed, placed, 0.0))
+
+    def with_features(self, features: Any) -> Measurements:
+        """Return it with perceptual ``features`` of its measurements; itself where they are None."""
+        if features is None:
+            return self
+        return replace(self, features=feature_vectors(features, self.as_given(self.values)))
 
 
 def in_reals(y: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -107,10 +108,19 @@ class OfImages(ABC):
     """What a model of images says of a fit, whichever guide made it."""
 
     corruption: Corruption
+    features: Any
 
     @abstractmethod
     def known_sigma(self, like: Tensor) -> Tensor:
         """Sigma (B,), where it is given and not learned, for measurements ``like`` (B, ...)."""
+
+    def observe(self, measured: Measurements, values: dict[str, NDArray[Any]]) -> Measurements:
+        """Return prepared data with other measurements."""
+        return measured.with_values(torch.tensor(np.asarray(values["y"]))).with_features(self.features)
+
+    def observed_values(self, measured: Measurements) -> dict[str, NDArray[Any]]:
+        """Return the measurements (B, ...), NaN where they do not count."""
+        return {"y": torch.where(measured.observed, measured.values, math.nan).cpu().numpy()}
 
     @torch.no_grad()
     def predictive(self, result: Posterior, draws: int = 64) -> dict[str, NDArray[Any]]:
