@@ -2,7 +2,8 @@
 
     python benchmarks/residual_brains64.py --weights generators/brains64.safetensors
 
-Validation phantoms are inverted, as many as --images says.  Weights stay as they are, and so does the rest of the card.
+Validation phantoms are inverted as a reconstruction inverts them, as many as --images says.  Weights stay as they are,
+and so does the rest of the card, with the stationary residual of closer inversions that samples are given.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from release_brains64 import held_out
 
 from neuropyro.generators import load_checkpoint, load_generator, save_generator
 from neuropyro.generators.residual_conditionals import ConditionalSpread
-from neuropyro.generators.residuals import ResidualSpread, band_power
+from neuropyro.generators.residuals import band_power
 from neuropyro.models import LatentReconstruction
 from neuropyro.models.corruption import Identity
 from neuropyro.models.reconstruction_learning import PIXEL_SD, residuals_of
@@ -35,8 +36,9 @@ def main() -> None:
     rmse = float(residuals.square().mean((1, 2, 3)).sqrt().median())
     said = {"images": args.images, "steps": args.steps, "rmse": round(rmse, 4)}
     said["power_by_band"] = [float(f"{value:.3g}") for value in band_power(residuals)]
-    arrays = dict(found.card.arrays) | ResidualSpread.of(residuals).to_arrays() | learned.to_arrays()
-    card = dataclasses.replace(found.card, details=dict(found.card.details) | {"residual": said}, arrays=arrays)
+    arrays = dict(found.card.arrays) | learned.to_arrays()
+    details = dict(found.card.details) | {"conditional_residual": said}
+    card = dataclasses.replace(found.card, details=details, arrays=arrays)
     halves = found.generator.half(), found.discriminator and found.discriminator.half()
     before = {name: t.clone() for name, t in load_generator(args.weights).state_dict().items()}
     save_generator(halves[0], args.out or args.weights, card, halves[1])

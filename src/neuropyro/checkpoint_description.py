@@ -56,8 +56,10 @@ def _card_lines(generator: Generator, card: Card) -> Iterator[tuple[str, str]]:
         if not isinstance(figures, dict):
             continue
         yield f"direction {name}", ", ".join(f"{k} {_number(v)}" for k, v in figures.items())
-    if residual := _group(card, "residual"):
-        yield "residual", ", ".join(f"{k} {_number(v)}" for k, v in residual.items() if not isinstance(v, list))
+    for kind in ("residual", "conditional_residual"):
+        if residual := _group(card, kind):
+            said = ", ".join(f"{k} {_number(v)}" for k, v in residual.items() if not isinstance(v, list))
+            yield kind.replace("_", " "), said
     yield from ((name, str(v)) for name, v in card.details.items() if isinstance(v, str | int | float))
 
 
