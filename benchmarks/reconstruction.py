@@ -29,7 +29,7 @@ from torch import Tensor
 from neuropyro.generators import load_discriminator_features, load_generator
 from neuropyro.generators.residual_conditionals import ConditionalSpread
 from neuropyro.image_baselines import baselines_for, total_variation, tuned, wavelet_sparse
-from neuropyro.image_metrics import image_metrics, interval_width, mae, rmse
+from neuropyro.image_metrics import image_metrics, mae, rmse
 from neuropyro.image_projection import project_plainly, pulse
 from neuropyro.inference import fit
 from neuropyro.inference.convergence import CosineSchedule
@@ -174,23 +174,35 @@ class Bench:
 
     def judged(self, task: str, result: Result) -> Part:
         """Every metric of each image."""
-        corruption = parse_corruption(task)
-        y = corruption.A(self.truth)
+        corruption = parse_corruption(f"{task}+noise:{NOISE}")
+        y = corruption.corrupt(self.truth, seed=1)
         pixels = not y.is_complex() and y.shape == self.truth.shape
         observed = corruption.observed(y).expand(y.shape) if pixels else None
         brain = self.truth > BLACK
         metrics = image_metrics(result.images, self.truth, result.draws, observed, brain, self.features)
-        if result.draws is not None:
-            metrics["error"] = mae(result.images, self.truth, brain)  # to which crps compares
         if observed is not None:
             metrics["rmse_hole"] = rmse(result.images, self.truth, observed == 0)
-        if result.draws is not None and observed is not None:
-            hole, seen = (
-                interval_width(result.draws, 0.9, where) for where in (observed == 0, (observed != 0) & brain)
-            )
-            metrics["width_ratio"] = hole / seen
+        if result.draws is not None:
+            metrics["error"] = mae(result.images, self.truth, brain)  # to which crps compares
+            metrics["misfit"] = misfit(corruption, y, result.draws)
+            if observed is not None:
+                metrics["sd_ratio"] = sd_ratio(result.draws, observed == 0, (observed != 0) & brain)
         metrics["seconds"] = torch.full((len(self.truth),), result.seconds / len(self.truth))
         return Part(result.images, metrics)
+
+
+def misfit(corruption: Corruption, y: Tensor, draws: Tensor) -> Tensor:
+    """Root mean square (B,) of what measurements are off from those of drawn images (D, B, C, H, W), in noise's sds."""
+    seen = in_reals_mask(corruption.observed(y), y)
+    away = torch.stack([torch.where(seen, in_reals(y - corruption.A(one)), 0.0).square().flatten(1) for one in draws])
+    return (away.sum((0, 2)) / (len(draws) * seen.flatten(1).sum(1))).sqrt() / NOISE
+
+
+def sd_ratio(draws: Tensor, hole: Tensor, seen: Tensor) -> Tensor:
+    """Mean sd (B,) of drawn pixels in the hole, beside that of those that were seen."""
+    sd = draws.std(0)
+    inside, outside = ((sd * where).flatten(1).sum(1) / where.flatten(1).sum(1) for where in (hole, seen))
+    return inside / outside
 
 
 def timed(method: Callable[[], Tensor]) -> Result:
