@@ -163,7 +163,8 @@ class OfImages(ABC):
         if not 0 < level < 1:
             raise ValueError(f"summary: the level must lie between 0 and 1, got {level}")
         clean = self.predictive(result, draws)["clean"]
-        lower, upper = np.quantile(clean, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        ends = [(1 - level) / 2, (1 + level) / 2]
+        lower, upper = np.quantile(clean, ends, axis=0, method="weibull")  # another draw is as likely to lie between
         return {"mean": self.estimate(result, draws), "sd": clean.std(0), "lower": lower, "upper": upper}
 
     @torch.no_grad()

@@ -128,11 +128,16 @@ def crps(draws: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
 
 
 def interval(draws: Tensor, level: float) -> tuple[Tensor, Tensor]:
-    """Lower and upper ends (B, C, H, W) of the central interval that holds ``level`` of ``draws`` (D, B, C, H, W)."""
+    """Lower and upper ends (B, C, H, W) of the central interval of ``draws`` (D, B, C, H, W) at ``level``.
+
+    Another draw lies within it with a probability of ``level``, or a hundredth more, however few they are: the k-th of
+    D in order has a share of k / (D + 1) below it (Weibull's plotting positions).  With fewer than 2 / (1 - level) - 1
+    draws it is their range, which holds less.
+    """
     if not 0 < level < 1:
         raise ValueError(f"interval: the level must lie between 0 and 1, got {level}")
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=draws.dtype, device=draws.device)
-    position = ends * (len(draws) - 1)  # as torch.quantile, which refuses large tensors
+    position = (ends * (len(draws) + 1) - 1).clamp(0, len(draws) - 1)  # torch.quantile refuses large tensors
     below = position.floor().long()
     share = (position - below).reshape(-1, *[1] * (draws.ndim - 1))
     ordered = draws.sort(dim=0).values

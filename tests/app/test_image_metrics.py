@@ -114,11 +114,24 @@ def test_coverage_and_width_of_normal_intervals():
     assert coverage(draws, truth + 10).max() == 0
 
 
-def test_interval_ends_are_torchs_quantiles():
+@pytest.mark.parametrize("count", [7, 19, 64])
+def test_interval_ends_are_weibulls_quantiles(count):
+    draws = torch.randn(count, 2, 1, 3, 3)
+    ends = interval(draws, 0.8)
+    for end, share in zip(ends, (0.1, 0.9), strict=True):
+        expected = np.quantile(draws.numpy(), share, axis=0, method="weibull")
+        torch.testing.assert_close(end, torch.from_numpy(expected).to(end))
+
+
+@pytest.mark.parametrize("count", [19, 30, 64])
+def test_intervals_of_few_draws_hold_another_draw_as_often_as_they_say(count):
+    draws, another = torch.randn(count, 1, 1, 200, 200), torch.randn(1, 1, 200, 200)
+    held = coverage(draws, another, 0.9).item()  # 40,000 pixels: sd .0015
+    assert 0.894 < held < 0.915  # a little more where ends are interpolated between two draws
+
+
+def test_the_interval_of_one_draw_is_that_draw():
     draws = torch.randn(7, 2, 1, 3, 3)
-    lower, upper = interval(draws, 0.8)
-    torch.testing.assert_close(lower, draws.quantile(0.1, dim=0))
-    torch.testing.assert_close(upper, draws.quantile(0.9, dim=0))
     alone = interval(draws[:1], 0.8)
     assert torch.equal(alone[0], draws[0])
     with pytest.raises(ValueError, match="between 0 and 1"):
