@@ -12,10 +12,9 @@ and adds noise.
    r &\sim \mathrm{Normal}(0, \tau^2 S), \qquad \log \tau, \log \sigma \sim \mathrm{Normal} \\
    y &\sim \mathrm{Normal}(A(G(w) + r),\; \sigma^2).
 
-Where a pose is asked for, G(w) is moved by it first (:mod:`neuropyro.models.reconstruction_pose`).
-
-mu and Sigma are mean and covariance of w over the generator's own z; under W+ every layer has a w of its own, layers
-being correlated (:mod:`neuropyro.models.reconstruction_latents`).  S is in the generator's card.  r is integrated out
+Where a pose is asked for, G(w) is moved by it first (:mod:`neuropyro.models.reconstruction_pose`).  mu and Sigma are
+mean and covariance of w over the generator's own z; under W+ every layer has a w of its own, layers being correlated
+(:mod:`neuropyro.models.reconstruction_latents`).  S is in the generator's card.  r is integrated out
 (:mod:`neuropyro.models.reconstruction_spread`), which needs a linear A; without a card, or with another A, there is no
 r.  Measurements that a mask hides do not count.
 
@@ -188,8 +187,8 @@ class LatentReconstruction(OfImages):
         self.sigma = self.corruption.noise if self.given_sigma is None else self.given_sigma
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ValueError(f"reconstruction: sigma must be above 0, got {self.sigma}; without noise give a small one")
-        residual = chosen_residual(self.given_residual, self.generator)
-        self.residual = residual if self.corruption.is_linear and not self.preset else None
+        found = chosen_residual(self.given_residual, self.generator)
+        self.residual = found if self.corruption.is_linear and not self.preset else None
         typical = 1.0 if self.residual is None else self.residual.typical_scale
         self.residual_prior: Pair = self.given_residual_prior or (math.log(typical), NARROW)
         self.colinearity = reference_colinearity(self.corruption) if self.preset else self.given_colinearity
@@ -232,9 +231,7 @@ class LatentReconstruction(OfImages):
             Where they are no measurements of the generator's images.
         """
         if isinstance(y, Measurements):
-            if y.values.device == torch.device(device or y.values.device) and y.values.dtype == (
-                dtype or y.values.dtype
-            ):
+            if y.is_on(device, dtype):
                 return y
             y = y.as_given(y.values)
         y = placed_measurements(y, device, dtype)
@@ -276,11 +273,7 @@ class LatentReconstruction(OfImages):
     def init_values(self, y: Measurements | Tensor, seed: int = 0) -> dict[str, Tensor]:
         """Return starting values: the best of some draws from the prior, improved; the mean of w for the preset."""
         measured = self.prepare(y)
-        if self.preset:
-            law = measured.source.law
-            assert law is not None
-            return {"w": law.affine.loc.expand(len(measured), *law.event_shape).contiguous()}
-        return start_values(self, measured, seed)
+        return measured.source.mean_latents(len(measured)) if self.preset else start_values(self, measured, seed)
 
     def log_joint(self, values: dict[str, Tensor], y: Measurements | Tensor) -> Tensor:
         """Log joint density of sites' ``values`` (*, B, ...) and the measurements, (*, B), nats."""

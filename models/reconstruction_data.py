@@ -93,6 +93,11 @@ class Measurements:
         """Bring real ``values`` (*, B, ...) to the measurements' own type."""
         return torch.view_as_complex(values.contiguous()) if self.complex else values
 
+    def is_on(self, device: torch.device | str | None, dtype: torch.dtype | None) -> bool:
+        """Whether it is on this device and in this real dtype; None is any."""
+        values = self.values
+        return values.device == torch.device(device or values.device) and values.dtype == (dtype or values.dtype)
+
     def with_values(self, values: Tensor) -> Measurements:
         """Return it with other measurements of the same design."""
         placed = values.to(self.values).reshape(self.values.shape)

@@ -133,6 +133,11 @@ class ImageSource:
         z: Tensor = pyro.sample("z", dist.Normal(zero, torch.ones_like(zero)).to_event(1))
         return z
 
+    def mean_latents(self, count: int) -> dict[str, Tensor]:
+        """Return the mean of w for ``count`` images, where there is a prior of w."""
+        assert self.law is not None
+        return {"w": self.law.affine.loc.expand(count, *self.law.event_shape).contiguous()}
+
     def w_of(self, latent: Tensor) -> Tensor:
         """Latents of the layers (*, num_ws, w_dim) of the site's value (*, ...)."""
         if self.law is not None:

@@ -192,7 +192,7 @@ class _Work:
         model = self.model.with_corruption(job.corruption)
         schedule = CosineSchedule(RATES.get(self.guide, RATE), max_steps=self.steps, warm_up=self.steps // 2, window=20)
         options: dict[str, Any] = {"guide": self.guide, "schedule": schedule, "seed": self.seed, "device": self.device}
-        result = fit(model, job.y, progress=False, **options)
+        result = fit(model, job.y, progress=len(job.y) > 1, **options)  # a bar of steps, where one file takes long
         return Reconstruction(job, model, result, self.draws, self.features)
 
 
