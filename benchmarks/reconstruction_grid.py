@@ -32,7 +32,7 @@ CORRUPTIONS = {
     "blurred": "blur:2+noise:.02",
     "moved": "motion:9,angle=30+noise:.02",
     "k-space, 4 x": "kspace:4+noise:.02",
-    "bias, then fewer pixels": "intensity:bias=.3+superres:4+noise:.02",
+    "bias, 4 x fewer": "intensity:bias=.3+superres:4+noise:.02",
 }
 OTHER = Path("tests/generators/fixtures/rgb32.pkl")
 
