@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The newest Python from 3.12 on that is at hand and runs, for ArviZ 1.x; nothing where there is none.
 NEWER_PYTHON := $(shell for p in python3.14 python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[234]*/bin/python); do $$p -c '' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test arviz1 check bench tables clean
+.PHONY: demo test arviz1 check bench tables notebooks clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
@@ -49,6 +49,10 @@ bench: $(VENV)/demo.stamp
 tables: $(VENV)/demo.stamp
 	$(BIN)/python benchmarks/reference_sweeps.py
 
+# All notebooks, run from their .py files and kept with outputs beside them; one by its number: make notebooks ONLY=03
+notebooks: $(VENV)/notebooks.stamp
+	$(BIN)/python notebooks/execute.py $(if $(ONLY),$(wildcard notebooks/$(ONLY)_*.py))
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -59,6 +63,10 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
 	$(PIP) install --no-compile --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+$(VENV)/notebooks.stamp: $(VENV)/demo.stamp
+	$(PIP) install --no-compile --constraint constraints.txt --editable ".[notebooks]"
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/test.stamp

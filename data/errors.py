@@ -11,7 +11,16 @@ __all__ = ["CohortError", "read_only"]
 
 
 class CohortError(ValueError):
-    """Data that cannot be used; the message names the file, the field and the remedy."""
+    """Data that cannot be used; the message names the file, the field and the remedy.
+
+    Examples
+    --------
+    >>> try:
+    ...     raise CohortError("cohort.npz: `time` has 3 rows, but `values` has 4; give one time a visit")
+    ... except ValueError as error:
+    ...     print(error)
+    cohort.npz: `time` has 3 rows, but `values` has 4; give one time a visit
+    """
 
 
 def read_only(array: NDArray[np.generic]) -> NDArray[Any]:

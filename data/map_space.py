@@ -20,6 +20,14 @@ class MapSpace(Protocol):
 
     Implementations: :class:`~neuropyro.data.surface_space.SurfaceSpace` (FreeSurfer, GIFTI),
     :class:`~neuropyro.data.cifti_maps.CiftiSpace` and :class:`~neuropyro.data.nifti_volumes.VolumeSpace`.
+
+    Examples
+    --------
+    >>> from neuropyro.data import cortex_mesh
+    >>> from neuropyro.data.surface_space import template_space
+    >>> space: MapSpace = template_space(cortex_mesh(("left",)))
+    >>> len(space.index), space.kind
+    (9829, 'surface')
     """
 
     @property

@@ -38,6 +38,12 @@ class Mesh:
     ------
     CohortError
         Where shapes disagree or an index points outside the mesh.
+
+    Examples
+    --------
+    >>> square = Mesh(4, faces=np.array([[0, 1, 2], [0, 2, 3]]))
+    >>> square.edges.tolist()
+    [[0, 1], [0, 2], [0, 3], [1, 2], [2, 3]]
     """
 
     n_vertices: int

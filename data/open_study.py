@@ -43,6 +43,12 @@ class StudyOptions:
         Names of the hemispheres in the names of files.
     memory_map
         An .npy file to keep the values in, for studies larger than memory.
+
+    Examples
+    --------
+    >>> options = StudyOptions(surfaces="{hemisphere}.white")
+    >>> {name: str(path) for name, path in options.surface_files().items()}
+    {'lh': 'lh.white', 'rh': 'rh.white'}
     """
 
     table: Path | None = None

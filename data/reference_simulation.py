@@ -72,6 +72,12 @@ def simulate_reference(
     ------
     CohortError
         Where a count is below 1, or the labels are not one for each vertex.
+
+    Examples
+    --------
+    >>> cohort = simulate_reference(n_subjects=10, n_vertices=20, seed=1)
+    >>> cohort.values.shape, sorted(cohort.truth)
+    ((40, 20), ['Z', 'a', 'alpha', 'b', 'beta', 'c', 'd', 'dps', 'vertex_b', 'vertex_c'])
     """
     if min(n_subjects, n_vertices, n_clusters, visits) < 1:
         raise CohortError("simulate: n_subjects, n_vertices, n_clusters and visits must be 1 or more")
@@ -108,7 +114,14 @@ def simulate_reference(
 
 
 def reference_sweep(name: str, seed: int = 0) -> Iterator[tuple[float, Cohort]]:
-    """Yield (setting, cohort) along one of the `SWEEPS`, everything else at its default."""
+    """Yield (setting, cohort) along one of the `SWEEPS`, everything else at its default.
+
+    Examples
+    --------
+    >>> setting, cohort = next(reference_sweep("interval"))
+    >>> setting, cohort.values.shape
+    (15, (1200, 1000))
+    """
     for setting in SWEEPS[name]:
         argument: dict[str, Any] = {name: setting if name == "interval" else int(setting)}
         yield setting, simulate_reference(seed=seed, **argument)

@@ -47,6 +47,12 @@ class StudyTable:
         ``(visits,)`` arrays by name.
     places
         ``(visits,)``: where each row is, for errors.
+
+    Examples
+    --------
+    >>> visits = StudyTable("mine", np.array(["a", "b"]), np.array([70.0, 65.0]), places=["line 2", "line 3"])
+    >>> len(visits), visits.place(1)
+    (2, 'line 3')
     """
 
     source: str
@@ -112,6 +118,13 @@ def study_table(
     CohortError
         Naming the table, the column and the line: no such column, a time that is missing or no number, a subject
         without a name, one session twice.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> visits = study_table(pd.DataFrame({"ID": ["a", "a"], "age": [70.0, 71.0], "dx": ["CN", "AD"], "apoe4": [1, 1]}))
+    >>> visits.subject.tolist(), visits.time.tolist(), list(visits.covariates)
+    (['a', 'a'], [70.0, 71.0], ['apoe4'])
     """
     if isinstance(table, StudyTable):
         return table

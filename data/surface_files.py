@@ -55,6 +55,14 @@ def mesh_of_surfaces(paths: Sequence[str | Path], template: str | None = None) -
     ------
     CohortError
         Where a file is damaged or holds no surface.
+
+    Examples
+    --------
+    >>> import nibabel, tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "lh.white"
+    >>> nibabel.freesurfer.write_geometry(path, np.eye(3), np.array([[0, 1, 2]]))
+    >>> mesh_of_surfaces([path]).n_vertices
+    3
     """
     coordinates, faces, offset = [], [], 0
     for path in paths:

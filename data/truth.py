@@ -27,6 +27,12 @@ class Truth(Mapping[str, NDArray[np.generic]]):
         Arrays whose first axis is the cohort's visits, subjects (in the order of ``Cohort.subjects``), vertices.
     other
         Arrays that stay as they are when the cohort is subset, such as ``"a"`` of each cluster.
+
+    Examples
+    --------
+    >>> truth = Truth(visit={"dps": np.array([0.1, 0.9])}, other={"a": np.array([-1.0])})
+    >>> truth["dps"].tolist(), sorted(truth)
+    ([0.1, 0.9], ['a', 'dps'])
     """
 
     visit: Arrays = field(default_factory=dict)

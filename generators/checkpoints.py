@@ -54,6 +54,11 @@ class Checkpoint:
         Where the file holds it.
     card
         Of our own files alone.
+
+    Examples
+    --------
+    >>> isinstance(load_checkpoint("brains64"), Checkpoint)
+    True
     """
 
     path: Path
@@ -86,12 +91,25 @@ def load_generator(
     ------
     CheckpointError
         Where there is no such name or file, or the file is damaged, refused or of another kind.
+
+    Examples
+    --------
+    >>> G = load_generator("brains64")
+    >>> G(torch.zeros(1, G.z_dim)).shape
+    torch.Size([1, 1, 64, 64])
     """
     return load_checkpoint(name_or_path).generator.to(device=device, dtype=dtype).freeze()
 
 
 def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
-    """Load every network of a file, on the CPU in float32; see :func:`load_generator`."""
+    """Load every network of a file, on the CPU in float32; see :func:`load_generator`.
+
+    Examples
+    --------
+    >>> checkpoint = load_checkpoint("brains64")
+    >>> checkpoint.format, checkpoint.generator.img_resolution
+    ('safetensors', 64)
+    """
     path = find(name_or_path)
     try:
         return read(path, path.read_bytes())
@@ -103,7 +121,13 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
 
 
 def bundled_generators() -> list[str]:
-    """Names of the generators that come with the package."""
+    """Names of the generators that come with the package.
+
+    Examples
+    --------
+    >>> bundled_generators()
+    ['brains64']
+    """
     folder = resources.files("neuropyro.generators")
     return sorted(f.name.removesuffix(".safetensors") for f in folder.iterdir() if f.name.endswith(".safetensors"))
 

@@ -165,6 +165,11 @@ class DiscriminatorConfig(_ImageNetworkConfig):
         a label.
     stddev_group, stddev_channels
         Images per group and channels of the minibatch standard deviation; a group of 0 means the whole batch.
+
+    Examples
+    --------
+    >>> DiscriminatorConfig(img_resolution=64, img_channels=1).architecture
+    'resnet'
     """
 
     architecture: str = "resnet"

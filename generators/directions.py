@@ -35,6 +35,13 @@ class Directions:
         Share of each covariate's variance that its readout predicts on cases left out, (K,).
     penalties
         Ridge penalty of each readout, (K,).
+
+    Examples
+    --------
+    >>> w = torch.eye(4, dtype=torch.float64)
+    >>> found: Directions = find_directions(w, w[:, :1], ["first"])
+    >>> found.predict(w).shape
+    torch.Size([4, 1])
     """
 
     names: tuple[str, ...]
@@ -84,6 +91,13 @@ def find_directions(
     ------
     ValueError
         Where the numbers of cases or names differ, or a covariate does not vary.
+
+    Examples
+    --------
+    >>> w = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> found = find_directions(w, 2 * w[:, :1], ["size"])  # size is twice the first number
+    >>> [round(x, 2) for x in found.vectors[0].tolist()][0], round(found.r2.item(), 2)
+    (0.5, 1.0)
     """
     if w.ndim != 2 or covariates.shape != (w.shape[0], len(names)):
         raise ValueError(f"covariates must have shape ({w.shape[0]}, {len(names)}), got {tuple(covariates.shape)}")
@@ -140,6 +154,17 @@ def measure_effects(
     Tensor
         Mean slope of each measure along each direction, (K, M): 1 on the diagonal where directions do what they say
         and the measures are the covariates.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> G = load_generator("brains64")
+    >>> w = G.mapping(torch.randn(8, G.z_dim, generator=torch.Generator().manual_seed(0)))
+    >>> def brightness(images):
+    ...     return images.mean((1, 2, 3))[:, None]
+    >>> found = find_directions(w[:, 0], brightness(G.synthesis(w)), ["brightness"])
+    >>> measure_effects(G, found, brightness, amounts=(-0.1, 0.1), draws=2).shape
+    torch.Size([1, 1])
     """
     steps = torch.tensor(amounts, dtype=torch.float64)
     steps = steps - steps.mean()

@@ -73,6 +73,13 @@ class VGGFeatures(nn.Module):
         LPIPS's weight of each channel, (C_l,) for each of the five stages; without them channels count alike.
     reference_size
         Whether images are brought to 256 px first, as the reference implementation does whatever their size.
+
+    Examples
+    --------
+    >>> channels = [(3, 8), (8, 8)] + [(8, 8)] * 11  # those of VGG16 are wider
+    >>> features = VGGFeatures([torch.ones(b, a, 3, 3) for a, b in channels], [torch.zeros(b) for _, b in channels])
+    >>> len(features.maps(torch.zeros(1, 1, 32, 32)))
+    5
     """
 
     mean: Tensor
@@ -137,6 +144,13 @@ class DiscriminatorFeatures(nn.Module):
     ----------
     discriminator
         It is frozen; images of another size are brought to its own.
+
+    Examples
+    --------
+    >>> features: DiscriminatorFeatures = load_discriminator_features("brains64")
+    >>> black, grey = torch.full((1, 1, 64, 64), -1.0), torch.zeros(1, 1, 64, 64)
+    >>> bool(features.distance(black, grey) > features.distance(black, black))
+    True
     """
 
     def __init__(self, discriminator: Discriminator) -> None:
@@ -157,7 +171,14 @@ class DiscriminatorFeatures(nn.Module):
 
 
 def load_discriminator_features(name_or_path: str | Path) -> DiscriminatorFeatures:
-    """Features of the discriminator in a bundled or given checkpoint; a ``CheckpointError`` where it has none."""
+    """Features of the discriminator in a bundled or given checkpoint; a ``CheckpointError`` where it has none.
+
+    Examples
+    --------
+    >>> features = load_discriminator_features("brains64")
+    >>> features(torch.zeros(2, 1, 64, 64)).shape[0]
+    2
+    """
     checkpoint = load_checkpoint(name_or_path)
     if checkpoint.discriminator is None:
         raise CheckpointError(f"{checkpoint.path}: it holds no discriminator, whose features were asked for")
@@ -182,6 +203,14 @@ def load_vgg16(path: str | Path, heads: str | Path | None = None, reference_size
     ------
     CheckpointError
         Where a file is missing, damaged, or of another network.
+
+    Examples
+    --------
+    >>> try:
+    ...     load_vgg16("vgg16.pth")
+    ... except (CheckpointError, OSError) as error:
+    ...     print("vgg16.pth" in str(error))
+    True
     """
     tensors = read_tensors(Path(path))
     weights, biases = convolutions(tensors, Path(path))

@@ -41,6 +41,12 @@ class LatentStatistics:
         (w_dim, w_dim)
     draws, seed
         Number of draws and their seed.
+
+    Examples
+    --------
+    >>> statistics = LatentStatistics(torch.zeros(2), torch.diag(torch.tensor([4.0, 5.0])), draws=100, seed=0)
+    >>> statistics.sd[0].item(), statistics.total_sd
+    (2.0, 3.0)
     """
 
     mean: Tensor
@@ -82,6 +88,13 @@ def latent_statistics(
     -------
     LatentStatistics
         On the generator's device, in its dtype.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> statistics = latent_statistics(load_generator("brains64"))  # those of its card
+    >>> statistics.draws, tuple(statistics.covariance.shape)
+    (10000, (128, 128))
     """
     cached = cached_statistics(generator)
     if cached is not None and (cached.draws, cached.seed) == (draws, seed) and labels is None:
@@ -127,6 +140,12 @@ class Projection:
         Root mean square difference from the images given, (B,), in the images' unit.
     losses
         Mean loss at the start and after each step, (steps + 1,).
+
+    Examples
+    --------
+    >>> one = torch.zeros(1)
+    >>> Projection(w=torch.zeros(1, 10, 128), images=torch.zeros(1, 1, 64, 64), rmse=one, losses=one).w.shape
+    torch.Size([1, 10, 128])
     """
 
     w: Tensor
@@ -172,6 +191,14 @@ def project(
     ------
     ValueError
         For another space, or random noise.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> G = load_generator("brains64")
+    >>> found = project(G, torch.full((1, 1, 64, 64), -1.0), space="w", steps=2)
+    >>> found.w.shape, bool(found.losses[-1] < found.losses[0])
+    (torch.Size([1, 10, 128]), True)
     """
     if space not in ("w", "wplus") or noise_mode == "random":
         raise ValueError(f"space must be 'w' or 'wplus' and noise fixed, not {space!r} and {noise_mode!r}")

@@ -48,6 +48,14 @@ def make_guide(guide: str | Guide, model: Callable[..., Any], init_values: Mappi
         The Pyro program; its enumerated sites are hidden from the guide.
     init_values
         Starting values by site, in the site's own space; other sites start at their prior's median.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> guide = make_guide("map", model, {"mean": torch.tensor(0.5)})
+    >>> guide(torch.ones(9))["mean"].item()
+    0.5
     """
     if isinstance(guide, nn.Module):
         return _with_local_parameters(guide)
@@ -59,17 +67,43 @@ def make_guide(guide: str | Guide, model: Callable[..., Any], init_values: Mappi
 
 
 def make_flat_guide(name: str, start: Start) -> FlatGuide:
-    """Return the guide called ``name`` over the flat vector, started there."""
+    """Return the guide called ``name`` over the flat vector, started there.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> latents = find_latents(model, torch.ones(9), {})
+    >>> type(make_flat_guide("normal", Start(latents, latents.start))).__name__
+    'FlatGuide'
+    """
     return FLAT_GUIDES[name](start)
 
 
 def find_latents(model: Callable[..., Any], data: Any, init_values: Mapping[str, Tensor]) -> Latents:
-    """Return a model's latent sites, started at ``init_values`` or else at their priors' medians."""
+    """Return a model's latent sites, started at ``init_values`` or else at their priors' medians.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> find_latents(model, torch.ones(9), {"mean": torch.tensor(2.0)}).start.tolist()
+    [2.0]
+    """
     return read_latents(model, data, _starting_at(init_values))
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError where there is no guide of that name."""
+    """Raise ValueError where there is no guide of that name.
+
+    Examples
+    --------
+    >>> check_name("normal")
+    >>> check_name("gaussian")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: no guide named 'gaussian'; there are map, laplace, ..., and any Pyro guide
+    """
     if name not in GUIDES:
         raise ValueError(f"no guide named {name!r}; there are {', '.join(GUIDES)}, and any Pyro guide")
 

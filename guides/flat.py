@@ -32,6 +32,16 @@ class FlatGuide(PyroModule):  # type: ignore[misc]
         The model's sites.
     law
         A module whose ``forward()`` returns the distribution of the flat vector, event ``(D,)``.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.guides import Start, find_latents, make_flat_guide
+    >>> latents = find_latents(model, torch.ones(9), {})
+    >>> guide: FlatGuide = make_flat_guide("normal", Start(latents, latents.start))
+    >>> guide.draw(5)["mean"].shape
+    torch.Size([5])
     """
 
     def __init__(self, latents: Latents, law: nn.Module) -> None:

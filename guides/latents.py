@@ -76,6 +76,15 @@ class Latents:
         In the order of the model.
     start
         ``(size,)`` starting values.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.guides import find_latents
+    >>> latents: Latents = find_latents(model, torch.ones(9), {})
+    >>> latents.size, [site.name for site in latents.sites]
+    (1, ['mean'])
     """
 
     sites: tuple[Site, ...]

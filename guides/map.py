@@ -38,6 +38,17 @@ def hold(guide: AutoDelta, sites: Collection[str]) -> None:
         From `map_guide`.
     sites
         Names; those that the guide does not have are passed over.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.guides import make_guide
+    >>> guide = make_guide("map", model, {"mean": torch.tensor(0.5)})
+    >>> _ = guide(torch.ones(9))  # makes its parameters
+    >>> hold(guide, ["mean"])
+    >>> [parameter.requires_grad for parameter in guide.parameters()]
+    [False]
     """
     for name, parameter in guide.named_parameters():
         if name.removesuffix("_unconstrained") in sites:

@@ -37,6 +37,15 @@ class Start:
         some sds away, draws of the whole width would find nothing.
     found
         What the curvature was found to be, so that guides of several widths share it.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.guides import find_latents
+    >>> latents = find_latents(model, torch.ones(9), {})
+    >>> Start(latents, latents.start).width  # narrow where no curvature is known
+    0.1
     """
 
     latents: Latents

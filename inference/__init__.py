@@ -8,7 +8,7 @@ from neuropyro.inference.export import save_netcdf, to_arviz
 from neuropyro.inference.fit import fit
 from neuropyro.inference.predictive_checks import LeaveOneOut, PredictiveCheck, check_predictive, leave_one_out
 from neuropyro.inference.program import observe
-from neuropyro.inference.reliability import Reliability, reliability
+from neuropyro.inference.reliability import Reliability, interval_coverage, reliability
 from neuropyro.inference.result import Fit, Run
 from neuropyro.inference.sample import sample
 from neuropyro.inference.simulation import Simulated, predictive, prior_draws, simulate_prior
@@ -37,6 +37,7 @@ __all__ = [
     "compare_guides",
     "diagnose",
     "fit",
+    "interval_coverage",
     "leave_one_out",
     "load_fit",
     "log_weights",

@@ -20,6 +20,11 @@ def cluster_agreement(assignments: NDArray[Any], labels: NDArray[Any]) -> float:
         ``(vertices, K)`` posterior of the labels.
     labels
         ``(vertices,)`` the true ones, whole numbers from 0.
+
+    Examples
+    --------
+    >>> cluster_agreement(np.eye(2)[[0, 0, 1, 1]], np.array([1, 1, 0, 1]))  # labels may be permuted
+    0.75
     """
     return float(right_labels(assignments, labels).sum() / len(labels))
 

@@ -28,7 +28,20 @@ def group_names(tree: Any) -> list[str]:
 
 
 def save_netcdf(tree: Any, path: str | Path) -> None:
-    """Write a container to a netCDF file, which ``arviz.from_netcdf`` reads."""
+    """Write a container to a netCDF file, which ``arviz.from_netcdf`` reads.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> import tempfile
+    >>> from neuropyro.inference import Schedule, fit, to_arviz
+    >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
+    >>> path = Path(tempfile.mkdtemp()) / "posterior.nc"
+    >>> save_netcdf(to_arviz(result, draws=20, predictive_draws=5), path)
+    >>> read_netcdf(path)["posterior"]["mean"].shape
+    (1, 20)
+    """
     tree.to_netcdf(str(path), engine="h5netcdf")
 
 

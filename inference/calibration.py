@@ -63,6 +63,12 @@ class Calibration:
         ``(data sets, elements)`` by site, each from 0 to ``draws``.
     draws
         Posterior draws a data set.
+
+    Examples
+    --------
+    >>> found = Calibration({"mean": np.arange(20)[:, None]}, draws=19)
+    >>> found.datasets, found.coverage("mean", 0.9).actual
+    (20, 0.9)
     """
 
     ranks: dict[str, NDArray[np.int64]]

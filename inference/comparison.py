@@ -69,6 +69,16 @@ class Comparison:
         One a fit, in the order given.
     fits
         The fits by name.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import Schedule, fit
+    >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
+    >>> table: Comparison = compare([result, result], draws=100)
+    >>> [row.name for row in table.rows], table.elements
+    (['laplace', 'laplace (2)'], ('mean',))
     """
 
     rows: tuple[Row, ...]
@@ -156,6 +166,16 @@ def compare(fits: Mapping[str, Fit] | Sequence[Fit], draws: int = 500) -> Compar
     ------
     ValueError
         Where fits are of different data, or there are none.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import Schedule, fit
+    >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
+    >>> table = compare({"curvature": result}, draws=100)
+    >>> table.best.name
+    'curvature'
     """
     named = dict(fits) if isinstance(fits, Mapping) else _named(fits)
     if not named:

@@ -47,6 +47,11 @@ class Schedule:
         The fit has converged when the learning rate is below ``floor`` times its start.
     gradient
         The fit has also converged when no derivative of the loss is larger than this; only for guides without noise.
+
+    Examples
+    --------
+    >>> Schedule(max_steps=500, learning_rate=0.05).warm_up
+    300
     """
 
     learning_rate: float = 0.02

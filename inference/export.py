@@ -57,6 +57,16 @@ def to_arviz(fit: Fit, draws: int = 500, predictive_draws: int = 100, subjects: 
     Returns
     -------
     ``arviz.InferenceData`` or ``xarray.DataTree``, as the installed ArviZ has it.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import Schedule, fit
+    >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
+    >>> tree = to_arviz(result, draws=20, predictive_draws=5)
+    >>> tree["posterior"]["mean"].shape  # chains, draws
+    (1, 20)
     """
     if fit.is_sampled:
         draws = min(draws, *(len(run.losses) for run in fit.runs))

@@ -105,6 +105,14 @@ def fit(
         Where an argument makes no sense.
     CheckpointError
         Where the folder holds the state of another fit.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> result = fit(model, torch.ones(9), guide="map", schedule=Schedule(max_steps=200), progress=False)
+    >>> result.guide_name, result.losses.ndim
+    ('map', 1)
     """
     if restarts < 1 or particles < 1:
         raise ValueError(f"fit: restarts ({restarts}) and particles ({particles}) must be 1 or more")

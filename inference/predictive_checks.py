@@ -58,6 +58,11 @@ class PredictiveCheck:
         Of the data.
     simulated
         ``(draws,)`` of data sets from the posterior predictive.
+
+    Examples
+    --------
+    >>> PredictiveCheck("y", "mean", 2.0, np.array([1.0, 2.0, 3.0, 4.0])).p_value
+    0.625
     """
 
     site: str
@@ -102,6 +107,16 @@ def check_predictive(
     ------
     ValueError
         Where there is no statistic of that name, or it does not apply.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import Schedule, fit
+    >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
+    >>> [check] = check_predictive(result, ["sd"], draws=50)  # data without spread, from a model that has some
+    >>> check.is_extreme
+    True
     """
     observed = observed_values(fit.model, fit.data)
     chosen = _chosen(fit, statistics)
@@ -169,6 +184,11 @@ class LeaveOneOut:
         ``(units,)`` Pareto k of the importance weights that leave a unit out; above 0.7 it cannot be done so.
     pointwise
         ``(units,)`` terms of ``elpd``.
+
+    Examples
+    --------
+    >>> LeaveOneOut(-12.0, 2.0, np.array([0.1, 0.9]), np.array([-5.0, -7.0])).bad
+    0.5
     """
 
     elpd: float
@@ -203,6 +223,16 @@ def leave_one_out(fit: Fit, draws: int = 500, unit: str | None = None) -> LeaveO
     Returns
     -------
     None where the fit is a point, or its model has no pointwise log-likelihood.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import Schedule, fit
+    >>> y = torch.linspace(-1, 1, 12)
+    >>> found = leave_one_out(fit(model, y, "laplace", schedule=Schedule(warm_up=50), progress=False), draws=200)
+    >>> found.shapes.shape, found.bad
+    ((12,), 0.0)
     """
     if fit.is_point:
         return None

@@ -80,6 +80,13 @@ def observe(model: Any, data: Any, values: Mapping[str, Tensor]) -> Any:
     ------
     ValueError
         Where an observed value is none of the data's tensors.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> observe(model, torch.ones(3), {"y": torch.tensor([1.0, 2.0, 3.0])})
+    tensor([1., 2., 3.])
     """
     if hasattr(model, "observe"):
         return model.observe(data, {name: array_of(value) for name, value in values.items()})

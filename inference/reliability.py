@@ -1,4 +1,6 @@
-r"""Whether posteriors of labels mean what they say: of the labels given with probability p, a share p should be right.
+r"""Whether posteriors mean what they say.
+
+Of the labels given with probability p, a share p should be right; of the truths, an interval of 90 % should hold 90 %.
 
 Elements are binned by the largest probability of their label; in a calibrated posterior the share of a bin that is
 right differs from its mean probability by chance alone.
@@ -19,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuropyro.inference.agreement import right_labels
 
-__all__ = ["Reliability", "reliability"]
+__all__ = ["Reliability", "interval_coverage", "reliability"]
 
 Floats = NDArray[np.float64]
 
@@ -36,6 +38,12 @@ class Reliability:
         ``(bins,)`` share of the likeliest labels that are right, under the best permutation of labels.
     count
         ``(bins,)`` elements.
+
+    Examples
+    --------
+    >>> found = Reliability(np.array([0.9]), np.array([0.6]), np.array([100]))
+    >>> round(found.error, 2), found.spread.round(2).tolist()
+    (0.3, [0.03])
     """
 
     confidence: Floats
@@ -89,3 +97,42 @@ def reliability(assignments: ArrayLike, labels: ArrayLike, bins: int = 10) -> Re
     some = count > 0
     confidence, accuracy = (np.bincount(place, x, bins)[some] / count[some] for x in (largest, right))
     return Reliability(confidence, accuracy, count[some])
+
+
+def interval_coverage(draws: ArrayLike, truth: ArrayLike, levels: ArrayLike = (0.5, 0.8, 0.9, 0.95)) -> Floats:
+    """Return how many of the truths central intervals hold, of one posterior; see `calibrate` for many data sets.
+
+    Parameters
+    ----------
+    draws
+        ``(draws, *shape)``.
+    truth
+        ``shape``; NaN does not count.
+    levels
+        ``(levels,)`` probabilities that the intervals promise.
+
+    Returns
+    -------
+    ``(levels,)`` shares.  Elements of one posterior err together, so that a share may miss its level by far more than
+    independent elements would.
+
+    Raises
+    ------
+    ValueError
+        Where shapes do not fit, or no truth is known.
+
+    Examples
+    --------
+    >>> normal = np.random.default_rng(0).standard_normal
+    >>> interval_coverage(normal((400, 1000)), normal(1000), [0.5, 0.9]).round(1).tolist()
+    [0.5, 0.9]
+    """
+    drawn, true = np.asarray(draws, np.float64), np.asarray(truth, np.float64)
+    if drawn.shape[1:] != true.shape:
+        raise ValueError(f"interval_coverage: draws of {drawn.shape[1:]} for truths of {true.shape}")
+    known = ~np.isnan(true)
+    if not known.any():
+        raise ValueError("interval_coverage: no truth is known; every value is NaN")
+    tails = (1 - np.asarray(levels, np.float64)) / 2
+    low, high = (np.quantile(drawn[:, known], q, axis=0) for q in (tails, 1 - tails))
+    return np.asarray(((low <= true[known]) & (true[known] <= high)).mean(1))

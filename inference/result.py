@@ -42,6 +42,12 @@ class Run:
         Wall time, starting values included.
     stats
         What else is known of each step or draw, such as ``diverging (draws,)``.
+
+    Examples
+    --------
+    >>> run = Run(guide=None, losses=np.array([3.0, 2.0]), converged=True, verdict="converged")
+    >>> run.final_loss
+    2.5
     """
 
     guide: Any
@@ -77,6 +83,15 @@ class Fit:
         SHA-256 of the data.
     dtype
         Of the computation.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import Schedule, fit
+    >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
+    >>> result.posterior(draws=100)["mean"].shape, result.is_point
+    ((100,), False)
     """
 
     model: Callable[[Any], Any]

@@ -76,6 +76,14 @@ def sample(
     ------
     ValueError
         Where an argument makes no sense.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> result = sample(model, torch.ones(9), draws=10, warm_up=5, chains=1, progress=False)
+    >>> result.posterior(draws=10)["mean"].shape, result.is_sampled
+    ((10,), True)
     """
     if draws < 4 or warm_up < 1 or chains < 1:
         raise ValueError(

@@ -59,6 +59,14 @@ class Simulated:
         As the model's ``prepare`` leaves them, with the observed sites' values drawn; `fit` takes them.
     sampled
         Names of the sites of ``truth`` that have a prior: continuous and not deterministic.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> one = simulate_prior(model, torch.zeros(9), seed=1)
+    >>> isinstance(one, Simulated), one.sampled, one.data.shape
+    (True, ('mean',), torch.Size([9]))
     """
 
     truth: Arrays
@@ -117,7 +125,16 @@ def simulate_prior(
 
 
 def prior_draws(model: Callable[[Any], Any], prepared: Any, draws: int, seed: int = 0) -> tuple[Arrays, Arrays]:
-    """Return draws from the prior, ``(draws, ...)`` by site, each in the model's gauge, and of the observed sites."""
+    """Return draws from the prior, ``(draws, ...)`` by site, each in the model's gauge, and of the observed sites.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> truths, data = prior_draws(model, torch.zeros(9), draws=3)
+    >>> truths["mean"].shape, data["y"].shape
+    ((3,), (3, 9))
+    """
     truths: list[Arrays] = []
     observed: list[Arrays] = []
     with torch.random.fork_rng():
@@ -146,6 +163,15 @@ def predictive(fit: Fit, draws: int = 100) -> Arrays:
     Returns
     -------
     ``(draws, ...)`` by site: see `replicates`.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import Schedule, fit
+    >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
+    >>> predictive(result, draws=10)["y"].shape
+    (10, 9)
     """
     own = getattr(fit.model, "predictive", None)
     return dict(own(fit, draws)) if own is not None else _stacked(list(replicates(fit, draws)))

@@ -35,7 +35,16 @@ ZOO = "neuropyro.models"
 
 
 class FitError(ValueError):
-    """A saved fit that cannot be used; the message names the file and the remedy."""
+    """A saved fit that cannot be used; the message names the file and the remedy.
+
+    Examples
+    --------
+    >>> try:
+    ...     load_fit("nowhere", data=None)
+    ... except FitError as error:
+    ...     print(error)
+    nowhere: no fit.json; give a folder that a fit was saved in
+    """
 
 
 def save_fit(fit: Fit, folder: Path) -> None:
@@ -100,6 +109,17 @@ def load_fit(
     ------
     FitError
         Where files are missing or damaged, the data are others, or a model or guide is needed.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> import tempfile
+    >>> from neuropyro.inference import Schedule, fit
+    >>> folder = tempfile.mkdtemp()
+    >>> fit(model, torch.ones(9), "map", schedule=Schedule(max_steps=20), progress=False).save(folder)
+    >>> load_fit(folder, torch.ones(9), model=model).guide_name
+    'map'
     """
     folder = Path(folder)
     settings, tensors = _read(folder)

@@ -42,6 +42,12 @@ class Finding:
         In words, with the numbers.
     advice
         What to try next; empty where nothing is amiss.
+
+    Examples
+    --------
+    >>> print(Finding("Do restarts agree?", "unknown", "There is one run only.", "fit(..., restarts=4)"))
+    unknown  Do restarts agree? There is one run only.
+          try: fit(..., restarts=4)
     """
 
     question: str
@@ -73,6 +79,15 @@ class Diagnosis:
         Of the posterior predictive.
     loo
         Leave-one-out; None where the fit is a point or the model has no pointwise log-likelihood.
+
+    Examples
+    --------
+    See `diagnose`.  What was answered with no, in one sentence:
+
+    >>> from types import SimpleNamespace
+    >>> findings = (Finding("Do restarts agree?", "no", "R-hat 1.3."),)
+    >>> Diagnosis(SimpleNamespace(is_point=False), findings, None, None, (), None).verdict
+    'Use with care; answered with no: do restarts agree.'
     """
 
     fit: Fit

@@ -46,6 +46,11 @@ class Weights:
     ----------
     log_weights
         ``(draws,)`` nats.
+
+    Examples
+    --------
+    >>> Weights(np.log([1.0, 1.0, 2.0])).effective_draws.__round__(2)
+    2.67
     """
 
     log_weights: NDArray[np.float64]
@@ -98,6 +103,15 @@ def psis_khat(fit: Fit, draws: int = 1000) -> float:
     ------
     ValueError
         Where the fit has no density to compare with: a point, or draws of NUTS.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import Schedule, fit
+    >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
+    >>> psis_khat(result, draws=50) < 0.7
+    True
     """
     return log_weights(fit, draws).khat
 
@@ -121,6 +135,16 @@ def log_weights(fit: Fit, draws: int = 1000, run: int = 0) -> Weights:
     ------
     ValueError
         Where the fit is a point or of NUTS, or ``draws`` is below 2.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import Schedule, fit
+    >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
+    >>> weights = log_weights(result, draws=50)
+    >>> weights.log_weights.shape, round(weights.effective_draws)  # its posterior is normal: all weigh alike
+    ((50,), 50)
     """
     if fit.is_point or fit.is_sampled:
         kind = "a point" if fit.is_point else "draws of NUTS"

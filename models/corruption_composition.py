@@ -13,7 +13,14 @@ __all__ = ["Compose", "Identity"]
 
 
 class Identity(Corruption):
-    """The image itself, noise aside: A(x) = x."""
+    """The image itself, noise aside: A(x) = x.
+
+    Examples
+    --------
+    >>> noisy = Identity(noise=0.1).corrupt(torch.zeros(1, 1, 64, 64), seed=0)
+    >>> round(noisy.std().item(), 1)
+    0.1
+    """
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802
         """``x``."""

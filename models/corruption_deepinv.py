@@ -34,6 +34,16 @@ class DeepinvPhysics(Corruption):
     ------
     CorruptionError
         Where ``physics`` has no ``A``.
+
+    Examples
+    --------
+    >>> class Half:  # a deepinv Physics has these, and more
+    ...     def A(self, x):
+    ...         return x / 2
+    ...     def A_adjoint(self, y):
+    ...         return y / 2
+    >>> DeepinvPhysics(Half()).A(torch.ones(1, 1, 8, 8)).mean().item()
+    0.5
     """
 
     def __init__(
@@ -139,5 +149,12 @@ def as_corruption(value: Any) -> Corruption:
     ------
     CorruptionError
         Where it is neither.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption import Downsample
+    >>> halved = Downsample(2)
+    >>> as_corruption(halved) is halved
+    True
     """
     return value if isinstance(value, Corruption) else DeepinvPhysics(value)

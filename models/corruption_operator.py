@@ -34,7 +34,17 @@ Shape = tuple[int, ...]
 
 
 class CorruptionError(ValueError):
-    """A corruption that cannot be made, or that does not fit an image; the message says what is wrong and the cure."""
+    """A corruption that cannot be made, or that does not fit an image; the message says what is wrong and the cure.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption import CorruptionError, Downsample
+    >>> try:
+    ...     Downsample(0)
+    ... except CorruptionError as error:
+    ...     print("factor" in str(error))
+    True
+    """
 
 
 def inner_product(a: Tensor, b: Tensor) -> float:
@@ -56,6 +66,14 @@ class Corruption(nn.Module, ABC):
     ------
     CorruptionError
         Where ``noise`` is negative or not finite.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption import Downsample
+    >>> halved = Downsample(2, noise=0.1)
+    >>> y = halved.corrupt(torch.zeros(1, 1, 8, 8), seed=0)
+    >>> y.shape, halved.A_adjoint(y).shape, halved.text
+    (torch.Size([1, 1, 4, 4]), torch.Size([1, 1, 8, 8]), 'superres:2+noise:0.1')
     """
 
     def __init__(self, noise: float | None = None) -> None:

@@ -40,6 +40,13 @@ def corruption_settings(corruption: Corruption) -> tuple[Settings, dict[str, Ten
     ------
     CorruptionError
         Where it holds a function, or a deepinv ``Physics``, which cannot be written down.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption import Mask
+    >>> settings, tensors = corruption_settings(Mask(torch.eye(8)))
+    >>> [tuple(tensor.shape) for tensor in tensors.values()]
+    [(1, 1, 8, 8)]
     """
     tensors: dict[str, Tensor] = {}
     return plain(corruption, tensors), tensors
@@ -52,6 +59,12 @@ def corruption_from_settings(settings: Settings, tensors: Mapping[str, Tensor]) 
     ------
     CorruptionError
         Where the settings name something else than a corruption, or a tensor that is not there.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption import Downsample
+    >>> corruption_from_settings(*corruption_settings(Downsample(4, noise=0.1))).text
+    'superres:4+noise:0.1'
     """
     made = rebuilt(settings, tensors)
     if not isinstance(made, Corruption):

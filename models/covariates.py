@@ -92,6 +92,12 @@ class CovariateEffects:
         ``(draws, C)``: change of the log speed; its exponential is the ratio of speeds.
     beta
         ``(draws, C)``: change of the score at the cohort's mean time, in sds of the controls' scores.
+
+    Examples
+    --------
+    >>> effects = CovariateEffects(("apoe4",), np.zeros(1), np.log([[1.2], [1.4]]), np.zeros((2, 1)))
+    >>> float(np.exp(effects.log_alpha).mean().round(2))  # ratio of speeds for one more allele
+    1.3
     """
 
     terms: tuple[str, ...]

@@ -53,6 +53,13 @@ class Forecasted:
         Of the interval.
     draws
         ``(draws, rows, vertices)`` of the predictive distribution, where they were asked for, else None.
+
+    Examples
+    --------
+    >>> zero = np.zeros((1, 2))
+    >>> one = Forecasted(np.array(["a"]), np.array([71.0]), np.zeros((4, 1)), zero, zero - 1, zero + 1, level=0.9)
+    >>> (one.upper - one.lower).tolist()
+    [[2.0, 2.0]]
     """
 
     subject: NDArray[Any]

@@ -65,6 +65,13 @@ class Personalized:
         ``(draws, visits)`` scores.
     u
         ``(draws, subjects, K)`` offsets, in sds of a vertex; zeros where the model has none.
+
+    Examples
+    --------
+    >>> draws = np.linspace(0, 1, 11)[:, None]
+    >>> placed = Personalized(np.array(["a"]), draws, draws, draws, np.zeros((11, 1, 2)))
+    >>> placed.interval("dps", 0.8).ravel().round(1).tolist()
+    [0.1, 0.9]
     """
 
     subject: NDArray[Any]

@@ -67,6 +67,12 @@ class ScorePriors:
         Concentration of a symmetric Beta on (-1, 1).
     effect_log_alpha, effect_beta
         Normal: effects of one sd of a covariate, on the log speed and on the score at the cohort's mean time.
+
+    Examples
+    --------
+    >>> from neuropyro.models import SubjectProgression
+    >>> SubjectProgression(score_priors=ScorePriors(correlation=4.0)).score_priors.correlation
+    4.0
     """
 
     log_alpha_mean: Pair = (0.0, 0.7)

@@ -48,6 +48,11 @@ class TrajectoryPriors:
         Per score.
     sigma
         Sd of the residuals, in sds of a vertex's values.
+
+    Examples
+    --------
+    >>> TrajectoryPriors(c=(0.0, 3.0)).b
+    (0.3, 0.5)
     """
 
     a: Pair = (0.0, 5.0)

@@ -43,6 +43,13 @@ class VertexMaps:
         Of the interval.
     entropy
         ``(vertices,)`` of the posterior of the vertex's cluster, nats: 0 is certain, log K open.
+
+    Examples
+    --------
+    >>> onset = {"onset": np.array([1.0, 2.0])}
+    >>> maps = VertexMaps(onset, onset, onset, level=0.9, entropy=np.zeros(2))
+    >>> [name for name, _ in maps.named()]
+    ['onset', 'onset 5%', 'onset 95%', 'entropy of the cluster']
     """
 
     mean: Mapping[str, Floats]

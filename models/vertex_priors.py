@@ -35,6 +35,12 @@ class VertexPriors:
         Sd over a cluster's vertices of d; fixed and wide, so that each vertex has a baseline of its own.
     coupling
         LogNormal (location, scale): lambda of the spatial prior.
+
+    Examples
+    --------
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> VertexClusterMixture(3, vertex_priors=VertexPriors(pi=1.0)).vertex_priors.pi
+    1.0
     """
 
     pi: float = 5.0

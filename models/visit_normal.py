@@ -48,6 +48,12 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
     Notes
     -----
     Differences of large sums lose digits: centre the data first.
+
+    Examples
+    --------
+    >>> curves, values = torch.zeros(5), torch.zeros(100, 5)  # one curve of five visits, 100 vertices
+    >>> VisitNormal(curves.expand(1, 5), torch.ones(1)).log_prob(values).shape
+    torch.Size([100])
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from neuropyro.console import say
+
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.data import Cohort
     from neuropyro.models.anatomy_program import Interventions
@@ -65,7 +67,7 @@ def simulate_anatomy(
 
     study = Study(subjects, visits, interval, seed, parse_do(do), maps, images, shard, files)
     write_study(AnatomySimulator(generator), study, out)
-    print(f"study: {out.resolve()}")
+    say(f"study: {out.resolve()}", study=out.resolve())
 
 
 def counterfactual(
@@ -121,7 +123,8 @@ def counterfactual(
     ages = None if times is None else parse_times(times)
     found = {name: simulator.counterfactual(exogenous, world, times=ages) for name, world in worlds.items()}
     write_worlds(found, one.mesh, out)
-    print(f"figure: {(out / 'counterfactual.png').resolve()}")
+    figure = (out / "counterfactual.png").resolve()
+    say(f"figure: {figure}", figure=figure, out=out.resolve(), worlds=list(found))
 
 
 def chosen(cohort: Cohort, subject: str | None) -> Cohort:

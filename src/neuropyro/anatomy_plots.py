@@ -32,6 +32,14 @@ def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None) 
         its difference from the first, of slices and of maps, and the sd of the slices' difference.
     mesh
         Of the maps; they are drawn where it is a template's.
+
+    Examples
+    --------
+    >>> black = np.full((2, 1, 1, 1, 8, 8), -1.0)  # draws, subjects, times, channels, height, width
+    >>> world = Counterfactual(np.array(["a"]), np.array([[70.0]]), {"image": black})
+    >>> worlds = {"as it is": world, "treated": world.minus(world)}
+    >>> len(plot_worlds(worlds).axes)  # a slice; a slice, its difference, and the sd of that
+    4
     """
     rows = [row for name in worlds for row in _rows(name, worlds, mesh)]
     first = next(iter(worlds.values()))

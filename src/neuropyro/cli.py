@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Toml
 
 import neuropyro
 from neuropyro import (
@@ -18,6 +20,8 @@ from neuropyro import (
     selection_cli,
     verdict_cli,
 )
+from neuropyro.cli_examples import show_examples
+from neuropyro.console import Manners, complain, listed, say, speaking, take_manners
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
 
@@ -27,7 +31,20 @@ if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help ne
 
 __all__ = ["app", "main"]
 
-app = App(name="neuropyro", version=neuropyro.__version__, help="A Pyro model zoo for brain imaging.")
+EVERYWHERE = """Every command also takes: --config FILE.toml, whose tables are named as the commands are, such as
+[dive.fit] with clusters = 4, and which the command line overrides; --json, for the result as one JSON object on
+standard output; and --quiet (-q), for nothing but errors on standard error.
+
+Exit status: 0 done; 1 some files were left out; 2 an error of use or data, told in one line.
+
+For research use only; not a medical device."""
+
+app = App(
+    name="neuropyro",
+    version=neuropyro.__version__,
+    help="A Pyro model zoo for brain imaging.",
+    help_epilogue=EVERYWHERE,
+)
 dive = App(name="dive", help="Vertexwise disease progression.")
 simulate = App(name="simulate", help="Simulated data with a known truth.")
 app.command(dive)
@@ -48,10 +65,54 @@ DEMO_SUBJECTS = 240
 def main() -> None:
     """Run the command line; errors of the user's are one line on standard error and exit status 2."""
     try:
-        app(sys.argv[1:])
+        manners, words = take_manners(sys.argv[1:])
+    except ValueError as error:
+        sys.exit(_failed(error))
+    with speaking(manners):
+        status = _run(words, manners)
+    if status:
+        sys.exit(status)
+
+
+def _run(words: list[str], manners: Manners) -> int:
+    """Run one command; returns the exit status."""
+    try:
+        if manners.config is not None:
+            app.config = (_configuration(manners.config),)
+        app(words, exit_on_error=False, print_error=not manners.quiet, result_action="return_value")
+    except CycloptsError as error:
+        if manners.quiet:
+            complain(" ".join(str(error).split()))
+        say("", error=" ".join(str(error).split()))
+        return 2
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"neuropyro: {error}", file=sys.stderr)
-        sys.exit(2)
+        return _failed(error)
+    finally:
+        app.config = ()
+    return 0
+
+
+def _failed(error: Exception) -> int:
+    complain(str(error))
+    say("", error=str(error))
+    return 2
+
+
+def _configuration(path: Path) -> Toml:
+    """Return a file's options: ``[dive.fit]`` with ``clusters = 4``; a command line goes before it.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such file, or it is no TOML.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; --config names a TOML file of options")
+    try:
+        tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not TOML ({error}); write it as [dive.fit] and clusters = 4") from error
+    return Toml(path, must_exist=True)
 
 
 @app.command
@@ -75,8 +136,9 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     cohort.save(out / "cohort.npz")
     print(cohort, file=sys.stderr)
     outcome = _fit(cohort, out, clusters=3, options={"guide": guide, "seed": seed}, visit_effect=True)
-    print("\n".join(truth_lines(outcome)))
-    print(f"report: {(out / 'report.html').resolve()}")
+    lines = truth_lines(outcome)
+    say("\n".join(lines), truth=lines)
+    _say_fit(outcome, out)
 
 
 @dive.command(name="fit")
@@ -122,11 +184,11 @@ def dive_fit(
     spatial
         Whether neighbours on the cohort's mesh tend to be of one cluster; how much so is learned.
     covariates
-        Covariates (apoe4, sex, education) that a subject's speed and stage depend on; each where it is first known.
+        Covariates (apoe4,sex,education) that a subject's speed and stage depend on; each where it is first known.
     standardise
         Whose visits set each vertex's location and scale.
     adjust
-        Covariates (age, sex, icv) whose effects in controls are taken out of the values first.
+        Covariates (age,sex,icv) whose effects in controls are taken out of the values first.
     site
         The covariate that names a visit's site, over which values are harmonised first, by ComBat.
     restarts
@@ -141,19 +203,19 @@ def dive_fit(
     from neuropyro.data import Cohort
     from neuropyro.study_preparation import prepare_study
 
-    loaded, notes = prepare_study(Cohort.open(cohort, study), out, adjust, site)
+    loaded, notes = prepare_study(Cohort.open(cohort, study), out, listed(adjust), site)
     print(loaded, *notes, sep="\n", file=sys.stderr)
     if not notes:  # else it was left there, as adjusted
         out.mkdir(parents=True, exist_ok=True)
         loaded.save(out / "cohort.npz")
     smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
-    switches |= {"spatial": "potts" if spatial else None, "covariates": covariates}
+    switches |= {"spatial": "potts" if spatial else None, "covariates": listed(covariates)}
     scaled = None if standardise == "none" else standardise
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device}
     outcome = _fit(loaded, out, clusters, options, max_steps, notes, standardise=scaled, **switches)
-    print(outcome.fit.verdict)
-    print(f"report: {(out / 'report.html').resolve()}")
+    say(outcome.fit.verdict, verdict=outcome.fit.verdict)
+    _say_fit(outcome, out)
 
 
 @simulate.command(name="cohort")
@@ -204,7 +266,14 @@ def simulate_reference_command(
 def _save(cohort: Cohort, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     cohort.save(out)
-    print(cohort)
+    size = {"visits": cohort.n_visits, "subjects": cohort.n_subjects, "vertices": cohort.n_vertices}
+    say(str(cohort), cohort=out.resolve(), **size)
+
+
+def _say_fit(outcome: Outcome, out: Path) -> None:
+    report, fit = (out / "report.html").resolve(), outcome.fit
+    facts = {"converged": fit.converged, "elbo": fit.elbo, "seconds": fit.seconds}
+    say(f"report: {report}", out=out.resolve(), report=report, **facts)
 
 
 def _fit(
@@ -229,3 +298,6 @@ def _fit(
     write_outcome(outcome, out)
     write_report(outcome, out / "report.html")
     return outcome
+
+
+show_examples(app)

@@ -12,22 +12,33 @@ from matplotlib.figure import Figure
 from neuropyro.inference import Comparison, Diagnosis
 from neuropyro.inference.run_agreement import RHAT_LIMIT
 from neuropyro.inference.weights import KHAT_LIMIT
+from neuropyro.plot_style import BLUE, GREY, RED
 
-__all__ = ["comparison_figure", "diagnosis_page"]
+__all__ = ["plot_comparison", "plot_diagnosis"]
 
-BLUE, RED, GREY = "#0072B2", "#D55E00", "0.6"
 MOST_SITES = 30
 COLOURS = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINE_LENGTH = 150
 
 
-def diagnosis_page(diagnosis: Diagnosis) -> Figure:
+def plot_diagnosis(diagnosis: Diagnosis) -> Figure:
     """Draw one page: losses, runs, importance weights, predictive checks, leave-one-out, and the verdict in words.
 
     Parameters
     ----------
     diagnosis
         As :func:`~neuropyro.inference.diagnose` returns it.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import Schedule, diagnose, fit
+    >>> y = torch.linspace(-1.5, 1.5, 20)
+    >>> result = fit(model, y, "laplace", schedule=Schedule(warm_up=50), progress=False)
+    >>> figure = plot_diagnosis(diagnose(result, draws=100, predictive_draws=20))
+    >>> len(figure.axes)
+    6
     """
     figure = Figure(figsize=(11, 9), layout="constrained")
     grid = figure.add_gridspec(3, 6, height_ratios=[1, 1, 0.75])
@@ -46,13 +57,23 @@ def diagnosis_page(diagnosis: Diagnosis) -> Figure:
     return figure
 
 
-def comparison_figure(comparison: Comparison) -> Figure:
+def plot_comparison(comparison: Comparison) -> Figure:
     """Draw ELBO, k-hat and leave-one-out of each fit, and the means and sds of each small site's elements.
 
     Parameters
     ----------
     comparison
         As :func:`~neuropyro.inference.compare` returns it.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import Schedule, compare, fit
+    >>> y = torch.linspace(-1.5, 1.5, 20)
+    >>> result = fit(model, y, "laplace", schedule=Schedule(warm_up=50), progress=False)
+    >>> plot_comparison(compare([result, result], draws=100)).axes[1].get_title()
+    'Pareto k-hat'
     """
     shown = comparison.elements[:MOST_SITES]
     figure = Figure(figsize=(11, 3 + 0.22 * len(shown) + 0.5), layout="constrained")

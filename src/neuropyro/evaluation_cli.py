@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from neuropyro.console import say
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.tables import write_csv
 
@@ -212,7 +213,7 @@ def patterns(
     ]
     names = ("measure", "halves_of", "mean", "least", "most")
     _write(out, {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)})
-    print(found.sentence)
+    say(found.sentence, sentence=found.sentence)
 
 
 def _cohort(path: Path | None, study: StudyOptions, seed: int) -> Cohort:
@@ -245,4 +246,4 @@ def _regions(path: Path | None, cohort: Cohort) -> NDArray[np.int64] | None:
 def _write(path: Path, columns: dict[str, NDArray[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_csv(path, columns)
-    print(path.read_text().rstrip())
+    say(path.read_text().rstrip(), table=path.resolve(), columns=columns)

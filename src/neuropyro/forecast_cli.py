@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from neuropyro.console import say
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.tables import write_csv
 
@@ -83,7 +84,8 @@ def forecast(
     if maps and new.can_write_maps:
         _write_maps(found, new, out / "maps")
     of_what = "values as adjusted before the fit" if adjusted else "values"
-    print(f"{len(found.time)} forecasts of {new.n_subjects} subjects' {of_what}: {out}")
+    facts = {"forecasts": len(found.time), "subjects": new.n_subjects, "out": out.resolve()}
+    say(f"{len(found.time)} forecasts of {new.n_subjects} subjects' {of_what}: {out}", **facts)
 
 
 def _columns(found: Forecasted, result: Fit, fitted: Cohort) -> dict[str, np.ndarray[Any, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from neuropyro.console import say
 from neuropyro.generator_options import ImageOptions, NetworkOptions, TrainingOptions
 
 if TYPE_CHECKING:  # PyTorch takes a second to import, and --help needs none of it
@@ -43,7 +44,7 @@ def info(name_or_path: str) -> None:
 
     pairs = list(describe(load_checkpoint(name_or_path)))
     width = max(len(name) for name, _ in pairs)
-    print("\n".join(f"{name:{width}}  {value}" for name, value in pairs))
+    say("\n".join(f"{name:{width}}  {value}" for name, value in pairs), **dict(pairs))
 
 
 @generator.command
@@ -88,7 +89,8 @@ def convert(
     given = {"name": name, "training_data": training_data, "licence": licence, "seed": seed}
     card = _converted_card(checkpoint, target.stem, {k: v for k, v in given.items() if v is not None})
     save_generator(checkpoint.generator, target, card, checkpoint.discriminator)
-    print(f"{target} and {card_path(target).name}: from {checkpoint.format} file {checkpoint.path}")
+    files = {"generator": target.resolve(), "card": card_path(target).resolve(), "source_format": checkpoint.format}
+    say(f"{target} and {card_path(target).name}: from {checkpoint.format} file {checkpoint.path}", **files)
     if checkpoint.training_generator is not None:
         print("its generator without averaging was left out", file=sys.stderr)
 
@@ -158,7 +160,7 @@ def _train(
     if first:
         path, details = out / "generator.safetensors", {"command": " ".join(sys.argv)}
         write_release(state, path, said["training_data"], said["licence"], _inversions(state, held_out), details)
-        print(f"{state.images} images seen; generator: {path}")
+        say(f"{state.images} images seen; generator: {path}", images=state.images, generator=path.resolve())
 
 
 def _tell(entry: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from neuropyro.console import say
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.tables import write_csv
 
@@ -65,7 +66,8 @@ def personalize(
     placed = result.model.personalize(result, new, draws)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_csv(out, {"subject": new.subject, "time": new.time} | _columns(placed, new))
-    print(f"{new.n_visits} visits of {new.n_subjects} subjects: {out}")
+    facts = {"visits": new.n_visits, "subjects": new.n_subjects, "table": out.resolve()}
+    say(f"{new.n_visits} visits of {new.n_subjects} subjects: {out}", **facts)
 
 
 def _columns(placed: Personalized, cohort: Cohort) -> dict[str, np.ndarray[Any, Any]]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from neuropyro.console import complain, say
+
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.models.corruption import Corruption
     from neuropyro.reconstruct_inputs import Framing, Job
@@ -103,8 +105,9 @@ def reconstruct(
     framing |= {"intensity": intensity, "field_of_view": field_of_view}
     work = _Work.begin(generator, corruption, prior, pose, framing, guide, draws, steps, vgg, seed, device)
     failed = work.all(files, clean if image else [], out, simulate=not image)
+    say("", out=out.resolve(), files=len(files), left_out=[str(file) for file in failed])
     if failed:
-        print(f"neuropyro: {len(failed)} of {len(files)} files were left out", file=sys.stderr)
+        complain(f"{len(failed)} of {len(files)} files were left out")
         sys.exit(1)
 
 
@@ -167,7 +170,8 @@ class _Work:
                     done += self.one(file, truths[i] if truths else None, folders[i], simulate)
                 except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
                     failed.append(file)
-                    tqdm.write(f"neuropyro: {_naming(file, error)}", file=sys.stderr)
+                    bar.clear()
+                    complain(_naming(file, error))
                 bar.set_postfix_str(f"{done / (time.perf_counter() - began):.2g} images/s")
         return failed
 

@@ -51,6 +51,29 @@ class Reconstruction:
     draws: int = 64
     features: PerceptualDistance | None = None
 
+    @classmethod
+    def of(cls, fit: Fit, truth: Tensor | None = None, draws: int = 64) -> Reconstruction:
+        """Make it of a fit that no file stands behind.
+
+        Parameters
+        ----------
+        fit
+            Of a :class:`~neuropyro.models.LatentReconstruction`.
+        truth
+            Clean images (B, C, H, W) in the generator's unit, where they are known.
+        draws
+            Number of posterior draws.
+
+        Raises
+        ------
+        TypeError
+            Where the fit is of another model.
+        """
+        if not isinstance(fit.model, LatentReconstruction):
+            raise TypeError(f"Reconstruction.of: a fit of {type(fit.model).__name__}; give one of LatentReconstruction")
+        y = fit.data.as_given(fit.data.values).cpu()
+        return cls(Job("images", fit.model.corruption, y, truth), fit.model, fit, draws)
+
     @cached_property
     def clean(self) -> Tensor:
         """Posterior mean (or, of a point guide, the image at the point), (B, C, H, W)."""
@@ -128,7 +151,7 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     ``posterior.nc`` and the model (:func:`~neuropyro.models.reconstruction_storage.load_reconstruction`);
     ``checks.json``; ``metrics.json`` where the truth is known; and ``figure.png``.
     """
-    from neuropyro.reconstruct_plots import reconstruction_figure
+    from neuropyro.reconstruct_plots import plot_reconstruction
 
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {"clean": found.clean.numpy(), "draws": found.drawn["clean"], "sd": found.sd}
@@ -143,7 +166,7 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     _write_json(folder / "checks.json", checks | {"warnings": found.warnings})
     if found.job.truth is not None:
         _write_json(folder / "metrics.json", found.metrics())
-    reconstruction_figure(found).savefig(folder / "figure.png", dpi=110)
+    plot_reconstruction(found).savefig(folder / "figure.png", dpi=110)
 
 
 def _write_in_place(found: Reconstruction, folder: Path) -> None:

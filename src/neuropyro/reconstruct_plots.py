@@ -1,4 +1,4 @@
-"""The figure of a reconstruction: input, estimate, draws, sd, truth and error."""
+"""Figures of a reconstruction: input, estimate, draws, sd, truth and error; and whether sds mean what they say."""
 
 from __future__ import annotations
 
@@ -10,18 +10,37 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from neuropyro.image_baselines import zero_filled
+from neuropyro.plot_style import BLUE
 
 if TYPE_CHECKING:
     from neuropyro.reconstruct_outputs import Reconstruction
 
-__all__ = ["reconstruction_figure"]
+__all__ = ["plot_reconstruction", "plot_sd"]
 
 ROWS, DRAWS = 6, 3  # slices, and draws of each, at most
 SD_PERCENTILE = 99.5
+GREY_LEVELS = 127.5  # of 0..255, for one unit of -1..1
+BINS = 12
 
 
-def reconstruction_figure(found: Reconstruction) -> Figure:
-    """Draw up to six slices, a row each: input, estimate, three draws, sd, and with a truth that and the error."""
+def plot_reconstruction(found: Reconstruction) -> Figure:
+    """Draw up to six slices, a row each: input, estimate, three draws, sd, and with a truth that and the error.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import LatentReconstruction
+    >>> from neuropyro.models.corruption import Downsample
+    >>> from neuropyro.reconstruct_outputs import Reconstruction
+    >>> G, truth = load_generator("brains64"), torch.full((1, 1, 64, 64), -1.0)
+    >>> model = LatentReconstruction(G, Downsample(8, noise=0.1), prior="z", candidates=20, starts=1, search_steps=0)
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> result = fit(model, model.corruption.corrupt(truth, seed=0), "normal", schedule=short, progress=False)
+    >>> found = Reconstruction.of(result, truth, draws=4)
+    >>> [axis.get_title() for axis in plot_reconstruction(found).axes][:3]
+    ['input', 'posterior mean', 'draw 1']
+    """
     rows = np.linspace(0, len(found.clean) - 1, min(ROWS, len(found.clean))).round().astype(int)
     columns = panels(found)
     figure = Figure(figsize=(1.6 * len(columns), 1.6 * len(rows) + 0.8), layout="constrained")
@@ -36,10 +55,66 @@ def reconstruction_figure(found: Reconstruction) -> Figure:
     return figure
 
 
+def plot_sd(found: Reconstruction) -> Figure:
+    """Draw the posterior sd of each pixel, an image a panel, up to six; and the size of the errors over the sd.
+
+    Without a truth there are no errors, and the last panel is left out.  In it a point is the root mean square error of
+    a twelfth of all pixels, those of like sd; on the line, the sd is what it says.
+
+    Raises
+    ------
+    ValueError
+        Where the fit is a point, which has no sd.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import LatentReconstruction
+    >>> from neuropyro.models.corruption import Downsample
+    >>> from neuropyro.reconstruct_outputs import Reconstruction
+    >>> G, truth = load_generator("brains64"), torch.full((1, 1, 64, 64), -1.0)
+    >>> model = LatentReconstruction(G, Downsample(8, noise=0.1), prior="z", candidates=20, starts=1, search_steps=0)
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> result = fit(model, model.corruption.corrupt(truth, seed=0), "normal", schedule=short, progress=False)
+    >>> found = Reconstruction.of(result, truth, draws=4)
+    >>> plot_sd(found).axes[-2].get_ylabel()
+    'rms error (grey levels)'
+    """
+    if found.fit.is_point:
+        raise ValueError("plot_sd: the fit is a point and has no sd; fit with guide='normal', say")
+    shown, truth = min(len(found.clean), ROWS), found.job.truth
+    sd = found.sd * GREY_LEVELS
+    figure = Figure(figsize=(1.9 * shown + (0 if truth is None else 3.2), 2.7), layout="constrained")
+    axes = figure.subplots(1, shown + (truth is not None), width_ratios=[1.0] * shown + [1.6] * (truth is not None))
+    panels = list(np.atleast_1d(axes))
+    top = max(float(np.percentile(sd, SD_PERCENTILE)), 1.0)
+    for axis, image in zip(panels[:shown], sd, strict=True):
+        picture = axis.imshow(image.mean(0), cmap="magma", vmin=0, vmax=top, interpolation="nearest")
+        axis.set_axis_off()
+    figure.colorbar(picture, ax=panels[:shown], location="bottom", label="posterior sd (grey levels)", shrink=0.7)
+    if truth is not None:
+        error = (found.clean - truth).numpy() * GREY_LEVELS
+        said, true = errors_by_sd(sd, error)
+        panels[-1].plot([0, said.max()], [0, said.max()], color="k", lw=0.8)
+        panels[-1].plot(said, true, "o-", ms=4, color=BLUE)
+        panels[-1].set_xlabel("posterior sd (grey levels)")
+        panels[-1].set_ylabel("rms error (grey levels)")
+    return figure
+
+
+def errors_by_sd(sd: NDArray[Any], error: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Root mean squares of sds and of errors, in bins of equally many pixels of like sd."""
+    order = np.argsort(sd.ravel())
+    bins = np.array_split(order, BINS)
+    rms = [[float(np.sqrt(np.square(x.ravel()[b]).mean())) for b in bins] for x in (sd, error)]
+    return np.array(rms[0]), np.array(rms[1])
+
+
 def panels(found: Reconstruction) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
     """Titles, images (B, C, H, W) and how they are drawn."""
     grey = {"cmap": "grey", "vmin": -1, "vmax": 1}
-    clean, sd = found.clean.numpy(), found.sd * 127.5
+    clean, sd = found.clean.numpy(), found.sd * GREY_LEVELS
     columns = [("input", shown_input(found), grey), ("MAP" if found.fit.is_point else "posterior mean", clean, grey)]
     count = min(DRAWS, found.draws)
     columns += [(f"draw {j + 1}", found.drawn["clean"][j], grey) for j in range(count)]
@@ -47,7 +122,7 @@ def panels(found: Reconstruction) -> list[tuple[str, NDArray[Any], dict[str, Any
     columns.append(("sd (grey levels)", sd.mean(1, keepdims=True), wide))
     if found.job.truth is not None:
         truth = found.job.truth.numpy()
-        error = (clean - truth).mean(1, keepdims=True) * 127.5
+        error = (clean - truth).mean(1, keepdims=True) * GREY_LEVELS
         end = max(float(np.percentile(np.abs(error), SD_PERCENTILE)), 1.0)
         columns += [
             ("truth", truth, grey),

@@ -13,7 +13,7 @@ from string import Template
 import numpy as np
 from matplotlib.figure import Figure
 
-from neuropyro import cortex_plots, plots
+from neuropyro import plots
 from neuropyro.inference import cluster_agreement
 from neuropyro.outputs import Outcome
 
@@ -58,12 +58,12 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     truth = truth_lines(outcome)
     if truth:
         yield f"<p><b>Against the simulation's truth:</b> {'; '.join(truth)}.</p>"
-    clusters = cortex_plots.plot_clusters(outcome)
+    clusters = plots.plot_clusters(outcome)
     if clusters is not None:
         clusters.savefig(folder / "clusters.png", dpi=130)
     yield from _figure("Clusters on the cortex", clusters, "Likeliest cluster of each vertex.")
     caption = "Entropy of each vertex's cluster: 0 where it is certain."
-    yield from _figure("Uncertainty of the clusters", cortex_plots.plot_entropy(outcome), caption)
+    yield from _figure("Uncertainty of the clusters", plots.plot_entropy(outcome), caption)
     caption = "Dots: mean of the cluster's vertices at a visit. Line: the cluster's trajectory; band: 90 % interval."
     yield from _figure("Trajectories", plots.plot_trajectories(outcome), caption)
     yield _trajectory_table(outcome)

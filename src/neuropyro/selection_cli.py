@@ -5,19 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from neuropyro.console import listed, say
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.tables import write_csv
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from neuropyro.selection import Selection
-
-__all__ = ["numbers", "register", "selection_figure"]
+__all__ = ["numbers", "register"]
 
 Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 
@@ -71,20 +67,23 @@ def select(
     from neuropyro.inference import Schedule
     from neuropyro.models import VertexClusterMixture
     from neuropyro.selection import select as select_clusters
+    from neuropyro.selection_plots import plot_selection
 
     wanted = numbers(clusters)
     loaded = Cohort.open(cohort, study)
     print(loaded, file=sys.stderr)
     smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
-    model = VertexClusterMixture(wanted[0], spatial="potts" if spatial else None, covariates=covariates, **switches)
+    model = VertexClusterMixture(
+        wanted[0], spatial="potts" if spatial else None, covariates=listed(covariates), **switches
+    )
     options: dict[str, Any] = {"folds": folds, "guide": guide, "seed": seed, "device": device}
     found = select_clusters(loaded, wanted, model, schedule=Schedule(max_steps=max_steps), **options)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "selection.csv", found.columns())
     (out / "selection.txt").write_text(found.sentence + "\n", encoding="utf-8")
-    selection_figure(found).savefig(out / "selection.png", dpi=130)
-    print(found.sentence)
+    plot_selection(found).savefig(out / "selection.png", dpi=130)
+    say(found.sentence, clusters=found.clusters, sentence=found.sentence, criteria=found.columns())
 
 
 def numbers(text: str) -> list[int]:
@@ -107,32 +106,3 @@ def _some(wanted: list[int], text: str) -> list[int]:
     if not wanted or min(wanted) < 1:
         raise ValueError(f"clusters: {text!r} names no numbers from 1 on; give the smaller one first")
     return wanted
-
-
-def selection_figure(found: Selection) -> Figure:
-    """Draw the criteria, and the folds' agreement, over the number of clusters."""
-    from matplotlib.figure import Figure
-
-    table = found.columns()
-    k = table["clusters"]
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    for name, label, colour in (("held_out", "held out", "#0072B2"), ("loo", "leave-one-out", "#56B4E9")):
-        left.errorbar(
-            k, -table[f"{name}_below_best"], table[f"{name}_error"], fmt="o-", ms=4, label=label, color=colour
-        )
-    left.set_ylabel("log density below the best (nats)")
-    for name, label, colour in (("bic", "BIC", "#D55E00"), ("icl", "ICL", "#CC79A7")):
-        middle.plot(k, table[name] - table[name].min(), "o-", ms=4, label=label, color=colour)
-    middle.set_ylabel("above the best")
-    for name, label, colour in (("dice", "Dice", "#009E73"), ("rand", "adjusted Rand", "#E69F00")):
-        right.plot(k, table[name], "o-", ms=4, label=label, color=colour)
-    right.set_ylabel("agreement of folds' clusters")
-    right.set_ylim(None, 1.02)
-    for axis in (left, middle, right):
-        axis.axvline(found.clusters, color="0.8", lw=6, zorder=0)
-        axis.set_xlabel("clusters")
-        axis.set_xticks(k)
-        axis.legend(frameon=False, fontsize=8)
-    figure.suptitle(f"{found.clusters} clusters by held-out likelihood, {found.folds} folds", fontsize=10)
-    return figure

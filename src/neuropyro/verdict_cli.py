@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from neuropyro.console import say
+
 if TYPE_CHECKING:
     from neuropyro.inference import Fit
+    from neuropyro.inference.comparison import Row
 
 __all__ = ["load_with_cohort", "register"]
 
@@ -33,7 +37,7 @@ def compare(*fit: Path, data: Path | None = None, out: Path | None = None, draws
     draws
         Posterior draws.
     """
-    from neuropyro.diagnosis_plots import comparison_figure
+    from neuropyro.diagnosis_plots import plot_comparison
     from neuropyro.inference import compare as compare_fits
 
     if not fit:
@@ -41,11 +45,18 @@ def compare(*fit: Path, data: Path | None = None, out: Path | None = None, draws
     names = [folder.name for folder in fit]
     unique = len(set(names)) == len(names)
     found = compare_fits({str(f) if not unique else f.name: load_with_cohort(f, data) for f in fit}, draws)
-    print(found)
+    facts = {row.name: _facts(row) for row in found.rows}
+    say(str(found), best=found.best.name, fits=facts)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "comparison.txt").write_text(f"{found}\n", encoding="utf-8")
-        comparison_figure(found).savefig(out / "comparison.png", dpi=130)
+        plot_comparison(found).savefig(out / "comparison.png", dpi=130)
+
+
+def _facts(row: Row) -> dict[str, Any]:
+    loo = {} if row.loo is None else {"elpd": row.loo.elpd, "elpd_error": row.loo.error, "bad_shapes": row.loo.bad}
+    names = ("elbo", "elbo_error", "khat", "seconds", "converged")
+    return {name: getattr(row, name) for name in names} | loo
 
 
 def diagnose(
@@ -67,14 +78,15 @@ def diagnose(
     out
         Folder for diagnosis.txt and diagnosis.png.
     """
-    from neuropyro.diagnosis_plots import diagnosis_page
+    from neuropyro.diagnosis_plots import plot_diagnosis
     from neuropyro.inference import diagnose as diagnose_fit
 
     found = diagnose_fit(load_with_cohort(fit, data), draws, predictive_draws)
-    print(found)
+    facts = [asdict(finding) for finding in found.findings]
+    say(str(found), trusted=found.trusted, findings=facts, out=out.resolve())
     out.mkdir(parents=True, exist_ok=True)
     (out / "diagnosis.txt").write_text(f"{found}\n", encoding="utf-8")
-    diagnosis_page(found).savefig(out / "diagnosis.png", dpi=130)
+    plot_diagnosis(found).savefig(out / "diagnosis.png", dpi=130)
 
 
 def load_with_cohort(folder: Path, data: Path | None = None) -> Fit:

@@ -1,0 +1,60 @@
+"""Examples of every command, shown at the end of its ``--help``."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+__all__ = ["EXAMPLES", "show_examples"]
+
+EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("demo",): ("neuropyro demo --out demo",),
+    ("dive", "fit"): (
+        "neuropyro dive fit cohort.npz --clusters 3 --guide normal --out fit",
+        "neuropyro dive fit subjects --table visits.csv --fwhm 10 --out fit",
+        "neuropyro dive fit subjects --table visits.csv --adjust age,sex --covariates apoe4 --out fit",
+        "neuropyro dive fit biomarkers.csv --clusters 2 --standardise all --out fit",
+        "neuropyro dive fit cohort.npz --config study.toml --guide map --out fit --json",
+    ),
+    ("dive", "personalize"): ("neuropyro dive personalize fit new.npz --out new.csv",),
+    ("dive", "forecast"): (
+        "neuropyro dive forecast fit --years 1 --years 2 --out forecast",
+        "neuropyro dive forecast fit new.npz --no-maps --out forecast",
+    ),
+    ("dive", "select"): ("neuropyro dive select cohort.npz --clusters 2:6 --folds 5 --out select",),
+    ("dive", "evaluate", "consistency"): ("neuropyro dive evaluate consistency cohort.npz --out consistency.csv",),
+    ("dive", "evaluate", "staging"): ("neuropyro dive evaluate staging cohort.npz --score mmse --out staging.csv",),
+    ("dive", "evaluate", "forecasts"): ("neuropyro dive evaluate forecasts cohort.npz --out forecasts.csv",),
+    ("dive", "evaluate", "patterns"): ("neuropyro dive evaluate patterns ad.npz pca.npz --out patterns.csv",),
+    ("compare",): ("neuropyro compare fit-map fit-normal --out comparison",),
+    ("diagnose",): ("neuropyro diagnose fit --out diagnosis",),
+    ("simulate", "cohort"): ("neuropyro simulate cohort --subjects 60 --out cohort.npz",),
+    ("simulate", "reference"): ("neuropyro simulate reference --vertices 1000 --out reference.npz",),
+    ("simulate", "anatomy"): (
+        "neuropyro simulate anatomy --subjects 20 --out study",
+        "neuropyro simulate anatomy --do apoe4=2,treatment=.7,treatment_start=1 --no-images --out treated",
+    ),
+    ("counterfactual",): (
+        "neuropyro counterfactual study/shards/shard-00000.npz --do apoe4=0 --guide mode --out worlds",
+        "neuropyro counterfactual shard-00000.npz --do treatment=.5,treatment_start=1 --times 70:90:5 --out worlds",
+    ),
+    ("reconstruct",): (
+        "neuropyro reconstruct --truth brain.nii.gz --corruption superres:4+noise:.02 --slices 90 --out out",
+        "neuropyro reconstruct small.png --corruption superres:4 --guide map --out out",
+        "neuropyro reconstruct holed.png --corruption inpaint:mask.png --draws 64 --out out",
+    ),
+    ("generator", "info"): ("neuropyro generator info brains64", "neuropyro generator info network.pkl"),
+    ("generator", "convert"): ("neuropyro generator convert network.pkl network.safetensors",),
+    ("generator", "train"): (
+        "neuropyro generator train phantoms --out run",
+        "neuropyro generator train slices --out run",
+    ),
+}
+
+
+def show_examples(app: App) -> None:
+    """Put its examples at the end of each command's help."""
+    for path, lines in EXAMPLES.items():
+        command = app
+        for name in path:
+            command = command[name]
+        command.help_epilogue = "Examples:\n\n" + "\n\n".join(lines)

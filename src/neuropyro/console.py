@@ -1,0 +1,148 @@
+"""How commands speak: results on standard output, as text or as one JSON object; all else on standard error.
+
+A command says its result by :func:`say`, text for people and facts for programs.  Progress and remarks go to standard
+error and are left out by ``--quiet``; what went wrong goes there by :func:`complain`, and stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+__all__ = ["Manners", "complain", "listed", "plain", "say", "speaking", "take_manners"]
+
+SWITCHES = {"--json": "json", "--quiet": "quiet", "-q": "quiet"}
+
+
+@dataclass(frozen=True)
+class Manners:
+    """What a user asked of every command alike.
+
+    Parameters
+    ----------
+    json
+        Whether the result is one JSON object.
+    quiet
+        Whether standard error has errors alone.
+    config
+        A TOML file of options.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    config: Path | None = None
+
+
+def take_manners(words: Sequence[str]) -> tuple[Manners, list[str]]:
+    """Return what is asked of every command alike, and the rest of a command line; what follows ``--`` is left alone.
+
+    Raises
+    ------
+    ValueError
+        Where ``--config`` names no file.
+
+    Examples
+    --------
+    >>> take_manners(["dive", "fit", "cohort.npz", "--quiet"])
+    (Manners(json=False, quiet=True, config=None), ['dive', 'fit', 'cohort.npz'])
+    """
+    asked: dict[str, Any] = {}
+    rest: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            rest += [word, *left]
+        elif word in SWITCHES:
+            asked[SWITCHES[word]] = True
+        elif word == "--config" or word.startswith("--config="):
+            name = word.partition("=")[2] or next(left, "")
+            if not name:
+                raise ValueError("--config: no file; name a TOML file, as --config study.toml")
+            asked["config"] = Path(name)
+        else:
+            rest.append(word)
+    return Manners(**asked), rest
+
+
+@dataclass
+class _Speech:
+    manners: Manners
+    out: TextIO
+    errors: TextIO
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+_speech: ContextVar[_Speech | None] = ContextVar("speech", default=None)
+
+
+@contextlib.contextmanager
+def speaking(manners: Manners) -> Iterator[None]:
+    """Let a command speak so; its JSON object is written at the end, whatever the end is."""
+    speech = _Speech(manners, sys.stdout, sys.stderr)
+    token = _speech.set(speech)
+    with contextlib.ExitStack() as stack:
+        if manners.quiet:
+            stack.enter_context(contextlib.redirect_stderr(stack.enter_context(Path(os.devnull).open("w"))))
+        if manners.json:
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        try:
+            yield
+        finally:
+            _speech.reset(token)
+            if manners.json and speech.facts:
+                print(json.dumps(plain(speech.facts), indent=2, allow_nan=False), file=speech.out)
+
+
+def say(text: str, **facts: Any) -> None:
+    """Say a part of the result: text, and the same as facts by name, for JSON."""
+    speech = _speech.get()
+    if speech is not None:
+        speech.facts.update(facts)
+    if text and (speech is None or not speech.manners.json):
+        print(text)
+
+
+def complain(text: str) -> None:
+    """Say what went wrong, on standard error even where quiet was asked for."""
+    speech = _speech.get()
+    print(f"neuropyro: {text}", file=sys.stderr if speech is None else speech.errors)
+
+
+def listed(words: Sequence[str]) -> tuple[str, ...]:
+    """Return names that were given one an option, or several with commas.
+
+    Examples
+    --------
+    >>> listed(["age,sex", "icv"])
+    ('age', 'sex', 'icv')
+    """
+    return tuple(name.strip() for word in words for name in word.split(",") if name.strip())
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: arrays as lists, paths as text, what is not finite as null.
+
+    Examples
+    --------
+    >>> plain({"a": np.array([1.0, np.nan]), "b": Path("x")})
+    {'a': [1.0, None], 'b': 'x'}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -1,0 +1,163 @@
+"""Figures of a fit of vertex clusters: trajectories, stages, the truth where it is known, and the loss."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from neuropyro.outputs import Outcome
+from neuropyro.plot_style import CONTROL, GREY, PATIENT, cluster_colours
+
+__all__ = ["plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
+
+
+def plot_trajectories(outcome: Outcome) -> Figure:
+    """Draw each cluster's mean value at each visit over the score, and its trajectory with a 90 % interval.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> cohort, model = simulate_reference(n_subjects=8, n_vertices=12, seed=1), VertexClusterMixture(2)
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
+    >>> len(plot_trajectories(outcome).axes)
+    2
+    """
+    n_clusters = outcome.model.n_clusters
+    columns = min(n_clusters, 4)
+    rows = -(-n_clusters // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.9 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    dps = outcome.posterior["dps"].mean(0)
+    grid = np.linspace(dps.min(), dps.max(), 200)
+    means = _cluster_means(outcome)
+    p = outcome.trajectories
+    for k, axis in enumerate(axes.flat):
+        if k >= n_clusters:
+            axis.axis("off")
+            continue
+        a, b, c, d = (p[name][:, k, None] for name in "abcd")
+        curve = d + a * expit(b * (grid - c))
+        for members, colour, name in _groups(outcome):
+            axis.plot(dps[members], means[members, k], ".", ms=2, color=colour, alpha=0.5, label=name)
+        middle, low, high = outcome.summary(curve)
+        axis.fill_between(grid, low, high, color="k", alpha=0.2, lw=0)
+        axis.plot(grid, middle, "k", lw=1.5)
+        axis.set_title(f"cluster {k + 1}", fontsize=10, color=cluster_colours(n_clusters)[k])
+        axis.set_xlabel("progression score (sd of controls)")
+    axes[0, 0].set_ylabel("mean of the cluster's vertices (cohort's unit)")
+    axes[0, 0].legend(fontsize=8, markerscale=4, frameon=False)
+    return figure
+
+
+def plot_stages(outcome: Outcome) -> Figure:
+    """Draw each subject's scores over time, by diagnosis, with 90 % intervals.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> cohort, model = simulate_reference(n_subjects=8, n_vertices=12, seed=1), VertexClusterMixture(2)
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
+    >>> plot_stages(outcome).axes[0].get_xlabel()
+    'time (years)'
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    cohort = outcome.cohort
+    dps, low, high = outcome.summary(outcome.posterior["dps"])
+    for members, colour, name in _groups(outcome):
+        order = np.lexsort((cohort.time, cohort.subject_index))
+        order = order[members[order]]
+        last = np.flatnonzero(np.diff(cohort.subject_index[order])) + 1
+        time, score = np.insert(cohort.time[order], last, np.nan), np.insert(dps[order], last, np.nan)
+        axis.plot(time, score, color=colour, lw=0.8, alpha=0.7, label=name)
+        if not outcome.fit.is_point:
+            axis.vlines(cohort.time[members], low[members], high[members], color=colour, lw=0.4, alpha=0.5)
+    axis.set_xlabel("time (years)")
+    axis.set_ylabel("progression score (sd of controls)")
+    axis.legend(frameon=False)
+    return figure
+
+
+def plot_loss(outcome: Outcome) -> Figure:
+    """Draw the ELBO of every restart over the steps.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> cohort, model = simulate_reference(n_subjects=8, n_vertices=12, seed=1), VertexClusterMixture(2)
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
+    >>> plot_loss(outcome).axes[0].get_xlabel()
+    'step'
+    """
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axis = figure.subplots()
+    best = min(run.losses.min() for run in outcome.fit.runs)
+    for r, run in enumerate(outcome.fit.runs):
+        axis.plot(run.losses - best + 1, lw=0.8, label=f"restart {r + 1}")
+    axis.set_yscale("log")
+    axis.set_xlabel("step")
+    axis.set_ylabel("best ELBO - ELBO + 1 (nats)")
+    if len(outcome.fit.runs) > 1:
+        axis.legend(frameon=False)
+    return figure
+
+
+def plot_recovery(outcome: Outcome) -> Figure:
+    """Draw estimated over true scores, for a simulated cohort.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> cohort, model = simulate_reference(n_subjects=8, n_vertices=12, seed=1), VertexClusterMixture(2)
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
+    >>> plot_recovery(outcome).axes[0].get_xlabel()
+    'true score'
+    """
+    figure = Figure(figsize=(4.2, 4), layout="constrained")
+    axis = figure.subplots()
+    true = np.asarray(outcome.cohort.truth["dps"])
+    dps, low, high = outcome.summary(outcome.posterior["dps"])
+    for members, colour, name in _groups(outcome):
+        axis.plot(true[members], dps[members], ".", ms=3, color=colour, label=name)
+        if not outcome.fit.is_point:
+            axis.vlines(true[members], low[members], high[members], color=colour, lw=0.4, alpha=0.5)
+    ends = [true.min(), true.max()]
+    axis.plot(ends, ends, color="k", lw=0.8)
+    axis.set_xlabel("true score")
+    axis.set_ylabel("estimated score")
+    axis.legend(frameon=False)
+    return figure
+
+
+def _groups(outcome: Outcome) -> list[tuple[NDArray[np.bool_], str, str]]:
+    """Return the visits of controls and patients, or all visits where no diagnosis tells them apart."""
+    control = outcome.cohort.is_control
+    if not control.any() or control.all():
+        return [(np.ones_like(control), GREY, "visits")]
+    return [(control, CONTROL, "controls"), (~control, PATIENT, "patients")]
+
+
+def _cluster_means(outcome: Outcome) -> NDArray[np.float64]:
+    """Mean over the vertices of a cluster, by the likeliest label, of the values seen at each visit; (visits, K)."""
+    label = outcome.assignments.argmax(1)
+    means = np.full((outcome.cohort.n_visits, outcome.model.n_clusters), np.nan)
+    for k in range(outcome.model.n_clusters):
+        values = outcome.cohort.values[:, label == k]
+        seen = (~np.isnan(values)).sum(1)
+        known = seen > 0
+        means[known, k] = np.asarray(np.nansum(values, 1, dtype=np.float64))[known] / seen[known]
+    return means

@@ -1,0 +1,121 @@
+"""Manners that every command shares: help with examples, TOML, JSON, quiet, exit statuses."""
+
+import json
+import shlex
+import sys
+
+import pytest
+from cyclopts import App
+from tqdm.auto import tqdm
+
+from neuropyro.cli import app, main
+from neuropyro.cli_examples import EXAMPLES
+from neuropyro.console import Manners, complain, plain, say, speaking, take_manners
+
+
+def commands(group: App, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], App]:
+    """All commands by their paths, without groups and flags."""
+    found = {}
+    for name in group:
+        if not name.startswith("-"):
+            below = commands(group[name], (*path, name))
+            found |= below or {(*path, name): group[name]}
+    return found
+
+
+def run(monkeypatch, *words) -> int:
+    """Run a command line as the shell does; returns the exit status."""
+    monkeypatch.setattr(sys, "argv", ["neuropyro", *map(str, words)])
+    try:
+        main()
+    except SystemExit as stopped:
+        return int(stopped.code or 0)
+    return 0
+
+
+def test_every_command_has_examples():
+    assert set(commands(app)) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
+def test_examples_can_be_parsed(line, tmp_path):
+    _, words = take_manners(shlex.split(line)[1:])
+    command, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
+    path = next(p for p, lines in EXAMPLES.items() if line in lines)
+    assert command.__doc__ == commands(app)[path].default_command.__doc__
+
+
+def test_help_shows_the_examples(monkeypatch, capsys):
+    assert run(monkeypatch, "dive", "personalize", "--help") == 0
+    assert EXAMPLES["dive", "personalize"][0] in capsys.readouterr().out
+
+
+SIMULATE = ("simulate", "reference", "--subjects", 5, "--vertices", 7)
+
+
+def test_json_is_one_object_and_all_there_is_on_standard_output(monkeypatch, tmp_path, capsys):
+    assert run(monkeypatch, *SIMULATE, "--out", tmp_path / "a.npz", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"cohort": str(tmp_path / "a.npz"), "visits": 20, "subjects": 5, "vertices": 7}
+
+
+def test_an_error_in_json(monkeypatch, tmp_path, capsys):
+    assert run(monkeypatch, "dive", "fit", tmp_path / "no.npz", "--out", tmp_path, "--json", "-q") == 2
+    written = capsys.readouterr()
+    assert json.loads(written.out) == {"error": f"{tmp_path / 'no.npz'}: no such file"}
+    assert written.err == f"neuropyro: {tmp_path / 'no.npz'}: no such file\n"
+
+
+def test_a_wrong_option_is_status_2(monkeypatch, capsys):
+    assert run(monkeypatch, "simulate", "cohort", "--subject", 3, "--out", "x.npz") == 2
+    assert "--subjects" in capsys.readouterr().err  # what was meant
+
+
+def test_toml_gives_options_and_the_command_line_overrides(monkeypatch, tmp_path, capsys):
+    config = tmp_path / "study.toml"
+    config.write_text(f'[simulate.reference]\nsubjects = 6\nvertices = 9\nout = "{tmp_path / "b.npz"}"\n')
+    assert run(monkeypatch, "simulate", "reference", "--config", config, "--vertices", 8, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["subjects"], said["vertices"]) == (6, 8)
+    assert run(monkeypatch, *SIMULATE, "--out", tmp_path / "c.npz", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["vertices"] == 7  # the file is forgotten
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("[simulate", "not TOML"), ("[simulate.reference]\nsubject = 3", "subject")]
+)
+def test_a_bad_toml_file_is_told(monkeypatch, tmp_path, capsys, text, message):
+    config = tmp_path / "bad.toml"
+    config.write_text(text)
+    assert run(monkeypatch, *SIMULATE, "--out", tmp_path / "d.npz", f"--config={config}") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_toml_file_that_is_not_there(monkeypatch, tmp_path, capsys):
+    assert run(monkeypatch, *SIMULATE, "--out", tmp_path / "e.npz", "--config", tmp_path / "no.toml") == 2
+    assert "no such file" in capsys.readouterr().err
+    assert run(monkeypatch, *SIMULATE, "--config") == 2
+    assert "name a TOML file" in capsys.readouterr().err
+
+
+def test_quiet_leaves_errors_alone_on_standard_error(capsys):
+    with speaking(Manners(quiet=True)):
+        for _ in tqdm(range(3)):  # bars of fits and simulations
+            print("remark", file=sys.stderr)
+        complain("what went wrong")
+        say("result")
+    written = capsys.readouterr()
+    assert written.err == "neuropyro: what went wrong\n"
+    assert written.out == "result\n"
+
+
+def test_words_after_two_dashes_are_left_alone():
+    manners, rest = take_manners(["compare", "-q", "--", "--json"])
+    assert manners.quiet
+    assert not manners.json
+    assert rest == ["compare", "--", "--json"]
+
+
+def test_plain_values_are_json():
+    text = json.dumps(plain({"x": float("inf"), 3: (True, None)}), allow_nan=False)
+    assert json.loads(text) == {"x": None, "3": [True, None]}

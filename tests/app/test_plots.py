@@ -1,0 +1,209 @@
+"""What the figures draw: the artists' own data against the results they were made of."""
+
+import importlib
+import pkgutil
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit
+from scipy.stats import norm
+
+import neuropyro
+from neuropyro import plots
+from neuropyro.data import Mesh, cortex_mesh, simulate_reference
+from neuropyro.inference import Schedule, fit, reliability
+from neuropyro.models import VertexClusterMixture
+from neuropyro.models.anatomy_counterfactual import Counterfactual
+from neuropyro.models.corruption import Downsample, Mask
+from neuropyro.outputs import Outcome
+from neuropyro.reconstruct_plots import errors_by_sd
+
+STEPS = Schedule(max_steps=2, warm_up=0, window=2)  # what is drawn need not be a good fit
+
+
+def outcome(guide: str) -> Outcome:
+    cohort = simulate_reference(n_subjects=8, n_vertices=12, seed=1)
+    model = VertexClusterMixture(n_clusters=2)
+    return Outcome(model, cohort, fit(model, cohort, guide=guide, schedule=STEPS, progress=False), draws=20)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Outcome:
+    return outcome("normal")
+
+
+def test_every_figure_of_the_library_is_in_one_place():
+    modules = [name for _, name, _ in pkgutil.iter_modules(neuropyro.__path__) if name.endswith("_plots")]
+    found = {f for name in modules for f in importlib.import_module(f"neuropyro.{name}").__all__}
+    assert {name for name in found if name.startswith("plot_")} == {n for n in plots.__all__ if n.startswith("plot_")}
+
+
+def test_trajectories_are_the_posterior_mean_and_its_interval(drawn):
+    axes = plots.plot_trajectories(drawn).axes
+    assert len(axes) == 2
+    for k, axis in enumerate(axes):
+        line = axis.lines[-1]
+        a, b, c, d = (drawn.trajectories[name][:, k, None] for name in "abcd")
+        curves = d + a * expit(b * (line.get_xdata() - c))
+        np.testing.assert_allclose(line.get_ydata(), curves.mean(0), rtol=1e-6)
+        corners = axis.collections[0].get_paths()[0].vertices[:, 1]
+        low, high = np.percentile(curves, (5, 95), axis=0)
+        assert corners.min() == pytest.approx(low.min())
+        assert corners.max() == pytest.approx(high.max())
+
+
+def test_stages_are_a_line_a_subject_with_an_interval_a_visit(drawn):
+    (axis,) = plots.plot_stages(drawn).axes
+    score = np.concatenate([line.get_ydata() for line in axis.lines])
+    assert np.sort(score[~np.isnan(score)]) == pytest.approx(np.sort(drawn.posterior["dps"].mean(0)))
+    breaks = sum(int(np.isnan(line.get_ydata()).sum()) for line in axis.lines)
+    assert breaks + len(axis.lines) >= drawn.cohort.n_subjects  # a subject may be both control and patient
+    bars = [bar for collection in axis.collections for bar in collection.get_segments()]
+    assert len(bars) == drawn.cohort.n_visits
+    low, high = np.percentile(drawn.posterior["dps"], (5, 95), axis=0)
+    assert sorted(bar[0, 1] for bar in bars) == pytest.approx(sorted(low))
+    assert sorted(bar[1, 1] for bar in bars) == pytest.approx(sorted(high))
+
+
+def test_a_point_has_no_intervals():
+    (axis,) = plots.plot_stages(outcome("map")).axes
+    assert not axis.collections
+
+
+def test_recovery_is_estimate_over_truth(drawn):
+    (axis,) = plots.plot_recovery(drawn).axes
+    points = np.concatenate([np.column_stack(line.get_data()) for line in axis.lines[:-1]])
+    expected = np.column_stack([drawn.cohort.truth["dps"], drawn.posterior["dps"].mean(0)])
+    assert points[np.argsort(points[:, 0])] == pytest.approx(expected[np.argsort(expected[:, 0])], rel=1e-5)
+
+
+def test_reliability_is_share_of_right_labels_over_probability(drawn):
+    (axis,) = plots.plot_reliability(drawn).axes
+    found = reliability(drawn.assignments, drawn.cohort.truth["Z"])
+    np.testing.assert_allclose(axis.collections[-1].get_offsets(), np.column_stack([found.confidence, found.accuracy]))
+
+
+def test_coverage_of_normal_draws_is_that_of_the_normal_distribution():
+    draws = norm.ppf((np.arange(2000) + 0.5) / 2000)[:, None] * np.ones(400)
+    truth = norm.ppf((np.arange(400) + 0.5) / 400)
+    (axis,) = plots.plot_coverage({"right": (draws, truth), "half as wide": (draws / 2, truth)}).axes
+    _, right, narrow = axis.lines
+    np.testing.assert_allclose(right.get_ydata(), right.get_xdata(), atol=0.01)
+    half = 2 * norm.cdf(norm.ppf((1 + narrow.get_xdata()) / 2) / 2) - 1
+    np.testing.assert_allclose(narrow.get_ydata(), half, atol=0.01)
+
+
+def test_a_map_is_coloured_by_its_values_on_the_hemisphere_that_it_has():
+    mesh = cortex_mesh(("left",))
+    values = np.where(np.arange(mesh.n_vertices) % 2, 1.0, 3.0)
+    figure = plots.plot_map(mesh, values, "thickness (mm)", limits=(1.0, 3.0))
+    *panels, bar = figure.axes
+    assert [axis.get_title() for axis in panels] == ["left, lateral", "left, medial"]
+    assert bar.get_xlabel() == "thickness (mm)"
+    assert bar.get_xlim() == (1.0, 3.0)
+    (surface,) = panels[0].collections
+    shown = {tuple(colour) for colour in np.round(surface.get_facecolor()[:, :3], 3)}
+    viridis = mpl.colormaps["viridis"].resampled(64)
+    assert tuple(np.round(viridis(63)[:3], 3)) in shown
+    assert tuple(np.round(viridis(0)[:3], 3)) in shown
+
+
+def test_a_mesh_without_template_has_no_map():
+    assert plots.plot_map(Mesh.grid(3, 3), np.zeros(9), "x") is None
+    assert plots.plot_map(None, np.zeros(9), "x") is None
+
+
+def images(corruption, truth=True):
+    """A reconstruction's results, of made-up numbers."""
+    rng = torch.Generator().manual_seed(0)
+    clean = torch.rand(2, 1, 16, 16, generator=rng) - 0.5
+    draws = clean.numpy() + 0.1 * torch.randn(4, 2, 1, 16, 16, generator=rng).numpy()
+    job = SimpleNamespace(y=corruption.corrupt(clean, seed=0), truth=clean + 0.1 if truth else None)
+    model = SimpleNamespace(corruption=corruption)
+    fitted = SimpleNamespace(is_point=False)
+    return SimpleNamespace(
+        clean=clean, sd=draws.std(0), drawn={"clean": draws}, draws=4, fit=fitted, job=job, model=model
+    )
+
+
+def test_a_reconstruction_is_a_row_an_image_with_estimate_sd_truth_and_error():
+    found = images(Downsample(4, noise=0.01))
+    axes = plots.plot_reconstruction(found).axes
+    titles = [axis.get_title() for axis in axes if axis.get_title()]
+    assert titles == [
+        "input",
+        "posterior mean",
+        "draw 1",
+        "draw 2",
+        "draw 3",
+        "sd (grey levels)",
+        "truth",
+        "error (grey levels)",
+    ]
+    pictures = [axis.images[0].get_array() for axis in axes if axis.images]
+    assert pictures[0].shape == (4, 4)
+    np.testing.assert_allclose(pictures[1], found.clean[0, 0])
+    np.testing.assert_allclose(pictures[5], found.sd[0, 0] * 127.5)
+    np.testing.assert_allclose(pictures[7], -0.1 * 127.5 * np.ones((16, 16)), rtol=1e-4)
+
+
+def test_without_a_truth_there_is_no_error_and_a_hole_is_black():
+    mask = torch.ones(16, 16)
+    mask[:8] = 0
+    axes = plots.plot_reconstruction(images(Mask(mask, noise=0.01), truth=False)).axes
+    titles = [axis.get_title() for axis in axes if axis.get_title()]
+    assert "truth" not in titles
+    assert (axes[0].images[0].get_array()[:8] == -1).all()
+
+
+def test_errors_are_compared_with_sds_in_bins_of_like_sd():
+    sd = np.repeat([1.0, 3.0], 600)
+    said, true = errors_by_sd(sd, 2 * sd * np.tile([1.0, -1.0], 600))
+    assert said == pytest.approx([1.0] * 6 + [3.0] * 6)
+    assert true == pytest.approx(2 * said)
+
+
+def test_sd_maps_are_in_grey_levels_and_a_point_has_none():
+    found = images(Downsample(4))
+    *panels, last, _bar = plots.plot_sd(found).axes
+    np.testing.assert_allclose(panels[0].images[0].get_array(), found.sd[0, 0] * 127.5)
+    assert last.lines[-1].get_ydata() == pytest.approx(0.1 * 127.5 * np.ones(12), rel=1e-4)
+    found.fit.is_point = True
+    with pytest.raises(ValueError, match="point"):
+        plots.plot_sd(found)
+
+
+def test_worlds_are_slices_and_their_differences_from_the_first():
+    first = np.zeros((3, 1, 2, 1, 8, 8))
+    times = np.array([[60.0, 70.0]])
+    worlds = {
+        "as it is": Counterfactual(np.array(["a"]), times, {"image": first}),
+        "treated": Counterfactual(np.array(["a"]), times, {"image": first + 0.25}),
+    }
+    axes = plots.plot_worlds(worlds).axes
+    assert [axis.get_title() for axis in axes[:2]] == ["60 years", "70 years"]
+    shown = [axis.images[0].get_array() for axis in axes]
+    assert [float(picture.mean()) for picture in shown[::2]] == pytest.approx([0.0, 0.25, 0.25, 0.0])
+
+
+def test_selection_marks_the_number_chosen():
+    columns = {"clusters": np.array([2, 3, 4])} | {
+        name: np.array([1.0, 0.0, 2.0])
+        for name in (
+            "held_out_below_best",
+            "held_out_error",
+            "loo_below_best",
+            "loo_error",
+            "bic",
+            "icl",
+            "dice",
+            "rand",
+        )
+    }
+    found = SimpleNamespace(columns=lambda: columns, clusters=3, folds=5)
+    left, middle, right = plots.plot_selection(found).axes
+    assert left.lines[0].get_ydata() == pytest.approx([-1.0, 0.0, -2.0])
+    assert all(axis.lines[-1].get_xdata() == [3, 3] for axis in (left, middle, right))
