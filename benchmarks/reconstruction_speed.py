@@ -1,6 +1,9 @@
-"""The cost of one MAP step of a reconstruction, beside one forward and backward pass of its generator; batches.
+"""The cost of one MAP step of a reconstruction, beside one forward and backward pass of its networks; batches.
 
-All are measured in turn in one run, for 64 px, super-resolution by 4; medians are compared.
+    OMP_NUM_THREADS=2 python benchmarks/reconstruction_speed.py
+
+For 64 px and super-resolution by 4, with the perceptual likelihood and without.  A step and the bare pass of the same
+networks are measured in turn; the ratios are medians of the pairs.
 """
 
 import time
@@ -9,30 +12,36 @@ from collections.abc import Callable
 import numpy as np
 import pyro
 import torch
+from numpy.typing import NDArray
 
-from neuropyro.generators import load_generator
+from neuropyro.generators import load_discriminator_features, load_generator
+from neuropyro.generators.features import DiscriminatorFeatures
 from neuropyro.inference.fit import build_guide
 from neuropyro.inference.objective import choose_elbo
 from neuropyro.models import LatentReconstruction
 from neuropyro.models.corruption import Downsample
+from neuropyro.models.reconstruction_features import feature_vectors
 
-REPEATS = 15
-
-
-def seconds(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(REPEATS + 2):
-        for name, call in calls.items():
-            began = time.process_time()
-            call()
-            taken[name].append(time.process_time() - began)
-    return {name: float(np.median(times[2:])) for name, times in taken.items()}
+REPEATS, WARM_UP = 25, 3
 
 
-def steps_of(count: int) -> tuple[Callable[[], object], Callable[[], object]]:
-    """One MAP step, and one pass of the generator, of ``count`` images."""
+def seconds(step: Callable[[], object], bare: Callable[[], object]) -> NDArray[np.float64]:
+    """Wall-clock seconds (REPEATS, 2) of a step and the bare pass, one after the other."""
+    taken = np.array([[timed(step), timed(bare)] for _ in range(REPEATS + WARM_UP)])
+    return taken[WARM_UP:]
+
+
+def timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def steps_of(count: int, features: DiscriminatorFeatures | None) -> tuple[Callable[[], object], Callable[[], object]]:
+    """One MAP step, and one pass of the generator and the feature network, of ``count`` images."""
     generator = load_generator("brains64")
-    model = LatentReconstruction(generator, Downsample(4, noise=0.02), candidates=count, starts=1, search_steps=0)
+    settings = {"candidates": count, "starts": 1, "search_steps": 0}
+    model = LatentReconstruction(generator, Downsample(4, noise=0.02), features=features, **settings)
     measured = model.prepare(model.simulate(count)["y"])
     with pyro.settings.context(module_local_params=True):
         guide = build_guide(model, measured, "map", model.init_values(measured))
@@ -48,20 +57,22 @@ def steps_of(count: int) -> tuple[Callable[[], object], Callable[[], object]]:
 
     def bare() -> None:
         w.grad = None
-        measured.source.images(w).square().sum().backward()
+        images = measured.source.images(w)
+        seen = [images] if features is None else [images, feature_vectors(features, images)]
+        torch.stack([part.square().sum() for part in seen]).sum().backward()
 
     return step, bare
 
 
 def main() -> None:
-    calls = {}
-    for count in (1, 16):
-        calls[f"step {count}"], calls[f"bare {count}"] = steps_of(count)
-    found = seconds(calls)
-    for count in (1, 16):
-        step, bare = found[f"step {count}"], found[f"bare {count}"]
-        print(f"{count:2d} images: step {step:.4f} s, generator {bare:.4f} s, ratio {step / bare:.2f}")
-    print(f"16 images together: {found['step 16'] / (16 * found['step 1']):.2f} of one image x 16")
+    for name, features in {"generator": None, "generator and features": load_discriminator_features("brains64")}.items():
+        medians = {}
+        for count in (1, 16):
+            taken = seconds(*steps_of(count, features))
+            step, bare = medians[count] = np.median(taken, axis=0)
+            ratio = np.median(taken[:, 0] / taken[:, 1])
+            print(f"{name}, {count:2d} images: step {step:.4f} s, networks alone {bare:.4f} s, ratio {ratio:.2f}")
+        print(f"{name}: 16 images together take {medians[16][0] / (16 * medians[1][0]):.2f} of one image x 16")
 
 
 if __name__ == "__main__":
