@@ -65,7 +65,8 @@ def steps_of(count: int, features: DiscriminatorFeatures | None) -> tuple[Callab
 
 
 def main() -> None:
-    for name, features in {"generator": None, "generator and features": load_discriminator_features("brains64")}.items():
+    networks = {"generator": None, "generator and features": load_discriminator_features("brains64")}
+    for name, features in networks.items():
         medians = {}
         for count in (1, 16):
             taken = seconds(*steps_of(count, features))

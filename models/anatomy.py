@@ -258,10 +258,12 @@ class AnatomySimulator:
         >>> bool((same["adas"] == cohort.values[:, 0]).all())
         True
         """
-        self.parts.check_interventions(do or {})
+        self.parts.check_interventions(do or {}, treated=True)
         exogenous = observation
         if isinstance(exogenous, Cohort):
             exogenous = self.infer_exogenous(exogenous, draws, seed=seed, fit=fit)
+        starts = exogenous.observation.values.get("treatment_start")
+        self.parts.check_interventions(do or {}, treated=starts is not None and bool(starts.isfinite().any()))
         return predict_world(self.parts, exogenous, do or {}, times, None if nodes is None else tuple(nodes))
 
     def predicted_stage(self, cohort: Cohort) -> NDArray[np.float64]:

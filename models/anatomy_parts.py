@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from neuropyro.models.anatomy_defaults import default_mechanisms
 from neuropyro.models.anatomy_graph import Graph
 from neuropyro.models.anatomy_images import SliceImage
 from neuropyro.models.anatomy_mechanism import Mechanism, ScalarMechanism
+from neuropyro.models.anatomy_mechanisms import Constant
 from neuropyro.models.anatomy_observation import Measures
 from neuropyro.models.anatomy_program import Interventions
 from neuropyro.models.anatomy_scanners import Scanners, default_scanners
@@ -91,8 +93,15 @@ class AnatomyParts:
         """Whether the columns of a cohort are vertices, and not nodes by their names."""
         return cohort.feature_names is None or not set(cohort.feature_names.tolist()) & set(self.scalars.order)
 
-    def check_interventions(self, do: Interventions) -> None:
-        """Refuse interventions on what is no node of numbers.
+    def check_interventions(self, do: Interventions, treated: bool = False) -> None:
+        """Refuse interventions on what is no node of numbers, and a treatment without a start.
+
+        Parameters
+        ----------
+        do
+            By node.
+        treated
+            Whether there are people whose treatment has a start of their own.
 
         Raises
         ------
@@ -103,3 +112,9 @@ class AnatomyParts:
             if name not in self.scalars.mechanisms:
                 what = "a map or image; intervene on its parents" if name in FIELDS else "no node"
                 raise ValueError(f"do: {name!r} is {what}; there are {', '.join(self.scalars.order)}")
+        start = self.scalars.mechanisms.get("treatment_start")
+        never = not treated and isinstance(start, Constant) and math.isinf(start.number)
+        if "treatment" in do and "treatment_start" not in do and never:
+            raise ValueError(
+                "do: a treatment that never starts; give its start too, in years after entry, as treatment_start=0"
+            )

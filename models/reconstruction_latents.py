@@ -91,21 +91,21 @@ class MatrixAffine(Transform):
         return self.volume.expand(e.shape[:-2])
 
 
-class LatentNormal(dist.TransformedDistribution):  # type: ignore[misc]
+class LatentNormal(dist.TorchDistribution):  # type: ignore[misc]
     """Matrix normal distribution of w, event (layers, w_dim).
 
     Parameters
     ----------
-    transform
+    affine
         From standard normals; see :meth:`of`.
     """
 
-    def __init__(self, transform: MatrixAffine, batch_shape: Size = Size()) -> None:  # noqa: B008 (as torch declares it)
-        self.affine = transform
-        shape = batch_shape + Size([len(transform.rows), len(transform.loc)])
-        zero = torch.zeros(shape, dtype=transform.loc.dtype, device=transform.loc.device)
-        noise = dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(2)
-        super().__init__(noise, [transform], validate_args=False)
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)
+    has_rsample = True
+
+    def __init__(self, affine: MatrixAffine, batch_shape: Size = Size()) -> None:  # noqa: B008 (as torch declares it)
+        self.affine = affine
+        super().__init__(batch_shape, Size([len(affine.rows), len(affine.loc)]), validate_args=False)
 
     @classmethod
     def of(cls, mean: Tensor, covariance: Tensor, layers: Tensor) -> LatentNormal:
@@ -123,6 +123,18 @@ class LatentNormal(dist.TransformedDistribution):  # type: ignore[misc]
     def expand(self, batch_shape: Size, _instance: Any = None) -> LatentNormal:
         """Return it with another batch shape."""
         return LatentNormal(self.affine, Size(batch_shape))
+
+    def log_prob(self, w: Tensor) -> Tensor:
+        """Log-density (*) of w (*, layers, w_dim)."""
+        squares = self.affine.inv(w).square().sum((-2, -1))
+        return -0.5 * (squares + self.event_shape.numel() * math.log(2 * math.pi)) - self.affine.volume
+
+    def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch declares it)
+        """Draw, differentiably."""
+        like = self.affine.loc
+        e = torch.randn(self._extended_shape(sample_shape), dtype=like.dtype, device=like.device)
+        drawn: Tensor = self.affine(e)
+        return drawn
 
 
 def _inverse(lower: Tensor) -> Tensor:

@@ -117,7 +117,8 @@ def counterfactual(
     worlds: dict[str, Interventions] = {"as it is": {}} | {text: parse_do(text) for text in do}
     one = chosen(Cohort.load(cohort), subject)
     simulator = AnatomySimulator(generator)
-    simulator.parts.check_interventions({name: value for world in worlds.values() for name, value in world.items()})
+    for world in worlds.values():
+        simulator.parts.check_interventions(world, treated="treatment_start" in one.covariates)
     print(f"abduction: {one}", file=sys.stderr)
     exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=runner(guide, steps, seed))
     ages = None if times is None else parse_times(times)

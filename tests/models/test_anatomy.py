@@ -98,6 +98,22 @@ def test_a_treatment_bends_the_score_by_the_known_amount():
     np.testing.assert_allclose(treated.truth["dps"][rows], bent, atol=1e-12)
 
 
+def test_a_treatment_without_a_start_is_refused(sim, exogenous):
+    for refused in (
+        lambda: sim.simulate(4, do={"treatment": 0.5}),
+        lambda: sim.counterfactual(exogenous, {"treatment": 0.5}),
+    ):
+        with pytest.raises(ValueError, match="never starts; give its start too"):
+            refused()
+
+
+def test_the_treatment_of_somebody_treated_may_be_changed_alone(sim):
+    treated = sim.simulate(1, visits=3, seed=4, maps=False, images=False, do={"treatment": 0.5, "treatment_start": 0.0})
+    later = {"times": treated.time[:1] + 5}
+    stronger = sim.counterfactual(treated, {"treatment": 0.1}, draws=4, **later)
+    assert (stronger["dps"] < sim.counterfactual(treated, draws=4, **later)["dps"]).all()
+
+
 def test_an_intervention_leaves_all_but_descendants_alone(sim):
     plain = sim.simulate(6, visits=2, seed=4).truth
     graph = sim.parts.graph(("thickness", "image", "scan"))
