@@ -80,8 +80,8 @@ class FittedClusters:
     def mixture(self, draw: Draw) -> Mixture:
         """Return the clusters under a draw."""
         theta = Trajectories(*(draw[name] for name in Trajectories._fields))
-        offset = draw["u"].mT if self.model.subject_effect else None
-        loc, factor = curves(self.visits, draw["dps"], theta, self._scatter(draw), offset)
+        loc, factor = curves(draw["dps"], theta, self._scatter(draw))
+        loc = loc + draw["u"].mT[:, self.visits.subject] if self.model.subject_effect else loc
         loc = draw["level"].mT if self.model.visit_effect else loc
         return Mixture(draw["pi"], loc, factor, draw["sigma"], draw.get("coupling"))
 

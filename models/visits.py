@@ -100,6 +100,11 @@ class Visits:
             return torch.ones_like(self.sum_squares, dtype=torch.bool)
         return self.observed.any(-1)
 
+    def mean_of_subject(self, values: Tensor) -> Tensor:
+        """Return the mean over each subject's visits of ``values (*, visits)``, ``(*, subjects)``."""
+        total = values.new_zeros(*values.shape[:-1], self.n_subjects).index_add(-1, self.subject, values)
+        return total / self.visits_of_subject
+
     def to(self, device: torch.device | str | None, dtype: torch.dtype | None) -> Visits:
         """Return the same visits on a device, their real numbers in a dtype; None leaves as it is."""
         moved: dict[str, Any] = {
