@@ -8,7 +8,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
-from pyro.infer import TraceEnum_ELBO
+from pyro.infer.mcmc.util import TraceEinsumEvaluator
 from torch import Tensor
 
 from neuropyro.models.visits import Visits
@@ -24,8 +24,8 @@ def likeliest(program: Callable[[Any], Any], visits: Visits, starts: Sequence[di
 @torch.no_grad()
 def _loss(program: Callable[[Any], Any], visits: Visits, start: dict[str, Tensor]) -> float:
     """Return the negative log density of the data and the sites, what is enumerated summed out."""
-    given = poutine.condition(program, start)
-    elbo = TraceEnum_ELBO(max_plate_nesting=1)
+    given = poutine.enum(poutine.condition(program, start), first_available_dim=-2)
     with torch.random.fork_rng(), poutine.block(), pyro.validation_enabled(False):
-        loss = float(elbo.loss(given, lambda _: None, visits))
+        trace = poutine.trace(given).get_trace(visits)
+        loss = -float(TraceEinsumEvaluator(trace, has_enumerable_sites=True, max_plate_nesting=1).log_prob(trace))
     return loss if loss == loss else float("inf")
