@@ -1,15 +1,16 @@
 r"""Subject effects: a subject's own lasting offset from each trajectory.
 
 u_ik ~ Normal(0, rho_k) is sampled in units of its own sd given all else, and together with the mean f_ik, over the
-subject's visits, of the curve that it is an offset from:
+subject's visits, of the curve F that it is an offset from:
 
 .. math::  u^\mathrm{scaled}_{ik} = p_{ik} (u_{ik} + w_{ik} f_{ik}), \qquad
-           p_{ik} = (\rho_k^{-2} + n_i P_k)^{1/2}, \qquad w_{ik} = n_i P_k / p_{ik}^2,
+           p_{ik} = (\rho_k^{-2} + \textstyle\sum_n P_{kn})^{1/2}, \qquad w_{ik} = \sum_n P_{kn} / p_{ik}^2, \qquad
+           f_{ik} = \sum_n P_{kn} F_{kn} / \sum_n P_{kn},
 
-with n_i the subject's visits and P_k the precision at which one of them determines u.  The model is the same.  But its
-mode is not at rho = 0, where the joint density of u and rho has a pole; and since u given the data and f has mean
-w (mean of the data - f), what is sampled does not depend on f: neither an optimiser nor a guide has to move offsets
-along whenever scores move.
+with P_kn the precision at which a visit n of the subject determines u: none where nothing was seen.  The model is the
+same.  But its mode is not at rho = 0, where the joint density of u and rho has a pole; and since u given the data and f
+has mean w (mean of the data - f), what is sampled does not depend on f: neither an optimiser nor a guide has to move
+offsets along whenever scores move.
 
 References
 ----------
@@ -43,7 +44,7 @@ def sample_offset(rho: Tensor, information: Tensor, curve: Tensor, visits: Visit
     rho
         ``(*, K)`` sd over subjects.
     information
-        ``(*, K)`` precision P at which one visit determines u.
+        ``(*, K, visits)`` precision P at which a visit determines u.
     curve
         ``(*, K, visits)`` without offsets.
 
@@ -51,11 +52,9 @@ def sample_offset(rho: Tensor, information: Tensor, curve: Tensor, visits: Visit
     -------
     Each visit's u, ``(*, K, visits)``
     """
-    mean_curve = visits.mean_of_subject(curve).mT
     sd = rho.unsqueeze(-2)
-    precision = sd.pow(-2) + information.unsqueeze(-2) * visits.visits_of_subject.unsqueeze(-1)
-    scale = precision.sqrt()
-    mean = (scale - sd.pow(-2) / scale) * mean_curve
+    scale = (sd.pow(-2) + visits.sum_of_subject(information).mT).sqrt()
+    mean = visits.sum_of_subject(information * curve).mT / scale
     with subjects:
         scaled = pyro.sample("u_scaled", dist.Normal(mean, sd * scale).to_event(1))
         own: Tensor = pyro.deterministic("u", (scaled - mean) / scale, event_dim=1)

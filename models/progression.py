@@ -135,7 +135,8 @@ class SubjectProgression(OfVisits):
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         loc = sigmoid(sample_scores(self.score_priors, visits, subjects), theta)
         if rho is not None:
-            loc = loc + sample_offset(rho, sigma.pow(-2), loc, visits, subjects)
+            known = sigma.pow(-2).unsqueeze(-1) * (1.0 if visits.observed is None else visits.observed)
+            loc = loc + sample_offset(rho, known.expand_as(loc), loc, visits, subjects)
         return loc, sigma
 
     def _story(self, visits: Visits) -> None:

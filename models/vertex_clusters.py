@@ -204,7 +204,8 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         spread = level_sd(tau, sigma, visits)
         loc, factor = curves(scores, theta, scatter)
         if rho is not None:
-            loc = loc + sample_offset(rho, spread.pow(-2), loc, visits, subjects)
+            known = spread.pow(-2).unsqueeze(-1) * visits.share_seen
+            loc = loc + sample_offset(rho, known, loc, visits, subjects)
         return Mixture(share, loc if tau is None else sample_levels(loc, spread, visits), factor, sigma, coupling)
 
     def _sample_labels_prior(self, like: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -37,7 +37,7 @@ def drawn(model, visits, seed=0):
     """One draw from the prior: values by site, and the densities of the sites that have one."""
     pyro.set_rng_seed(seed)
     trace = poutine.trace(model).get_trace(visits)
-    trace.compute_log_prob(lambda name, site: name.startswith("effect") or name.endswith("_z"))
+    trace.compute_log_prob(lambda name, site: name.startswith("effect") or name == "place")
     return trace.nodes
 
 
