@@ -35,7 +35,7 @@ __all__ = ["start_biomarkers", "start_clusters", "start_labelled"]
 Floats = NDArray[np.float64]
 MIN_SPEED = 0.02  # scores a year: where time says nothing, or the wrong thing
 ROUNDS = 8  # of fitting trajectories and subjects' places in turn
-LEAST_OFFSET = 0.05  # sd of subjects' offsets, in sds of a value
+LEAST_OFFSET = 0.01  # sd of subjects' offsets, in sds of a value
 LARGE_OFFSET = (
     0.03  # beside a cluster's whole change: the first component may be of offsets, and other starts are tried
 )
