@@ -132,7 +132,7 @@ class FittedClusters:
         """Yield the globals, in double precision, and the subjects' latents in units of their population."""
         known = isinstance(self.visits, MeshVisits | LabelledVisits)
         for rough, draw in zip(self.draws(draws), self.draws(draws, torch.float64), strict=True):
-            population, own = population_of(draw, self._scatter(draw))
+            population, own = population_of(draw, self._scatter(draw), self.visits)
             if known:
                 mixture = self.mixture(rough)
                 each = mixture.log_likelihood(self.visits.values, self.visits)

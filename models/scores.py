@@ -42,7 +42,7 @@ from neuropyro.models.visits import Visits
 
 __all__ = ["SCORE_DIMS", "Draws", "ScorePriors", "fix_gauge", "sample_scores"]
 
-SCORE_DIMS = dict.fromkeys(("log_alpha", "log_alpha_z", "stage", "stage_z", "alpha", "beta"), ("subject",)) | {
+SCORE_DIMS = dict.fromkeys(("log_alpha", "stage", "alpha", "beta"), ("subject",)) | {
     "place": ("subject", "coordinate"),
     "dps": ("visit",),
     **dict.fromkeys(EFFECT_SITES, ("covariate",)),
@@ -89,10 +89,9 @@ def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> 
     """Sample the sites of the progression in the plate of subjects; returns the scores ``(*, visits)``.
 
     Sites: log_alpha_mean, log_alpha_sd, beta_mean, beta_sd, correlation (scalars) and place (subjects, 2);
-    log_alpha, stage, alpha, beta (subjects), log_alpha_z and stage_z (the independent standard normals behind
-    log alpha and beta) and dps (visits) are deterministic.  Where the visits have covariates, in a plate ``covariate``:
-    effect_log_alpha, effect_beta (C), by which the expected log speed and beta of a subject change with one sd of a
-    covariate.
+    log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.  Where the visits have covariates, in a
+    plate ``covariate``: effect_log_alpha, effect_beta (C), by which the expected log speed and beta of a subject change
+    with one sd of a covariate.
     """
     like = visits.values
     location, scale = priors.log_alpha_mean
@@ -123,8 +122,6 @@ def _sample_places(law: SubjectPlace, subjects: pyro.plate) -> tuple[Tensor, Ten
     with subjects:
         place = pyro.sample("place", law)
         log_alpha, stage = law.log_alpha_and_stage(place)
-        for site, z in zip(("log_alpha_z", "stage_z"), law.innovations(place).unbind(-1), strict=True):
-            pyro.deterministic(site, z)
         pyro.deterministic("log_alpha", log_alpha)
         alpha: Tensor = pyro.deterministic("alpha", log_alpha.exp())
         pyro.deterministic("stage", stage)

@@ -68,7 +68,7 @@ def test_the_change_of_variables_keeps_the_density():
     jacobian = torch.autograd.functional.jacobian(log_alpha_and_beta, sites["place"])
     volume = torch.linalg.slogdet(torch.stack([jacobian[i, :, i] for i in range(5)])).logabsdet
     np.testing.assert_allclose((law.log_prob(sites["place"]) - volume).numpy(), slow, rtol=1e-10)
-    of_z = torch.distributions.Normal(0.0, 1.0).log_prob(torch.stack([sites["log_alpha_z"], sites["stage_z"]])).sum(0)
+    of_z = torch.distributions.Normal(0.0, 1.0).log_prob(law.innovations(sites["place"])).sum(-1)
     np.testing.assert_allclose(of_z.numpy() - np.log(sd_a * sd_b * np.sqrt(1 - rho**2)), slow, rtol=1e-10)
 
 
@@ -112,9 +112,7 @@ def test_a_perfect_correlation_is_never_drawn_and_the_sites_are_those_documented
     nodes = poutine.trace(program).get_trace(visits).nodes
     sampled = {n: tuple(s["value"].shape) for n, s in nodes.items() if s["type"] == "sample" and n != "subject"}
     scalars = dict.fromkeys(HYPER, ())
-    subjects = dict.fromkeys(["log_alpha_z", "log_alpha", "alpha", "stage_z", "stage", "beta"], (3,)) | {
-        "place": (3, 2)
-    }
+    subjects = dict.fromkeys(["log_alpha", "alpha", "stage", "beta"], (3,)) | {"place": (3, 2)}
     assert sampled == scalars | subjects | {"dps": (6,)}
     rho = torch.stack([poutine.trace(program).get_trace(visits).nodes["correlation"]["value"] for _ in range(200)])
     assert (rho.abs() < 1).all()

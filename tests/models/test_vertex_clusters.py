@@ -128,11 +128,11 @@ def cluster_by_hand(model, draw: Draw, data: Cohort, k: int) -> tuple[np.ndarray
     mean, columns = expansion_by_hand(score, theta, scatter)
     covariance = float(draw["sigma"][k]) ** 2 * np.eye(len(score)) + columns @ columns.T
     if model.subject_effect:
-        precision = 1 / float(draw["rho"][k]) ** 2 + counts / level_variance_by_hand(model, draw, data, k)
-        curve = np.array([mean[data.subject_index == i].mean() for i in range(len(counts))])
-        weight = (precision - 1 / float(draw["rho"][k]) ** 2) / precision  # of the data in the mean of u
-        moved = np.sqrt(precision) * weight * curve
-        u = (draw["u_scaled"][:, k].numpy() - moved) / np.sqrt(precision)
+        seen = ~np.isnan(data.values) & (np.nanstd(data.values, 0) > 0)
+        known = seen.mean(1) / level_variance_by_hand(model, draw, data, k)
+        of_subject = data.subject_index == np.arange(len(counts))[:, None]
+        precision = 1 / float(draw["rho"][k]) ** 2 + of_subject @ known
+        u = (draw["u_scaled"][:, k].numpy() - of_subject @ (known * mean) / np.sqrt(precision)) / np.sqrt(precision)
         mean = mean + u[data.subject_index]
     return mean, covariance
 
