@@ -6,9 +6,12 @@ A guide's row holds the share of truths inside its 90 % intervals, in the common
 """
 
 import argparse
+import dataclasses
 import time
 
-from neuropyro.data import simulate_reference
+import numpy as np
+
+from neuropyro.data import Cohort, simulate_reference
 from neuropyro.inference import Calibration, calibrate
 from neuropyro.models import VertexClusterMixture
 
@@ -22,13 +25,19 @@ def main() -> None:
     parser.add_argument("--datasets", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    design = simulate_reference(n_subjects=60, n_vertices=200, n_clusters=3, seed=0)
+    design = since_entry(simulate_reference(n_subjects=60, n_vertices=200, n_clusters=3, seed=0))
     print(f"{'guide':<12}" + "".join(f"{site:>16}" for site in SITES) + f"{'seconds a fit':>16}", flush=True)
     for guide in args.guides:
         began = time.perf_counter()
         model = VertexClusterMixture(n_clusters=3)
         result = calibrate(model, design, guide, args.datasets, sites=SITES, seed=args.seed, progress=False)
         print(row(guide, result, (time.perf_counter() - began) / args.datasets), flush=True)
+
+
+def since_entry(cohort: Cohort) -> Cohort:
+    """Return the cohort with times in years since each subject's first visit, which then span much of the course."""
+    first = [cohort.time[cohort.subject == subject].min() for subject in cohort.subject]
+    return dataclasses.replace(cohort, time=cohort.time - np.array(first))
 
 
 def row(guide: str, result: Calibration, seconds: float) -> str:

@@ -80,8 +80,8 @@ class FittedClusters:
     def mixture(self, draw: Draw) -> Mixture:
         """Return the clusters under a draw."""
         theta = Trajectories(*(draw[name] for name in Trajectories._fields))
-        offset = draw["u"].mT if self.model.subject_effect else None
-        loc, factor = curves(self.visits, draw["dps"], theta, self._scatter(draw), offset)
+        loc, factor = curves(draw["dps"], theta, self._scatter(draw))
+        loc = loc + draw["u"].mT[:, self.visits.subject] if self.model.subject_effect else loc
         loc = draw["level"].mT if self.model.visit_effect else loc
         return Mixture(draw["pi"], loc, factor, draw["sigma"], draw.get("coupling"))
 
@@ -132,7 +132,7 @@ class FittedClusters:
         """Yield the globals, in double precision, and the subjects' latents in units of their population."""
         known = isinstance(self.visits, MeshVisits | LabelledVisits)
         for rough, draw in zip(self.draws(draws), self.draws(draws, torch.float64), strict=True):
-            population, own = population_of(draw, self._scatter(draw))
+            population, own = population_of(draw, self._scatter(draw), self.visits)
             if known:
                 mixture = self.mixture(rough)
                 each = mixture.log_likelihood(self.visits.values, self.visits)

@@ -58,9 +58,7 @@ class Mixture(NamedTuple):
         )
 
 
-def curves(
-    visits: Visits, scores: Tensor, theta: Trajectories, scatter: Tensor | None, offset: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
+def curves(scores: Tensor, theta: Trajectories, scatter: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Return the mean curve of each cluster and the columns of its scatter.
 
     Parameters
@@ -69,12 +67,9 @@ def curves(
         ``(*, visits)``.
     scatter
         ``(*, K, 4)`` sds of d, c, log b, a over a cluster's vertices, or None.
-    offset
-        ``(*, K, subjects)``, or None.
 
     Returns
     -------
     loc ``(*, K, visits)``, factor ``(*, K, visits, 9)`` or None
     """
-    loc, factor = (sigmoid(scores, theta), None) if scatter is None else scattered(scores, theta, scatter)
-    return (loc if offset is None else loc + offset[..., visits.subject]), factor
+    return (sigmoid(scores, theta), None) if scatter is None else scattered(scores, theta, scatter)

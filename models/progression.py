@@ -41,10 +41,11 @@ from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.forecasting import Forecasted, forecast_visits, requested
 from neuropyro.models.lasting import Components
 from neuropyro.models.new_subjects import Personalized, courses_for, personalized
-from neuropyro.models.offsets import OFFSET_SITES, sample_offset
+from neuropyro.models.offsets import OFFSET_SITES, sample_offset, with_offsets, without_offsets
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
+from neuropyro.models.starting_choice import likeliest
 from neuropyro.models.starting_values import start_biomarkers
 from neuropyro.models.subject_likelihood import SCORE_GLOBALS
 from neuropyro.models.trajectory import Trajectories, TrajectoryPriors, sample_trajectories, sigmoid
@@ -134,27 +135,28 @@ class SubjectProgression(OfVisits):
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         loc = sigmoid(sample_scores(self.score_priors, visits, subjects), theta)
         if rho is not None:
-            loc = loc + sample_offset(rho, sigma.pow(-2), visits, subjects)[..., visits.subject]
+            known = sigma.pow(-2).unsqueeze(-1) * (1.0 if visits.observed is None else visits.observed)
+            loc = loc + sample_offset(rho, known.expand_as(loc), loc, visits, subjects)
         return loc, sigma
+
+    def _story(self, visits: Visits) -> None:
+        self._sample_means(visits, pyro.plate("biomarker", visits.n_vertices, dim=-1))
 
     def init_values(self, visits: Visits, seed: int = 0) -> dict[str, Tensor]:
         """Return starting values of every site, by principal component and least squares."""
-        start = start_biomarkers(visits)
+        return likeliest(self, visits, [self._complete(visits, start) for start in start_biomarkers(visits)])
+
+    def _complete(self, visits: Visits, start: dict[str, NDArray[np.float64]]) -> dict[str, Tensor]:
+        """Add the sites that starts lack, and leave out those that the model lacks."""
         del start["pi"], start["level"]
-        if self.subject_effect:
-            zero = np.zeros((visits.n_subjects, visits.n_vertices))
-            start |= {"rho": np.full(visits.n_vertices, 0.5), "u_scaled": zero}
         if visits.covariates is not None:
             start |= dict.fromkeys(EFFECT_SITES, np.zeros(visits.covariates.shape[1]))
-        return {site: torch.as_tensor(number).to(visits.values) for site, number in start.items()}
+        sites = {site: torch.as_tensor(number).to(visits.values) for site, number in start.items()}
+        return with_offsets(self._story, visits, sites) if self.subject_effect else without_offsets(sites)
 
     def identify(self, draws: Draws, visits: Visits) -> Draws:
         """Bring posterior draws to one gauge; adds the deterministic sites."""
-
-        def program(visits: Visits) -> None:
-            self._sample_means(visits, pyro.plate("biomarker", visits.n_vertices, dim=-1))
-
-        full = with_deterministic(program, draws, visits, like=visits.values)
+        full = with_deterministic(self._story, draws, visits, like=visits.values)
         return fix_gauge(full, visits.reference.cpu().numpy())
 
     def log_likelihood(self, result: Posterior, draws: int = 100) -> NDArray[np.float64]:

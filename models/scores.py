@@ -10,10 +10,10 @@ its posterior easy:
 
 * In place of beta, an extrapolation over decades where time is age, stands the subject's *stage*, the score at the mean
   time of the subject's own visits.  Given alpha they differ by the constant alpha (mean time - t_0).
-* log alpha and stage, Normal(m, tau) given the rest, are sampled as m + tau z with z ~ Normal(0, 1).  Otherwise the
+* Both are sampled as a *place*, in units of what they vary by (:mod:`neuropyro.models.subject_place`).  Otherwise the
   joint density is largest where tau is 0, or where all scores are one and the trajectories infinitely steep: no mode
-  that a point guide should find.  (In z a point guide finds scores that are hardly shrunk, and a tau that is too
-  large.)
+  that a point guide should find.  (In these units a point guide finds scores that are hardly shrunk, and a tau that is
+  too large.)
 
 The *gauge*: s -> (s - m) / r leaves every trajectory the same when theta moves along.  `fix_gauge` sets m and r, in
 every posterior draw, so that the reference visits (the controls' first) have mean 0 and sd 1.
@@ -32,17 +32,18 @@ from typing import Any
 import numpy as np
 import pyro
 import pyro.distributions as dist
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.models.covariates import EFFECT_SITES, shifts
 from neuropyro.models.priors import Pair, log_normal, normal
+from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits
 
 __all__ = ["SCORE_DIMS", "Draws", "ScorePriors", "fix_gauge", "sample_scores"]
 
-SCORE_DIMS = dict.fromkeys(("log_alpha", "log_alpha_z", "stage", "stage_z", "alpha", "beta"), ("subject",)) | {
+SCORE_DIMS = dict.fromkeys(("log_alpha", "stage", "alpha", "beta"), ("subject",)) | {
+    "place": ("subject", "coordinate"),
     "dps": ("visit",),
     **dict.fromkeys(EFFECT_SITES, ("covariate",)),
 }
@@ -87,7 +88,7 @@ class ScorePriors:
 def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> Tensor:
     """Sample the sites of the progression in the plate of subjects; returns the scores ``(*, visits)``.
 
-    Sites: log_alpha_mean, log_alpha_sd, beta_mean, beta_sd, correlation (scalars); log_alpha_z, stage_z (subjects);
+    Sites: log_alpha_mean, log_alpha_sd, beta_mean, beta_sd, correlation (scalars) and place (subjects, 2);
     log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.  Where the visits have covariates, in a
     plate ``covariate``: effect_log_alpha, effect_beta (C), by which the expected log speed and beta of a subject change
     with one sd of a covariate.
@@ -101,14 +102,8 @@ def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> 
     concentration = like.new_full((), priors.correlation)
     rho = pyro.sample("correlation", dist.AffineBeta(concentration, concentration, -1.0, 2.0))
     on_speed, on_beta = shifts(visits.covariates, _sample_effects(priors, visits))
-    own_a = (mean_a + on_speed).expand_as(mean_a + visits.subject_time)
-    with subjects:
-        log_alpha = _sample_decentred("log_alpha", own_a, sd_a)
-        alpha = pyro.deterministic("alpha", log_alpha.exp())
-        travelled = alpha * visits.subject_time
-        mean_stage = mean_b + on_beta + rho * sd_b / sd_a * (log_alpha - own_a) + travelled
-        stage = _sample_decentred("stage", mean_stage, sd_b * (1 - rho * rho).sqrt())
-        pyro.deterministic("beta", stage - travelled)
+    hyper = Hyper(mean_a + on_speed, sd_a, mean_b + on_beta, sd_b, rho)
+    alpha, stage = _sample_places(SubjectPlace(hyper, visits.subject_time), subjects)
     scores = alpha[..., visits.subject] * visits.time_within + stage[..., visits.subject]
     dps: Tensor = pyro.deterministic("dps", scores)
     return dps
@@ -122,11 +117,16 @@ def _sample_effects(priors: ScorePriors, visits: Visits) -> list[Tensor] | None:
         return [pyro.sample(site, normal(getattr(priors, site), visits.values)) for site in EFFECT_SITES]
 
 
-def _sample_decentred(site: str, mean: Tensor, sd: Tensor) -> Tensor:
-    """Sample Normal(mean, sd) as mean + sd z; ``mean (*, subjects)``."""
-    z = pyro.sample(f"{site}_z", dist.Normal(torch.zeros_like(mean), 1.0))
-    value: Tensor = pyro.deterministic(site, mean + sd * z)
-    return value
+def _sample_places(law: SubjectPlace, subjects: pyro.plate) -> tuple[Tensor, Tensor]:
+    """Sample the subjects' places; returns alpha and stage ``(*, subjects)``."""
+    with subjects:
+        place = pyro.sample("place", law)
+        log_alpha, stage = law.log_alpha_and_stage(place)
+        pyro.deterministic("log_alpha", log_alpha)
+        alpha: Tensor = pyro.deterministic("alpha", log_alpha.exp())
+        pyro.deterministic("stage", stage)
+        pyro.deterministic("beta", stage - alpha * law.time)
+    return alpha, stage
 
 
 def fix_gauge(draws: Draws, reference: NDArray[np.int64]) -> Draws:

@@ -23,14 +23,13 @@ AGREEMENT = 0.9  # share of edges that agree under the coupling at the start
 
 def start_on_mesh(
     visits: MeshVisits, n_clusters: int, rng: np.random.Generator, spread: float = 0.0
-) -> dict[str, NDArray[np.float64]]:
-    """Return starting values of the sites of the scores, of K clusters of vertices and of their coupling."""
+) -> list[dict[str, NDArray[np.float64]]]:
+    """Return one or two starts of the scores, of K clusters of vertices and of their coupling."""
     smoothed = visits.with_values(_smoothed(visits))
-    start = start_clusters(smoothed, n_clusters, rng, spread)
-    lost = (visits.values - smoothed.values).square().mean()
-    start["sigma"] = np.sqrt(start["sigma"] ** 2 + float(lost))
-    start["coupling"] = np.asarray(visits.prior.normaliser.coupling_of(AGREEMENT))
-    return start
+    lost = float((visits.values - smoothed.values).square().mean())
+    coupling = np.asarray(visits.prior.normaliser.coupling_of(AGREEMENT))
+    starts = start_clusters(smoothed, n_clusters, rng, spread)
+    return [start | {"sigma": np.sqrt(start["sigma"] ** 2 + lost), "coupling": coupling} for start in starts]
 
 
 def _smoothed(visits: MeshVisits) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,6 +26,8 @@ from neuropyro.models.starting_curves import (
 )
 from neuropyro.models.starting_order import first_component
 from neuropyro.models.starting_population import SPEED_SD, Places, Population, VisitMisfit, place_subjects
+from neuropyro.models.starting_search import search
+from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits
 
 __all__ = ["start_biomarkers", "start_clusters", "start_labelled"]
@@ -32,11 +35,17 @@ __all__ = ["start_biomarkers", "start_clusters", "start_labelled"]
 Floats = NDArray[np.float64]
 MIN_SPEED = 0.02  # scores a year: where time says nothing, or the wrong thing
 ROUNDS = 8  # of fitting trajectories and subjects' places in turn
+LEAST_OFFSET = 0.01  # sd of subjects' offsets, in sds of a value
+LARGE_OFFSET = (
+    0.03  # beside a cluster's whole change: the first component may be of offsets, and other starts are tried
+)
 GRID = 800  # scores at which visits are tried
 
 
-def start_clusters(visits: Visits, n_clusters: int, rng: np.random.Generator, spread: float = 0.0) -> dict[str, Floats]:
-    """Return starting values of the sites of the scores and of K clusters of vertices.
+def start_clusters(
+    visits: Visits, n_clusters: int, rng: np.random.Generator, spread: float = 0.0
+) -> list[dict[str, Floats]]:
+    """Return one or two starts: values of the sites of the scores and of K clusters of vertices.
 
     Parameters
     ----------
@@ -45,23 +54,25 @@ def start_clusters(visits: Visits, n_clusters: int, rng: np.random.Generator, sp
     """
     component = first_component(visits)
     curves = bin_curves(visits, component, partial(k_means, n_clusters=n_clusters, rng=rng))
-    return _start(visits, component, curves._replace(spread=spread))
+    return _start(visits, component, curves._replace(spread=spread), rng)
 
 
-def start_labelled(visits: Visits, label: Tensor, spread: float = 0.0) -> dict[str, Floats]:
-    """Return starting values of the sites of the scores and of clusters whose vertices ``label (vertices,)`` tells."""
-    component = first_component(visits)
+def start_labelled(visits: Visits, label: Tensor, spread: float = 0.0) -> list[dict[str, Floats]]:
+    """Return one or two starts of the scores and of clusters whose vertices ``label (vertices,)`` tells."""
+    component, rng = first_component(visits), np.random.default_rng(0)
     known = label[visits.is_informative].cpu().numpy()
-    return _start(visits, component, bin_curves(visits, component, lambda curves: known)._replace(spread=spread))
+    return _start(visits, component, bin_curves(visits, component, lambda curves: known)._replace(spread=spread), rng)
 
 
-def start_biomarkers(visits: Visits) -> dict[str, Floats]:
-    """Return starting values of the sites of the scores and of each biomarker by itself."""
-    component = first_component(visits)
-    return _start(visits, component, bin_curves(visits, component, lambda curves: np.arange(len(curves))))
+def start_biomarkers(visits: Visits) -> list[dict[str, Floats]]:
+    """Return one or two starts of the scores and of each biomarker by itself."""
+    component, rng = first_component(visits), np.random.default_rng(0)
+    return _start(visits, component, bin_curves(visits, component, lambda curves: np.arange(len(curves))), rng)
 
 
-def _start(visits: Visits, component: Floats, curves: BinnedCurves) -> dict[str, Floats]:
+def _start(
+    visits: Visits, component: Floats, curves: BinnedCurves, rng: np.random.Generator
+) -> list[dict[str, Floats]]:
     fine = narrow_bins(curves, component)
     bins, theta = fit_bins(fine)
     scores = _bent(component, fine.scores, bins)
@@ -75,11 +86,23 @@ def _start(visits: Visits, component: Floats, curves: BinnedCurves) -> dict[str,
         places = place_subjects(misfit, subject, within, mean_time, population)
         scores = places.stage[subject] + np.exp(places.log_alpha[subject]) * within
         theta, population = fit_trajectories(curves, theta, scores), places.population
-    return _in_the_gauge(visits, places, theta, scores) | {
-        "pi": curves.share,
-        "sigma": curves.residual_sd,
-        "level": curves.course.T,
-    }
+    rho, u = _offsets(curves, theta, scores, subject)
+    start = _in_the_gauge(visits, places, theta, scores) | {"rho": rho, "u": u}
+    shared = {"pi": curves.share, "sigma": curves.residual_sd, "level": curves.course.T}
+    starts = [start]
+    if (rho > LARGE_OFFSET * np.abs(theta[:, 0])).any():
+        starts.append(search(visits, curves, start, rng))
+    return [start | shared for start in starts]
+
+
+def _offsets(curves: BinnedCurves, theta: Floats, scores: Floats, subject: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Return the offsets' sds ``(K,)``, and the offsets ``(subjects, K)``: what a subject's courses depart by."""
+    n_subjects = int(subject.max()) + 1
+    departures = curves.precision * (curves.course - mean_curves(theta, scores, curves.spread))
+    total = np.stack([np.bincount(subject, row, n_subjects) for row in departures], 1)
+    weight = np.stack([np.bincount(subject, row, n_subjects) for row in curves.precision], 1)
+    u = total / np.maximum(weight, 1e-9)
+    return np.maximum(u.std(0), LEAST_OFFSET), u
 
 
 def _in_the_gauge(visits: Visits, places: Places, theta: Floats, scores: Floats) -> dict[str, Floats]:
@@ -89,18 +112,18 @@ def _in_the_gauge(visits: Visits, places: Places, theta: Floats, scores: Floats)
     population = places.population
     mean_a, mean_b = population.mean - [np.log(scale), shift]
     (sd_a, sd_b), rho = population.sd, population.correlation
-    log_alpha_z = (places.log_alpha - population.mean[0]) / sd_a
-    travelled = np.exp(places.log_alpha) * _array(visits.subject_time)
-    beta_z = (places.stage - travelled - population.mean[1]) / sd_b
-    a, b, c, d = theta.T
-    return {
+    hyper = {
         "log_alpha_mean": mean_a,
         "log_alpha_sd": sd_a,
         "beta_mean": mean_b / scale,
         "beta_sd": sd_b / scale,
         "correlation": np.array(rho),
-        "log_alpha_z": log_alpha_z,
-        "stage_z": (beta_z - rho * log_alpha_z) / np.sqrt(1 - rho**2),
+    }
+    law = SubjectPlace(Hyper(*(torch.as_tensor(site) for site in hyper.values())), visits.subject_time.double().cpu())
+    log_alpha, stage = (torch.as_tensor(x) for x in (places.log_alpha - np.log(scale), (places.stage - shift) / scale))
+    a, b, c, d = theta.T
+    return hyper | {
+        "place": _array(law.place(log_alpha, stage)),
         "a": a,
         "b": b * scale,
         "c": (c - shift) / scale,

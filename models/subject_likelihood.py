@@ -34,6 +34,7 @@ from torch import Tensor
 
 from neuropyro.models.covariates import effects_of, shifts
 from neuropyro.models.subject_integral import climb, derivatives, integrate, spanned
+from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import Visits
@@ -96,7 +97,7 @@ class _Parts(NamedTuple):
         return _Parts(*(part.unsqueeze(0) for part in self))
 
 
-def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None) -> tuple[Population, Tensor]:
+def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None, visits: Visits) -> tuple[Population, Tensor]:
     """Return the globals of a posterior draw, and each subject's latents in units of its population.
 
     Parameters
@@ -105,15 +106,21 @@ def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None) -> tuple[P
         One draw by site; without ``rho`` and ``u``, subjects have no offsets.
     scatter
         ``(K, 4)``, or None for none.
+    visits
+        The data: when subjects were seen, and their covariates.
     """
     theta = Trajectories(*(draw[name] for name in Trajectories._fields))
     rho = draw.get("rho", torch.zeros_like(draw["pi"]))
     scatter = torch.zeros_like(rho).unsqueeze(-1).expand(-1, 4) if scatter is None else scatter
     scores = torch.stack([draw[name] for name in SCORE_GLOBALS])
-    own = [draw["log_alpha_z"].unsqueeze(-1), draw["stage_z"].unsqueeze(-1)]
-    own += [draw["u"] / rho if "u" in draw else torch.zeros_like(own[0]).expand(-1, len(rho))]
-    shared = Population(draw["pi"], theta, scatter, draw["sigma"], rho, scores, effects_of(draw))
-    return shared, torch.cat(own, -1)
+    effects = effects_of(draw)
+    on_speed, on_beta = shifts(visits.covariates, effects)
+    mean_a, sd_a, mean_b, sd_b, correlation = scores
+    law = SubjectPlace(Hyper(mean_a + on_speed, sd_a, mean_b + on_beta, sd_b, correlation), visits.subject_time)
+    own = law.innovations(draw["place"])
+    offsets = draw["u"] / rho if "u" in draw else own.new_zeros(len(own), len(rho))
+    shared = Population(draw["pi"], theta, scatter, draw["sigma"], rho, scores, effects)
+    return shared, torch.cat([own, offsets], -1)
 
 
 def subject_terms(population: Population, own: Tensor, visits: Visits, seed: int = 0) -> Tensor:

@@ -45,6 +45,7 @@ import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
@@ -53,11 +54,12 @@ from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.labelled import LabelledMixture, LabelledVisits, checked_labels, with_labels
 from neuropyro.models.labelling import align_labels
 from neuropyro.models.mixture import Mixture, curves
-from neuropyro.models.offsets import OFFSET_SITES, sample_offset
+from neuropyro.models.offsets import OFFSET_SITES, sample_offset, with_offsets, without_offsets
 from neuropyro.models.priors import log_normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
 from neuropyro.models.spatial import MeshVisits, PottsMixture, on_mesh
 from neuropyro.models.spatial_start import start_on_mesh
+from neuropyro.models.starting_choice import likeliest
 from neuropyro.models.starting_values import start_clusters, start_labelled
 from neuropyro.models.trajectory import TrajectoryPriors, sample_trajectories
 from neuropyro.models.vertex_answers import VertexAnswers
@@ -200,8 +202,10 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         scores = sample_scores(self.score_priors, visits, subjects)
         spread = level_sd(tau, sigma, visits)
-        offset = None if rho is None else sample_offset(rho, spread.pow(-2), visits, subjects)
-        loc, factor = curves(visits, scores, theta, scatter, offset)
+        loc, factor = curves(scores, theta, scatter)
+        if rho is not None:
+            known = spread.pow(-2).unsqueeze(-1) * visits.share_seen
+            loc = loc + sample_offset(rho, known, loc, visits, subjects)
         return Mixture(share, loc if tau is None else sample_levels(loc, spread, visits), factor, sigma, coupling)
 
     def _sample_labels_prior(self, like: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -220,24 +224,27 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         """Return starting values of every site but Z, by principal component and k-means."""
         rng, spread = np.random.default_rng(seed), STARTING_SCATTER if self.scatter else 0.0
         if isinstance(visits, MeshVisits):
-            start = start_on_mesh(visits, self.n_clusters, rng, spread)
-            del start["pi"]
+            starts = start_on_mesh(visits, self.n_clusters, rng, spread)
         elif isinstance(visits, LabelledVisits):
-            start = start_labelled(visits, visits.label, spread)
+            starts = start_labelled(visits, visits.label, spread)
         else:
-            start = start_clusters(visits, self.n_clusters, rng, spread)
+            starts = start_clusters(visits, self.n_clusters, rng, spread)
+        return likeliest(self, visits, [self._complete(visits, start) for start in starts])
+
+    def _complete(self, visits: Visits, start: dict[str, NDArray[np.float64]]) -> dict[str, Tensor]:
+        """Add the sites that starts lack, and leave out those that the model lacks."""
         if self.scatter:
             start |= {site: np.full(self.n_clusters, STARTING_SCATTER) for site in SCATTER}
-        if self.subject_effect:
-            zero = np.zeros((visits.n_subjects, self.n_clusters))
-            start |= {"rho": np.full(self.n_clusters, 0.2), "u_scaled": zero}
         if self.visit_effect:
             start["tau"] = np.full(self.n_clusters, 0.1)
         else:
             del start["level"]
+        if self.spatial is not None:
+            del start["pi"]
         if visits.covariates is not None:
             start |= dict.fromkeys(EFFECT_SITES, np.zeros(visits.covariates.shape[1]))
-        return {site: torch.as_tensor(number).to(visits.values) for site, number in start.items()}
+        sites = {site: torch.as_tensor(number).to(visits.values) for site, number in start.items()}
+        return with_offsets(self._sample_mixture, visits, sites) if self.subject_effect else without_offsets(sites)
 
     def identify(self, draws: Draws, visits: Visits) -> Draws:
         """Bring posterior draws to one gauge and one labelling, clusters in the order of c; known labels stay.

@@ -47,6 +47,8 @@ class Visits:
         ``()`` years in which a typical subject moves by one score, as the priors have it: see `COURSE`.
     visits_of_subject
         ``(subjects,)`` number of visits.
+    share_seen
+        ``(visits,)`` share of the vertices that were seen.
     reference
         Row numbers of the visits that set the gauge.
     is_control
@@ -70,6 +72,7 @@ class Visits:
     origin: Tensor
     course: Tensor
     visits_of_subject: Tensor
+    share_seen: Tensor
     reference: Tensor
     is_control: Tensor
     location: Tensor
@@ -99,6 +102,11 @@ class Visits:
         if self.observed is None:
             return torch.ones_like(self.sum_squares, dtype=torch.bool)
         return self.observed.any(-1)
+
+    def sum_of_subject(self, values: Tensor) -> Tensor:
+        """Return the sum over each subject's visits of ``values (*, visits)``, ``(*, subjects)``."""
+        nothing = values.new_zeros(*values.shape[:-1], self.n_subjects)
+        return nothing.index_add(-1, self.subject, values)
 
     def to(self, device: torch.device | str | None, dtype: torch.dtype | None) -> Visits:
         """Return the same visits on a device, their real numbers in a dtype; None leaves as it is."""
@@ -204,6 +212,7 @@ def _placed(
         origin=tensor(np.array(origin)),
         course=tensor(np.array(COURSE + mean_time.std())),
         visits_of_subject=tensor(np.bincount(cohort.subject_index)),
+        share_seen=tensor(seen.mean(1)),
         reference=tensor(np.flatnonzero(cohort.is_reference), torch.long),
         is_control=tensor(cohort.is_control, torch.bool),
         location=tensor(location),

@@ -60,10 +60,10 @@ def _timed(
     curves = _curves(model, visits, scores, seed)
     _, theta = fit_bins(narrow_bins(curves, scores))
     a, b, c, d = fit_trajectories(curves, theta, scores).T
-    nobody = np.zeros(visits.n_subjects)
+    nobody = np.zeros((visits.n_subjects, 2))
     spread = {"log_alpha_sd": np.array(NO_SPREAD), "beta_sd": np.array(NO_SPREAD), "correlation": np.array(0.0)}
     place = {"log_alpha_mean": np.array(-np.log(scale)), "beta_mean": np.array(-shift / scale)}
-    values = spread | place | {"log_alpha_z": nobody, "stage_z": nobody, "a": a, "b": b, "c": c, "d": d}
+    values = spread | place | {"place": nobody, "a": a, "b": b, "c": c, "d": d}
     values |= {"pi": curves.share, "sigma": curves.residual_sd, "level": curves.course.T}
     return {site: value for site, value in values.items() if site in start}
 

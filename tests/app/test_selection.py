@@ -74,7 +74,7 @@ def test_a_part_starts_from_its_own_rows_of_the_whole():
     train = cohort.subset(subjects=cohort.subjects[[1, 4, 6]])
     values = start_of(result, cohort, train)
     draw = result.posterior(1)
-    np.testing.assert_array_equal(values["stage_z"], draw["stage_z"][0, [1, 4, 6]])
+    np.testing.assert_array_equal(values["place"], draw["place"][0, [1, 4, 6]])
     np.testing.assert_array_equal(values["u_scaled"], draw["u_scaled"][0, [1, 4, 6]])
     np.testing.assert_array_equal(values["level"], draw["level"][0].reshape(8, 4, 2)[[1, 4, 6]].reshape(12, 2))
     np.testing.assert_array_equal(values["c"], draw["c"][0])

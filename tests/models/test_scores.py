@@ -1,5 +1,7 @@
 """Progression scores: the bivariate Normal behind the change of variables, and the gauge."""
 
+import dataclasses
+
 import numpy as np
 import pyro
 import pytest
@@ -11,6 +13,7 @@ from scipy.stats import multivariate_normal
 from neuropyro.data import Cohort
 from neuropyro.models import ScorePriors
 from neuropyro.models.scores import fix_gauge, sample_scores
+from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits, prepare_visits
 
 HYPER = {"log_alpha_mean": -1.0, "log_alpha_sd": 0.4, "beta_mean": 0.7, "beta_sd": 1.3, "correlation": 0.6}
@@ -47,18 +50,49 @@ def test_log_alpha_and_beta_are_bivariate_normal():
 
 
 def test_the_change_of_variables_keeps_the_density():
-    """Density of (log alpha, beta) by scipy = that of the z over the Jacobian of the map between them."""
+    """Density of (log alpha, beta) by scipy = that of the places over the Jacobian of the map between them."""
     visits = prepare_visits(cohort(5), None, dtype=torch.float64)
     sites = drawn(visits)
-    of_z = torch.distributions.Normal(0.0, 1.0).log_prob(torch.stack([sites["log_alpha_z"], sites["stage_z"]])).sum(0)
     sd_a, sd_b, rho = HYPER["log_alpha_sd"], HYPER["beta_sd"], HYPER["correlation"]
-    jacobian = np.log(sd_a * sd_b * np.sqrt(1 - rho**2))
     normal = multivariate_normal(
         [HYPER["log_alpha_mean"], HYPER["beta_mean"]],
         [[sd_a**2, rho * sd_a * sd_b], [rho * sd_a * sd_b, sd_b**2]],
     )
     slow = normal.logpdf(torch.stack([sites["log_alpha"], sites["beta"]], -1).numpy())
-    np.testing.assert_allclose(of_z.numpy() - jacobian, slow, rtol=1e-10)
+    law = place_law(visits)
+
+    def log_alpha_and_beta(place: torch.Tensor) -> torch.Tensor:
+        log_alpha, stage = law.log_alpha_and_stage(place)
+        return torch.stack([log_alpha, stage - log_alpha.exp() * visits.subject_time], -1)
+
+    jacobian = torch.autograd.functional.jacobian(log_alpha_and_beta, sites["place"])
+    volume = torch.linalg.slogdet(torch.stack([jacobian[i, :, i] for i in range(5)])).logabsdet
+    np.testing.assert_allclose((law.log_prob(sites["place"]) - volume).numpy(), slow, rtol=1e-10)
+    of_z = torch.distributions.Normal(0.0, 1.0).log_prob(law.innovations(sites["place"])).sum(-1)
+    np.testing.assert_allclose(of_z.numpy() - np.log(sd_a * sd_b * np.sqrt(1 - rho**2)), slow, rtol=1e-10)
+
+
+def test_speed_and_stage_come_back_from_their_place():
+    visits = prepare_visits(cohort(5), None, dtype=torch.float64)
+    sites = drawn(visits)
+    law = place_law(visits)
+    torch.testing.assert_close(law.place(sites["log_alpha"], sites["stage"]), sites["place"])
+    torch.testing.assert_close(law.expand([3, 5]).log_prob(sites["place"]), law.log_prob(sites["place"]).expand(3, 5))
+
+
+def test_what_is_known_of_the_stage_leaves_the_speed_standard_normal():
+    """To first order: here of short follow-ups at one age, where the stage is Normal, exactly."""
+    n = 40_000
+    visits = prepare_visits(cohort(n), None, dtype=torch.float64)
+    same_age = dataclasses.replace(visits, subject_time=torch.zeros(n, dtype=torch.float64))
+    place = drawn(same_age)["place"]
+    assert (place.T.cov() - torch.eye(2)).abs().max() < 5 * 2**0.5 / n**0.5  # five standard errors
+    assert place.mean(0).abs().max() < 5 / n**0.5
+
+
+def place_law(visits: Visits) -> SubjectPlace:
+    names = ("log_alpha_mean", "log_alpha_sd", "beta_mean", "beta_sd", "correlation")
+    return SubjectPlace(Hyper(*(torch.tensor(HYPER[n], dtype=torch.float64) for n in names)), visits.subject_time)
 
 
 def test_scores_are_alpha_times_time_plus_beta():
@@ -78,7 +112,7 @@ def test_a_perfect_correlation_is_never_drawn_and_the_sites_are_those_documented
     nodes = poutine.trace(program).get_trace(visits).nodes
     sampled = {n: tuple(s["value"].shape) for n, s in nodes.items() if s["type"] == "sample" and n != "subject"}
     scalars = dict.fromkeys(HYPER, ())
-    subjects = dict.fromkeys(["log_alpha_z", "log_alpha", "alpha", "stage_z", "stage", "beta"], (3,))
+    subjects = dict.fromkeys(["log_alpha", "alpha", "stage", "beta"], (3,)) | {"place": (3, 2)}
     assert sampled == scalars | subjects | {"dps": (6,)}
     rho = torch.stack([poutine.trace(program).get_trace(visits).nodes["correlation"]["value"] for _ in range(200)])
     assert (rho.abs() < 1).all()

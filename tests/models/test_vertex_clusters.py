@@ -85,13 +85,17 @@ def scores_by_hand(draw: Draw, data: Cohort) -> tuple[np.ndarray, np.ndarray]:
     t0 = data.time.mean()
     score = np.zeros(data.n_visits)
     counts = []
+    cross = g["correlation"] * g["log_alpha_sd"] * g["beta_sd"]
+    covariance = np.array([[g["log_alpha_sd"] ** 2, cross], [cross, g["beta_sd"] ** 2]])
     for i, name in enumerate(data.subjects):
         rows = np.flatnonzero(data.subject == name)
-        log_alpha = g["log_alpha_mean"] + g["log_alpha_sd"] * g["log_alpha_z"][i]
-        slope = g["correlation"] * g["beta_sd"] / g["log_alpha_sd"]
-        beta = g["beta_mean"] + slope * (log_alpha - g["log_alpha_mean"])
-        beta += g["beta_sd"] * np.sqrt(1 - g["correlation"] ** 2) * g["stage_z"][i]
-        score[rows] = np.exp(log_alpha) * (data.time[rows] - t0) + beta
+        time = data.time[rows].mean() - t0
+        slope = np.array([np.exp(g["log_alpha_mean"]) * time, 1.0])  # of stage by (log alpha, beta), at their means
+        variance, shared = slope @ covariance @ slope, covariance[0] @ slope
+        stage = g["beta_mean"] + slope[0] + np.sqrt(variance) * g["place"][i, 0]
+        log_alpha = g["log_alpha_mean"] + shared / np.sqrt(variance) * g["place"][i, 0]
+        log_alpha += np.sqrt(covariance[0, 0] - shared**2 / variance) * g["place"][i, 1]
+        score[rows] = np.exp(log_alpha) * (data.time[rows] - data.time[rows].mean()) + stage
         counts.append(len(rows))
     return score, np.array(counts)
 
@@ -124,8 +128,11 @@ def cluster_by_hand(model, draw: Draw, data: Cohort, k: int) -> tuple[np.ndarray
     mean, columns = expansion_by_hand(score, theta, scatter)
     covariance = float(draw["sigma"][k]) ** 2 * np.eye(len(score)) + columns @ columns.T
     if model.subject_effect:
-        precision = 1 / float(draw["rho"][k]) ** 2 + counts / level_variance_by_hand(model, draw, data, k)
-        u = draw["u_scaled"][:, k].numpy() / np.sqrt(precision)
+        seen = ~np.isnan(data.values) & (np.nanstd(data.values, 0) > 0)
+        known = seen.mean(1) / level_variance_by_hand(model, draw, data, k)
+        of_subject = data.subject_index == np.arange(len(counts))[:, None]
+        precision = 1 / float(draw["rho"][k]) ** 2 + of_subject @ known
+        u = (draw["u_scaled"][:, k].numpy() - of_subject @ (known * mean) / np.sqrt(precision)) / np.sqrt(precision)
         mean = mean + u[data.subject_index]
     return mean, covariance
 
@@ -275,7 +282,7 @@ class TestInvariance:
         data = cohort(missing)
         draw = self.drawn(model, data)
         renamed = cohort(missing, subject=np.array(["y", "y", "z", "z", "z", "x"]))  # a, b, c become z, y, x
-        moved = permuted(draw, [2, 1, 0], ("log_alpha_z", "stage_z", "u_scaled"))
+        moved = permuted(draw, [2, 1, 0], ("place", "u_scaled"))
         assert self.density(model, renamed, moved) == pytest.approx(self.density(model, data, draw), rel=1e-12)
 
     def test_to_the_order_of_vertices(self, model, missing):
