@@ -127,7 +127,8 @@ class LatentNormal(dist.TorchDistribution):  # type: ignore[misc]
     def log_prob(self, w: Tensor) -> Tensor:
         """Log-density (*) of w (*, layers, w_dim)."""
         squares = self.affine.inv(w).square().sum((-2, -1))
-        return -0.5 * (squares + self.event_shape.numel() * math.log(2 * math.pi)) - self.affine.volume
+        density: Tensor = -0.5 * (squares + self.event_shape.numel() * math.log(2 * math.pi)) - self.affine.volume
+        return density
 
     def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch declares it)
         """Draw, differentiably."""

@@ -69,7 +69,7 @@ class SubjectPlace(dist.TorchDistribution):  # type: ignore[misc]
     has_rsample = True
 
     def __init__(self, hyper: Hyper, time: Tensor) -> None:
-        self.hyper = Hyper(*torch.broadcast_tensors(*hyper, time)[:5])
+        self.hyper = Hyper(*torch.broadcast_tensors(*hyper, time)[:5])  # type: ignore[no-untyped-call]
         self.time = time.expand_as(self.hyper.mean_a)
         travelled = self.hyper.mean_a.exp() * self.time
         slope = self.hyper.sd_a * travelled
