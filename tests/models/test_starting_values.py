@@ -10,12 +10,13 @@ from scipy.special import expit
 
 from neuropyro.data import Cohort, simulate_reference
 from neuropyro.models import VertexClusterMixture
+from neuropyro.models.starting_choice import likeliest
 from neuropyro.models.starting_curves import BinnedCurves, fit_bins
 from neuropyro.models.starting_order import first_component
 
 
-def starting_scores(cohort: Cohort, n_clusters: int = 3) -> np.ndarray:
-    model = VertexClusterMixture(n_clusters)
+def starting_scores(cohort: Cohort, n_clusters: int = 3, **settings) -> np.ndarray:
+    model = VertexClusterMixture(n_clusters, **settings)
     visits = model.prepare(cohort, dtype=torch.float64)
     start = model.init_values(visits)
     nodes = poutine.trace(poutine.condition(model, start)).get_trace(visits).nodes
@@ -151,3 +152,32 @@ def test_a_vertexs_own_baseline_does_not_make_clusters():
     plain, moved = (model.init_values(model.prepare(c, dtype=torch.float64)) for c in (cohort, lifted))
     for site in ("pi", "sigma"):
         np.testing.assert_allclose(moved[site], plain[site], rtol=1e-3)
+
+
+def cohort_of_lasting_differences() -> tuple[Cohort, np.ndarray]:
+    """In half of the vertices subjects differ lastingly by as much as the course changes."""
+    rng = np.random.default_rng(0)
+    subject, years = np.repeat(np.arange(40), 4), np.tile(np.arange(4.0), 40)
+    score = np.exp(rng.normal(-1.2, 0.4, 40))[subject] * years + rng.normal(0, 1.2, 40)[subject]
+    courses = np.stack([2 * expit(1.5 * score), -4 * expit(1.2 * (score - 1)), 4 * expit(1.5 * (score - 2))])
+    own = rng.normal(0, [2.0, 0.3, 0.3], (40, 3))
+    label = np.repeat([0, 1, 2], [40, 20, 20])
+    values = (courses + own[subject].T)[label].T + rng.normal(0, 0.5, (160, 80))
+    return Cohort(values.astype(np.float32), time=70 + years, subject=subject), score
+
+
+def test_the_course_is_found_where_the_first_component_is_of_lasting_differences():
+    cohort, score = cohort_of_lasting_differences()
+    visits = VertexClusterMixture(3, standardise=None).prepare(cohort)
+    assert abs(np.corrcoef(first_component(visits), score)[0, 1]) < 0.5
+    assert np.corrcoef(starting_scores(cohort, standardise=None), score)[0, 1] > 0.9
+
+
+def test_the_likeliest_start_is_the_one_of_the_highest_density():
+    cohort = simulate_reference(20, 24, n_clusters=2, seed=5)
+    model = VertexClusterMixture(2)
+    visits = model.prepare(cohort)
+    good = model.init_values(visits)
+    worse = good | {"c": good["c"] + 2}
+    for starts in ([worse, good], [good, worse]):
+        assert likeliest(model, visits, starts) is good
