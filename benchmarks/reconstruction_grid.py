@@ -1,6 +1,6 @@
 """The picture of the documentation: any generator and any corruption, with no training for either.
 
-    python benchmarks/reconstruction_grid.py --out docs/reconstruction.png
+    python benchmarks/reconstruction_grid.py --out docs/corruptions.png
 
 A row of three for each generator: what was measured, the clean image that was found, and its sd; a column for each
 corruption.  brains64 meets a held-out phantom; a network from another family's file, of 32 px and in colour, one of its
@@ -80,7 +80,7 @@ def as_picture(image: Tensor) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path("docs/reconstruction.png"))
+    parser.add_argument("--out", type=Path, default=Path("docs/corruptions.png"))
     args = parser.parse_args()
     cases = truths()
     figure = Figure(figsize=(1.35 * (len(CORRUPTIONS) + 1), 1.35 * 3 * len(cases) + 0.5), layout="constrained")
