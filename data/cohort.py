@@ -311,7 +311,7 @@ class Cohort(CohortReaders):
         counts = np.bincount(self.subject_index)
         missing = sum(int(np.isnan(row).sum()) for row in self.values) / self.values.size
         parts = [
-            f"{self.n_visits:,} visits of {self.n_subjects:,} subjects x {self.n_vertices:,} vertices",
+            f"{self.n_visits:,} visits of {self.n_subjects:,} subjects x {self._columns_in_words()}",
             f"{counts.min()} to {counts.max()} visits a subject, ages or times {self.time.min():.4g} to "
             f"{self.time.max():.4g} years",
             f"{missing:.1%} missing" if missing else "nothing missing",
@@ -320,7 +320,15 @@ class Cohort(CohortReaders):
             parts.append(f"{int(self.is_control[self.is_first_visit].sum())} controls at first visit")
         parts += [repr(self.mesh)] if self.mesh is not None else []
         parts += [repr(self.space)] if self.space is not None else []
-        names = list(self.covariates)
-        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        parts += [f"covariates {', '.join(names[:MOST_NAMES])}{more}"] if names else []
+        parts += [f"covariates {_first_of(list(self.covariates))}"] if self.covariates else []
         return f"Cohort({'; '.join(parts)})"
+
+    def _columns_in_words(self) -> str:
+        if self.feature_names is None:
+            return f"{self.n_vertices:,} vertices"
+        return f"{self.n_vertices:,} columns ({_first_of(self.feature_names.tolist())})"
+
+
+def _first_of(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more

@@ -298,7 +298,7 @@ def test_hash_does_not_depend_on_memory_layout():
 def test_repr_says_what_is_there():
     text = repr(dataclasses.replace(full(), values=with_value(0, 0, np.nan)))
     for part in (
-        "6 visits of 3 subjects x 4 vertices",
+        "6 visits of 3 subjects x 4 columns (w, x, y, z)",
         "1 to 3 visits a subject",
         "65 to 80 years",
         "4.2% missing",
@@ -307,6 +307,7 @@ def test_repr_says_what_is_there():
         "covariates sex, site",
     ):
         assert part in text
+    assert "x 4 vertices; " in repr(cohort())
     assert "nothing missing" in repr(cohort())
     many = {f"c{i}": np.arange(N) for i in range(11)}
     assert repr(cohort(covariates=many)).endswith("covariates c0, c1, c2, c3, c4, c5, c6, c7 and 3 more)")
