@@ -129,7 +129,8 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
 
     default_guide: ClassVar[str] = "structured"
     population_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "correlation")
-    scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "rho", "tau")
+    # Scatter too: free to grow before scores are right, it takes what they leave, and the fit stays where it is wrong.
+    scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "rho", "tau", *SCATTER)
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **SCORE_DIMS,
         **dict.fromkeys(CLUSTER_SITES, ("cluster",)),
