@@ -7,11 +7,11 @@ are jointly Normal given the global ones; elements are independent of each other
 Represents: all linear correlations of a hierarchical model but those that remain between two elements once the global
 sites are known.  Cost: for n elements of m numbers and G global ones, G + 2 m gradients to start, and n m (G + m) a
 step.  Coverage: on small studies of DIVE's own prior (60 subjects, 200 vertices, four yearly visits; 12 data sets)
-its 90 % intervals held 18 to 90 % of the true scores, 60 % on average, and 45 to 92 % of the speeds.  Near the right
-mode it is as wide as the posterior: sds of scores were .87 to 1.15 of those of NUTS, means .33 of an sd off.  What is
-missed is missed by fits that ended in a lesser mode, or too early: with ``particles=8``, which at this size takes
-hardly longer, seven data sets in which one particle held 49 % of the scores had 60 %, two of them in a lesser mode
-still; started from the truth the fit held 77 to 87 % there.
+its 90 % intervals held 18 to 90 % of the true scores, 60 % on average, and 25 to 92 % of the speeds.  Near the right
+mode it is as wide as the posterior: in one data set sds of scores were .87 to 1.15 of those of NUTS, means .33 of an sd
+off.  What is missed is missed by fits that ended in a lesser mode, or too early: with ``particles=8``, which at this
+size takes hardly longer, seven data sets in which one particle held 49 % of the scores had 60 %; started from the
+truth, the fit of three of them held 77 to 87 %.
 
 References
 ----------

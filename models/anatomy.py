@@ -66,7 +66,7 @@ from neuropyro.models.anatomy_effects import Effect, average_effect
 from neuropyro.models.anatomy_exogenous import abduct, stage_at_mode
 from neuropyro.models.anatomy_image_abduction import Runner
 from neuropyro.models.anatomy_mechanism import ScalarMechanism
-from neuropyro.models.anatomy_parts import FIELDS, AnatomyParts
+from neuropyro.models.anatomy_parts import FIELDS, AnatomyParts, is_treated
 from neuropyro.models.anatomy_program import Design, Interventions, planned_years, run_by_parts, run_program
 from neuropyro.models.anatomy_thickness import Thickness
 from neuropyro.models.anatomy_worlds import predict_world
@@ -258,12 +258,10 @@ class AnatomySimulator:
         >>> bool((same["adas"] == cohort.values[:, 0]).all())
         True
         """
-        self.parts.check_interventions(do or {}, treated=True)
+        self.parts.check_interventions(do or {}, is_treated(observation))
         exogenous = observation
         if isinstance(exogenous, Cohort):
             exogenous = self.infer_exogenous(exogenous, draws, seed=seed, fit=fit)
-        starts = exogenous.observation.values.get("treatment_start")
-        self.parts.check_interventions(do or {}, treated=starts is not None and bool(starts.isfinite().any()))
         return predict_world(self.parts, exogenous, do or {}, times, None if nodes is None else tuple(nodes))
 
     def predicted_stage(self, cohort: Cohort) -> NDArray[np.float64]:

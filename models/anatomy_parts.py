@@ -10,6 +10,7 @@ from typing import Any
 from neuropyro.data import Cohort
 from neuropyro.models.anatomy_abduction import Abduction
 from neuropyro.models.anatomy_cohort import SCALARS
+from neuropyro.models.anatomy_counterfactual import Exogenous
 from neuropyro.models.anatomy_defaults import default_mechanisms
 from neuropyro.models.anatomy_graph import Graph
 from neuropyro.models.anatomy_images import SliceImage
@@ -21,7 +22,7 @@ from neuropyro.models.anatomy_scanners import Scanners, default_scanners
 from neuropyro.models.anatomy_thickness import Thickness
 from neuropyro.models.corruption import Corruption
 
-__all__ = ["FIELDS", "AnatomyParts"]
+__all__ = ["FIELDS", "AnatomyParts", "is_treated"]
 
 FIELDS = ("thickness", "image", "scan")
 """Nodes that are maps or images, parents first."""
@@ -118,3 +119,11 @@ class AnatomyParts:
             raise ValueError(
                 "do: a treatment that never starts; give its start too, in years after entry, as treatment_start=0"
             )
+
+
+def is_treated(people: Cohort | Exogenous) -> bool:
+    """Whether anybody's treatment has a start of their own."""
+    if isinstance(people, Cohort):
+        return "treatment_start" in people.covariates
+    starts = people.observation.values.get("treatment_start")
+    return starts is not None and bool(starts.isfinite().any())

@@ -113,12 +113,13 @@ def counterfactual(
     from neuropyro.anatomy_outputs import write_worlds
     from neuropyro.data import Cohort
     from neuropyro.models import AnatomySimulator
+    from neuropyro.models.anatomy_parts import is_treated
 
     worlds: dict[str, Interventions] = {"as it is": {}} | {text: parse_do(text) for text in do}
     one = chosen(Cohort.load(cohort), subject)
     simulator = AnatomySimulator(generator)
     for world in worlds.values():
-        simulator.parts.check_interventions(world, treated="treatment_start" in one.covariates)
+        simulator.parts.check_interventions(world, is_treated(one))
     print(f"abduction: {one}", file=sys.stderr)
     exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=runner(guide, steps, seed))
     ages = None if times is None else parse_times(times)
