@@ -6,7 +6,7 @@ A guide is built from the model alone.  Enumerated sites are never guided: they 
 from neuropyro.guides.factory import FLAT_GUIDES, GUIDES, check_name, find_latents, make_flat_guide, make_guide
 from neuropyro.guides.flat import FlatGuide
 from neuropyro.guides.latents import Latents
-from neuropyro.guides.map import hold
+from neuropyro.guides.map import PointGuide, hold
 from neuropyro.guides.start import Start
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "GUIDES",
     "FlatGuide",
     "Latents",
+    "PointGuide",
     "Start",
     "check_name",
     "find_latents",

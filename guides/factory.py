@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pyro import poutine
 from pyro.infer.autoguide.initialization import init_to_median, init_to_value
 from pyro.nn import PyroModule
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from neuropyro.guides.flat import FlatGuide
 from neuropyro.guides.flow import flow_guide
 from neuropyro.guides.function import FunctionGuide
 from neuropyro.guides.laplace import laplace_guide
-from neuropyro.guides.latents import Latents, is_enumerated, read_latents
+from neuropyro.guides.latents import Latents, read_latents
 from neuropyro.guides.lowrank import lowrank_guide
 from neuropyro.guides.map import map_guide
 from neuropyro.guides.mvn import mvn_guide
@@ -37,15 +36,17 @@ FLAT_GUIDES: Mapping[str, Callable[[Start], FlatGuide]] = {
 GUIDES = ("map", *FLAT_GUIDES)
 
 
-def make_guide(guide: str | Guide, model: Callable[..., Any], init_values: Mapping[str, Tensor]) -> nn.Module:
-    """Return the point guide, or ``guide`` itself (a function in a `FunctionGuide`).
+def make_guide(
+    guide: str | Guide, model: Callable[..., Any], data: Any, init_values: Mapping[str, Tensor]
+) -> nn.Module:
+    """Return the guide of a name, unfitted, or ``guide`` itself (a function in a `FunctionGuide`).
 
     Parameters
     ----------
     guide
-        ``"map"``, or any Pyro guide (function or module).
-    model
-        The Pyro program; its enumerated sites are hidden from the guide.
+        A name from :data:`GUIDES`, or any Pyro guide (function or module).
+    model, data
+        The Pyro program, and what it conditions on; its enumerated sites are hidden from a guide by name.
     init_values
         Starting values by site, in the site's own space; other sites start at their prior's median.
 
@@ -53,7 +54,7 @@ def make_guide(guide: str | Guide, model: Callable[..., Any], init_values: Mappi
     --------
     With the model of :mod:`neuropyro.inference.fit`:
 
-    >>> guide = make_guide("map", model, {"mean": torch.tensor(0.5)})
+    >>> guide = make_guide("map", model, torch.ones(9), {"mean": torch.tensor(0.5)})
     >>> guide(torch.ones(9))["mean"].item()
     0.5
     """
@@ -62,8 +63,8 @@ def make_guide(guide: str | Guide, model: Callable[..., Any], init_values: Mappi
     if not isinstance(guide, str):
         return FunctionGuide(guide)
     check_name(guide)
-    point: nn.Module = map_guide(poutine.block(model, hide_fn=is_enumerated), _starting_at(init_values))
-    return point
+    latents = find_latents(model, data, init_values)
+    return make_flat_guide(guide, Start(latents, latents.start))
 
 
 def make_flat_guide(name: str, start: Start) -> FlatGuide:
@@ -77,7 +78,7 @@ def make_flat_guide(name: str, start: Start) -> FlatGuide:
     >>> type(make_flat_guide("normal", Start(latents, latents.start))).__name__
     'FlatGuide'
     """
-    return FLAT_GUIDES[name](start)
+    return map_guide(start) if name == "map" else FLAT_GUIDES[name](start)
 
 
 def find_latents(model: Callable[..., Any], data: Any, init_values: Mapping[str, Tensor]) -> Latents:

@@ -54,6 +54,14 @@ class FlatGuide(PyroModule):  # type: ignore[misc]
         flat = pyro.sample("_flat", self.law(), infer={"is_auxiliary": True})
         return self.latents.emit(flat)
 
+    def drawn(self, particles: Size) -> tuple[dict[str, Tensor], Tensor]:
+        """Draw every site, and return the log-density of all particles together: what `forward` would tell Pyro."""
+        law = self.law()
+        flat = law.rsample(particles)
+        values = self.latents.values(flat)
+        volumes = self.latents.volumes(flat, values)
+        return values, law.log_prob(flat).sum() - sum(volume.sum() for volume in volumes.values())
+
     @torch.no_grad()
     def draw(self, draws: int) -> dict[str, Tensor]:
         """Draw every site at once, ``(draws, ...)``."""

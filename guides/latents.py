@@ -19,6 +19,7 @@ from pyro.distributions.util import sum_rightmost
 from pyro.infer.autoguide.initialization import InitMessenger
 from torch import Size, Tensor
 from torch.distributions import biject_to
+from torch.distributions.transforms import identity_transform
 
 __all__ = ["Latents", "Site", "is_enumerated", "read_latents"]
 
@@ -61,9 +62,28 @@ class Site:
         """Its places in the flat vector."""
         return slice(self.offset, self.offset + self.size)
 
+    def shape_among(self, particles: Size) -> Size:
+        """Return the shape of its unconstrained value with dimensions of particles to the left of the plates."""
+        if not particles:
+            return self.shape
+        missing = len(particles) + self.event_dim - len(self.shape)
+        return particles[:missing] + self.shape
+
     def index(self) -> Tensor:
         """Return its places in the flat vector, in the shape of its unconstrained value."""
         return torch.arange(self.slice.start, self.slice.stop).reshape(self.shape)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether its unconstrained value is another than its own."""
+        return self.transform is not identity_transform
+
+    def volume(self, free: Tensor, value: Tensor) -> Tensor:
+        """Return the log-volume of the change from unconstrained to constrained, of the site's batch shape."""
+        batch = value.shape[: value.dim() - self.value_event_dim]
+        volume: Tensor = self.transform.log_abs_det_jacobian(free, value)
+        summed: Tensor = sum_rightmost(volume, volume.dim() - len(batch))
+        return summed.expand(batch)
 
 
 @dataclass(frozen=True)
@@ -102,24 +122,43 @@ class Latents:
             found[site.slice] = site.name in names
         return found
 
+    def values(self, flat: Tensor) -> dict[str, Tensor]:
+        """Return every site's value at ``flat (*particles, size)``, shaped as the model is to find it."""
+        return {site.name: site.transform(free) for site, free in self._split(flat)}
+
+    def volumes(self, flat: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the log-volumes of the changes of variables, of the sites' batch shapes, at ``flat`` and its values.
+
+        Sites of the real line have none.
+        """
+        changed = ((site, free) for site, free in self._split(flat) if site.is_changed)
+        return {site.name: site.volume(free, values[site.name]) for site, free in changed}
+
     def emit(self, flat: Tensor) -> dict[str, Tensor]:
         """Sample every site at its part of ``flat (*particles, size)``; call it inside a guide.
 
         The density of each site's value under the change of variables goes into the guide's density.
         """
+        values = self.values(flat)
+        return self.emit_values(values, self.volumes(flat, values))
+
+    def emit_values(self, values: dict[str, Tensor], volumes: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Sample every site at its value, of no density but that of the volumes; call it inside a guide."""
         frames = {frame.name: frame for site in self.sites for frame in site.plates}
         plates = {name: pyro.plate(name, frame.size, dim=frame.dim) for name, frame in frames.items()}
-        return {site.name: _emit_site(site, value, plates) for site, value in self._split(flat)}
+        for site in self.sites:
+            density = -volumes[site.name] if volumes and site.name in volumes else 0.0
+            _emit_site(site, dist.Delta(values[site.name], density, site.value_event_dim), plates)
+        return values
 
     def constrain(self, flat: Tensor) -> dict[str, Tensor]:
         """Return every site's value at ``flat (draws, size)``, each ``(draws, ...)``."""
-        return {site.name: site.transform(flat[:, site.slice].reshape(-1, *site.shape)) for site in self.sites}
+        return {site.name: site.transform(flat[:, site.slice].reshape(len(flat), *site.shape)) for site in self.sites}
 
     def _split(self, flat: Tensor) -> Iterator[tuple[Site, Tensor]]:
-        for site in self.sites:
-            batch = flat.shape[:-1] + (1,) * site.event_dim if flat.dim() > 1 else ()
-            shape = torch.broadcast_shapes(site.shape, batch)  # type: ignore[no-untyped-call]
-            yield site, flat[..., site.slice].reshape(shape)
+        parts = torch.split(flat, [site.size for site in self.sites], -1)
+        for site, part in zip(self.sites, parts, strict=True):
+            yield site, part.reshape(site.shape_among(flat.shape[:-1]))
 
 
 def read_latents(model: Callable[..., Any], data: Any, init: Callable[..., Any]) -> Latents:
@@ -174,16 +213,11 @@ def _read_site(name: str, node: dict[str, Any], offset: int) -> tuple[Site, Tens
     return Site(name, start.shape, fn.event_dim + grown, fn.event_dim, transform, plates, offset), start
 
 
-def _emit_site(site: Site, free: Tensor, plates: dict[str, Any]) -> Tensor:
-    value = site.transform(free)
-    volume = site.transform.log_abs_det_jacobian(free, value)
-    volume = sum_rightmost(volume, volume.dim() - value.dim() + site.value_event_dim)
+def _emit_site(site: Site, point: Any, plates: dict[str, Any]) -> None:
     with ExitStack() as stack:
         for frame in site.plates:
             stack.enter_context(plates[frame.name])
-        point = dist.Delta(value, log_density=-volume, event_dim=site.value_event_dim)
-        emitted: Tensor = pyro.sample(site.name, point)
-    return emitted
+        pyro.sample(site.name, point)
 
 
 def is_enumerated(site: dict[str, Any]) -> bool:

@@ -1,7 +1,8 @@
-"""A point in the flat vector: the search for the mode in unconstrained space, from which other guides start."""
+"""A point in the flat vector: where a search for a mode has come to."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pyro.distributions as dist
@@ -21,22 +22,22 @@ class Point(nn.Module):
     latents
         The model's sites, at their starting values.
     held
-        ``(D,)`` bool: what stays there.
+        Names of sites that stay there.
     """
 
     held: Tensor
     start: Tensor
 
-    def __init__(self, latents: Latents, held: Tensor) -> None:
+    def __init__(self, latents: Latents, held: Collection[str] = ()) -> None:
         super().__init__()
         self.loc = nn.Parameter(latents.start.clone())
-        self.register_buffer("held", held)
+        self.register_buffer("held", latents.places(held))
         self.register_buffer("start", latents.start.clone())
+
+    def place(self) -> Tensor:
+        """Return where it is, ``(D,)``."""
+        return torch.where(self.held, self.start, self.loc)
 
     def forward(self) -> Any:
         """Return the point mass, event ``(D,)``."""
-        return dist.Delta(
-            torch.where(self.held, self.start, self.loc),
-            log_density=torch.zeros((), device=self.loc.device),
-            event_dim=1,
-        )
+        return dist.Delta(self.place(), log_density=torch.zeros((), device=self.loc.device), event_dim=1)

@@ -26,7 +26,17 @@ import torch
 from pyro.infer.autoguide import AutoGuide
 from torch import Tensor, nn
 
-from neuropyro.guides import FLAT_GUIDES, FlatGuide, Start, check_name, find_latents, hold, make_flat_guide, make_guide
+from neuropyro.guides import (
+    FLAT_GUIDES,
+    FlatGuide,
+    PointGuide,
+    Start,
+    check_name,
+    find_latents,
+    hold,
+    make_flat_guide,
+    make_guide,
+)
 from neuropyro.inference.checkpoint import Checkpoint
 from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.joint_density import bears_particles
@@ -49,7 +59,7 @@ def fit(
     *,
     seed: int = 0,
     restarts: int = 1,
-    particles: int = 1,
+    particles: int | None = None,
     schedule: Schedule | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
@@ -78,7 +88,8 @@ def fit(
         ``result.runs``.
     particles
         Draws a step for the gradient of the ELBO: at once for guides of ours and Pyro's own, where the model bears it
-        (two draws are tried both ways first), else one after the other.
+        (two draws are tried both ways first), else one after the other.  By default as many as
+        ``model.default_particles(data)`` says of prepared data, where they can run at once and the guide draws; or one.
     schedule
         Steps, learning rate and stopping rule.
     device, dtype
@@ -114,7 +125,7 @@ def fit(
     >>> result.guide_name, result.losses.ndim
     ('map', 1)
     """
-    if restarts < 1 or particles < 1:
+    if restarts < 1 or (particles is not None and particles < 1):
         raise ValueError(f"fit: restarts ({restarts}) and particles ({particles}) must be 1 or more")
     name = guide if guide is not None else getattr(model, "default_guide", "normal")
     schedule = schedule or Schedule()
@@ -151,12 +162,10 @@ def build_guide(
     start: Mapping[str, Tensor],
 ) -> nn.Module:
     """Return a guide with its parameters in place, unfitted; call it with module-local parameters switched on."""
-    if isinstance(guide, str) and guide in FLAT_GUIDES:
-        latents = find_latents(model, prepared, start)
-        return make_flat_guide(guide, Start(latents, latents.start))
-    built = make_guide(guide, model, start)
-    with torch.no_grad():
-        built(prepared)  # an AutoGuide makes its parameters when it is first run
+    built = make_guide(guide, model, prepared, start)
+    if not isinstance(built, FlatGuide):
+        with torch.no_grad():
+            built(prepared)  # an AutoGuide makes its parameters when it is first run
     return built
 
 
@@ -168,7 +177,7 @@ class _Task:
     data: Any
     guide: Any
     schedule: Schedule
-    particles: int
+    particles: int | None
     monitor: Monitor
 
     def run(self, seed: int, restart: int, restarts: int) -> Run:
@@ -182,7 +191,7 @@ class _Task:
                 run = self._fit_flat(start, monitor)
             else:
                 built = build_guide(self.model, self.data, self.guide, start)
-                if self.guide == "map":
+                if isinstance(built, PointGuide):
                     hold(built, getattr(self.model, "population_sites", ()))
                 run = self._optimise(built, monitor)
         return replace(run, seconds=time.perf_counter() - began)
@@ -210,12 +219,22 @@ class _Task:
     def _optimise(self, guide: Any, monitor: Monitor) -> Run:
         if not any(p.requires_grad for p in guide.parameters()):
             return Run(guide, self._evaluate(guide), True, "converged: the guide has nothing to learn")
-        objective = choose_elbo(self.model, self.data, self.particles, at_once=self._bears_particles(guide))
+        particles, at_once = self._choose_particles(guide)
+        objective = choose_elbo(self.model, self.data, particles, at_once)
         return optimise(objective, self.model, guide, self.data, self.schedule, monitor)
+
+    def _choose_particles(self, guide: Any) -> tuple[int, bool]:
+        """Return how many draws a step, and whether at once."""
+        if self.particles is not None:
+            return self.particles, self.particles > 1 and self._bears_particles(guide)
+        served = not isinstance(guide, PointGuide) and hasattr(self.model, "default_particles")
+        wanted = self.model.default_particles(self.data) if served else 1
+        bears = wanted > 1 and self._bears_particles(guide)
+        return wanted if bears else 1, bears
 
     def _bears_particles(self, guide: Any) -> bool:
         """Whether guide and model can run over all particles at once; a user's guide is not put to the test."""
-        if self.particles == 1 or not isinstance(guide, FlatGuide | AutoGuide):
+        if not isinstance(guide, FlatGuide | AutoGuide):
             return False
         latents = guide.latents if isinstance(guide, FlatGuide) else find_latents(self.model, self.data, {})
         return bears_particles(self.model, self.data, latents)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from neuropyro.guides import Latents
-from neuropyro.inference.objective import EnumeratedElbo, choose_elbo, potential_of, summed_out
+from neuropyro.inference.objective import EnumeratedElbo, PlainElbo, choose_elbo, potential_of
 
 __all__ = ["JointDensity", "bears_particles"]
 
@@ -54,9 +54,12 @@ class JointDensity:
         """Run the model once, in a plate of particles, and sum all but their dimension."""
         elbo = choose_elbo(self.model, self.data, particles=len(flat))
         column = flat.reshape(len(flat), *[1] * (elbo.max_plate_nesting - 1), -1)
-        ((model, guide),) = elbo._get_traces(self.model, lambda _: self.latents.emit(column), (self.data,), {})
-        sums = _enumerated_sums if isinstance(elbo, EnumeratedElbo) else _plain_sums
-        return sums(model, guide, -elbo.max_plate_nesting, flat)
+        values = self.latents.values(column)
+        trace = elbo.trace_at(self.model, values, self.data)
+        terms = [(term, _dim_of_particles(term, trace, elbo)) for term in elbo.log_terms(trace)]
+        volumes = self.latents.volumes(column, values).values()
+        terms += [(volume, _dim_of_particles(volume, trace, elbo)) for volume in volumes]
+        return torch.stack([_sum_but(term, dim).expand(len(flat)) for term, dim in terms]).sum(0)
 
     def bears_particles(self, flat: Tensor) -> bool:
         """Whether draws at once have the densities that they have one by one."""
@@ -77,28 +80,12 @@ def bears_particles(model: Any, data: Any, latents: Latents) -> bool:
         return JointDensity(model, data, latents).bears_particles(trial)
 
 
-def _plain_sums(model_trace: Any, guide_trace: Any, dim: int, like: Tensor) -> Tensor:
-    return _sum_sites(model_trace, dim, like) - _sum_sites(guide_trace, dim, like)
-
-
-def _enumerated_sums(model_trace: Any, guide_trace: Any, dim: int, like: Tensor) -> Tensor:
-    """Sum out the enumerated sites, then all dimensions but the particles'."""
-    symbol = model_trace.plate_to_symbol["num_particles_vectorized"]
-    total = -_sum_sites(guide_trace, dim, like)
-    for term in summed_out(model_trace, guide_trace):
-        at: int = term._pyro_dims.find(symbol)  # type: ignore[attr-defined]
-        total = total + _sum_but(term, None if at < 0 else at)
-    return total
-
-
-def _sum_sites(trace: Any, dim: int, like: Tensor) -> Tensor:
-    """Sum a trace's densities over all dimensions but ``dim``, ``(particles,)``."""
-    total = torch.zeros(len(like), dtype=torch.float64, device=like.device)
-    for site in trace.nodes.values():
-        if site["type"] == "sample":
-            log_prob = site["log_prob"]
-            total = total + _sum_but(log_prob, dim if log_prob.dim() >= -dim else None)
-    return total
+def _dim_of_particles(term: Tensor, trace: Any, elbo: PlainElbo | EnumeratedElbo) -> int | None:
+    """Return which dimension of a term is that of the particles; None where it is the same for all."""
+    if isinstance(elbo, EnumeratedElbo) and hasattr(term, "_pyro_dims"):  # packed: its dimensions have names
+        found: int = term._pyro_dims.find(trace.plate_to_symbol["num_particles_vectorized"])
+        return None if found < 0 else found
+    return -elbo.max_plate_nesting if term.dim() >= elbo.max_plate_nesting else None
 
 
 def _sum_but(terms: Tensor, dim: int | None) -> Tensor:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyro import poutine
 from pyro.infer.autoguide import AutoDelta
 
-from neuropyro.guides import FlatGuide
+from neuropyro.guides import FlatGuide, PointGuide
 
 if TYPE_CHECKING:
     import xarray
@@ -135,7 +135,7 @@ class Fit:
     @property
     def is_point(self) -> bool:
         """Whether the guide is a point, so that all draws are one."""
-        return isinstance(self.guide, AutoDelta)
+        return isinstance(self.guide, PointGuide | AutoDelta)
 
     @cached_property
     def _drawn(self) -> dict[tuple[int, int], Draws]:

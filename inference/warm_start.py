@@ -60,10 +60,10 @@ def find_mode(
     """
     elbo = choose_elbo(model, data)
     stays = latents.places(held)
-    place = Point(latents, stays)
+    place = Point(latents, held)
     limits = CosineSchedule(learning_rate=MODE_RATE, max_steps=schedule.warm_up, window=schedule.window)
     optimise(elbo, model, FlatGuide(latents, place), data, limits, monitor)
-    potential, point = potential_of(elbo, model, data, latents), place().mean.detach().clone()
+    potential, point = potential_of(elbo, model, data, latents), place.place().detach().clone()
 
     def given_held(flat: Tensor) -> Tensor:
         pull = 0.5 * (flat - latents.start)[stays].square().sum()  # keeps the curvature whole

@@ -31,7 +31,15 @@ if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help ne
 
 __all__ = ["app", "main"]
 
-EVERYWHERE = """Every command also takes: --config FILE.toml, whose tables are named as the commands are, such as
+EVERYWHERE = """To begin with:
+
+neuropyro simulate cohort --out cohort.npz
+
+neuropyro dive fit cohort.npz --clusters 3 --out fit
+
+neuropyro simulate anatomy --subjects 20 --out study
+
+Every command also takes: --config FILE.toml, whose tables are named as the commands are, such as
 [dive.fit] with clusters = 4, and which the command line overrides; --json, for the result as one JSON object on
 standard output; and --quiet (-q), for nothing but errors on standard error.
 

@@ -33,7 +33,7 @@ def local_parameters():
 
 
 def test_the_point_guide_starts_at_the_values_given_and_leaves_enumerated_sites():
-    trace = trace_of(make_guide("map", model, START))
+    trace = trace_of(make_guide("map", model, Y, START))
     assert "z" not in trace.nodes
     assert trace.nodes["x"]["value"].item() == pytest.approx(2.0)
     assert trace.nodes["scale"]["value"].item() == pytest.approx(3.0)
@@ -57,12 +57,12 @@ def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match="map, laplace, normal"):
         check_name("laplac")
     with pytest.raises(ValueError, match="no guide named"):
-        make_guide("laplac", model, {})
+        make_guide("laplac", model, Y, {})
 
 
 def test_a_module_is_passed_through():
     guide = torch.nn.Linear(1, 1)
-    assert make_guide(guide, model, {}) is guide
+    assert make_guide(guide, model, Y, {}) is guide
 
 
 def test_a_functions_parameters_stay_out_of_the_global_store():
@@ -70,7 +70,7 @@ def test_a_functions_parameters_stay_out_of_the_global_store():
         scale = pyro.param("my.scale", torch.tensor(2.0), constraint=dist.constraints.positive)
         pyro.sample("x", dist.Normal(0.0, scale))
 
-    built = make_guide(guide, model, {})
+    built = make_guide(guide, model, Y, {})
     built(torch.zeros(2))
     (name,) = dict(built.named_parameters())
     assert name == "param_my_scale_unconstrained"
@@ -80,7 +80,7 @@ def test_a_functions_parameters_stay_out_of_the_global_store():
 
 def test_a_parameter_without_a_start_is_an_error():
     with pytest.raises(ValueError, match="no starting value"):
-        make_guide(lambda y: pyro.param("loc"), model, {})(torch.zeros(2))
+        make_guide(lambda y: pyro.param("loc"), model, Y, {})(torch.zeros(2))
 
 
 def test_a_discrete_site_that_is_not_enumerated_is_an_error():

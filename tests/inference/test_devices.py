@@ -94,7 +94,7 @@ def as_within_a_step():
 def guide_away(name, model, data, init, curved=False):
     """Return a guide whose start was at home, built anew for the device of the data."""
     if name == "map":
-        point = make_guide("map", model, init)
+        point = make_guide("map", model, data, init)
         point(data)
         return point.to(AWAY)
     latents = find_latents(model, data, init)

@@ -148,7 +148,7 @@ def test_particles_and_one_draw_give_the_same_loss():
     torch.set_default_dtype(torch.float64)
     try:
         with pyro.settings.context(module_local_params=True):
-            guide = make_guide("map", model, prior_draw(model, visits))
+            guide = make_guide("map", model, visits, prior_draw(model, visits))
             one = Trace_ELBO(max_plate_nesting=1).loss(model, guide, visits)
             four = Trace_ELBO(max_plate_nesting=1, num_particles=4, vectorize_particles=True).loss(model, guide, visits)
     finally:

@@ -358,7 +358,7 @@ def test_pyro_accepts_it_with_strict_enumeration(model, name):
 def test_the_elbo_of_a_point_is_the_joint_density(model):
     visits = model.prepare(cohort(missing=True), dtype=torch.float64)
     draw = prior_draw(model, visits)
-    guide = make_guide("map", model, draw)
+    guide = make_guide("map", model, visits, draw)
     loss = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=True).loss(model, guide, visits)
     assert -loss == pytest.approx(log_density(model, visits, draw, with_priors=True), rel=1e-10)
 
@@ -366,7 +366,7 @@ def test_the_elbo_of_a_point_is_the_joint_density(model):
 @pytest.mark.usefixtures("double_by_default")
 def test_vectorised_particles_of_a_point_give_the_loss_of_one(model):
     visits = model.prepare(cohort(missing=True), dtype=torch.float64)
-    guide = make_guide("map", model, prior_draw(model, visits))
+    guide = make_guide("map", model, visits, prior_draw(model, visits))
     one = TraceEnum_ELBO(max_plate_nesting=1).loss(model, guide, visits)
     four = TraceEnum_ELBO(max_plate_nesting=1, num_particles=4, vectorize_particles=True).loss(model, guide, visits)
     assert four == pytest.approx(one, rel=1e-10)
