@@ -206,7 +206,7 @@ class _Task:
         searching = replace(monitor, stage=f"{monitor.stage}, mode")
         held = () if self.guide == "laplace" else getattr(self.model, "scale_sites", ())
         mode = find_mode(self.model, self.data, latents, self.schedule, searching, held)
-        guide = best_start(self.guide, self.model, self.data, mode)
+        guide = best_start(self.guide, self.model, self.data, mode, self.schedule)
         if self.guide != "laplace":
             return self._optimise(guide, monitor)
         left = nats_to_mode(guide, mode)

@@ -25,6 +25,7 @@ from neuropyro.inference.optimise import Monitor, optimise
 __all__ = ["best_start", "find_mode", "nats_to_mode"]
 
 TRIALS = 8
+CONTEST = 100  # steps in which two starts show which leads further
 WIDTHS = (1.0, 0.3, 0.1, 0.03)  # of the guide at the mode, as shares of what the curvature there says
 MODE_RATE = 0.02
 SHARE, ROUNDS = 2, 4  # of the descent to the mode: gradients beside those of the warm-up, and rounds
@@ -88,15 +89,37 @@ def nats_to_mode(guide: FlatGuide, start: Start) -> float:
     return 0.5 * float(whitening().transposed(gradient).square().sum())
 
 
-def best_start(name: str, model: Any, data: Any, mode: Start) -> FlatGuide:
-    """Return the named guide, started at the mode, as wide as serves it best, or else at the model's own values."""
+def best_start(name: str, model: Any, data: Any, mode: Start, schedule: Schedule) -> FlatGuide:
+    """Return the named guide, started at the mode, as wide as serves it best, or else at the model's own values.
+
+    A guide may look better at a pole of the density than anywhere it has not learned yet, and never leave it: where the
+    model does not say itself where to start, both are let learn for a while before they are compared.
+    """
     if name == "laplace":  # it is the curvature at the mode, for better or worse
         return make_flat_guide(name, mode)
-    plain = replace(mode, point=mode.latents.start, potential=None, found={})
-    starts = [*(replace(mode, shrunk=width) for width in WIDTHS), plain]
     elbo = choose_elbo(model, data)
-    guides = [make_flat_guide(name, start) for start in starts]
-    return min(guides, key=lambda guide: _trial_loss(elbo, model, guide, data))
+
+    def at_once(start: Start) -> float:
+        return _trial_loss(elbo, model, make_flat_guide(name, start), data)
+
+    def in_a_while(start: Start) -> float:
+        return _learned_loss(elbo, model, make_flat_guide(name, start), data, schedule)
+
+    at_mode = min((replace(mode, shrunk=width) for width in WIDTHS), key=at_once)
+    plain = replace(mode, point=mode.latents.start, potential=None, found={})
+    judged = at_once if hasattr(model, "init_values") else in_a_while
+    return make_flat_guide(name, min((at_mode, plain), key=judged))
+
+
+def _learned_loss(elbo: Any, model: Any, guide: FlatGuide, data: Any, schedule: Schedule) -> float:
+    """Return the mean loss of the later half of some steps, infinity where they diverge."""
+    schedule = replace(schedule, max_steps=min(CONTEST, schedule.max_steps))
+    with allowing_undefined():
+        try:
+            losses = optimise(elbo, model, guide, data, schedule, Monitor("")).losses
+        except FloatingPointError:
+            return math.inf
+    return float(losses[len(losses) // 2 :].mean())
 
 
 def _trial_loss(elbo: Any, model: Any, guide: FlatGuide, data: Any) -> float:
