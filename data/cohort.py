@@ -26,7 +26,7 @@ from neuropyro.data.truth import Truth
 __all__ = ["Cohort"]
 
 MOST_NAMES = 8  # of covariates, in a cohort's description
-CONTROL_NAMES = frozenset({"cn", "ctl", "hc", "control", "controls"})
+CONTROL_NAMES = frozenset({"cn", "nc", "ctl", "hc", "control", "controls", "healthy", "healthy control"})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,8 +45,8 @@ class Cohort(CohortReaders):
     subject
         ``(visits,)``, whole numbers or text.
     diagnosis
-        ``(visits,)`` or None.  Whole numbers, 1 being a control, or text, of which CN, CTL, HC and control (any case)
-        are controls; empty text and negative numbers mean unknown.
+        ``(visits,)`` or None.  Whole numbers, 1 being a control, or text, of which CN, NC, CTL, HC, control and
+        healthy (any case) are controls; empty text and negative numbers mean unknown.
     mesh
         The vertices' `Mesh`, or None.
     feature_names

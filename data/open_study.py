@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neuropyro.data.errors import CohortError
-from neuropyro.data.study_table import DIAGNOSIS, FILE, SUBJECT, TIME
+from neuropyro.data.study_table import DATE, DIAGNOSIS, FILE, SESSION, SUBJECT, TIME
 from neuropyro.data.text_table import column_names, read_table
 
 __all__ = ["NO_OPTIONS", "StudyOptions", "is_study", "study_fields"]
@@ -87,7 +87,7 @@ def study_fields(path: Path, options: StudyOptions) -> dict[str, Any]:
         A FreeSurfer subjects folder; a folder of maps (with ``options.pattern``); or a table: one with a column
         ``file`` names maps of the format that their suffix tells, one with ``fsid`` the visits of the subjects folder
         that it lies in, one with RID, VISCODE and AGE is TADPOLE's, any other is of biomarkers (numbers that are not
-        subject, time or diagnosis).
+        subject, visit, time or diagnosis).
 
     Raises
     ------
@@ -179,7 +179,7 @@ def _nifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
 
 
 def _biomarkers(path: Path) -> dict[str, Any]:
-    """Read a table of biomarkers: numbers that are neither subject, time nor diagnosis; text is covariates."""
+    """Read a table of biomarkers: numbers that are not subject, visit, time or diagnosis; text is covariates."""
     from neuropyro.data.long_table import long_table
     from neuropyro.data.tadpole import is_tadpole, tadpole_table
 
@@ -187,7 +187,10 @@ def _biomarkers(path: Path) -> dict[str, Any]:
         return tadpole_table(path)
     cells = read_table(path)
     subject, time, diagnosis = (cells.first_of(names) for names in (SUBJECT, TIME, DIAGNOSIS))
+    for role, name, known in (("subject", subject, SUBJECT), ("time in years", time, TIME)):
+        if name is None:
+            raise CohortError(f"{path}: no column for the {role}; call one {', '.join(known)}")
     rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
-    numeric = [name for name in rest if cells.is_numeric(name)]
+    numeric = [name for name in rest if cells.is_numeric(name) and name.lower() not in (*SESSION, *DATE, *TIME)]
     text = [name for name in rest if name not in numeric]
-    return long_table(cells, numeric, subject or "ID", time or "TIME", diagnosis, text)
+    return long_table(cells, numeric, str(subject), str(time), diagnosis, text)

@@ -17,8 +17,8 @@ from neuropyro.data.text_table import TextTable, read_table, table_of
 __all__ = ["StudyTable", "study_table"]
 
 SUBJECT = ("subject", "subject_id", "participant_id", "participant", "id", "rid", "ptid", "fsid-base")
-SESSION = ("session", "session_id", "visit", "timepoint", "viscode", "fsid")
-TIME = ("time", "age", "age_at_visit", "age_years", "years")
+SESSION = ("session", "session_id", "visit", "visit_id", "visit_number", "timepoint", "wave", "viscode", "fsid")
+TIME = ("time", "age", "age_at_visit", "age_at_scan", "age_years", "years", "years_since_baseline")
 DATE = ("acq_time", "date", "exam_date", "examdate", "scan_date")
 DIAGNOSIS = ("diagnosis", "dx", "group", "pathology")
 FILE = ("file", "filename", "path")
@@ -164,7 +164,7 @@ def _cells(table: Any) -> TextTable:
 
 def _required(cells: TextTable, name: str | None, role: str, known: Sequence[str]) -> NDArray[np.str_]:
     if name is None:
-        raise CohortError(f"{cells.source}: no column for the {role}; name one of {', '.join(known)}, or say which")
+        raise CohortError(f"{cells.source}: no column for the {role}; call one {', '.join(known)}")
     column = cells.text(name)
     if (column == "").any():
         row = int(np.flatnonzero(column == "")[0])
@@ -176,7 +176,7 @@ def _times(cells: TextTable, who: NDArray[np.str_], name: str | None) -> tuple[N
     """Return years, and the column of dates that they were made from."""
     dates = cells.first_of(DATE) if name is None else None
     if name is None and dates is None:
-        raise CohortError(f"{cells.source}: no column for the time; name one of {', '.join((*TIME, *DATE))}")
+        raise CohortError(f"{cells.source}: no column for the time; call one {', '.join((*TIME, *DATE))}")
     when = cells.numbers(name) if name is not None else cells.years(str(dates))
     lost = np.flatnonzero(~np.isfinite(when))
     if lost.size:

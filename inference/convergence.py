@@ -115,7 +115,7 @@ class Plateau:
     best_error: float = 0.0
     idle: int = 0
     flat: bool = False
-    verdict: str = "not started"
+    verdict: str = "none yet"
 
     @property
     def converged(self) -> bool:

@@ -146,8 +146,8 @@ def _descend(state: _State, guide: Any, data: Any, monitor: Monitor) -> bool:
             _set_rate(state)
             _tell(state, guide, monitor)
             _keep(state, guide, monitor)
+            bar.set_postfix_str(f"ELBO {-window.mean():.6g}, rate {state.rate:.1g}", refresh=False)
             bar.update(len(window))
-            bar.set_postfix_str(f"ELBO {-window.mean():.6g}, rate {state.rate:.1g}")
     return True
 
 

@@ -107,8 +107,10 @@ class Counterfactual:
         return np.asarray(self[node].std(0))
 
     def interval(self, node: str, level: float = 0.9) -> NDArray[Any]:
-        """Lower and upper end of the central interval, ``(2, ...)``."""
-        return np.asarray(np.quantile(self[node], [(1 - level) / 2, (1 + level) / 2], axis=0))
+        """Lower and upper end of the central interval, ``(2, ...)``: draws, since never and a time have no middle."""
+        drawn = np.sort(self[node], axis=0)
+        ends = np.array([(1 - level) / 2, (1 + level) / 2]) * (len(drawn) - 1)
+        return np.asarray(drawn[ends.round().astype(int)])
 
     def minus(self, other: Counterfactual) -> Counterfactual:
         """Differences, draw by draw, from the same subjects under other circumstances; never from never is 0."""

@@ -89,8 +89,8 @@ figure
 # twice as many). The mean is nearer to the truth than the interpolation all the same.
 #
 # The sd is largest along edges, where sixteen pixels a side leave most open: the brain's outline, the ventricles' wall,
-# sulci. Is it as large as the errors are? On the line of the right panel it would be. Where it is small it is, about;
-# **where it is large, errors are larger still**: the posterior is too narrow there.
+# sulci. Is it as large as the errors are? On the line of the right panel it would be, and near the line it is: in
+# super-resolution the sd can be read as the size of the error, pixel by pixel.
 
 # %%
 plots.plot_sd(coarse)
@@ -113,8 +113,8 @@ plots.plot_reconstruction(holed)
 
 # %% [markdown]
 # The sd knows where the hole is: it is several times as large inside. But compare it with the error in the hole, printed
-# above: it is well below. The second brain's ventricles were continued too small, and no draw has them as large as they
-# are. A mean-field guide, `normal`, finds one course of events and stays near it.
+# above: it is below. Most of that error is one brain's, whose ventricles were continued in another way than they are, and
+# no draw has them so. A mean-field guide, `normal`, finds one course of events and stays near it.
 #
 # ## A quarter of k-space
 #
@@ -170,21 +170,22 @@ axis.set(
     xticklabels=["brain 1", "brain 2"],
     ylabel="mean brightness\nin the hole (grey levels)",
 )
-_ = axis.legend(frameon=False, fontsize=8, loc="upper left")
+_ = axis.legend(frameon=False, fontsize=8, loc="upper center")
 
 # %% [markdown]
-# Draws and the likeliest image disagree about the second brain by more than the draws differ among themselves, and the
-# truth lies between. There are several brains that fit what was seen, and each fit has found one kind.
+# A draw is further from the truth than the mean of draws, as it must be; it looks like a brain, where a mean is smooth.
+# The likeliest image errs by about as much as the mean, and nothing about it says by how much: its brightness may be as
+# far from the truth as the ends of the draws' interval are.
 #
 # ## What could be wrong
 #
-# * **The intervals are too narrow where little was measured.** The interval of the second brain's brightness does not hold
-#   the truth. Draws show what the guide has found, not all that is possible; more starts, or `guide="structured"`, find
-#   more, and no guide finds a brain that the generator cannot make.
+# * **Where little was measured, intervals are too narrow.** In holes 90 % intervals hold fewer than 90 % of the pixels.
+#   Draws show what the guide has found, not all that is possible; more starts, or `guide="structured"`, find more, and no
+#   guide finds a brain that the generator cannot make.
 # * The generator knows phantoms, not patients. A tumour, another contrast or another plane is unlike all it has seen;
 #   `neuropyro reconstruct` says so (`checks.json`), and such images should not be believed.
-# * In the hole the posterior mean is no better in rms error than an interpolation that knows nothing of brains, and the
-#   likeliest image is better than either here. In super-resolution and k-space the gain is clear.
+# * In the hole the gain on an interpolation that knows nothing of brains is small; in super-resolution and k-space it is
+#   clear.
 # * The corruption was known exactly: the blur of the pixels, the noise's sd, the phase. In a real scan they are estimates.
 #
 # From the shell: `neuropyro reconstruct --truth brain.nii.gz --corruption superres:4+noise:.02 --out out/`.

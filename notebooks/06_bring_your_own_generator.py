@@ -230,7 +230,7 @@ with torch.no_grad():
 # ## What could be wrong
 #
 # * Over all 64 latents the mean change is close to what the direction says, less so at its ends; for a single latent it
-#   may be a fifth of that or more than half as much again, as the band shows. A direction is an average.
+#   may be a fifth of that or twice as much, as the band shows. A direction is an average.
 # * The prior takes w as normal. Some directions' tails are longer on one side and shorter on the other than a normal
 #   distribution's: an unusual brain counts as more unusual, or less, than it is.
 # * What `project` leaves, some five grey levels here, is structure that no w makes. The residual image of

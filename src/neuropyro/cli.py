@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -68,10 +69,13 @@ evaluation_cli.register(dive)
 
 Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 DEMO_SUBJECTS = 240
+LOGGED_EVERY = "30"  # seconds
 
 
 def main() -> None:
     """Run the command line; errors of the user's are one line on standard error and exit status 2."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", LOGGED_EVERY)  # a bar in a log is a line each time that it moves
     try:
         manners, words = take_manners(sys.argv[1:])
     except ValueError as error:
@@ -87,10 +91,9 @@ def _run(words: list[str], manners: Manners) -> int:
     try:
         if manners.config is not None:
             app.config = (_configuration(manners.config),)
-        app(words, exit_on_error=False, print_error=not manners.quiet, result_action="return_value")
+        app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        if manners.quiet:
-            complain(" ".join(str(error).split()))
+        complain(" ".join(str(error).split()))
         say("", error=" ".join(str(error).split()))
         return 2
     except (ValueError, OSError, FloatingPointError) as error:
@@ -209,10 +212,10 @@ def dive_fit(
         How to read maps.
     """
     from neuropyro.data import Cohort
-    from neuropyro.study_preparation import prepare_study
+    from neuropyro.study_preparation import prepare_study, remarks
 
     loaded, notes = prepare_study(Cohort.open(cohort, study), out, listed(adjust), site)
-    print(loaded, *notes, sep="\n", file=sys.stderr)
+    print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
     if not notes:  # else it was left there, as adjusted
         out.mkdir(parents=True, exist_ok=True)
         loaded.save(out / "cohort.npz")

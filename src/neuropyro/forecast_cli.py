@@ -48,8 +48,8 @@ def forecast(
         The visits so far of the subjects, new ones or those that were fitted, of the same vertices in the same unit, in
         any form that ``dive fit`` takes; by default the cohort that was fitted.
     out
-        Folder for ``forecasts.csv`` (subject, time, dps and, where the fit's cohort has diagnoses, their
-        probabilities), ``forecasts.npz`` (mean, lower and upper ``(rows, vertices)``), and the maps.
+        Folder for ``forecasts.csv`` (subject, time, dps; where the fit's cohort has diagnoses, their probabilities;
+        biomarkers by name), ``forecasts.npz`` (mean, lower and upper ``(rows, vertices)``), and the maps.
     years
         After each subject's last visit.
     data
@@ -93,7 +93,15 @@ def _columns(found: Forecasted, result: Fit, fitted: Cohort) -> dict[str, np.nda
 
     low, high = np.quantile(found.dps, [0.05, 0.95], axis=0)
     columns = {"subject": found.subject, "time": found.time, "dps": found.dps.mean(0), "dps_5": low, "dps_95": high}
-    return columns | _probabilities(found, result, fitted)
+    return columns | _probabilities(found, result, fitted) | _biomarkers(found, fitted)
+
+
+def _biomarkers(found: Forecasted, fitted: Cohort) -> dict[str, np.ndarray[Any, Any]]:
+    """Return mean and interval of each column that has a name."""
+    columns: dict[str, np.ndarray[Any, Any]] = {}
+    for j, name in enumerate([] if fitted.feature_names is None else fitted.feature_names):
+        columns |= {name: found.mean[:, j], f"{name}_5": found.lower[:, j], f"{name}_95": found.upper[:, j]}
+    return columns
 
 
 def _probabilities(found: Forecasted, result: Fit, fitted: Cohort) -> dict[str, np.ndarray[Any, Any]]:

@@ -100,7 +100,8 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     """Write the fit itself and every table, array and map (the report is apart).
 
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
-    ``subjects.csv``, ``stages.csv``, ``trajectories.csv``, ``covariates.csv`` where the model has some,
+    ``subjects.csv``, ``stages.csv``, ``trajectories.csv``, ``biomarkers.csv`` where the columns have names (each one's
+    cluster, and its own trajectory in its own unit), ``covariates.csv`` where the model has some,
     ``posterior.nc``, and maps in the cohort's own format (``lh.clusters.mgh``, ``clusters.dscalar.nii``,
     ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where its mesh is a template's; so are ``vertices``,
     each vertex's own baseline, change, onset, speed and years to onset, and the entropy of its cluster.
@@ -111,6 +112,8 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     _write_subjects(outcome, folder / "subjects.csv")
     _write_stages(outcome, folder / "stages.csv")
     _write_trajectories(outcome, folder / "trajectories.csv")
+    if outcome.cohort.feature_names is not None:
+        _write_biomarkers(outcome, folder / "biomarkers.csv")
     if outcome.model.covariates:
         write_csv(folder / "covariates.csv", outcome.covariates)
     save_netcdf(outcome.fit.to_arviz(outcome.draws), folder / "posterior.nc")
@@ -133,6 +136,20 @@ def _write_trajectories(outcome: Outcome, path: Path) -> None:
         "vertices": np.bincount(outcome.assignments.argmax(1), minlength=outcome.model.n_clusters),
     }
     write_csv(path, numbers | outcome.with_intervals(outcome.trajectories))
+
+
+def _write_biomarkers(outcome: Outcome, path: Path) -> None:
+    """Write each named column's cluster, and the trajectory that is its own, in its own unit."""
+    likeliest = outcome.assignments.argmax(1)
+    found = {
+        "biomarker": outcome.cohort.feature_names,
+        "cluster": likeliest + 1,
+        "probability": outcome.assignments.max(1),
+    }
+    maps = outcome.vertex_maps
+    for name in maps.mean:
+        found |= {name: maps.mean[name], f"{name}_5": maps.lower[name], f"{name}_95": maps.upper[name]}
+    write_csv(path, found)
 
 
 def _write_maps(outcome: Outcome, folder: Path) -> None:

@@ -9,7 +9,7 @@ from neuropyro.adjustment import fit_adjustment
 from neuropyro.data import Cohort
 from neuropyro.site_harmonisation import harmonise_sites
 
-__all__ = ["prepare_study"]
+__all__ = ["prepare_study", "remarks"]
 
 
 def prepare_study(
@@ -50,3 +50,22 @@ def prepare_study(
         out.mkdir(parents=True, exist_ok=True)
         cohort.save(out / "cohort.npz")
     return cohort, tuple(notes)
+
+
+def remarks(cohort: Cohort, standardise: str) -> list[str]:
+    """Say what a user may not expect of the data: that no diagnosis is a control's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cohort = Cohort(np.ones((2, 3)), time=[70, 71], subject=["a", "b"], diagnosis=["ill", "well"])
+    >>> [line.split(":")[0] for line in remarks(cohort, "controls")]
+    ['diagnoses are ill, well']
+    """
+    if standardise != "controls" or cohort.diagnosis is None or cohort.is_control.any():
+        return []
+    names = ", ".join(map(str, sorted(set(cohort.diagnosis))[:6]))
+    return [
+        f"diagnoses are {names}: none is a control's (CN, NC, CTL, HC, control, healthy, or 1), so that all subjects' "
+        "first visits set the scales"
+    ]

@@ -100,6 +100,8 @@ def load_with_cohort(folder: Path, data: Path | None = None) -> Fit:
     from neuropyro.data import Cohort
     from neuropyro.inference import load_fit
 
+    if not (folder / "fit.json").is_file():
+        raise FileNotFoundError(f"{folder}: no fit.json; give a folder that `dive fit` wrote")
     kept = folder / "cohort.npz" if data is None else data
     if data is None and not kept.is_file():
         raise FileNotFoundError(f"{kept}: no such file; name the cohort that was fitted with --data")

@@ -86,6 +86,28 @@ def test_values_are_reported_in_the_datas_own_unit(tmp_path):
         assert float(ten["c"]) == pytest.approx(float(one["c"]), abs=0.02)
 
 
+def test_biomarkers_are_told_by_name_and_in_their_own_unit(tmp_path):
+    cohort = simulate_reference(n_subjects=30, n_vertices=4, n_clusters=2, seed=1)
+    names = np.array(["volume", "area", "score", "test"])
+    values = cohort.values * [1.0, 1000.0, 1.0, 1.0]
+    Cohort(values, cohort.time, cohort.subject, cohort.diagnosis, feature_names=names).save(tmp_path / "four.npz")
+    fitted, later = str(tmp_path / "fit"), str(tmp_path / "later")
+    short = ["--clusters", "2", "--guide", "map", "--max-steps", "60"]
+    app(["dive", "fit", str(tmp_path / "four.npz"), *short, "--out", fitted], result_action="return_value")
+    rows = table(tmp_path / "fit" / "biomarkers.csv")
+    assert [row["biomarker"] for row in rows] == names.tolist()
+    for row, column in zip(rows, values.T, strict=True):
+        # From its baseline to its end, a biomarker's own curve stays near what was seen of it.
+        ends = float(row["baseline"]), float(row["baseline"]) + float(row["change"])
+        assert min(ends) > column.min() - np.ptp(column)
+        assert max(ends) < column.max() + np.ptp(column)
+        assert float(row["change_5"]) <= float(row["change"]) <= float(row["change_95"])
+    app(["dive", "forecast", fitted, "--years", "1", "--draws", "20", "--out", later], result_action="return_value")
+    arrays = np.load(tmp_path / "later" / "forecasts.npz")
+    told = [float(row["area"]) for row in table(tmp_path / "later" / "forecasts.csv")]
+    np.testing.assert_allclose(told, arrays["mean"][:, 1], rtol=1e-5)
+
+
 def test_simulate_writes_a_cohort(tmp_path):
     out = tmp_path / "new" / "reference.npz"
     app(

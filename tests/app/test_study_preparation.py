@@ -2,13 +2,14 @@
 
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from neuropyro.adjustment import fit_adjustment
 from neuropyro.data import Cohort
-from neuropyro.study_preparation import prepare_study
+from neuropyro.study_preparation import prepare_study, remarks
 
 
 @pytest.fixture
@@ -34,6 +35,13 @@ def test_nothing_is_done_where_nothing_is_named(cohort, tmp_path):
     assert same is cohort
     assert notes == ()
     assert not (tmp_path / "out").exists()
+
+
+def test_that_nobody_is_a_control_is_said_where_it_matters(cohort):
+    assert remarks(cohort, "controls") == []
+    nobody = replace(cohort, diagnosis=np.where(cohort.is_control, "well", "ill"))
+    assert "diagnoses are ill, well: none is a control's" in remarks(nobody, "controls")[0]
+    assert remarks(nobody, "all") == remarks(replace(cohort, diagnosis=None), "controls") == []
 
 
 def test_sites_first_then_covariates(cohort, tmp_path, monkeypatch):

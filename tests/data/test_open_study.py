@@ -80,13 +80,17 @@ def test_a_table_of_biomarkers(study, tmp_path):
         "DX": ["CN", "AD", "CN"],
         "MMSE": [30, 25, 29],
         "sex": list("FFM"),
+        "visit": [1, 2, 1],  # a number, and no biomarker
+        "age": [71, 72, 68],
     }
     cohort = Cohort.open(study.write_csv(tmp_path / "t.csv", columns))
     assert cohort.feature_names.tolist() == ["MMSE"]
     assert cohort.diagnosis.tolist() == ["CN", "AD", "CN"]
-    assert list(cohort.covariates) == ["sex"]
-    with pytest.raises(CohortError, match=r"u\.csv: no column `ID`; there are x"):
+    assert set(cohort.covariates) == {"sex", "visit", "age"}
+    with pytest.raises(CohortError, match=r"u\.csv: no column for the subject; call one subject, subject_id"):
         Cohort.open(study.write_csv(tmp_path / "u.csv", {"x": [1]}))
+    with pytest.raises(CohortError, match=r"u\.csv: no column for the time in years; call one time, age"):
+        Cohort.open(study.write_csv(tmp_path / "u.csv", {"ID": [1], "x": [1]}))
 
 
 def test_tadpoles_table(study, tmp_path):

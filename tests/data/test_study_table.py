@@ -68,8 +68,8 @@ def test_years_since_the_first_of_a_subjects_dates(study, tmp_path):
             r"line 3: session m00 of subject s1 is there twice \(first: ",
         ),
         ({"age": [70, 70, 65, 65, 80]}, "`age` is the same at all sessions of every subject; give the age at each"),
-        ({"age": None}, "no column for the time; name one of time, age"),
-        ({"subject": None}, "no column for the subject; name one of subject"),
+        ({"age": None}, "no column for the time; call one time, age"),
+        ({"subject": None}, "no column for the subject; call one subject"),
     ],
 )
 def test_refuses(study, tmp_path, changes, message):

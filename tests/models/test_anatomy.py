@@ -1,5 +1,7 @@
 """Laws of the simulator: what an intervention changes and what it leaves alone; what comes back."""
 
+import warnings
+
 import numpy as np
 import pyro
 import pytest
@@ -9,6 +11,7 @@ from pyro import poutine
 from neuropyro.data import Cohort, CohortError
 from neuropyro.data.counter_random import CounterRandom
 from neuropyro.models import AnatomySimulator, anatomy_image_abduction, anatomy_importance
+from neuropyro.models.anatomy_counterfactual import Counterfactual
 from neuropyro.models.anatomy_mechanisms import Function, Gaussian, Linear
 from neuropyro.models.anatomy_program import Design, draw_noise
 from neuropyro.models.corruption import Blur, Downsample, Identity, Intensity
@@ -382,3 +385,12 @@ def test_scanners_that_do_not_go_together_are_refused(small_simulator):
         small_simulator({"whole": Identity(noise=0.1), "half": Downsample(2, noise=0.1)}).simulate(1, 1)
     curved = {"A": Intensity(gamma=1.3, noise=0.02)}
     assert small_simulator(curved).simulate(2, 1).images.shape == (2, 1, 8, 8)
+
+
+def test_an_interval_may_end_at_never():
+    onset = np.concatenate([np.arange(60.0, 70.0), [np.inf] * 10]).reshape(20, 1, 1)
+    world = Counterfactual(np.array(["a"]), np.array([[80.0]]), {"onset": onset})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        low, high = world.interval("onset")
+    assert (low.item(), high.item()) == (61.0, np.inf)
