@@ -18,7 +18,7 @@ from torch import Tensor
 from neuropyro.models.course import Course
 from neuropyro.models.visits import Visits
 
-__all__ = ["VertexMaps", "maps_of_vertices"]
+__all__ = ["VertexMaps", "maps_of_vertices", "own_trajectories"]
 
 Floats = NDArray[np.float64]
 
@@ -99,12 +99,18 @@ def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Flo
     return VertexMaps(mean, lower, upper, level, np.asarray(-(share * np.log(share)).sum(1)))
 
 
+def own_trajectories(course: Course) -> Tensor:
+    """Return d, c, log b and a of each vertex under one draw, ``(4, vertices)``, standardised."""
+    theta = course.theta
+    cluster = torch.stack([theta.d, theta.c, theta.b.log(), theta.a])[:, course.label]
+    if course.own is None or course.scatter is None:
+        return cluster
+    return cluster + (course.own[:, :4] * course.scatter[course.label]).mT
+
+
 def _trajectory(course: Course, location: Tensor, scale: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Yield each vertex's own quantities under one draw, in the cohort's unit."""
-    theta = course.theta
-    d, c, log_b, a = torch.stack([theta.d, theta.c, theta.b.log(), theta.a])[:, course.label]
-    if course.own is not None and course.scatter is not None:
-        d, c, log_b, a = torch.stack([d, c, log_b, a]) + (course.own[:, :4] * course.scatter[course.label]).mT
+    d, c, log_b, a = own_trajectories(course)
     speed = course.scores[0].exp()
     yield "baseline", d * scale + location
     yield "change", a * scale

@@ -6,8 +6,11 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["BLUE", "CONTROL", "GREY", "OKABE_ITO", "PATIENT", "RED", "cluster_colours"]
+from neuropyro.data import Cohort
+
+__all__ = ["BLUE", "CONTROL", "GREY", "OKABE_ITO", "PATIENT", "RED", "cluster_colours", "diagnosis_groups"]
 
 GREY = "0.6"
 BLUE, RED = "#0072B2", "#D55E00"
@@ -26,3 +29,19 @@ def cluster_colours(n_clusters: int) -> list[Any]:
     if n_clusters <= len(OKABE_ITO):
         return list(OKABE_ITO[:n_clusters])
     return [mpl.colormaps["viridis"](x) for x in np.linspace(0, 1, n_clusters)]
+
+
+def diagnosis_groups(cohort: Cohort) -> list[tuple[NDArray[np.bool_], str, str]]:
+    """Return the visits of controls and patients, ``(visits,)`` each, with their colours and names.
+
+    All visits are one group where no diagnosis tells them apart.
+
+    Examples
+    --------
+    >>> [name for _, _, name in diagnosis_groups(Cohort(np.ones((2, 3)), [70, 71], ["a", "b"], ["CN", "AD"]))]
+    ['controls', 'patients']
+    """
+    control = cohort.is_control
+    if not control.any() or control.all():
+        return [(np.ones_like(control), GREY, "visits")]
+    return [(control, CONTROL, "controls"), (~control, PATIENT, "patients")]

@@ -8,8 +8,8 @@ the colour-blind tell apart.  Those of traces, forests and the like are ArviZ's 
 function                                              what it takes
 ====================================================  ==========================================================
 plot_clusters, plot_entropy, plot_trajectories,       an :class:`~neuropyro.outputs.Outcome`: model, cohort, fit
-plot_stages, plot_recovery, plot_reliability,
-plot_loss
+plot_biomarkers, plot_stages, plot_recovery,
+plot_reliability, plot_loss
 plot_map                                              a mesh and a number at each vertex
 plot_coverage                                         posterior draws and truths, by name
 plot_reconstruction, plot_sd                          a :class:`~neuropyro.reconstruct_outputs.Reconstruction`
@@ -34,6 +34,7 @@ Examples
 """
 
 from neuropyro.anatomy_plots import plot_worlds
+from neuropyro.biomarker_plots import plot_biomarkers
 from neuropyro.calibration_plots import plot_coverage, plot_reliability
 from neuropyro.cortex_plots import plot_clusters, plot_entropy, plot_map
 from neuropyro.diagnosis_plots import plot_comparison, plot_diagnosis
@@ -44,6 +45,7 @@ from neuropyro.selection_plots import plot_selection
 
 __all__ = [
     "cluster_colours",
+    "plot_biomarkers",
     "plot_clusters",
     "plot_comparison",
     "plot_coverage",

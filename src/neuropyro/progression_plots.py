@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from neuropyro.outputs import Outcome
-from neuropyro.plot_style import CONTROL, GREY, PATIENT, cluster_colours
+from neuropyro.plot_style import cluster_colours, diagnosis_groups
 
 __all__ = ["plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
 
@@ -42,14 +42,14 @@ def plot_trajectories(outcome: Outcome) -> Figure:
             continue
         a, b, c, d = (p[name][:, k, None] for name in "abcd")
         curve = d + a * expit(b * (grid - c))
-        for members, colour, name in _groups(outcome):
+        for members, colour, name in diagnosis_groups(outcome.cohort):
             axis.plot(dps[members], means[members, k], ".", ms=2, color=colour, alpha=0.5, label=name)
         middle, low, high = outcome.summary(curve)
         axis.fill_between(grid, low, high, color="k", alpha=0.2, lw=0)
         axis.plot(grid, middle, "k", lw=1.5)
         axis.set_title(f"cluster {k + 1}", fontsize=10, color=cluster_colours(n_clusters)[k])
         axis.set_xlabel("progression score (sd of controls)")
-    axes[0, 0].set_ylabel("mean of the cluster's vertices (cohort's unit)")
+    axes[0, 0].set_ylabel("mean of its vertices (cohort's unit)")
     axes[0, 0].legend(fontsize=8, markerscale=4, frameon=False)
     return figure
 
@@ -72,7 +72,7 @@ def plot_stages(outcome: Outcome) -> Figure:
     axis = figure.subplots()
     cohort = outcome.cohort
     dps, low, high = outcome.summary(outcome.posterior["dps"])
-    for members, colour, name in _groups(outcome):
+    for members, colour, name in diagnosis_groups(outcome.cohort):
         order = np.lexsort((cohort.time, cohort.subject_index))
         order = order[members[order]]
         last = np.flatnonzero(np.diff(cohort.subject_index[order])) + 1
@@ -131,7 +131,7 @@ def plot_recovery(outcome: Outcome) -> Figure:
     axis = figure.subplots()
     true = np.asarray(outcome.cohort.truth["dps"])
     dps, low, high = outcome.summary(outcome.posterior["dps"])
-    for members, colour, name in _groups(outcome):
+    for members, colour, name in diagnosis_groups(outcome.cohort):
         axis.plot(true[members], dps[members], ".", ms=3, color=colour, label=name)
         if not outcome.fit.is_point:
             axis.vlines(true[members], low[members], high[members], color=colour, lw=0.4, alpha=0.5)
@@ -141,14 +141,6 @@ def plot_recovery(outcome: Outcome) -> Figure:
     axis.set_ylabel("estimated score")
     axis.legend(frameon=False)
     return figure
-
-
-def _groups(outcome: Outcome) -> list[tuple[NDArray[np.bool_], str, str]]:
-    """Return the visits of controls and patients, or all visits where no diagnosis tells them apart."""
-    control = outcome.cohort.is_control
-    if not control.any() or control.all():
-        return [(np.ones_like(control), GREY, "visits")]
-    return [(control, CONTROL, "controls"), (~control, PATIENT, "patients")]
 
 
 def _cluster_means(outcome: Outcome) -> NDArray[np.float64]:

@@ -64,6 +64,8 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield from _figure("Clusters on the cortex", clusters, "Likeliest cluster of each vertex.")
     caption = "Entropy of each vertex's cluster: 0 where it is certain."
     yield from _figure("Uncertainty of the clusters", plots.plot_entropy(outcome), caption)
+    caption = "Dots: values at a visit. Line: the biomarker's own curve, in its own unit; band: 90 % interval."
+    yield from _figure("Biomarkers", plots.plot_biomarkers(outcome), caption)
     caption = "Dots: mean of the cluster's vertices at a visit. Line: the cluster's trajectory; band: 90 % interval."
     yield from _figure("Trajectories", plots.plot_trajectories(outcome), caption)
     yield _trajectory_table(outcome)

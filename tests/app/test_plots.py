@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 import neuropyro
 from neuropyro import plots
-from neuropyro.data import Mesh, cortex_mesh, simulate_reference
+from neuropyro.data import Cohort, Mesh, cortex_mesh, simulate_reference
 from neuropyro.inference import Schedule, fit, reliability
 from neuropyro.models import VertexClusterMixture
 from neuropyro.models.anatomy_counterfactual import Counterfactual
@@ -53,6 +53,23 @@ def test_trajectories_are_the_posterior_mean_and_its_interval(drawn):
         low, high = np.percentile(curves, (5, 95), axis=0)
         assert corners.min() == pytest.approx(low.min())
         assert corners.max() == pytest.approx(high.max())
+
+
+def test_biomarkers_have_their_own_curves_in_their_own_unit():
+    made = simulate_reference(n_subjects=20, n_vertices=4, n_clusters=2, seed=2)
+    names, units = np.array(["volume", "area", "score", "test"]), np.array([1.0, 1000.0, 0.1, 10.0])
+    cohort = Cohort(made.values * units, made.time, made.subject, made.diagnosis, feature_names=names)
+    model = VertexClusterMixture(2, scatter=False, labels=(0, 0, 1, 1))  # a column's curve is its cluster's
+    found = Outcome(model, cohort, fit(model, cohort, guide="map", schedule=STEPS, progress=False))
+    axes = plots.plot_biomarkers(found).axes[: len(names)]
+    assert [axis.get_ylabel() for axis in axes] == names.tolist()
+    location, scale = found.fit.data.location.numpy(), found.fit.data.scale.numpy()
+    for j, (axis, k) in enumerate(zip(axes, (0, 0, 1, 1), strict=True)):
+        line = axis.lines[-1]
+        a, b, c, d = (found.posterior[name][0, k] for name in "abcd")
+        curve = (d + a * expit(b * (line.get_xdata() - c))) * scale[j] + location[j]
+        np.testing.assert_allclose(line.get_ydata(), curve, rtol=1e-4)
+    assert plots.plot_biomarkers(outcome("map")) is None
 
 
 def test_stages_are_a_line_a_subject_with_an_interval_a_visit(drawn):
