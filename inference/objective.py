@@ -28,7 +28,7 @@ __all__ = ["EnumeratedElbo", "PlainElbo", "allowing_undefined", "choose_elbo", "
 class _OnDevice:
     """The mean of the particles' losses, left on the device; the two kinds of ELBO differ in how they sum.
 
-    A guide of ours needs no Pyro program to tell its draw and density, which halves what a step on small data costs.
+    A guide of ours needs no Pyro program to tell its draw and density: a step on small data costs a third less.
     Where Pyro validates, it is run as one all the same, so that Pyro's checks of model and guide are made.
     """
 
