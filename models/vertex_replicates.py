@@ -68,7 +68,7 @@ def _own_departures(members: Tensor, loc: Tensor, factor: Tensor, sigma: Tensor,
         seen = visits.observed[members]
         residual = residual * seen
         columns = (factor.unsqueeze(-1) * factor.unsqueeze(-2)).flatten(1)
-        gram = (seen @ columns).reshape(len(members), factor.shape[-1], -1)
+        gram = (seen @ columns).reshape(len(members), *factor.shape[-1:] * 2)
     eye = torch.eye(factor.shape[-1]).to(factor)
     chol = torch.linalg.cholesky(eye + gram / sigma.square())
     projected = (residual @ factor / sigma.square()).unsqueeze(-1)

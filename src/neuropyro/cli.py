@@ -69,6 +69,7 @@ evaluation_cli.register(dive)
 
 Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 DEMO_SUBJECTS = 240
+DEMO_TOLERANCE = 4e-6  # of the loss: 100 nats of 29 million in 50 steps; less changes nothing that the report shows
 LOGGED_EVERY = "30"  # seconds
 
 
@@ -140,13 +141,15 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
         Seed of the simulation and of the fit.
     """
     from neuropyro.data import simulate_cohort
+    from neuropyro.inference import Schedule
     from neuropyro.report import truth_lines
 
     out.mkdir(parents=True, exist_ok=True)
     cohort = simulate_cohort(n_subjects=DEMO_SUBJECTS, visits=4, n_clusters=3, missing_visits=0.03, seed=seed)
     cohort.save(out / "cohort.npz")
     print(cohort, file=sys.stderr)
-    outcome = _fit(cohort, out, clusters=3, options={"guide": guide, "seed": seed}, visit_effect=True)
+    options = {"guide": guide, "seed": seed, "schedule": Schedule(tolerance=DEMO_TOLERANCE)}
+    outcome = _fit(cohort, out, clusters=3, options=options, visit_effect=True)
     lines = truth_lines(outcome)
     say("\n".join(lines), truth=lines)
     _say_fit(outcome, out)
@@ -212,6 +215,7 @@ def dive_fit(
         How to read maps.
     """
     from neuropyro.data import Cohort
+    from neuropyro.inference import Schedule
     from neuropyro.study_preparation import prepare_study, remarks
 
     loaded, notes = prepare_study(Cohort.open(cohort, study), out, listed(adjust), site)
@@ -223,8 +227,9 @@ def dive_fit(
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
     switches |= {"spatial": "potts" if spatial else None, "covariates": listed(covariates)}
     scaled = None if standardise == "none" else standardise
-    options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device}
-    outcome = _fit(loaded, out, clusters, options, max_steps, notes, standardise=scaled, **switches)
+    schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
+    options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
+    outcome = _fit(loaded, out, clusters, options, notes, standardise=scaled, **switches)
     say(outcome.fit.verdict, verdict=outcome.fit.verdict)
     _say_fit(outcome, out)
 
@@ -292,20 +297,16 @@ def _fit(
     out: Path,
     clusters: int,
     options: dict[str, Any],
-    max_steps: int = 6000,
     notes: tuple[str, ...] = (),
     **switches: Any,
 ) -> Outcome:
-    from neuropyro.inference import Schedule, fit
+    from neuropyro.inference import fit
     from neuropyro.models import VertexClusterMixture
     from neuropyro.outputs import Outcome, write_outcome
     from neuropyro.report import write_report
 
     model = VertexClusterMixture(n_clusters=clusters, **switches)
-    result = fit(
-        model, cohort, schedule=Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up)), **options
-    )
-    outcome = Outcome(model, cohort, result, notes=notes)
+    outcome = Outcome(model, cohort, fit(model, cohort, **options), notes=notes)
     write_outcome(outcome, out)
     write_report(outcome, out / "report.html")
     return outcome

@@ -50,3 +50,13 @@ def test_labels_follow_their_posterior():
     share = (drawn.mean(-1) > 50).double().mean(0)
     assert float(share[0]) == pytest.approx(0.75, abs=0.08)  # four standard errors
     assert float(share[1]) == 0
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
+def test_a_cluster_may_be_empty(missing):
+    data = visits(missing)
+    certain = torch.tensor([[0.0, -1e9], [0.0, -1e9]], dtype=torch.float64)
+    loc, factor = torch.zeros(2, 6).double(), torch.ones(2, 6, 4).double()
+    drawn = replicate_vertices(certain, loc, factor, torch.ones(2).double(), data)
+    assert drawn.shape == (2, 6)
+    assert torch.isfinite(drawn).all()
