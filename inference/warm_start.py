@@ -92,23 +92,22 @@ def nats_to_mode(guide: FlatGuide, start: Start) -> float:
 def best_start(name: str, model: Any, data: Any, mode: Start, schedule: Schedule) -> FlatGuide:
     """Return the named guide, started at the mode, as wide as serves it best, or else at the model's own values.
 
-    A guide may look better at a pole of the density than anywhere it has not learned yet, and never leave it: where the
-    model does not say itself where to start, both are let learn for a while before they are compared.
+    A guide may look better at a pole of a hierarchical model's density than anywhere it has not learned yet, and never
+    leave it: where the model does not say itself where to start, both learn for a while before they are compared.
     """
     if name == "laplace":  # it is the curvature at the mode, for better or worse
         return make_flat_guide(name, mode)
     elbo = choose_elbo(model, data)
-
-    def at_once(start: Start) -> float:
-        return _trial_loss(elbo, model, make_flat_guide(name, start), data)
-
-    def in_a_while(start: Start) -> float:
-        return _learned_loss(elbo, model, make_flat_guide(name, start), data, schedule)
-
-    at_mode = min((replace(mode, shrunk=width) for width in WIDTHS), key=at_once)
     plain = replace(mode, point=mode.latents.start, potential=None, found={})
-    judged = at_once if hasattr(model, "init_values") else in_a_while
-    return make_flat_guide(name, min((at_mode, plain), key=judged))
+    starts = [*(replace(mode, shrunk=width) for width in WIDTHS), plain]
+    guides = [make_flat_guide(name, start) for start in starts]
+    losses = [_trial_loss(elbo, model, guide, data) for guide in guides]
+    hierarchical = any(site.plates for site in mode.latents.sites)
+    if not hierarchical or hasattr(model, "init_values"):
+        return guides[losses.index(min(losses))]
+    contest = (starts[losses.index(min(losses[:-1]))], plain)
+    learned = [_learned_loss(elbo, model, make_flat_guide(name, start), data, schedule) for start in contest]
+    return make_flat_guide(name, contest[learned.index(min(learned))])
 
 
 def _learned_loss(elbo: Any, model: Any, guide: FlatGuide, data: Any, schedule: Schedule) -> float:
