@@ -49,7 +49,7 @@ TASKS = (
     "inpaint:pixels,fraction=.8",
     *(f"kspace:{acceleration}" for acceleration in (2, 4, 8)),
 )
-GUIDES = {"map": "wplus", "normal": "wplus", "normal_w": "w", "structured_z": "z"}
+GUIDES = {"map": "wplus", "normal": "wplus", "structured": "wplus", "structured_w": "w", "structured_z": "z"}
 """Prior of each of our methods; the guide is what stands before the underscore."""
 REFERENCE_STEPS, REFERENCE_RATE, REFERENCE_BETAS = 501, 0.1, (0.9, 0.999)
 LADDER: dict[str, dict[str, Any]] = {

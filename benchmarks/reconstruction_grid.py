@@ -66,7 +66,7 @@ def column(model: LatentReconstruction, truth: Tensor, text: str, steps: int) ->
     y = corruption.corrupt(truth, seed=1)
     found = model.with_corruption(corruption)
     schedule = CosineSchedule(0.06, max_steps=steps, warm_up=steps // 2, window=20)
-    result = fit(found, y, guide="normal", schedule=schedule, progress=False)
+    result = fit(found, y, guide="structured", schedule=schedule, progress=False)
     drawn = torch.as_tensor(result.predictive(32)["clean"])[:, 0]
     return [shown(corruption, y), torch.as_tensor(found.estimate(result))[0], drawn.std(0).mean(0, keepdim=True)]
 

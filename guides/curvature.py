@@ -66,7 +66,7 @@ def arrow_hessian(potential: Potential, point: Tensor, blocks: Blocks) -> ArrowH
 
     Cost: G + (SCALINGS + PROBES) * (sum of m) gradients of a gradient.
     """
-    product = _products(potential, point)
+    product = curvature_products(potential, point)
     generator = torch.Generator().manual_seed(0)
     rows = [product(_one_at(int(place), point)) for place in blocks.shared]
     shared_rows = torch.stack(rows) if rows else point.new_zeros(0, len(point)).double()
@@ -92,7 +92,7 @@ def hessian_diagonal(potential: Potential, point: Tensor, blocks: Blocks) -> Ten
     """Estimate the diagonal of the Hessian, ``(D,)``, by blocks where that is cheap, else by random signs alone."""
     if _n_products(blocks) <= 4 * DIAGONAL_PROBES:
         return arrow_hessian(potential, point, blocks).diagonal()
-    product = _products(potential, point)
+    product = curvature_products(potential, point)
     generator = torch.Generator().manual_seed(0)
     total = torch.zeros_like(point, dtype=torch.float64)
     for _ in range(DIAGONAL_PROBES):
@@ -174,7 +174,7 @@ def _inverse_root(matrix: Tensor, floor: float, scale: Tensor | None = None) -> 
     return root
 
 
-def _products(potential: Potential, point: Tensor) -> Callable[[Tensor], Tensor]:
+def curvature_products(potential: Potential, point: Tensor) -> Callable[[Tensor], Tensor]:
     at = point.detach().clone().requires_grad_()
     (gradient,) = torch.autograd.grad(potential(at), at, create_graph=True)
 

@@ -18,6 +18,7 @@ from torch import Size, Tensor, nn
 from torch.distributions.transforms import AffineTransform, Transform
 
 from neuropyro.guides.arrow import Arrow
+from neuropyro.guides.directions import MainDirections, Reflections
 from neuropyro.guides.latents import Latents
 
 __all__ = ["FlatGuide", "Sticking", "Whitening"]
@@ -74,7 +75,7 @@ class Whitening(nn.Module):
     Parameters
     ----------
     transform
-        `Arrow`, or an affine transform with ``loc (D,)`` and ``scale (D,)``.
+        `Arrow`, `MainDirections`, or an affine transform with ``loc (D,)`` and ``scale (D,)``.
     """
 
     loc: Tensor
@@ -82,32 +83,44 @@ class Whitening(nn.Module):
     order: Tensor
     shared: Tensor
 
-    def __init__(self, transform: Arrow | AffineTransform) -> None:
+    def __init__(self, transform: Arrow | MainDirections | AffineTransform) -> None:
         super().__init__()
-        self.is_arrow = isinstance(transform, Arrow)
-        self.register_buffer("loc", torch.as_tensor(transform.loc).detach().clone())
+        self.kind = type(transform)
+        self._keep("loc", torch.as_tensor(transform.loc))
+        self.plates = 0
         if isinstance(transform, Arrow):
-            self.register_buffer("order", transform.order)
-            self.register_buffer("shared", _packed(transform.shared))
-            for name in ("couplings", "scales"):
-                for i, tensor in enumerate(getattr(transform, name)):
-                    self.register_buffer(f"{name}{i}", _packed(tensor))
-            self.plates = len(transform.scales)
+            self._keep("shared", transform.shared)
+            self._keep_each(couplings=transform.couplings, scales=transform.scales)
         else:
-            self.register_buffer("scale", torch.as_tensor(transform.scale).detach().clone())
+            self._keep("scale", torch.as_tensor(transform.scale))
+        if isinstance(transform, MainDirections):
+            turns = transform.turns
+            self._keep_each(vectors=[t.vectors for t in turns], weights=[t.weights for t in turns])
+        if not isinstance(transform, AffineTransform):
+            self.register_buffer("order", transform.order)
 
     def forward(self) -> Transform:
         """Return the map as a transform that keeps its last result."""
-        if not self.is_arrow:
-            return AffineTransform(self.loc, self.scale, event_dim=1, cache_size=1)
-        buffers = dict(self.named_buffers())
-        couplings, scales = ([buffers[f"{name}{i}"] for i in range(self.plates)] for name in ("couplings", "scales"))
-        return Arrow(self.order, self.loc, self.shared, couplings, scales)
+        if self.kind is Arrow:
+            return Arrow(self.order, self.loc, self.shared, self._each("couplings"), self._each("scales"))
+        if self.kind is MainDirections:
+            pairs = zip(self._each("vectors"), self._each("weights"), strict=True)
+            return MainDirections(self.order, self.loc, self.scale, [Reflections(*pair) for pair in pairs])
+        return AffineTransform(self.loc, self.scale, event_dim=1, cache_size=1)
 
+    def _keep(self, name: str, tensor: Tensor) -> None:
+        """Lay a tensor out by rows, as one read from a file will be: products in another layout round otherwise."""
+        self.register_buffer(name, tensor.detach().contiguous().clone())
 
-def _packed(tensor: Tensor) -> Tensor:
-    """Lay a tensor out by rows, as one that is read from a file will be: products in another layout round otherwise."""
-    return tensor.detach().contiguous().clone()
+    def _keep_each(self, **lists: list[Tensor]) -> None:
+        """Keep one tensor for each local plate."""
+        for name, tensors in lists.items():
+            self.plates = len(tensors)
+            for i, tensor in enumerate(tensors):
+                self._keep(f"{name}{i}", tensor)
+
+    def _each(self, name: str) -> list[Tensor]:
+        return [self.get_buffer(f"{name}{i}") for i in range(self.plates)]
 
 
 class Sticking(dist.TorchDistribution):  # type: ignore[misc]

@@ -21,7 +21,6 @@ from pyro.nn import AutoRegressiveNN
 from torch import nn
 from torch.distributions.transforms import AffineTransform
 
-from neuropyro.guides.blocks import plate_blocks
 from neuropyro.guides.flat import FlatGuide, Whitening
 from neuropyro.guides.mvn import check_size
 from neuropyro.guides.start import Start
@@ -44,7 +43,7 @@ class Flow(nn.Module):
     def __init__(self, start: Start) -> None:
         super().__init__()
         size = start.latents.size
-        self.whitening = Whitening(start.arrow(plate_blocks(start.latents)))
+        self.whitening = Whitening(start.by_plates())
         layers = LAYERS if size > 1 else 0  # one number alone has nothing to be regressed on
         self.layers = nn.ModuleList(_layer(size, backwards=i % 2 == 1) for i in range(layers)).to(start.point)
         self.loc = nn.Parameter(torch.zeros_like(start.point))

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributions.transforms import AffineTransform
 
-from neuropyro.guides.blocks import plate_blocks
 from neuropyro.guides.factor_normal import FactorNormal
 from neuropyro.guides.flat import FlatGuide, Whitening, sticking
 from neuropyro.guides.start import Start
@@ -69,8 +68,8 @@ def _main_directions(start: Start, rank: int) -> tuple[Tensor, Tensor]:
     if start.potential is None:
         noise = torch.randn(size, rank).to(start.point)
         return torch.ones_like(start.point), noise * UNKNOWN / math.sqrt(rank)
-    arrow = start.arrow(plate_blocks(start.latents))
-    draws = arrow._call(torch.randn(8 * rank + 32, size).to(start.point)) - start.point
+    whitening = start.by_plates()
+    draws = whitening._call(torch.randn(8 * rank + 32, size).to(start.point)) - start.point
     scale = draws.std(0)
     _, singular, right = torch.linalg.svd(draws / scale / math.sqrt(len(draws)), full_matrices=False)
     factor = right[:rank].mT * singular[:rank]

@@ -20,7 +20,9 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.distributions.transforms import AffineTransform
 
+from neuropyro.guides.directions import MainDirections
 from neuropyro.guides.flat import FlatGuide, Whitening, sticking
 from neuropyro.guides.start import Start
 
@@ -29,15 +31,15 @@ __all__ = ["MeanField", "normal_guide"]
 
 def normal_guide(start: Start) -> FlatGuide:
     """Return a diagonal Normal over all sites."""
-    return FlatGuide(start.latents, MeanField(start))
+    return FlatGuide(start.latents, MeanField(start, start.diagonal()))
 
 
 class MeanField(nn.Module):
-    """Independent Normals."""
+    """Independent Normals in whitened coordinates."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: Start, whitening: AffineTransform | MainDirections) -> None:
         super().__init__()
-        self.whitening = Whitening(start.diagonal())
+        self.whitening = Whitening(whitening)
         self.loc = nn.Parameter(torch.zeros_like(start.point))
         self.log_scale = nn.Parameter(torch.full_like(start.point, math.log(start.width)))
 

@@ -13,10 +13,14 @@ from torch.distributions.transforms import AffineTransform
 from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks, plate_blocks
 from neuropyro.guides.curvature import arrow_at, arrow_hessian, hessian_diagonal
+from neuropyro.guides.directions import MainDirections, Reflections
+from neuropyro.guides.lanczos import leading_curvature
 from neuropyro.guides.latents import Latents
 
 __all__ = ["Start"]
 
+WIDE = 64  # numbers of an element, above which it has main directions and no full covariance
+RANK = 128  # main directions of an element
 NARROW = 0.1  # sd of a guide that knows no curvature: good starting values are not washed out by its first draws
 
 
@@ -81,3 +85,37 @@ class Start:
         couplings = [like.new_zeros(*index.shape, g) for index in blocks.local]
         scales = [torch.eye(index.shape[1]).to(like).repeat(len(index), 1, 1) for index in blocks.local]
         return Arrow(blocks.order.to(like.device), like, torch.eye(g).to(like), couplings, scales)
+
+    def by_plates(self) -> Arrow | MainDirections:
+        """Whiten by the blocks of the model's plates, or by main directions where an element has many numbers."""
+        blocks = plate_blocks(self.latents)
+        wide = any(index.shape[1] > WIDE for index in blocks.local)
+        return self.directions(blocks) if wide else self.arrow(blocks)
+
+    def directions(self, blocks: Blocks) -> MainDirections:
+        """Turn each element of a local plate into its main directions, each scaled by its sd given all others.
+
+        What couples elements to the global block is left out.
+        """
+        like, order = self.point, blocks.order.to(self.point.device)
+        if self.potential is None:
+            shapes = [(len(index), index.shape[1], min(RANK, index.shape[1])) for index in blocks.local]
+            return MainDirections(order, like, torch.ones_like(like), [Reflections.none(s, like) for s in shapes])
+        if "directions" not in self.found:
+            self.found["directions"] = self._directions(blocks, order)
+        found: MainDirections = self.found["directions"]
+        return found
+
+    def _directions(self, blocks: Blocks, order: Tensor) -> MainDirections:
+        assert self.potential is not None
+        scale = torch.ones_like(self.point)
+        if len(blocks.shared):
+            scale = torch.as_tensor(self.diagonal().scale).clone()
+        turns = []
+        for index in blocks.local:
+            k = min(RANK, index.shape[1])
+            leading = leading_curvature(self.potential, self.point, index, k)
+            known = torch.cat([leading.curvature, leading.rest.unsqueeze(-1).expand(-1, index.shape[1] - k)], -1).abs()
+            scale[index.to(scale.device)] = known.clamp_min(known.median() * 1e-6).rsqrt().to(scale)
+            turns.append(Reflections.of(leading.directions.to(scale)))
+        return MainDirections(order, self.point, scale, turns)

@@ -23,7 +23,7 @@ Two factors may be added that are no densities of data, and that calibration say
 perceptual features of y about those of A(G(w)), which counts the data a second time: with it the posterior is a
 generalised one.
 
-Sites, in a plate ``image``: ``w (B, num_ws, w_dim)``, or ``(B, 1, w_dim)`` where one w is shared by all layers, or
+Sites, in a plate ``image``: ``w (B, num_ws, w_dim)``, or ``(B, 1, w_dim)`` where all layers share one w, or
 ``z (B, z_dim)``; ``sigma (B,)`` where it is learned, in the measurements' unit; ``residual_scale (B,)``, tau, where
 there is a residual; ``pose (B, 4)`` where it is found too; the data ``y (B, ...)``, complex ones as pairs of real
 numbers; factors ``colinearity (B,)`` and ``features (B,)``.
@@ -64,7 +64,7 @@ from neuropyro.models.reconstruction_storage import digests_of_model
 
 __all__ = ["LatentReconstruction"]
 
-NARROW = 0.01  # scale of tau's prior
+TAU_SPREAD = 0.3  # scale of tau's prior
 
 
 class LatentReconstruction(OfImages):
@@ -95,8 +95,8 @@ class LatentReconstruction(OfImages):
         lambda_c.
     sigma_prior, residual_prior
         LogNormal (location, scale) of sigma and of tau.  If None, tau is expected where its S says (``typical_scale``:
-        1 if learned from images inverted under this prior), and its prior is narrow: a mean-field guide would buy
-        itself room by a larger residual, and its intervals be too wide.
+        1 if learned from images inverted under this prior), to 30 %, and a MAP fit takes it from there: the best
+        latent alone would fit what the residual is to bear.  Mean-field guides buy themselves room by a larger tau.
     noise_mode
         Of the generator's noise inputs: ``"none"``, or ``"const"``, its own fixed buffers.
     labels
@@ -132,7 +132,8 @@ class LatentReconstruction(OfImages):
     (2, 1, 1, 64, 64)
     """
 
-    default_guide: ClassVar[str] = "normal"
+    default_guide: ClassVar[str] = "structured"
+    scale_sites: ClassVar[tuple[str, ...]] = ("residual_scale",)
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         "w": ("image", "layer", "latent"),
         "z": ("image", "latent"),
@@ -173,9 +174,9 @@ class LatentReconstruction(OfImages):
             raise ValueError("reconstruction: feature_sigma must be above 0, and colinearity 0 or more")
         if min(starts, candidates) < 1 or search_steps < 0:
             raise ValueError("reconstruction: starts and candidates must be 1 or more, search_steps 0 or more")
-        self.feature_sigma = feature_sigma
-        self.layer_correlation = 0.0 if preset else layer_correlation
+        self.feature_sigma, self.layer_correlation = feature_sigma, 0.0 if preset else layer_correlation
         self.sigma_prior, self.given_residual_prior = sigma_prior, residual_prior
+        self.population_sites = ("residual_scale",) if residual_prior is None else ()  # those that MAP holds
         self.noise_mode, self.labels = noise_mode, labels
         self.starts, self.search_steps, self.candidates = starts, search_steps, candidates
         self._sources: dict[Any, ImageSource] = {}
@@ -190,12 +191,12 @@ class LatentReconstruction(OfImages):
         found = chosen_residual(self.given_residual, self.generator)
         self.residual = found if self.corruption.is_linear and not self.preset else None
         typical = 1.0 if self.residual is None else self.residual.typical_scale
-        self.residual_prior: Pair = self.given_residual_prior or (math.log(typical), NARROW)
+        self.residual_prior: Pair = self.given_residual_prior or (math.log(typical), TAU_SPREAD)
         self.colinearity = reference_colinearity(self.corruption) if self.preset else self.given_colinearity
         self._spreads: dict[Any, MeasurementSpread] = {}
 
     def with_corruption(self, corruption: Any) -> Self:
-        """Return the same model of another corruption; what is known of the generator is shared."""
+        """Return the model of another corruption; what is known of the generator is shared."""
         other = copy.copy(self)
         other.corruption = as_corruption(corruption)
         other._follow_corruption()
@@ -288,8 +289,7 @@ class LatentReconstruction(OfImages):
 
         Returns
         -------
-        The sites' values, ``clean`` (count, C, H, W), and the measurements ``y`` as the corruption makes them.  The
-        factors, being no densities of data, are left out.
+        The sites' values, ``clean`` (count, C, H, W), and measurements ``y`` as the corruption makes them, no factors.
         """
         return simulated_images(self, count, seed)
 

@@ -34,7 +34,7 @@ def reconstruct(
     out: Path,
     corruption: str,
     generator: str = "brains64",
-    guide: Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"] = "normal",
+    guide: Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"] = "structured",
     draws: int = 64,
     truth: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     prior: Literal["wplus", "w", "z"] = "wplus",

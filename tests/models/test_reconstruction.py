@@ -71,7 +71,7 @@ def test_every_term_by_hand(linear_generator, residual, prior):
     np.testing.assert_allclose(found["colinearity"].detach(), -0.4 * 2 * (1 - cosine), atol=1e-9)
     np.testing.assert_allclose(found["sigma"], lognorm.logpdf(values["sigma"], 0.7, scale=math.exp(-3.5)), rtol=1e-9)
     tau = values["residual_scale"]
-    np.testing.assert_allclose(found["residual_scale"], lognorm.logpdf(tau, 0.01, scale=math.exp(0.35)), rtol=1e-9)
+    np.testing.assert_allclose(found["residual_scale"], lognorm.logpdf(tau, 0.3, scale=math.exp(0.35)), rtol=1e-9)
     expected = corruption.A(generator.double().synthesis(whole)).detach()
     difference = (Features()(y) - Features()(expected)).numpy()
     np.testing.assert_allclose(found["features"].detach(), norm.logpdf(difference, 0, 0.7).sum(1), rtol=1e-9)
