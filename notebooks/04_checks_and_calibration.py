@@ -137,7 +137,7 @@ scanner = Downsample(4, noise=0.02)
 pictures = LatentReconstruction(G, scanner, candidates=300, starts=1, search_steps=30)
 y = scanner.corrupt(truth, seed=0)
 short = CosineSchedule(0.06, max_steps=100, warm_up=50, window=10)
-brains = Reconstruction.of(fit(pictures, y, guide="normal", schedule=short, seed=0, progress=False), truth, draws=40)
+brains = Reconstruction.of(fit(pictures, y, guide="structured", schedule=short, seed=0, progress=False), truth, draws=40)
 print(brains.fit.verdict)
 for check in check_predictive(brains.fit, draws=100):
     print(check, "  <-- extreme" if check.is_extreme else "")

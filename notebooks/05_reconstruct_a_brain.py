@@ -50,11 +50,11 @@ logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 G = load_generator("brains64")
 truth = BrainPhantoms(64, split="test", seed=7)([0, 2]).images  # (2, 1, 64, 64)
-schedule = CosineSchedule(0.06, max_steps=160, warm_up=60, window=16)
+schedule = CosineSchedule(0.06, max_steps=100, warm_up=60, window=10)
 kept = {}
 
 
-def reconstruct(corruption, guide="normal"):
+def reconstruct(corruption, guide="structured"):
     """Corrupt the truth, and find it again."""
     model = LatentReconstruction(G, corruption, candidates=400, starts=1, search_steps=30)
     y = corruption.corrupt(truth, seed=1)
@@ -85,8 +85,8 @@ figure.savefig("../docs/reconstruction.png", dpi=90)
 figure
 
 # %% [markdown]
-# The verdict says that more steps would gain more; these are what a short notebook allows (`neuropyro reconstruct` takes
-# twice as many). The mean is nearer to the truth than the interpolation all the same.
+# The mean is nearer to the truth than the interpolation. A draw looks rougher than a brain: beside what the generator makes
+# it has a draw of what no generator's image has, small things that sixteen pixels a side do not show.
 #
 # The sd is largest along edges, where sixteen pixels a side leave most open: the brain's outline, the ventricles' wall,
 # sulci. Is it as large as the errors are? On the line of the right panel it would be, and near the line it is: in
@@ -114,7 +114,7 @@ plots.plot_reconstruction(holed)
 # %% [markdown]
 # The sd knows where the hole is: it is several times as large inside. But compare it with the error in the hole, printed
 # above: it is below. Most of that error is one brain's, whose ventricles were continued in another way than they are, and
-# no draw has them so. A mean-field guide, `normal`, finds one course of events and stays near it.
+# no draw has them so: a guide finds one course of events, the likeliest, and stays near it.
 #
 # ## A quarter of k-space
 #
@@ -180,8 +180,8 @@ _ = axis.legend(frameon=False, fontsize=8, loc="upper center")
 # ## What could be wrong
 #
 # * **Where little was measured, intervals are too narrow.** In holes 90 % intervals hold fewer than 90 % of the pixels.
-#   Draws show what the guide has found, not all that is possible; more starts, or `guide="structured"`, find more, and no
-#   guide finds a brain that the generator cannot make.
+#   Draws show what the guide has found, not all that is possible: brain 1 is darker in the hole than any of them. More
+#   `starts` find more, and no guide finds a brain that the generator cannot make.
 # * The generator knows phantoms, not patients. A tumour, another contrast or another plane is unlike all it has seen;
 #   `neuropyro reconstruct` says so (`checks.json`), and such images should not be believed.
 # * In the hole the gain on an interpolation that knows nothing of brains is small; in super-resolution and k-space it is
