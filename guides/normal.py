@@ -5,8 +5,8 @@ under the posterior (a subject's speed and stage), its sds are those of one give
 gradient a step and a draw of every site; starting it takes some tens of gradients more.  Coverage: on the DIVE paper's
 simulation (300 subjects, 1,000 vertices) its 90 % intervals hold the true score at 66 to 93 % of the visits (5 seeds)
 (on a simulated cortex whose maps depart from the model by lasting traits of each subject: 7 %).  Of an image's latents
-it is far from the posterior: some 300 nats of ELBO below `structured`, its draws of an image 11 % further from what was
-measured at a low resolution than noise is.
+it is far from the posterior: hundreds of nats of ELBO below `structured`, its draws of an image 11 % further from what
+was measured at a low resolution than noise is.
 
 References
 ----------
