@@ -160,12 +160,13 @@ plots.plot_sd(brains)
 # | DIVE, data of its own kind | passed | scores' intervals too narrow with `normal` |
 # | DIVE, cortex | one failed: what lasts of a person | scores' intervals hold a small part of what they promise |
 # | DIVE, overlapping clusters | not asked here | labels far too certain |
-# | reconstruction | one failed, of a fit that was cut short | pixels' intervals hold about what they promise |
+# | reconstruction | two failed: the darkest and the brightest pixel | pixels' intervals hold nearly what they promise |
 #
 # * **Passing the checks of the data does not make intervals right.** They compare what the model can make with what was
 #   seen; what was not seen, scores and labels and pixels, can be wrong all the same.
 # * Order and estimates are better than their intervals: scores correlate with the truth above .97 in both.
-# * The darkest measured pixel is extreme: the fit was stopped after 100 steps, and says so. In the last figure the sd goes
-#   with the error over the whole range, a little too large where it is small.
+# * The darkest and the brightest measured pixel are extreme: the residual image is Normal in the model, wider than that of
+#   brains at its ends. In the last figure the sd goes with the error over the whole range, a little too large where it is
+#   small.
 # * All of this is of one data set each. Errors within one go together, so that shares may be quite different with another
 #   seed: `calibrate` repeats it, for a model that is fast enough.
