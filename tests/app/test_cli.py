@@ -106,6 +106,17 @@ def test_biomarkers_are_told_by_name_and_in_their_own_unit(tmp_path):
     arrays = np.load(tmp_path / "later" / "forecasts.npz")
     told = [float(row["area"]) for row in table(tmp_path / "later" / "forecasts.csv")]
     np.testing.assert_allclose(told, arrays["mean"][:, 1], rtol=1e-5)
+    places = []
+    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
+        some = Cohort(values[:8, order], cohort.time[:8], cohort.subject[:8], feature_names=names[order])
+        some.save(tmp_path / "some.npz")
+        line = ["dive", "personalize", fitted, str(tmp_path / "some.npz"), "--out", str(tmp_path / "some.csv")]
+        app(line, result_action="return_value")
+        places.append((tmp_path / "some.csv").read_text())
+    assert places[0] == places[1]
+    Cohort(values[:8, :3], cohort.time[:8], cohort.subject[:8], feature_names=names[:3]).save(tmp_path / "some.npz")
+    with pytest.raises(ValueError, match=r"some\.npz: feature_names: no biomarker 'test', which the fit has"):
+        app(line, result_action="return_value")
 
 
 def test_simulate_writes_a_cohort(tmp_path):
