@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cyclopts import App
 
 __all__ = ["EXAMPLES", "show_examples"]
@@ -52,9 +54,21 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
 
 
 def show_examples(app: App) -> None:
-    """Put its examples at the end of each command's help."""
+    """Put its examples at the end of each command's help, and one of each of its commands at a group's."""
     for path, lines in EXAMPLES.items():
-        command = app
-        for name in path:
-            command = command[name]
-        command.help_epilogue = "Examples:\n\n" + "\n\n".join(lines)
+        _at(app, path).help_epilogue = _examples(lines)
+    groups = {path[:depth] for path in EXAMPLES for depth in range(1, len(path))}
+    for group in groups:
+        own = [lines[0] for path, lines in EXAMPLES.items() if path[: len(group)] == group]
+        _at(app, group).help_epilogue = _examples(own)
+
+
+def _at(app: App, path: Sequence[str]) -> App:
+    """Return the command or group of a path."""
+    for name in path:
+        app = app[name]
+    return app
+
+
+def _examples(lines: Sequence[str]) -> str:
+    return "Examples:\n\n" + "\n\n".join(lines)
