@@ -135,6 +135,17 @@ def test_a_users_error_is_one_line_and_status_2(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == f"neuropyro: {tmp_path / 'no.npz'}: no such file\n"
 
 
+def test_a_fit_that_did_not_converge_says_the_remedy_and_keeps_its_results(tmp_path, monkeypatch, capsys):
+    simulate_reference(n_subjects=8, n_vertices=7, seed=1).save(tmp_path / "cohort.npz")
+    line = ["neuropyro", "dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "map", "--out", str(tmp_path / "fit")]
+    monkeypatch.setattr(sys, "argv", [*line, "--max-steps", "10"])
+    main()  # status 0
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"neuropyro: {tmp_path / 'fit'}: the fit has not converged: ")
+    assert told.endswith("--max-steps 20")
+    assert (tmp_path / "fit" / "stages.csv").exists()
+
+
 def test_help_needs_no_torch():
     code = "import sys, neuropyro.cli; assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
