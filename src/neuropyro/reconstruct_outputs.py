@@ -22,13 +22,12 @@ from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import LatentReconstruction
 from neuropyro.models.reconstruction_storage import save_reconstruction
 from neuropyro.reconstruct_inputs import Job
+from neuropyro.reconstruct_warnings import channel_warnings, check_warnings
 
 __all__ = ["Reconstruction", "write_reconstruction"]
 
 BLACK = -0.98  # brightness above which a true pixel counts as brain
 SUFFIXES = {"png": ".png", "jpeg": ".png", "tiff": ".tiff", "bmp": ".bmp", "npy": ".npy", "nifti": ".nii.gz"}
-UNLIKE = 2.0  # surprise, or latent distance, above which an image is unlike the training data
-CONTRADICTS = 2.0  # misfit
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,20 +103,15 @@ class Reconstruction:
         return self.model.corruption.observed(y).expand(y.shape)
 
     @cached_property
+    def checks(self) -> dict[str, NDArray[np.float64]]:
+        """See :meth:`~neuropyro.models.LatentReconstruction.checks`."""
+        return self.model.checks(self.fit, min(self.draws, 16))
+
+    @cached_property
     def warnings(self) -> list[str]:
         """Why not to trust some of the images."""
-        found = self.model.checks(self.fit, min(self.draws, 16))
-        said = []
-        for i in range(len(self.clean)):
-            where = f"slice {i + 1}: " if len(self.clean) > 1 else ""
-            if max(found["surprise"][i], found["latent_distance"][i]) > UNLIKE:
-                said.append(
-                    f"{where}unlike what the generator was trained on (measurements {found['surprise'][i]:.1f} sds "
-                    f"from the generated image's, latent {found['latent_distance'][i]:.1f} sds from the mean)"
-                )
-            if found["misfit"][i] > CONTRADICTS:
-                said.append(f"{where}contradicts its input: off by {found['misfit'][i]:.1f} sds of the noise")
-        return said
+        picture = None if self.job.image is None else self.job.image.pixels
+        return channel_warnings(picture, self.clean.numpy()) + check_warnings(self.checks)
 
     def metrics(self) -> dict[str, Any]:
         """Metrics against the truth at the generator's resolution and at the file's own, and those of baselines."""
@@ -162,7 +156,7 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     found.fit.save(folder)
     save_reconstruction(found.model, folder, generator)
     save_netcdf(found.fit.to_arviz(found.draws, predictive_draws=min(found.draws, 32)), folder / "posterior.nc")
-    checks = {name: values.tolist() for name, values in found.model.checks(found.fit, min(found.draws, 16)).items()}
+    checks = {name: values.tolist() for name, values in found.checks.items()}
     _write_json(folder / "checks.json", checks | {"warnings": found.warnings})
     if found.job.truth is not None:
         _write_json(folder / "metrics.json", found.metrics())
