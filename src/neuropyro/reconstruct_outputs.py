@@ -141,7 +141,9 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     """Write everything.
 
     Files: ``clean.npy`` (B, C, H, W), ``draws.npy`` (draws, B, C, H, W), ``sd.npy``, ``corrupted.npy`` and
-    ``measured.npy``, in the generator's frame and unit; ``clean`` and ``sd`` in the format of the input; the fit,
+    ``measured.npy``, in the generator's frame and unit; ``clean`` and ``sd`` in the format, frame and unit of the
+    input, or, where that is smaller than the generator's images or no picture, in PNG (255 grey levels are -1 to 1, and
+    0 to 2 of the sd); the fit,
     ``posterior.nc`` and the model (:func:`~neuropyro.models.reconstruction_storage.load_reconstruction`);
     ``checks.json``; ``metrics.json`` where the truth is known; and ``figure.png``.
     """
@@ -164,12 +166,12 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
 
 
 def _write_in_place(found: Reconstruction, folder: Path) -> None:
-    """Write the estimate, and its sd, as the file was: in its frame, format and unit, where it is large enough."""
+    """Write the estimate and its sd in the frame, format and unit of the file, or in PNG where that is small."""
     image, frame = found.job.image, found.job.frame
     if image is None or frame is None or min(frame.box[2:]) < frame.size:
-        for i, picture in enumerate(found.clean):
-            name = "clean.png" if len(found.clean) == 1 else f"clean_{i:03d}.png"
-            _write_picture(folder / name, picture)
+        for name, pictures in {"clean": found.clean, "sd": torch.as_tensor(found.sd) - 1}.items():  # black is no sd
+            for i, picture in enumerate(pictures):
+                _write_picture(folder / (f"{name}.png" if len(pictures) == 1 else f"{name}_{i:03d}.png"), picture)
         return
     end = SUFFIXES[image.kind]
     name = "clean_image" if end == ".npy" else "clean"  # clean.npy is the array in the generator's frame
