@@ -55,16 +55,37 @@ class Outcome:
         """Maps of the vertices' own trajectories."""
         return self.model.vertex_maps(self.fit)
 
+    @property
+    def columns(self) -> str:
+        """What the cohort's columns are called: "biomarkers" where they have names, else "vertices"."""
+        return "vertices" if self.cohort.feature_names is None else "biomarkers"
+
+    @property
+    def unit_in_words(self) -> str:
+        """Unit of clusters' trajectories: biomarkers of several units share a cluster as they were standardised."""
+        return "cohort's unit" if self.cohort.feature_names is None else "sds, each biomarker standardised"
+
     @cached_property
     def unit(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """``(K,)`` each: mean location and mean scale of a cluster's vertices."""
+        """``(K,)`` each: mean location and mean scale of a cluster's vertices; 0 and 1 of biomarkers."""
+        if self.cohort.feature_names is not None:
+            return np.zeros(self.model.n_clusters), np.ones(self.model.n_clusters)
         location, scale = (np.asarray(x.double().cpu()) for x in (self.fit.data.location, self.fit.data.scale))
         share = self.assignments / self.assignments.sum(0)
         return location @ share, scale @ share
 
     @cached_property
+    def values(self) -> NDArray[np.floating[Any]]:
+        """``(visits, vertices)`` in the unit of the clusters' trajectories, NaN where missing."""
+        if self.cohort.feature_names is None:
+            return self.cohort.values
+        location, scale = (np.asarray(x.double().cpu()) for x in (self.fit.data.location, self.fit.data.scale))
+        standard: NDArray[np.floating[Any]] = (self.cohort.values - location) / scale
+        return standard
+
+    @cached_property
     def trajectories(self) -> dict[str, NDArray[Any]]:
-        """Draws ``(draws, K)`` of pi, a, b, c, d, sigma; a, d and sigma in the cohort's unit."""
+        """Draws ``(draws, K)`` of pi, a, b, c, d, sigma; a, d and sigma in the unit of `unit_in_words`."""
         location, scale = self.unit
         p = self.posterior
         own = {"a": p["a"] * scale, "b": p["b"], "c": p["c"], "d": p["d"] * scale + location}
@@ -100,7 +121,8 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     """Write the fit itself and every table, array and map (the report is apart).
 
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
-    ``subjects.csv``, ``stages.csv``, ``trajectories.csv``, ``biomarkers.csv`` where the columns have names (each one's
+    ``subjects.csv``, ``stages.csv``, ``trajectories.csv`` (of clusters: a, d and sigma in the cohort's unit, of named
+    biomarkers in standardised units, which a column says), ``biomarkers.csv`` where the columns have names (each one's
     cluster, and its own trajectory in its own unit), ``covariates.csv`` where the model has some,
     ``posterior.nc``, and maps in the cohort's own format (``lh.clusters.mgh``, ``clusters.dscalar.nii``,
     ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where its mesh is a template's; so are ``vertices``,
@@ -131,10 +153,12 @@ def _write_stages(outcome: Outcome, path: Path) -> None:
 
 
 def _write_trajectories(outcome: Outcome, path: Path) -> None:
-    numbers = {
+    numbers: dict[str, NDArray[Any]] = {
         "cluster": np.arange(1, outcome.model.n_clusters + 1),
-        "vertices": np.bincount(outcome.assignments.argmax(1), minlength=outcome.model.n_clusters),
+        outcome.columns: np.bincount(outcome.assignments.argmax(1), minlength=outcome.model.n_clusters),
     }
+    if outcome.cohort.feature_names is not None:
+        numbers["unit_of_a_d_sigma"] = np.full(outcome.model.n_clusters, outcome.unit_in_words)
     write_csv(path, numbers | outcome.with_intervals(outcome.trajectories))
 
 

@@ -102,6 +102,14 @@ def test_biomarkers_are_told_by_name_and_in_their_own_unit(tmp_path):
         assert min(ends) > column.min() - np.ptp(column)
         assert max(ends) < column.max() + np.ptp(column)
         assert float(row["change_5"]) <= float(row["change"]) <= float(row["change_95"])
+    for row in table(tmp_path / "fit" / "trajectories.csv"):  # of biomarkers in units a thousandfold apart
+        assert row["unit_of_a_d_sigma"] == "sds, each biomarker standardised"
+        assert abs(float(row["d"])) < 10
+        assert float(row["sigma"]) < 3
+    assert sum(int(row["biomarkers"]) for row in table(tmp_path / "fit" / "trajectories.csv")) == 4
+    page = (tmp_path / "fit" / "report.html").read_text()
+    assert "clusters of biomarkers" in page
+    assert "vertices" not in page.partition("<h2>Settings")[0]
     app(["dive", "forecast", fitted, "--years", "1", "--draws", "20", "--out", later], result_action="return_value")
     arrays = np.load(tmp_path / "later" / "forecasts.npz")
     told = [float(row["area"]) for row in table(tmp_path / "later" / "forecasts.csv")]
