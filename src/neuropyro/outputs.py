@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -126,7 +127,8 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     cluster, and its own trajectory in its own unit), ``covariates.csv`` where the model has some,
     ``posterior.nc``, and maps in the cohort's own format (``lh.clusters.mgh``, ``clusters.dscalar.nii``,
     ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where its mesh is a template's; so are ``vertices``,
-    each vertex's own baseline, change, onset, speed and years to onset, and the entropy of its cluster.
+    each vertex's own baseline, change, onset, speed and years to onset, and the entropy of its cluster, with
+    ``vertices.json``, which says what each of those maps is and its unit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     outcome.fit.save(folder)
@@ -186,3 +188,5 @@ def _write_maps(outcome: Outcome, folder: Path) -> None:
     outcome.cohort.write_maps(maps | posterior, folder / "clusters")
     if outcome.cohort.can_write_maps:
         outcome.cohort.write_maps(dict(outcome.vertex_maps.named()), folder / "vertices")
+        units = json.dumps(outcome.vertex_maps.described(), indent=2)
+        (folder / "vertices.json").write_text(units + "\n", encoding="utf-8")

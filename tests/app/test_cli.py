@@ -53,6 +53,10 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     own = nibabel.load(tmp_path / "lh.vertices.shape.gii")
     names = [array.meta["Name"] for array in own.darrays]
     assert names[:3] == ["baseline", "baseline 5%", "baseline 95%"]
+    said = json.loads((tmp_path / "vertices.json").read_text())
+    assert list(said) == names
+    assert said["speed 5%"]["Units"] == "the data's unit a year"
+    assert said["onset"]["Units"] == "sds of controls"
     assert {"onset", "change", "speed", "years", "entropy of the cluster"} <= set(names)
     onset = dict(zip(names, own.agg_data(), strict=True))["onset"]
     assert (onset[maps[0] > 0] != 0).all()
