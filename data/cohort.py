@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from neuropyro.data import cohort_checks as checks
 from neuropyro.data.cohort_files import mesh_of_arrays, read_npz, truth_of_arrays, write_npz
 from neuropyro.data.cohort_readers import CohortReaders
+from neuropyro.data.control_diagnosis import name_controls
 from neuropyro.data.errors import CohortError, read_only
 from neuropyro.data.map_space import MapSpace, space_arrays
 from neuropyro.data.mesh import Mesh
@@ -286,8 +287,11 @@ class Cohort(CohortReaders):
     @classmethod
     def open(cls, path: str | Path, options: StudyOptions | None = None) -> Cohort:
         """Read a study in any format, as its path tells: a folder or a table by `study_fields`, else by `load`."""
-        path = Path(path)
-        return cls._of(path, study_fields(path, options or StudyOptions())) if is_study(path) else cls.load(path)
+        path, options = Path(path), options or StudyOptions()
+        made = cls._of(path, study_fields(path, options)) if is_study(path) else cls.load(path)
+        if options.control is None:
+            return made
+        return replace(made, diagnosis=name_controls(made.diagnosis, options.control, str(path)))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], source: str = "arrays") -> Cohort:

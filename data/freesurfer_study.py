@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neuropyro.data.errors import CohortError
-from neuropyro.data.study_table import StudyTable, study_table
+from neuropyro.data.study_table import SESSION_REMEDY, StudyTable, study_table
 from neuropyro.data.surface_files import Mask
 from neuropyro.data.surface_study import surface_cohort
 
@@ -95,7 +95,7 @@ def _cross_sectional(root: Path, visits: StudyTable, row: int) -> Path:
     if not found:
         raise CohortError(
             f"{root / names[0]}.long.{visits.subject[row]}: no such folder (nor {names[0]}), but {visits.place(row)} "
-            "asks for it; drop that visit or name its folder in a column `folder`"
+            f"asks for it; drop that visit or name its folder in a column `folder`{_or_session(visits)}"
         )
     return found[0]
 
@@ -107,6 +107,11 @@ def _folder_names(visits: StudyTable, row: int) -> list[str]:
         return subjects
     sessions = _prefixed("ses-", str(visits.session[row]))
     return [f"{subject}_{session}" for subject in subjects for session in sessions]
+
+
+def _or_session(visits: StudyTable) -> str:
+    """Return the remedy that is left where a table has no sessions, of which folders' names are made."""
+    return f", or {SESSION_REMEDY}" if visits.session is None else ""
 
 
 def _prefixed(prefix: str, name: str) -> list[str]:
@@ -138,8 +143,8 @@ def _distinct(folders: list[Path], visits: StudyTable) -> list[Path]:
     for row, path in enumerate(folders):
         if path in first:
             raise CohortError(
-                f"{path}: {visits.place(first[path])} and {visits.place(row)} are both this folder; drop one, or add a "
-                "column `session`"
+                f"{path}: {visits.place(first[path])} and {visits.place(row)} are both this folder; drop "
+                f"one{_or_session(visits)}"
             )
         first[path] = row
     return folders

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
-from neuropyro.data.study_table import StudyTable
+from neuropyro.data.study_table import SESSION_REMEDY, StudyTable
 
 __all__ = ["Read", "fill_pattern", "map_sizes", "readable", "seen_points", "stack_maps", "visit_files"]
 
@@ -45,7 +45,8 @@ def fill_pattern(pattern: str, known: Mapping[str, str], source: str) -> str:
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in known:
-            raise CohortError(f"{source}: {{{match[1]}}} in {pattern!r} is not known; known are {', '.join(known)}")
+            remedy = SESSION_REMEDY if match[1] == "session" else f"known are {', '.join(known)}"
+            raise CohortError(f"{source}: {{{match[1]}}} in {pattern!r} is not known; {remedy}")
         return known[match[1]]
 
     return re.sub(r"\{(\w+)\}", value, pattern)

@@ -43,6 +43,12 @@ class StudyOptions:
         Names of the hemispheres in the names of files.
     memory_map
         An .npy file to keep the values in, for studies larger than memory.
+    biomarkers
+        Columns (a,b,c) of a table that are biomarkers; by default all numbers that are not subject, visit, time or
+        diagnosis. The others are covariates.
+    control
+        The diagnosis that means a control, where it is none of those that are known (CN, NC, CTL, HC, control, healthy,
+        or 1).
 
     Examples
     --------
@@ -60,6 +66,8 @@ class StudyOptions:
     surfaces: str | None = None
     hemispheres: tuple[str, ...] = ("lh", "rh")
     memory_map: Path | None = None
+    biomarkers: tuple[str, ...] = ()
+    control: str | None = None
 
     def surface_files(self) -> Mapping[str, Path] | None:
         """Return the surface file of each hemisphere."""
@@ -105,7 +113,7 @@ def study_fields(path: Path, options: StudyOptions) -> dict[str, Any]:
         return _maps(path.parent, path, options)
     if "fsid" in column_names(path):
         return _freesurfer(path.parent, path, options)
-    return _biomarkers(path)
+    return _biomarkers(path, [name.strip() for words in options.biomarkers for name in words.split(",")])
 
 
 def _own_table(folder: Path) -> Path:
@@ -178,13 +186,16 @@ def _nifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
     return nifti_study(folder, table, options.mask, options.pattern, options.memory_map)
 
 
-def _biomarkers(path: Path) -> dict[str, Any]:
-    """Read a table of biomarkers: numbers that are not subject, visit, time or diagnosis; text is covariates."""
+def _biomarkers(path: Path, chosen: list[str]) -> dict[str, Any]:
+    """Read a table of biomarkers: those chosen, or numbers that are not subject, visit, time or diagnosis.
+
+    What else there is becomes covariates.
+    """
     from neuropyro.data.long_table import long_table
     from neuropyro.data.tadpole import is_tadpole, tadpole_table
 
     if is_tadpole(path):
-        return tadpole_table(path)
+        return tadpole_table(path, chosen or None)
     cells = read_table(path)
     subject, time, diagnosis = (cells.first_of(names) for names in (SUBJECT, TIME, DIAGNOSIS))
     for role, name, known in (("subject", subject, SUBJECT), ("time in years", time, TIME)):
@@ -192,5 +203,6 @@ def _biomarkers(path: Path) -> dict[str, Any]:
             raise CohortError(f"{path}: no column for the {role}; call one {', '.join(known)}")
     rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
     numeric = [name for name in rest if cells.is_numeric(name) and name.lower() not in (*SESSION, *DATE, *TIME)]
-    text = [name for name in rest if name not in numeric]
-    return long_table(cells, numeric, str(subject), str(time), diagnosis, text)
+    values = chosen or numeric
+    others = [name for name in rest if name not in values]
+    return long_table(cells, values, str(subject), str(time), diagnosis, others)

@@ -14,10 +14,11 @@ from neuropyro.data.bids_tables import ENTRY_AGE, read_bids
 from neuropyro.data.errors import CohortError
 from neuropyro.data.text_table import TextTable, read_table, table_of
 
-__all__ = ["StudyTable", "study_table"]
+__all__ = ["SESSION_REMEDY", "StudyTable", "study_table"]
 
 SUBJECT = ("subject", "subject_id", "participant_id", "participant", "id", "rid", "ptid", "fsid-base")
 SESSION = ("session", "session_id", "visit", "visit_id", "visit_number", "timepoint", "wave", "viscode", "fsid")
+SESSION_REMEDY = f"add a column for the session to the table, called one of {', '.join(SESSION[:-1])}"  # not fsid
 TIME = ("time", "age", "age_at_visit", "age_at_scan", "age_years", "years", "years_since_baseline")
 DATE = ("acq_time", "date", "exam_date", "examdate", "scan_date")
 DIAGNOSIS = ("diagnosis", "dx", "group", "pathology")

@@ -103,8 +103,9 @@ class Counterfactual:
         return np.asarray(self[node].mean(0))
 
     def sd(self, node: str) -> NDArray[Any]:
-        """Over draws."""
-        return np.asarray(self[node].std(0))
+        """Over draws; NaN where a draw of a time is never."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self[node].std(0))
 
     def interval(self, node: str, level: float = 0.9) -> NDArray[Any]:
         """Lower and upper end of the central interval, ``(2, ...)``: draws, since never and a time have no middle."""

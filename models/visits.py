@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.named_columns import columns_like
 from neuropyro.models.covariates import CovariateCoding, code_covariates
 from neuropyro.models.standardise import Standardise, centred_times, location_and_scale
 
@@ -154,31 +155,23 @@ def prepare_visits(
 def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
     """Prepare a cohort of other subjects for a model fitted before: by that fit's location, scale and origin of time.
 
+    Named biomarkers may come in any order, and others beside them.
+
     Raises
     ------
     CohortError
-        Where the cohort has other vertices or biomarkers, or a covariate of the fit is missing.
+        Where the cohort has other vertices, or a biomarker or a covariate of the fit is missing.
     """
+    cohort = columns_like(fitted.names.get("vertex"), cohort)
     if cohort.n_vertices != fitted.n_vertices:
         raise CohortError(
             f"values: {cohort.n_vertices} vertices, where the fit is of {fitted.n_vertices}; give maps on the same mesh"
         )
-    _check_names(fitted.names.get("vertex"), cohort.feature_names)
     location, scale = (np.asarray(x.double().cpu()) for x in (fitted.location, fitted.scale))
     scale = np.where(fitted.is_informative.cpu().numpy(), scale, 0.0)
     values = fitted.values
     placed = _placed(cohort, location, scale, float(fitted.origin), values.device, values.dtype, fitted.coding)
     return replace(placed, course=fitted.course)
-
-
-def _check_names(fitted: NDArray[Any] | None, given: NDArray[Any] | None) -> None:
-    if fitted is None or given is None or (fitted == given).all():
-        return
-    column = int(np.flatnonzero(fitted != given)[0])
-    raise CohortError(
-        f"feature_names: column {column} is {str(given[column])!r}, where the fit has {str(fitted[column])!r}; give "
-        "the same columns in the same order"
-    )
 
 
 def _placed(

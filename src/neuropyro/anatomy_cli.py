@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of i
 
 __all__ = ["counterfactual", "parse_do", "parse_times", "register", "simulate_anatomy"]
 
+MOST_NAMED = 5  # subjects, in what is said
+
 Guide = Literal["mode", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 
 
@@ -96,7 +98,7 @@ def counterfactual(
     do
         Worlds, each in one word: apoe4=0 treatment=.5,treatment_start=2 site=1.
     subject
-        Whose; the first if not given.
+        Whose, by the name in the cohort; the first if not given, which is said.
     times
         Ages, as 55:90:5 or 70,72.5; those of the visits if not given.
     draws
@@ -110,23 +112,27 @@ def counterfactual(
     seed
         Of everything random.
     """
+    from tqdm.auto import tqdm
+
     from neuropyro.anatomy_outputs import write_worlds
     from neuropyro.data import Cohort
     from neuropyro.models import AnatomySimulator
     from neuropyro.models.anatomy_parts import is_treated
 
     worlds: dict[str, Interventions] = {"as it is": {}} | {text: parse_do(text) for text in do}
-    one = chosen(Cohort.load(cohort), subject)
+    whole = Cohort.load(cohort)
+    one = chosen(whole, subject)
     simulator = AnatomySimulator(generator)
     for world in worlds.values():
         simulator.parts.check_interventions(world, is_treated(one))
-    print(f"abduction: {one}", file=sys.stderr)
+    print(whose(one, whole, subject is None), f"inferring what was not seen of {one}", sep="\n", file=sys.stderr)
     exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=runner(guide, steps, seed))
     ages = None if times is None else parse_times(times)
-    found = {name: simulator.counterfactual(exogenous, world, times=ages) for name, world in worlds.items()}
+    with tqdm(worlds.items(), "worlds", unit="world") as bar:
+        found = {name: simulator.counterfactual(exogenous, world, times=ages) for name, world in bar}
     write_worlds(found, one.mesh, out)
     figure = (out / "counterfactual.png").resolve()
-    say(f"figure: {figure}", figure=figure, out=out.resolve(), worlds=list(found))
+    say(f"figure: {figure}", figure=figure, out=out.resolve(), worlds=list(found), subject=one.subjects[0])
 
 
 def chosen(cohort: Cohort, subject: str | None) -> Cohort:
@@ -137,6 +143,23 @@ def chosen(cohort: Cohort, subject: str | None) -> Cohort:
     return cohort.subset(subjects=[named])
 
 
+def whose(one: Cohort, whole: Cohort, by_default: bool) -> str:
+    """Say whose worlds are drawn, and how to name another subject.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> whole = simulate_reference(n_subjects=9, n_vertices=3, seed=1)
+    >>> print(whose(chosen(whole, None), whole, by_default=True))
+    subject 0, the first of 9; --subject takes another: 1, 2, 3, 4, 5, ...
+    """
+    if not by_default or whole.n_subjects == 1:
+        return f"subject {one.subjects[0]}"
+    others = [str(name) for name in whole.subjects[1:]]
+    named = ", ".join([*others[:MOST_NAMED], *(["..."] if len(others) > MOST_NAMED else [])])
+    return f"subject {one.subjects[0]}, the first of {whole.n_subjects}; --subject takes another: {named}"
+
+
 def runner(guide: Guide, steps: int, seed: int) -> Any:
     """Return what fits latents, or None for their mode."""
     if guide == "mode":
@@ -145,7 +168,7 @@ def runner(guide: Guide, steps: int, seed: int) -> Any:
     from neuropyro.inference.convergence import CosineSchedule
 
     schedule = CosineSchedule(0.06, max_steps=steps, warm_up=steps // 2, window=20)
-    return lambda model, data: fit(model, data, guide=guide, schedule=schedule, seed=seed, progress=False)
+    return lambda model, data: fit(model, data, guide=guide, schedule=schedule, seed=seed)
 
 
 def parse_do(text: str) -> Interventions:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -112,9 +113,9 @@ def draw_cortex(axis: Any, mesh: Mesh, values: NDArray[Any], colours: str, low: 
     order = np.argsort(-corners[seen].mean(1)[:, 0])
     shown = corners[seen][order][:, :, 1:] * np.array([-1.0, 1.0])  # the front to the left
     shade = whole[faces[seen][order]].mean(1)
-    triangles = PolyCollection(list(shown), array=np.ma.masked_invalid(shade), cmap=colours, edgecolors="face", lw=0.2)
+    shades, cmap = np.ma.masked_invalid(shade), colormaps[colours].with_extremes(bad=str(NO_DATA))
+    triangles = PolyCollection(list(shown), array=shades, cmap=cmap, edgecolors="face", lw=0.2)
     triangles.set_clim(low, high)
-    triangles.cmap.set_bad(str(NO_DATA))
     axis.add_collection(triangles)
     axis.autoscale()
     axis.set_aspect("equal")

@@ -41,7 +41,7 @@ def plot_reliability(outcome: Outcome) -> Figure:
     axis.plot([0, 1], [0, 1], color="k", lw=0.8)
     size = 20 + 200 * found.count / found.count.max()
     axis.plot(found.confidence, found.accuracy, color=CONTROL, lw=0.8)
-    axis.scatter(found.confidence, found.accuracy, size, color=CONTROL, alpha=0.7, label="vertices, by area")
+    axis.scatter(found.confidence, found.accuracy, size, color=CONTROL, alpha=0.7, label=f"{outcome.columns}, by area")
     axis.set_xlim(1 / outcome.assignments.shape[1] - 0.03, 1.03)
     axis.set_ylim(-0.03, 1.03)
     axis.set_xlabel("largest posterior of the cluster")

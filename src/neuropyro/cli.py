@@ -44,7 +44,8 @@ Every command also takes: --config FILE.toml, whose tables are named as the comm
 [dive.fit] with clusters = 4, and which the command line overrides; --json, for the result as one JSON object on
 standard output; and --quiet (-q), for nothing but errors on standard error.
 
-Exit status: 0 done; 1 some files were left out; 2 an error of use or data, told in one line.
+Exit status: 0 done, also where a fit did not converge, which is said; 1 some files were left out; 2 an error of use or
+data, told in one line.
 
 For research use only; not a medical device."""
 
@@ -208,7 +209,7 @@ def dive_fit(
     restarts
         Fits from different starts; the best is reported.
     max_steps
-        A fit that has not converged by then ends, and says so.
+        A fit that has not converged by then ends, and says so; its results are written all the same.
     seed
         Seed of the fit.
     study
@@ -232,6 +233,9 @@ def dive_fit(
     outcome = _fit(loaded, out, clusters, options, notes, standardise=scaled, **switches)
     say(outcome.fit.verdict, verdict=outcome.fit.verdict)
     _say_fit(outcome, out)
+    if not outcome.fit.converged:
+        remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {2 * max_steps}"
+        print(f"neuropyro: {out}: the fit has not converged: {remedy}", file=sys.stderr)
 
 
 @simulate.command(name="cohort")

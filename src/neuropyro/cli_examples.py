@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cyclopts import App
 
 __all__ = ["EXAMPLES", "show_examples"]
@@ -13,6 +15,7 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
         "neuropyro dive fit subjects --table visits.csv --fwhm 10 --out fit",
         "neuropyro dive fit subjects --table visits.csv --adjust age,sex --covariates apoe4 --out fit",
         "neuropyro dive fit biomarkers.csv --clusters 2 --standardise all --out fit",
+        "neuropyro dive fit biomarkers.csv --biomarkers MMSE,hippocampus --control SCD --out fit",
         "neuropyro dive fit cohort.npz --config study.toml --guide map --out fit --json",
     ),
     ("dive", "personalize"): ("neuropyro dive personalize fit new.npz --out new.csv",),
@@ -52,9 +55,21 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
 
 
 def show_examples(app: App) -> None:
-    """Put its examples at the end of each command's help."""
+    """Put its examples at the end of each command's help, and one of each of its commands at a group's."""
     for path, lines in EXAMPLES.items():
-        command = app
-        for name in path:
-            command = command[name]
-        command.help_epilogue = "Examples:\n\n" + "\n\n".join(lines)
+        _at(app, path).help_epilogue = _examples(lines)
+    groups = {path[:depth] for path in EXAMPLES for depth in range(1, len(path))}
+    for group in groups:
+        own = [lines[0] for path, lines in EXAMPLES.items() if path[: len(group)] == group]
+        _at(app, group).help_epilogue = _examples(own)
+
+
+def _at(app: App, path: Sequence[str]) -> App:
+    """Return the command or group of a path."""
+    for name in path:
+        app = app[name]
+    return app
+
+
+def _examples(lines: Sequence[str]) -> str:
+    return "Examples:\n\n" + "\n\n".join(lines)

@@ -63,27 +63,25 @@ def forecast(
     """
     import numpy as np
 
-    from neuropyro.adjustment import load_adjustment
     from neuropyro.data import Cohort
     from neuropyro.models import VertexClusterMixture
+    from neuropyro.new_cohort import naming, open_like
     from neuropyro.verdict_cli import load_with_cohort
 
     result = load_with_cohort(fit, data)
     if not isinstance(result.model, VertexClusterMixture):
         raise ValueError(f"{fit}: a fit of {type(result.model).__name__}; give the folder of a `dive fit`")
     fitted = Cohort.load(data or fit / "cohort.npz")
-    new = fitted if cohort is None else Cohort.open(cohort, study)
-    adjusted = (fit / "adjustment.npz").is_file()
-    if adjusted and cohort is not None:
-        new = load_adjustment(fit / "adjustment.npz")(new)
-    found = result.model.forecast(result, new, years, draws=draws, progress=True)
+    new = fitted if cohort is None else open_like(cohort, study, fit, result)
+    with naming(cohort or data or fit / "cohort.npz"):
+        found = result.model.forecast(result, new, years, draws=draws, progress=True)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "forecasts.csv", _columns(found, result, fitted))
     arrays = {name: getattr(found, name).astype(np.float32) for name in ("mean", "lower", "upper")}
     np.savez(out / "forecasts.npz", subject=found.subject.astype(str), time=found.time, **arrays)
     if maps and new.can_write_maps:
         _write_maps(found, new, out / "maps")
-    of_what = "values as adjusted before the fit" if adjusted else "values"
+    of_what = "values as adjusted before the fit" if (fit / "adjustment.npz").is_file() else "values"
     facts = {"forecasts": len(found.time), "subjects": new.n_subjects, "out": out.resolve()}
     say(f"{len(found.time)} forecasts of {new.n_subjects} subjects' {of_what}: {out}", **facts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,16 +56,37 @@ class Outcome:
         """Maps of the vertices' own trajectories."""
         return self.model.vertex_maps(self.fit)
 
+    @property
+    def columns(self) -> str:
+        """What the cohort's columns are called: "biomarkers" where they have names, else "vertices"."""
+        return "vertices" if self.cohort.feature_names is None else "biomarkers"
+
+    @property
+    def unit_in_words(self) -> str:
+        """Unit of clusters' trajectories: biomarkers of several units share a cluster as they were standardised."""
+        return "cohort's unit" if self.cohort.feature_names is None else "sds, each biomarker standardised"
+
     @cached_property
     def unit(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """``(K,)`` each: mean location and mean scale of a cluster's vertices."""
+        """``(K,)`` each: mean location and mean scale of a cluster's vertices; 0 and 1 of biomarkers."""
+        if self.cohort.feature_names is not None:
+            return np.zeros(self.model.n_clusters), np.ones(self.model.n_clusters)
         location, scale = (np.asarray(x.double().cpu()) for x in (self.fit.data.location, self.fit.data.scale))
         share = self.assignments / self.assignments.sum(0)
         return location @ share, scale @ share
 
     @cached_property
+    def values(self) -> NDArray[np.floating[Any]]:
+        """``(visits, vertices)`` in the unit of the clusters' trajectories, NaN where missing."""
+        if self.cohort.feature_names is None:
+            return self.cohort.values
+        location, scale = (np.asarray(x.double().cpu()) for x in (self.fit.data.location, self.fit.data.scale))
+        standard: NDArray[np.floating[Any]] = (self.cohort.values - location) / scale
+        return standard
+
+    @cached_property
     def trajectories(self) -> dict[str, NDArray[Any]]:
-        """Draws ``(draws, K)`` of pi, a, b, c, d, sigma; a, d and sigma in the cohort's unit."""
+        """Draws ``(draws, K)`` of pi, a, b, c, d, sigma; a, d and sigma in the unit of `unit_in_words`."""
         location, scale = self.unit
         p = self.posterior
         own = {"a": p["a"] * scale, "b": p["b"], "c": p["c"], "d": p["d"] * scale + location}
@@ -100,11 +122,13 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     """Write the fit itself and every table, array and map (the report is apart).
 
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
-    ``subjects.csv``, ``stages.csv``, ``trajectories.csv``, ``biomarkers.csv`` where the columns have names (each one's
+    ``subjects.csv``, ``stages.csv``, ``trajectories.csv`` (of clusters: a, d and sigma in the cohort's unit, of named
+    biomarkers in standardised units, which a column says), ``biomarkers.csv`` where the columns have names (each one's
     cluster, and its own trajectory in its own unit), ``covariates.csv`` where the model has some,
     ``posterior.nc``, and maps in the cohort's own format (``lh.clusters.mgh``, ``clusters.dscalar.nii``,
     ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where its mesh is a template's; so are ``vertices``,
-    each vertex's own baseline, change, onset, speed and years to onset, and the entropy of its cluster.
+    each vertex's own baseline, change, onset, speed and years to onset, and the entropy of its cluster, with
+    ``vertices.json``, which says what each of those maps is and its unit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     outcome.fit.save(folder)
@@ -131,10 +155,12 @@ def _write_stages(outcome: Outcome, path: Path) -> None:
 
 
 def _write_trajectories(outcome: Outcome, path: Path) -> None:
-    numbers = {
+    numbers: dict[str, NDArray[Any]] = {
         "cluster": np.arange(1, outcome.model.n_clusters + 1),
-        "vertices": np.bincount(outcome.assignments.argmax(1), minlength=outcome.model.n_clusters),
+        outcome.columns: np.bincount(outcome.assignments.argmax(1), minlength=outcome.model.n_clusters),
     }
+    if outcome.cohort.feature_names is not None:
+        numbers["unit_of_a_d_sigma"] = np.full(outcome.model.n_clusters, outcome.unit_in_words)
     write_csv(path, numbers | outcome.with_intervals(outcome.trajectories))
 
 
@@ -162,3 +188,5 @@ def _write_maps(outcome: Outcome, folder: Path) -> None:
     outcome.cohort.write_maps(maps | posterior, folder / "clusters")
     if outcome.cohort.can_write_maps:
         outcome.cohort.write_maps(dict(outcome.vertex_maps.named()), folder / "vertices")
+        units = json.dumps(outcome.vertex_maps.described(), indent=2)
+        (folder / "vertices.json").write_text(units + "\n", encoding="utf-8")

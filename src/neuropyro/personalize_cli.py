@@ -41,7 +41,8 @@ def personalize(
     fit
         The folder that ``dive fit`` wrote.
     cohort
-        Maps of the new subjects, of the same vertices in the same unit, in any form that ``dive fit`` takes.
+        Maps of the new subjects, of the same vertices in the same unit, in any form that ``dive fit`` takes; biomarkers
+        are matched by name, whatever their order.
     out
         The .csv file to write: subject, time, dps, and the subject's alpha (scores a year) and beta (score at the mean
         time of the cohort that was fitted), each with its 5th and 95th percentile.
@@ -52,18 +53,16 @@ def personalize(
     study
         How to read maps.
     """
-    from neuropyro.adjustment import load_adjustment
-    from neuropyro.data import Cohort
     from neuropyro.models import VertexClusterMixture
+    from neuropyro.new_cohort import naming, open_like
     from neuropyro.verdict_cli import load_with_cohort
 
     result = load_with_cohort(fit, data)
     if not isinstance(result.model, VertexClusterMixture):
         raise ValueError(f"{fit}: a fit of {type(result.model).__name__}; give the folder of a `dive fit`")
-    new = Cohort.open(cohort, study)
-    if (fit / "adjustment.npz").is_file():
-        new = load_adjustment(fit / "adjustment.npz")(new)
-    placed = result.model.personalize(result, new, draws)
+    new = open_like(cohort, study, fit, result)
+    with naming(cohort):
+        placed = result.model.personalize(result, new, draws)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_csv(out, {"subject": new.subject, "time": new.time} | _columns(placed, new))
     facts = {"visits": new.n_visits, "subjects": new.n_subjects, "table": out.resolve()}

@@ -49,7 +49,7 @@ def plot_trajectories(outcome: Outcome) -> Figure:
         axis.plot(grid, middle, "k", lw=1.5)
         axis.set_title(f"cluster {k + 1}", fontsize=10, color=cluster_colours(n_clusters)[k])
         axis.set_xlabel("progression score (sd of controls)")
-    axes[0, 0].set_ylabel("mean of its vertices (cohort's unit)")
+    axes[0, 0].set_ylabel(f"mean of its {outcome.columns} ({outcome.unit_in_words})")
     axes[0, 0].legend(fontsize=8, markerscale=4, frameon=False)
     return figure
 
@@ -148,7 +148,7 @@ def _cluster_means(outcome: Outcome) -> NDArray[np.float64]:
     label = outcome.assignments.argmax(1)
     means = np.full((outcome.cohort.n_visits, outcome.model.n_clusters), np.nan)
     for k in range(outcome.model.n_clusters):
-        values = outcome.cohort.values[:, label == k]
+        values = outcome.values[:, label == k]
         seen = (~np.isnan(values)).sum(1)
         known = seen > 0
         means[known, k] = np.asarray(np.nansum(values, 1, dtype=np.float64))[known] / seen[known]

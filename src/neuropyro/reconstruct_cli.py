@@ -105,7 +105,8 @@ def reconstruct(
     framing |= {"intensity": intensity, "field_of_view": field_of_view}
     work = _Work.begin(generator, corruption, prior, pose, framing, guide, draws, steps, vgg, seed, device)
     failed = work.all(files, clean if image else [], out, simulate=not image)
-    say("", out=out.resolve(), files=len(files), left_out=[str(file) for file in failed])
+    done = f"results: {out.resolve()}" if len(failed) < len(files) else ""
+    say(done, out=out.resolve(), files=len(files), left_out=[str(file) for file in failed])
     if failed:
         complain(f"{len(failed)} of {len(files)} files were left out")
         sys.exit(1)

@@ -22,13 +22,12 @@ from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import LatentReconstruction
 from neuropyro.models.reconstruction_storage import save_reconstruction
 from neuropyro.reconstruct_inputs import Job
+from neuropyro.reconstruct_warnings import channel_warnings, check_warnings
 
 __all__ = ["Reconstruction", "write_reconstruction"]
 
 BLACK = -0.98  # brightness above which a true pixel counts as brain
 SUFFIXES = {"png": ".png", "jpeg": ".png", "tiff": ".tiff", "bmp": ".bmp", "npy": ".npy", "nifti": ".nii.gz"}
-UNLIKE = 2.0  # surprise, or latent distance, above which an image is unlike the training data
-CONTRADICTS = 2.0  # misfit
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,20 +103,15 @@ class Reconstruction:
         return self.model.corruption.observed(y).expand(y.shape)
 
     @cached_property
+    def checks(self) -> dict[str, NDArray[np.float64]]:
+        """See :meth:`~neuropyro.models.LatentReconstruction.checks`."""
+        return self.model.checks(self.fit, min(self.draws, 16))
+
+    @cached_property
     def warnings(self) -> list[str]:
         """Why not to trust some of the images."""
-        found = self.model.checks(self.fit, min(self.draws, 16))
-        said = []
-        for i in range(len(self.clean)):
-            where = f"slice {i + 1}: " if len(self.clean) > 1 else ""
-            if max(found["surprise"][i], found["latent_distance"][i]) > UNLIKE:
-                said.append(
-                    f"{where}unlike what the generator was trained on (measurements {found['surprise'][i]:.1f} sds "
-                    f"from the generated image's, latent {found['latent_distance'][i]:.1f} sds from the mean)"
-                )
-            if found["misfit"][i] > CONTRADICTS:
-                said.append(f"{where}contradicts its input: off by {found['misfit'][i]:.1f} sds of the noise")
-        return said
+        picture = None if self.job.image is None else self.job.image.pixels
+        return channel_warnings(picture, self.clean.numpy()) + check_warnings(self.checks)
 
     def metrics(self) -> dict[str, Any]:
         """Metrics against the truth at the generator's resolution and at the file's own, and those of baselines."""
@@ -147,7 +141,9 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     """Write everything.
 
     Files: ``clean.npy`` (B, C, H, W), ``draws.npy`` (draws, B, C, H, W), ``sd.npy``, ``corrupted.npy`` and
-    ``measured.npy``, in the generator's frame and unit; ``clean`` and ``sd`` in the format of the input; the fit,
+    ``measured.npy``, in the generator's frame and unit; ``clean`` and ``sd`` in the format, frame and unit of the
+    input, or, where that is smaller than the generator's images or no picture, in PNG (255 grey levels are -1 to 1, and
+    0 to 2 of the sd); the fit,
     ``posterior.nc`` and the model (:func:`~neuropyro.models.reconstruction_storage.load_reconstruction`);
     ``checks.json``; ``metrics.json`` where the truth is known; and ``figure.png``.
     """
@@ -162,7 +158,7 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     found.fit.save(folder)
     save_reconstruction(found.model, folder, generator)
     save_netcdf(found.fit.to_arviz(found.draws, predictive_draws=min(found.draws, 32)), folder / "posterior.nc")
-    checks = {name: values.tolist() for name, values in found.model.checks(found.fit, min(found.draws, 16)).items()}
+    checks = {name: values.tolist() for name, values in found.checks.items()}
     _write_json(folder / "checks.json", checks | {"warnings": found.warnings})
     if found.job.truth is not None:
         _write_json(folder / "metrics.json", found.metrics())
@@ -170,12 +166,12 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
 
 
 def _write_in_place(found: Reconstruction, folder: Path) -> None:
-    """Write the estimate, and its sd, as the file was: in its frame, format and unit, where it is large enough."""
+    """Write the estimate and its sd in the frame, format and unit of the file, or in PNG where that is small."""
     image, frame = found.job.image, found.job.frame
     if image is None or frame is None or min(frame.box[2:]) < frame.size:
-        for i, picture in enumerate(found.clean):
-            name = "clean.png" if len(found.clean) == 1 else f"clean_{i:03d}.png"
-            _write_picture(folder / name, picture)
+        for name, pictures in {"clean": found.clean, "sd": torch.as_tensor(found.sd) - 1}.items():  # black is no sd
+            for i, picture in enumerate(pictures):
+                _write_picture(folder / (f"{name}.png" if len(pictures) == 1 else f"{name}_{i:03d}.png"), picture)
         return
     end = SUFFIXES[image.kind]
     name = "clean_image" if end == ".npy" else "clean"  # clean.npy is the array in the generator's frame

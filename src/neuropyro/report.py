@@ -36,7 +36,9 @@ def write_report(outcome: Outcome, path: Path) -> None:
     Verdict, cluster maps, trajectories, stages, ELBO, settings, and the truth where it is known.
     """
     body = "\n".join(_sections(outcome, path.parent))
-    path.write_text(PAGE.substitute(title="Disease progression by clusters of vertices", body=body), encoding="utf-8")
+    path.write_text(
+        PAGE.substitute(title=f"Disease progression by clusters of {outcome.columns}", body=body), encoding="utf-8"
+    )
 
 
 def truth_lines(outcome: Outcome) -> list[str]:
@@ -66,7 +68,10 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield from _figure("Uncertainty of the clusters", plots.plot_entropy(outcome), caption)
     caption = "Dots: values at a visit. Line: the biomarker's own curve, in its own unit; band: 90 % interval."
     yield from _figure("Biomarkers", plots.plot_biomarkers(outcome), caption)
-    caption = "Dots: mean of the cluster's vertices at a visit. Line: the cluster's trajectory; band: 90 % interval."
+    caption = (
+        f"Dots: mean of the cluster's {outcome.columns} at a visit. Line: the cluster's trajectory; "
+        f"band: 90 % interval. Values are in {_unit(outcome)}."
+    )
     yield from _figure("Trajectories", plots.plot_trajectories(outcome), caption)
     yield _trajectory_table(outcome)
     if outcome.model.covariates:
@@ -74,7 +79,8 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield from _figure("Stages", plots.plot_stages(outcome), "A line is a subject; bars are 90 % intervals.")
     if truth:
         yield from _figure("Recovery", plots.plot_recovery(outcome), "Scores in the gauge of the controls.")
-        caption = "Vertices by the probability of their likeliest cluster; on the diagonal, it means what it says."
+        kind = outcome.columns.capitalize()
+        caption = f"{kind} by the probability of their likeliest cluster; on the diagonal, it means what it says."
         yield from _figure("Reliability", plots.plot_reliability(outcome), caption)
     yield from _figure("Convergence", plots.plot_loss(outcome), "Distance from the best ELBO that was seen.")
     settings = json.loads((folder / "fit.json").read_text())
@@ -96,8 +102,15 @@ def _trajectory_table(outcome: Outcome) -> str:
     for k in range(outcome.model.n_clusters):
         cells = [_number(outcome.summary(outcome.trajectories[name][:, k])) for name in names]
         rows.append(f"<tr><td>{k + 1}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    note = "Mean and 90 % interval; a, d and the residual sd in the data's unit, c in scores, b per score."
+    note = f"Mean and 90 % interval; a, d and the residual sd in {_unit(outcome)}, c in scores, b per score."
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
+
+
+def _unit(outcome: Outcome) -> str:
+    """Say which unit the clusters' trajectories have."""
+    if outcome.cohort.feature_names is None:
+        return "the data's unit"
+    return "sds, each biomarker standardised before the fit; biomarkers.csv has each one's own trajectory and unit"
 
 
 def _covariate_table(outcome: Outcome) -> str:

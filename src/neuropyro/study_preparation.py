@@ -67,5 +67,5 @@ def remarks(cohort: Cohort, standardise: str) -> list[str]:
     names = ", ".join(map(str, sorted(set(cohort.diagnosis))[:6]))
     return [
         f"diagnoses are {names}: none is a control's (CN, NC, CTL, HC, control, healthy, or 1), so that all subjects' "
-        "first visits set the scales"
+        "first visits set the scales; name theirs by --control, if there are any"
     ]

@@ -103,7 +103,11 @@ def test_counterfactual_writes_every_world(study, shards, tmp_path, capsys, monk
     shard = study / "shards" / "shard-00000.npz"
     elsewhere = f"site={('ABC'.index(shards[0].covariates['site'][0]) + 1) % 3}"
     run("counterfactual", shard, "--do", "apoe4=2", elsewhere, "--draws", 3, "--guide", "mode", "--out", tmp_path)
-    assert str(tmp_path / "counterfactual.png") in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert str(tmp_path / "counterfactual.png") in told.out
+    first, second = shards[0].subjects
+    assert f"subject {first}, the first of 2; --subject takes another: {second}\n" in told.err
+    assert "worlds: 100%" in told.err
     seen = shards[0].subset(subjects=shards[0].subjects[:1])
     scans = np.load(tmp_path / "as_it_is" / "scan.npy")
     np.testing.assert_array_equal(scans, np.broadcast_to(seen.images, scans.shape))

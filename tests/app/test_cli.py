@@ -53,6 +53,10 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     own = nibabel.load(tmp_path / "lh.vertices.shape.gii")
     names = [array.meta["Name"] for array in own.darrays]
     assert names[:3] == ["baseline", "baseline 5%", "baseline 95%"]
+    said = json.loads((tmp_path / "vertices.json").read_text())
+    assert list(said) == names
+    assert said["speed 5%"]["Units"] == "the data's unit a year"
+    assert said["onset"]["Units"] == "sds of controls"
     assert {"onset", "change", "speed", "years", "entropy of the cluster"} <= set(names)
     onset = dict(zip(names, own.agg_data(), strict=True))["onset"]
     assert (onset[maps[0] > 0] != 0).all()
@@ -102,10 +106,29 @@ def test_biomarkers_are_told_by_name_and_in_their_own_unit(tmp_path):
         assert min(ends) > column.min() - np.ptp(column)
         assert max(ends) < column.max() + np.ptp(column)
         assert float(row["change_5"]) <= float(row["change"]) <= float(row["change_95"])
+    for row in table(tmp_path / "fit" / "trajectories.csv"):  # of biomarkers in units a thousandfold apart
+        assert row["unit_of_a_d_sigma"] == "sds, each biomarker standardised"
+        assert abs(float(row["d"])) < 10
+        assert float(row["sigma"]) < 3
+    assert sum(int(row["biomarkers"]) for row in table(tmp_path / "fit" / "trajectories.csv")) == 4
+    page = (tmp_path / "fit" / "report.html").read_text()
+    assert "clusters of biomarkers" in page
+    assert "vertices" not in page.partition("<h2>Settings")[0]
     app(["dive", "forecast", fitted, "--years", "1", "--draws", "20", "--out", later], result_action="return_value")
     arrays = np.load(tmp_path / "later" / "forecasts.npz")
     told = [float(row["area"]) for row in table(tmp_path / "later" / "forecasts.csv")]
     np.testing.assert_allclose(told, arrays["mean"][:, 1], rtol=1e-5)
+    places = []
+    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
+        some = Cohort(values[:8, order], cohort.time[:8], cohort.subject[:8], feature_names=names[order])
+        some.save(tmp_path / "some.npz")
+        line = ["dive", "personalize", fitted, str(tmp_path / "some.npz"), "--out", str(tmp_path / "some.csv")]
+        app(line, result_action="return_value")
+        places.append((tmp_path / "some.csv").read_text())
+    assert places[0] == places[1]
+    Cohort(values[:8, :3], cohort.time[:8], cohort.subject[:8], feature_names=names[:3]).save(tmp_path / "some.npz")
+    with pytest.raises(ValueError, match=r"some\.npz: feature_names: no biomarker 'test', which the fit has"):
+        app(line, result_action="return_value")
 
 
 def test_simulate_writes_a_cohort(tmp_path):
@@ -122,6 +145,17 @@ def test_a_users_error_is_one_line_and_status_2(tmp_path, monkeypatch, capsys):
         main()
     assert stopped.value.code == 2
     assert capsys.readouterr().err == f"neuropyro: {tmp_path / 'no.npz'}: no such file\n"
+
+
+def test_a_fit_that_did_not_converge_says_the_remedy_and_keeps_its_results(tmp_path, monkeypatch, capsys):
+    simulate_reference(n_subjects=8, n_vertices=7, seed=1).save(tmp_path / "cohort.npz")
+    line = ["neuropyro", "dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "map", "--out", str(tmp_path / "fit")]
+    monkeypatch.setattr(sys, "argv", [*line, "--max-steps", "10"])
+    main()  # status 0
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"neuropyro: {tmp_path / 'fit'}: the fit has not converged: ")
+    assert told.endswith("--max-steps 20")
+    assert (tmp_path / "fit" / "stages.csv").exists()
 
 
 def test_help_needs_no_torch():

@@ -50,6 +50,14 @@ def test_help_shows_the_examples(monkeypatch, capsys):
     assert EXAMPLES["dive", "personalize"][0] in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("group", [("dive",), ("dive", "evaluate"), ("simulate",), ("generator",)])
+def test_a_groups_help_has_an_example_of_each_of_its_commands_and_of_no_other(monkeypatch, capsys, group):
+    assert run(monkeypatch, *group, "--help") == 0
+    said = capsys.readouterr().out
+    shown = [path for path, lines in EXAMPLES.items() if lines[0] in said]
+    assert shown == [path for path in EXAMPLES if path[: len(group)] == group]
+
+
 SIMULATE = ("simulate", "reference", "--subjects", 5, "--vertices", 7)
 
 

@@ -70,6 +70,11 @@ def test_biomarkers_have_their_own_curves_in_their_own_unit():
         curve = (d + a * expit(b * (line.get_xdata() - c))) * scale[j] + location[j]
         np.testing.assert_allclose(line.get_ydata(), curve, rtol=1e-4)
     assert plots.plot_biomarkers(outcome("map")) is None
+    means = (found.cohort.values - location) / scale  # a cluster's are of standardised biomarkers
+    for k, axis in enumerate(plots.plot_trajectories(found).axes):
+        dots = np.concatenate([line.get_ydata() for line in axis.lines[:-1]])
+        np.testing.assert_allclose(np.sort(dots), np.sort(means[:, 2 * k : 2 * k + 2].mean(1)), atol=1e-4)
+    assert "standardised" in plots.plot_trajectories(found).axes[0].get_ylabel()
 
 
 def test_stages_are_a_line_a_subject_with_an_interval_a_visit(drawn):

@@ -116,6 +116,23 @@ def test_one_bad_file_does_not_stop_the_others(generator, tmp_path, capsys):
     assert not (tmp_path / "out" / "a" / "metrics.json").exists()
 
 
+def test_a_picture_smaller_than_the_generators_leaves_its_sd_in_grey_levels(generator, tmp_path, capsys):
+    options = {"corruption": "superres:4+noise:.1", "generator": generator, "out": tmp_path / "out"}
+    run(picture(tmp_path / "a.png", 4), guide="normal", **options)
+    folder = tmp_path / "out" / "a"
+    assert {p.name for p in folder.iterdir()} == EVERYTHING | {"clean.png", "sd.png"}
+    levels = read_image(folder / "sd.png").pixels
+    assert np.abs(levels - 127.5 * np.load(folder / "sd.npy").clip(0, 2)).max() <= 0.51
+    assert capsys.readouterr().out == f"results: {tmp_path / 'out'}\n"
+
+
+def test_no_results_are_promised_where_no_file_could_be_used(generator, tmp_path, capsys):
+    (tmp_path / "bad.png").write_text("no picture")
+    with pytest.raises(SystemExit):
+        run(tmp_path / "bad.png", corruption="superres:4", generator=generator, out=tmp_path / "out")
+    assert capsys.readouterr().out == ""
+
+
 def test_holes_of_a_users_mask_in_an_image_of_another_size(generator, tmp_path):
     image = picture(tmp_path / "a.png", 48)
     hole = np.full((48, 48), 255, np.uint8)

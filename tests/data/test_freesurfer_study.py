@@ -221,7 +221,13 @@ def test_a_table_without_sessions_cannot_have_two_visits_of_a_subject(study, tmp
     write_subjects(study, tmp_path, "{subject}_{session}")
     for subject in set(study.subjects):
         (tmp_path / f"{subject}_m00").rename(tmp_path / subject)
-    with pytest.raises(CohortError, match=r"s1: .*line 2 and .*line 3 are both this folder; .* column `session`"):
+    with pytest.raises(CohortError, match=r"s1: .*line 2 and .*line 3 are both this folder; .*column for the session"):
+        read(tmp_path, study.table(tmp_path, session=None))
+
+
+def test_a_table_without_sessions_whose_folders_have_them_is_told_how_to_name_them(study, tmp_path):
+    write_subjects(study, tmp_path, "{subject}_{session}")
+    with pytest.raises(CohortError, match=r"no such folder .* column for the session to the table, called one of sess"):
         read(tmp_path, study.table(tmp_path, session=None))
 
 

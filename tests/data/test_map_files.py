@@ -13,7 +13,9 @@ def test_only_known_names_are_put_into_patterns():
     known = {"subject": "s1", "hemisphere": "lh"}
     assert fill_pattern("{subject}/{hemisphere}.{subject}.gii", known, "t") == "s1/lh.s1.gii"
     assert fill_pattern("{subject.__class__}", known, "t") == "{subject.__class__}"  # no format string
-    with pytest.raises(CohortError, match=r"t: \{session\} in .* is not known; known are subject, hemisphere"):
+    with pytest.raises(CohortError, match=r"t: \{visit\} in .* is not known; known are subject, hemisphere"):
+        fill_pattern("{visit}", known, "t")
+    with pytest.raises(CohortError, match=r"t: \{session\} in .* is not known; add a column .* session, session_id,"):
         fill_pattern("{session}", known, "t")
 
 

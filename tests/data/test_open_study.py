@@ -93,6 +93,34 @@ def test_a_table_of_biomarkers(study, tmp_path):
         Cohort.open(study.write_csv(tmp_path / "u.csv", {"ID": [1], "x": [1]}))
 
 
+def test_biomarkers_and_controls_can_be_named(study, tmp_path):
+    columns = {"ID": ["a", "a", "b"], "TIME": [1, 2, 1], "DX": ["SCD", "AD", "scd"], "MMSE": [30, 25, 29]}
+    columns |= {"volume": [3.0, 2.5, 3.1], "education": [12, 12, 16]}
+    path = study.write_csv(tmp_path / "t.csv", columns)
+    plain = Cohort.open(path)
+    assert plain.feature_names.tolist() == ["MMSE", "volume", "education"]
+    assert not plain.is_control.any()
+    named = Cohort.open(path, StudyOptions(biomarkers=("volume, MMSE",), control="SCD"))
+    assert named.feature_names.tolist() == ["volume", "MMSE"]
+    assert named.values.tolist() == [[3.0, 30.0], [2.5, 25.0], [3.1, 29.0]]
+    assert set(named.covariates) == {"education"}
+    assert named.is_control.tolist() == [True, False, True]
+    with pytest.raises(CohortError, match=r"t\.csv: no column `MoCA`; there are ID, TIME"):
+        Cohort.open(path, StudyOptions(biomarkers=("MoCA",)))
+    with pytest.raises(CohortError, match=r"t\.csv: no diagnosis is 'NL'; name one of AD, SCD, scd by --control"):
+        Cohort.open(path, StudyOptions(control="NL"))
+
+
+def test_a_number_that_means_a_control_makes_the_other_numbers_patients(study, tmp_path):
+    made = Cohort(np.ones((4, 2)), [1, 2, 1, 2], ["a", "a", "b", "c"], diagnosis=[0, 0, 1, -1])
+    made.save(tmp_path / "c.npz")
+    assert Cohort.open(tmp_path / "c.npz").is_control.tolist() == [False, False, True, False]
+    assert Cohort.open(tmp_path / "c.npz", StudyOptions(control="0")).is_control.tolist() == [True, True, False, False]
+    Cohort(np.ones((2, 2)), [1, 2], ["a", "a"]).save(tmp_path / "none.npz")
+    with pytest.raises(CohortError, match=r"none\.npz: no diagnosis, of which --control could name one"):
+        Cohort.open(tmp_path / "none.npz", StudyOptions(control="0"))
+
+
 def test_tadpoles_table(study, tmp_path):
     columns = {"RID": [2, 2], "VISCODE": ["bl", "m06"], "AGE": [70, 70], "ADAS13": [10, 12]}
     cohort = Cohort.open(study.write_csv(tmp_path / "d1d2.csv", columns))

@@ -393,4 +393,6 @@ def test_an_interval_may_end_at_never():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         low, high = world.interval("onset")
+        sd = world.sd("onset")
     assert (low.item(), high.item()) == (61.0, np.inf)
+    assert np.isnan(sd).all()

@@ -1,7 +1,5 @@
 """Subjects placed on a known course: brute force on a grid, coverage, and that a batch is its subjects."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -187,9 +185,20 @@ def test_biomarkers_place_new_subjects_too(known):
     assert model.personalize(result, cohort, 30).dps.shape == (30, cohort.n_visits)
 
 
-def test_other_biomarkers_are_refused():
+def named_cohort(names, columns=slice(None)):
     design = simulate_reference(n_subjects=6, n_vertices=3, n_clusters=1, seed=0)
-    named = {name: dataclasses.replace(design, feature_names=list(name)) for name in ("abc", "acb")}
-    fitted = SubjectProgression().prepare(named["abc"])
-    with pytest.raises(CohortError, match="feature_names: column 1 is 'c', where the fit has 'b'"):
-        visits_like(fitted, named["acb"])
+    return Cohort(design.values[:, columns], design.time, design.subject, design.diagnosis, feature_names=list(names))
+
+
+def test_biomarkers_are_matched_by_name():
+    fitted = SubjectProgression().prepare(named_cohort("abc"))
+    for given in (named_cohort("cab", [2, 0, 1]), named_cohort("cxab", [2, 1, 0, 1])):
+        assert torch.equal(visits_like(fitted, given).values, visits_like(fitted, named_cohort("abc")).values)
+
+
+def test_a_biomarker_that_is_missing_or_there_twice_is_refused():
+    fitted = SubjectProgression().prepare(named_cohort("abc"))
+    with pytest.raises(CohortError, match="feature_names: no biomarker 'b', which the fit has; there are a, c, d"):
+        visits_like(fitted, named_cohort("acd"))
+    with pytest.raises(CohortError, match="feature_names: two columns have one name"):
+        visits_like(fitted, named_cohort("cabb", [2, 0, 1, 1]))

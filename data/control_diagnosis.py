@@ -1,0 +1,46 @@
+"""The diagnosis that means a control, where a study has a word or a number of its own for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropyro.data.errors import CohortError
+
+__all__ = ["CONTROL", "name_controls"]
+
+CONTROL = "control"
+
+
+def name_controls(diagnosis: NDArray[Any] | None, word: str, source: str = "cohort") -> NDArray[np.str_]:
+    """Return diagnoses as text, in which a study's own word for a control, in any case, is "control".
+
+    Parameters
+    ----------
+    diagnosis
+        ``(visits,)`` text, or whole numbers of which the negative ones are unknown.
+    word
+        The study's own word, or number.
+    source
+        What errors call the study.
+
+    Raises
+    ------
+    CohortError
+        Where there are no diagnoses, or none is that word.
+
+    Examples
+    --------
+    >>> name_controls(np.array([0, 2, -1]), "0").tolist()
+    ['control', '2', '']
+    """
+    if diagnosis is None:
+        raise CohortError(f"{source}: no diagnosis, of which --control could name one; add a column `diagnosis`")
+    unknown = np.zeros(len(diagnosis), np.bool_) if diagnosis.dtype.kind == "U" else diagnosis < 0
+    text = ["" if lost else str(label).strip() for label, lost in zip(diagnosis, unknown, strict=True)]
+    if word.strip().lower() not in {label.lower() for label in text}:
+        there = ", ".join(sorted({label for label in text if label})[:6])
+        raise CohortError(f"{source}: no diagnosis is {word!r}; name one of {there} by --control")
+    return np.array([CONTROL if label.lower() == word.strip().lower() else label for label in text])

@@ -1,0 +1,47 @@
+"""A cohort's named columns (biomarkers), put into the order of another's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuropyro.data.cohort import Cohort
+from neuropyro.data.errors import CohortError
+
+__all__ = ["columns_like"]
+
+
+def columns_like(names: NDArray[Any] | None, cohort: Cohort) -> Cohort:
+    """Return a cohort with the columns of those names, in their order; others are left out.
+
+    Parameters
+    ----------
+    names
+        ``(vertices,)`` text; None keeps the cohort as it is, as does a cohort whose columns have no names.
+
+    Raises
+    ------
+    CohortError
+        Where a name is missing, or two columns have one name.
+
+    Examples
+    --------
+    >>> given = Cohort(np.array([[26.0, 3.1]]), [70], ["a"], feature_names=np.array(["MMSE", "volume"]))
+    >>> columns_like(np.array(["volume", "MMSE"]), given).values.tolist()
+    [[3.1, 26.0]]
+    """
+    given = cohort.feature_names
+    if names is None or given is None or np.array_equal(names, given):
+        return cohort
+    place = {str(name): column for column, name in enumerate(given)}
+    missing = [str(name) for name in names if name not in place]
+    if missing:
+        raise CohortError(
+            f"feature_names: no biomarker {missing[0]!r}, which the fit has; there are {', '.join(place)}: rename or "
+            "add the column"
+        )
+    if len(place) < len(given) or len(set(names)) < len(names):
+        raise CohortError("feature_names: two columns have one name; give each its own, or the order of the fit")
+    return cohort.subset(vertices=np.array([place[str(name)] for name in names]))

@@ -1,0 +1,82 @@
+"""Why not to trust a reconstruction, in words with a remedy: what its checks, and its channels, say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["channel_warnings", "check_warnings"]
+
+SURPRISING = 1.5  # held-out phantoms in super-resolution, by the generator of phantoms, are at 0.7 to 1.03
+FAR = 2.0  # latent distance; 1 or less is that of images like the training's
+CONTRADICTS = 2.0  # misfit; 1 is the noise that was stated
+COLOURED = 0.02  # root mean square of channels' deviations from their mean, as a share of the brightness range
+
+REMEDY = "give a --generator trained on such images"
+OTHERWISE = f"{REMEDY}, or correct --corruption or --intensity"
+
+
+def check_warnings(checks: Mapping[str, NDArray[np.float64]]) -> list[str]:
+    """Say which of the checks of a fit are bad, image by image.
+
+    Parameters
+    ----------
+    checks
+        ``(images,)`` each: see :meth:`~neuropyro.models.LatentReconstruction.checks`.
+
+    Examples
+    --------
+    >>> fine = {"surprise": np.array([1.0]), "latent_distance": np.array([0.9]), "misfit": np.array([1.0])}
+    >>> check_warnings(fine), [line[:48] for line in check_warnings(fine | {"surprise": np.array([1.94])})]
+    ([], ['unlike what the generator was trained on: the me'])
+    """
+    said = []
+    count = len(checks["surprise"])
+    for i in range(count):
+        where = f"slice {i + 1}: " if count > 1 else ""
+        surprise, away, misfit = (float(checks[name][i]) for name in ("surprise", "latent_distance", "misfit"))
+        unlike = []
+        if surprise > SURPRISING:
+            unlike.append(f"the measurements are {surprise:.1f} sds from the generated image's (1 is usual)")
+        if away > FAR:
+            unlike.append(f"the latent is {away:.1f} sds from the mean (1 or less is usual)")
+        if unlike:
+            said.append(f"{where}unlike what the generator was trained on: {' and '.join(unlike)}; {OTHERWISE}")
+        if misfit > CONTRADICTS:
+            remedy = "correct --corruption and its noise, or give more --steps"
+            said.append(f"{where}contradicts its input: off by {misfit:.1f} sds of the noise; {remedy}")
+    return said
+
+
+def channel_warnings(picture: NDArray[Any] | None, clean: NDArray[Any]) -> list[str]:
+    """Say where a file's picture is in colour and the generator's images are grey, or the other way round.
+
+    Parameters
+    ----------
+    picture
+        ``(images, channels, height, width)`` of the file, in any unit; None where the file holds no picture.
+    clean
+        Likewise, the estimate.
+
+    Examples
+    --------
+    >>> grey, colour = np.zeros((1, 3, 2, 2)), np.eye(3)[None, :, :, None]
+    >>> channel_warnings(grey, grey), [line[:21] for line in channel_warnings(colour, grey[:, :1])]
+    ([], ['the picture is in col'])
+    """
+    if picture is None:
+        return []
+    if _colour(picture) > COLOURED and clean.shape[1] == 1:
+        return ["the picture is in colour and the generator grey: only the luminance is used; " + REMEDY]
+    if _colour(picture) <= COLOURED < _colour(clean):
+        return ["the picture is grey and the generator's images are in colour; " + REMEDY]
+    return []
+
+
+def _colour(pixels: NDArray[Any]) -> float:
+    """How far channels differ from their mean, as a share of the range of all pixels."""
+    off = pixels - pixels.mean(1, keepdims=True)
+    return float(np.sqrt(np.square(off).mean()) / max(float(np.ptp(pixels)), np.finfo(np.float32).tiny))

@@ -1,0 +1,37 @@
+"""When a reconstruction warns of itself, and that it says what to do."""
+
+import numpy as np
+import pytest
+
+from neuropyro.reconstruct_warnings import channel_warnings, check_warnings
+
+FINE = {"surprise": 1.1, "latent_distance": 1.0, "misfit": 1.0}
+
+
+def checks(*each):
+    return {name: np.array([one[name] for one in each]) for name in FINE}
+
+
+@pytest.mark.parametrize(
+    ("odd", "said", "remedy"),
+    [
+        ({"surprise": 1.94}, "unlike what the generator was trained on: the measurements are 1.9 sds", "--generator"),
+        ({"latent_distance": 2.3}, "trained on: the latent is 2.3 sds from the mean", "--generator"),
+        ({"misfit": 2.5}, "contradicts its input: off by 2.5 sds of the noise", "--corruption"),
+    ],
+)
+def test_a_bad_check_is_said_with_a_remedy_and_its_slice(odd, said, remedy):
+    assert check_warnings(checks(FINE, FINE)) == []
+    (line,) = check_warnings(checks(FINE, FINE | odd))
+    assert line.startswith("slice 2: ")
+    assert said in line
+    assert remedy in line.partition(";")[2]
+
+
+def test_a_picture_in_colour_and_a_grey_generator_and_the_other_way_round():
+    grey = np.random.default_rng(0).random((1, 1, 8, 8)).repeat(3, 1)
+    colour = np.random.default_rng(1).random((1, 3, 8, 8))
+    assert "only the luminance is used" in channel_warnings(255 * colour, grey[:, :1])[0]
+    assert "generator's images are in colour" in channel_warnings(grey[:, :1], colour)[0]
+    for picture, clean in [(255 * colour, colour), (grey, grey[:, :1]), (grey[:, :1], grey), (None, colour)]:
+        assert channel_warnings(picture, clean) == []  # a grey generator may have three equal channels
