@@ -92,10 +92,11 @@ class Drawn:
         }
 
     def surprise(self) -> Tensor:
-        """Root mean square (B,) of the measurements' deviations, in sds."""
+        """Root mean square (B,) of the measurements' deviations, in sds at the residual's typical scale."""
         measured, spread = self.measured, self.measured.spread
+        typical = 1.0 if measured.residual is None else measured.residual.typical_scale
         away = measured.values - in_reals(self.corruption.A(self.generated()))
-        square = spread.coordinates(away.flatten(1)).square() / spread.total(self.sigma, self.scale)
+        square = spread.coordinates(away.flatten(1)).square() / spread.total(self.sigma, typical)
         return ((square * spread.counts).sum(1) / spread.counts.sum(1)).sqrt()
 
 
@@ -182,10 +183,10 @@ class OfImages(ABC):
         -------
         ``latent_distance``: root mean square of the latent in sds of its prior, about 1 where an image is like those
         of the training, or below where little was measured; ``residual_scale``: tau; ``surprise``: root mean square of
-        the measurements' deviations from those of the generated image, in sds of their scatter (residual and noise):
-        well above 1 for images of another kind than the training's; ``misfit``: root mean square of the measurements'
-        deviations from what the corruption makes of the clean image, in units of sigma: well above 1 the result
-        contradicts its input.
+        the measurements' deviations from those of the generated image, in sds of their scatter (noise, and residual of
+        the training's size): well above 1 for images of another kind than the training's; ``misfit``: root mean square
+        of the measurements' deviations from what the corruption makes of the clean image, in units of sigma: well above
+        1 the result contradicts its input.
         """
         each = [drawn.checks() for drawn in self._draws(result, 1 if result.is_point else draws)]
         return {name: np.stack([c[name].double().cpu().numpy() for c in each]).mean(0) for name in each[0]}
