@@ -19,6 +19,7 @@ from neuropyro import (
     personalize_cli,
     reconstruct_cli,
     selection_cli,
+    simulation_cli,
     verdict_cli,
 )
 from neuropyro.cli_examples import show_examples
@@ -63,6 +64,7 @@ app.command(generator)
 reconstruct_cli.register(app)
 verdict_cli.register(app)
 personalize_cli.register(dive)
+simulation_cli.register(simulate)
 anatomy_cli.register(app, simulate)
 forecast_cli.register(dive)
 selection_cli.register(dive)
@@ -236,58 +238,6 @@ def dive_fit(
     if not outcome.fit.converged:
         remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {2 * max_steps}"
         print(f"neuropyro: {out}: the fit has not converged: {remedy}", file=sys.stderr)
-
-
-@simulate.command(name="cohort")
-def simulate_cohort_command(
-    *, out: Path, subjects: int = 200, visits: int = 4, clusters: int = 3, missing_values: float = 0.0, seed: int = 0
-) -> None:
-    """Simulate a longitudinal study of cortical thickness on fsaverage5.
-
-    Parameters
-    ----------
-    out
-        The .npz file to write; the truth is in it.
-    subjects, visits, clusters
-        How many; visits are planned, some are missing.
-    missing_values
-        Fraction of the values that are NaN.
-    seed
-        Seed.
-    """
-    from neuropyro.data import simulate_cohort
-
-    cohort = simulate_cohort(subjects, visits, clusters, missing_values=missing_values, seed=seed)
-    _save(cohort, out)
-
-
-@simulate.command(name="reference")
-def simulate_reference_command(
-    *, out: Path, subjects: int = 300, vertices: int = 1000, clusters: int = 3, interval: float = 3.0, seed: int = 0
-) -> None:
-    """Simulate the DIVE paper's own data.
-
-    Parameters
-    ----------
-    out
-        The .npz file to write; the truth is in it.
-    subjects, vertices, clusters
-        How many.
-    interval
-        Spread of the onsets, in sds of the controls' scores.
-    seed
-        Seed.
-    """
-    from neuropyro.data import simulate_reference
-
-    _save(simulate_reference(subjects, vertices, clusters, interval, seed=seed), out)
-
-
-def _save(cohort: Cohort, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    cohort.save(out)
-    size = {"visits": cohort.n_visits, "subjects": cohort.n_subjects, "vertices": cohort.n_vertices}
-    say(str(cohort), cohort=out.resolve(), **size)
 
 
 def _say_fit(outcome: Outcome, out: Path) -> None:

@@ -1,0 +1,71 @@
+"""Commands that simulate studies of disease progression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from neuropyro.console import say
+
+if TYPE_CHECKING:
+    from neuropyro.data import Cohort
+
+__all__ = ["register"]
+
+
+def register(simulate: App) -> None:
+    """Add the commands to an app."""
+    simulate.command(simulate_cohort_study, name="cohort")
+    simulate.command(simulate_reference_study, name="reference")
+
+
+def simulate_cohort_study(
+    *, out: Path, subjects: int = 200, visits: int = 4, clusters: int = 3, missing_values: float = 0.0, seed: int = 0
+) -> None:
+    """Simulate a longitudinal study of cortical thickness on fsaverage5.
+
+    Parameters
+    ----------
+    out
+        The .npz file to write; the truth is in it.
+    subjects, visits, clusters
+        How many; visits are planned, some are missing.
+    missing_values
+        Fraction of the values that are NaN.
+    seed
+        Seed.
+    """
+    from neuropyro.data import simulate_cohort
+
+    cohort = simulate_cohort(subjects, visits, clusters, missing_values=missing_values, seed=seed)
+    _save(cohort, out)
+
+
+def simulate_reference_study(
+    *, out: Path, subjects: int = 300, vertices: int = 1000, clusters: int = 3, interval: float = 3.0, seed: int = 0
+) -> None:
+    """Simulate the DIVE paper's own data.
+
+    Parameters
+    ----------
+    out
+        The .npz file to write; the truth is in it.
+    subjects, vertices, clusters
+        How many.
+    interval
+        Spread of the onsets, in sds of the controls' scores.
+    seed
+        Seed.
+    """
+    from neuropyro.data import simulate_reference
+
+    _save(simulate_reference(subjects, vertices, clusters, interval, seed=seed), out)
+
+
+def _save(cohort: Cohort, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    cohort.save(out)
+    size = {"visits": cohort.n_visits, "subjects": cohort.n_subjects, "vertices": cohort.n_vertices}
+    say(str(cohort), cohort=out.resolve(), **size)
