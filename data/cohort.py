@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuropyro.data import cohort_checks as checks
 from neuropyro.data.cohort_files import mesh_of_arrays, read_npz, truth_of_arrays, write_npz
+from neuropyro.data.cohort_in_words import in_words
 from neuropyro.data.cohort_readers import CohortReaders
-from neuropyro.data.control_diagnosis import name_controls
+from neuropyro.data.control_diagnosis import are_controls, name_controls
 from neuropyro.data.errors import CohortError, read_only
 from neuropyro.data.map_space import MapSpace, space_arrays
 from neuropyro.data.mesh import Mesh
@@ -25,9 +26,6 @@ from neuropyro.data.surface_space import template_space
 from neuropyro.data.truth import Truth
 
 __all__ = ["Cohort"]
-
-MOST_NAMES = 8  # of covariates, in a cohort's description
-CONTROL_NAMES = frozenset({"cn", "nc", "ctl", "hc", "control", "controls", "healthy", "healthy control"})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -154,11 +152,7 @@ class Cohort(CohortReaders):
     @cached_property
     def is_control(self) -> NDArray[np.bool_]:
         """``(visits,)``: controls by diagnosis; all False where no diagnosis is given."""
-        if self.diagnosis is None:
-            return np.zeros(self.n_visits, np.bool_)
-        if self.diagnosis.dtype.kind == "U":
-            return np.array([d.strip().lower() in CONTROL_NAMES for d in self.diagnosis])
-        return np.asarray(self.diagnosis == 1)
+        return np.zeros(self.n_visits, np.bool_) if self.diagnosis is None else are_controls(self.diagnosis)
 
     @cached_property
     def is_first_visit(self) -> NDArray[np.bool_]:
@@ -312,27 +306,4 @@ class Cohort(CohortReaders):
             raise CohortError(f"{source}: {error}") from None
 
     def __repr__(self) -> str:
-        counts = np.bincount(self.subject_index)
-        missing = sum(int(np.isnan(row).sum()) for row in self.values) / self.values.size
-        parts = [
-            f"{self.n_visits:,} visits of {self.n_subjects:,} subjects x {self._columns_in_words()}",
-            f"{counts.min()} to {counts.max()} visits a subject, ages or times {self.time.min():.4g} to "
-            f"{self.time.max():.4g} years",
-            f"{missing:.1%} missing" if missing else "nothing missing",
-        ]
-        if self.diagnosis is not None:
-            parts.append(f"{int(self.is_control[self.is_first_visit].sum())} controls at first visit")
-        parts += [repr(self.mesh)] if self.mesh is not None else []
-        parts += [repr(self.space)] if self.space is not None else []
-        parts += [f"covariates {_first_of(list(self.covariates))}"] if self.covariates else []
-        return f"Cohort({'; '.join(parts)})"
-
-    def _columns_in_words(self) -> str:
-        if self.feature_names is None:
-            return f"{self.n_vertices:,} vertices"
-        return f"{self.n_vertices:,} columns ({_first_of(self.feature_names.tolist())})"
-
-
-def _first_of(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+        return in_words(self)

@@ -1,4 +1,4 @@
-"""The diagnosis that means a control, where a study has a word or a number of its own for it."""
+"""Which diagnosis means a control: the words that are known, or a study's own."""
 
 from __future__ import annotations
 
@@ -9,9 +9,23 @@ from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
 
-__all__ = ["CONTROL", "name_controls"]
+__all__ = ["CONTROL", "are_controls", "name_controls"]
 
 CONTROL = "control"
+KNOWN = frozenset({"cn", "nc", "ctl", "hc", CONTROL, "controls", "healthy", "healthy control"})
+
+
+def are_controls(diagnosis: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which diagnoses (visits,) are a control's: text that is known to mean it, in any case, or the number 1.
+
+    Examples
+    --------
+    >>> are_controls(np.array(["CN", "AD", ""])).tolist()
+    [True, False, False]
+    """
+    if diagnosis.dtype.kind == "U":
+        return np.array([label.strip().lower() in KNOWN for label in diagnosis])
+    return np.asarray(diagnosis == 1)
 
 
 def name_controls(diagnosis: NDArray[Any] | None, word: str, source: str = "cohort") -> NDArray[np.str_]:

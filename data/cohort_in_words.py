@@ -1,0 +1,50 @@
+"""A cohort in one line of words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from neuropyro.data.cohort import Cohort
+
+__all__ = ["in_words"]
+
+MOST_NAMES = 8  # of covariates, or of columns
+
+
+def in_words(cohort: Cohort) -> str:
+    """Return its size, what is missing, and what it has beside values.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> in_words(Cohort(np.array([[2.5, 2.4], [2.4, np.nan]]), [70, 71], ["a", "a"])).split("; ")[::2]
+    ['Cohort(2 visits of 1 subjects x 2 vertices', '25.0% missing)']
+    """
+    counts = np.bincount(cohort.subject_index)
+    missing = sum(int(np.isnan(row).sum()) for row in cohort.values) / cohort.values.size
+    parts = [
+        f"{cohort.n_visits:,} visits of {cohort.n_subjects:,} subjects x {_columns(cohort)}",
+        f"{counts.min()} to {counts.max()} visits a subject, ages or times {cohort.time.min():.4g} to "
+        f"{cohort.time.max():.4g} years",
+        f"{missing:.1%} missing" if missing else "nothing missing",
+    ]
+    if cohort.diagnosis is not None:
+        parts.append(f"{int(cohort.is_control[cohort.is_first_visit].sum())} controls at first visit")
+    parts += [repr(cohort.mesh)] if cohort.mesh is not None else []
+    parts += [repr(cohort.space)] if cohort.space is not None else []
+    parts += [f"covariates {_first_of(list(cohort.covariates))}"] if cohort.covariates else []
+    return f"Cohort({'; '.join(parts)})"
+
+
+def _columns(cohort: Cohort) -> str:
+    if cohort.feature_names is None:
+        return f"{cohort.n_vertices:,} vertices"
+    return f"{cohort.n_vertices:,} columns ({_first_of(cohort.feature_names.tolist())})"
+
+
+def _first_of(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
