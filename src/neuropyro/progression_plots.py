@@ -49,7 +49,7 @@ def plot_trajectories(outcome: Outcome) -> Figure:
         axis.plot(grid, middle, "k", lw=1.5)
         axis.set_title(f"cluster {k + 1}", fontsize=10, color=cluster_colours(n_clusters)[k])
         axis.set_xlabel("progression score (sd of controls)")
-    axes[0, 0].set_ylabel(f"mean of its {outcome.columns} ({outcome.unit_in_words})")
+    axes[0, 0].set_ylabel(f"mean of its {outcome.columns}\n({outcome.unit_in_words})")
     axes[0, 0].legend(fontsize=8, markerscale=4, frameon=False)
     return figure
 

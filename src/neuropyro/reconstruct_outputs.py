@@ -22,7 +22,7 @@ from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import LatentReconstruction
 from neuropyro.models.reconstruction_storage import save_reconstruction
 from neuropyro.reconstruct_inputs import Job
-from neuropyro.reconstruct_warnings import channel_warnings, check_warnings
+from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, size_warnings
 
 __all__ = ["Reconstruction", "write_reconstruction"]
 
@@ -110,8 +110,12 @@ class Reconstruction:
     @cached_property
     def warnings(self) -> list[str]:
         """Why not to trust some of the images."""
-        picture = None if self.job.image is None else self.job.image.pixels
-        return channel_warnings(picture, self.clean.numpy()) + check_warnings(self.checks)
+        job = self.job
+        picture = None if job.image is None else job.image.pixels
+        said = channel_warnings(picture, self.clean.numpy())
+        if job.frame is not None and job.image is not job.truth_image:
+            said += size_warnings(job.frame.box[2], job.y.shape[-1], self.clean.shape[-1])
+        return said + check_warnings(self.checks)
 
     def metrics(self) -> dict[str, Any]:
         """Metrics against the truth at the generator's resolution and at the file's own, and those of baselines."""

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["channel_warnings", "check_warnings"]
+__all__ = ["channel_warnings", "check_warnings", "size_warnings"]
 
 SURPRISING = 1.7  # held-out phantoms by the generator of phantoms are at 0.9 to 1.45 (16 to 64 px, k-space, half seen)
 FAR = 2.0  # latent distance; 1 or less is that of images like the training's
 CONTRADICTS = 2.0  # misfit; 1 is the noise that was stated
+LARGER = 1.25  # ratio of sizes from which on a picture loses what can be seen
 COLOURED = 0.02  # root mean square of channels' deviations from their mean, as a share of the brightness range
 
 REMEDY = "give a --generator trained on such images"
@@ -74,6 +75,29 @@ def channel_warnings(picture: NDArray[Any] | None, clean: NDArray[Any]) -> list[
     if _colour(picture) <= COLOURED < _colour(clean):
         return ["the picture is grey and the generator's images are in colour; " + REMEDY]
     return []
+
+
+def size_warnings(side: float, measured: int, whole: int) -> list[str]:
+    """Say where a file's picture has more pixels than the corruption leaves of one, and was shrunk to them.
+
+    Parameters
+    ----------
+    side
+        Of the square that was taken from the file, in its pixels.
+    measured, whole
+        Side of what the corruption makes of the generator's images, and of these.
+
+    Examples
+    --------
+    >>> size_warnings(16, 16, 64), size_warnings(256, 64, 64)
+    ([], [])
+    >>> size_warnings(64, 16, 64)[0][:52]
+    'the picture of 64 px was shrunk to 16 px, which is w'
+    """
+    if measured >= whole or side <= LARGER * measured:
+        return []
+    lost = f"the picture of {side:.0f} px was shrunk to {measured} px, which is what the corruption makes of {whole} px"
+    return [f"{lost}; give one of that size or a smaller factor, or give a clean picture as --truth, to be corrupted"]
 
 
 def _colour(pixels: NDArray[Any]) -> float:

@@ -70,7 +70,8 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield from _figure("Biomarkers", plots.plot_biomarkers(outcome), caption)
     caption = (
         f"Dots: mean of the cluster's {outcome.columns} at a visit. Line: the cluster's trajectory; "
-        f"band: 90 % interval. Values are in {_unit(outcome)}."
+        f"band: 90 % interval. Values are in {_unit(outcome)}. "
+        f"Of few {outcome.columns} the mean may lie off the line: each has a curve of its own, beside its cluster's."
     )
     yield from _figure("Trajectories", plots.plot_trajectories(outcome), caption)
     yield _trajectory_table(outcome)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuropyro.reconstruct_warnings import channel_warnings, check_warnings
+from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, size_warnings
 
 FINE = {"surprise": 1.1, "latent_distance": 1.0, "misfit": 1.0}
 
@@ -35,3 +35,10 @@ def test_a_picture_in_colour_and_a_grey_generator_and_the_other_way_round():
     assert "generator's images are in colour" in channel_warnings(grey[:, :1], colour)[0]
     for picture, clean in [(255 * colour, colour), (grey, grey[:, :1]), (grey[:, :1], grey), (None, colour)]:
         assert channel_warnings(picture, clean) == []  # a grey generator may have three equal channels
+
+
+def test_a_picture_that_was_shrunk_to_what_the_corruption_leaves():
+    (line,) = size_warnings(256, 16, 64)
+    assert "256 px was shrunk to 16 px" in line
+    for side, measured in [(16, 16), (18, 16), (12, 16), (256, 64)]:  # a picture measured whole is brought to its size
+        assert size_warnings(side, measured, 64) == []
