@@ -175,6 +175,10 @@ def _inverse_root(matrix: Tensor, floor: float, scale: Tensor | None = None) -> 
 
 
 def curvature_products(potential: Potential, point: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the map from a vector ``(D,)`` to its product with the Hessian at ``point (D,)``, in double precision.
+
+    Each product costs a gradient of the gradient, which is found once.
+    """
     at = point.detach().clone().requires_grad_()
     (gradient,) = torch.autograd.grad(potential(at), at, create_graph=True)
 

@@ -69,7 +69,8 @@ class Reflections:
 
     def _through(self, weights: Tensor, x: Tensor) -> Tensor:
         inner = torch.einsum("nmk,...nm->...nk", self.vectors, x)
-        return torch.einsum("nmk,nkl,...nl->...nm", self.vectors, weights, inner)
+        weighted = torch.einsum("nkl,...nl->...nk", weights, inner)
+        return torch.einsum("nmk,...nk->...nm", self.vectors, weighted)
 
 
 class MainDirections(Transform):
