@@ -148,7 +148,7 @@ class SubjectProgression(OfVisits):
 
     def _complete(self, visits: Visits, start: dict[str, NDArray[np.float64]]) -> dict[str, Tensor]:
         """Add the sites that starts lack, and leave out those that the model lacks."""
-        del start["pi"], start["level"]
+        del start["pi"], start["tau"], start["level"]
         if visits.covariates is not None:
             start |= dict.fromkeys(EFFECT_SITES, np.zeros(visits.covariates.shape[1]))
         sites = {site: torch.as_tensor(number).to(visits.values) for site, number in start.items()}

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from neuropyro.models.spatial import MeshVisits
 from neuropyro.models.spatial_sweeps import smooth
-from neuropyro.models.starting_values import start_clusters
+from neuropyro.models.starting_values import group_and_start
+from neuropyro.models.starting_vertices import refine
 
 __all__ = ["start_on_mesh"]
 
@@ -24,12 +25,13 @@ AGREEMENT = 0.9  # share of edges that agree under the coupling at the start
 def start_on_mesh(
     visits: MeshVisits, n_clusters: int, rng: np.random.Generator, spread: float = 0.0
 ) -> list[dict[str, NDArray[np.float64]]]:
-    """Return one or two starts of the scores, of K clusters of vertices and of their coupling."""
+    """Return starts of the scores, of K clusters of vertices and of their coupling; one, where vertices scatter."""
     smoothed = visits.with_values(_smoothed(visits))
     lost = float((visits.values - smoothed.values).square().mean())
     coupling = np.asarray(visits.prior.normaliser.coupling_of(AGREEMENT))
-    starts = start_clusters(smoothed, n_clusters, rng, spread)
-    return [start | {"sigma": np.sqrt(start["sigma"] ** 2 + lost), "coupling": coupling} for start in starts]
+    curves, starts = group_and_start(smoothed, n_clusters, rng, spread)
+    starts = [start | {"sigma": np.sqrt(start["sigma"] ** 2 + lost), "coupling": coupling} for start in starts]
+    return [refine(visits, curves, starts, labels_known=True)] if spread else starts
 
 
 def _smoothed(visits: MeshVisits) -> Tensor:

@@ -37,6 +37,7 @@ class BinnedCurves(NamedTuple):
     residual_sd: Floats  # (K,) sd of a value about its vertex's mean in the bin
     course: Floats  # (K, visits) mean value of the cluster's vertices at each visit, 0 where none was seen
     precision: Floats  # (K, visits) of the course
+    label: NDArray[np.int64]  # (vertices,) -1 where a vertex says nothing
     spread: float = 0.0  # sd of log speed over a cluster's vertices
 
 
@@ -92,6 +93,7 @@ def bin_curves(visits: Visits, order: Floats, group: Callable[[Floats], NDArray[
         residual_sd=sd,
         course=_array(course),
         precision=_array(seen) / sd[:, None] ** 2 * np.ones_like(_array(course)),
+        label=label.cpu().numpy(),
     )
 
 

@@ -27,10 +27,11 @@ from neuropyro.models.starting_curves import (
 from neuropyro.models.starting_order import first_component
 from neuropyro.models.starting_population import SPEED_SD, Places, Population, VisitMisfit, place_subjects
 from neuropyro.models.starting_search import search
+from neuropyro.models.starting_vertices import refine
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits
 
-__all__ = ["start_biomarkers", "start_clusters", "start_labelled"]
+__all__ = ["group_and_start", "start_biomarkers", "start_clusters", "start_labelled"]
 
 Floats = NDArray[np.float64]
 MIN_SPEED = 0.02  # scores a year: where time says nothing, or the wrong thing
@@ -39,38 +40,50 @@ LEAST_OFFSET = 0.01  # sd of subjects' offsets, in sds of a value
 LARGE_OFFSET = (
     0.03  # beside a cluster's whole change: the first component may be of offsets, and other starts are tried
 )
+KEPT = 3  # of the search's starts
+VISIT_EFFECT = 0.1  # sd, in sds of a value
 GRID = 800  # scores at which visits are tried
 
 
 def start_clusters(
     visits: Visits, n_clusters: int, rng: np.random.Generator, spread: float = 0.0
 ) -> list[dict[str, Floats]]:
-    """Return one or two starts: values of the sites of the scores and of K clusters of vertices.
+    """Return starts: values of the sites of the scores and of K clusters of vertices; one, where vertices scatter.
 
     Parameters
     ----------
     spread
         Sd of log speed over a cluster's vertices: the mean of their sigmoids has longer tails than a sigmoid.
     """
+    curves, starts = group_and_start(visits, n_clusters, rng, spread)
+    return [refine(visits, curves, starts)] if spread else starts
+
+
+def group_and_start(
+    visits: Visits, n_clusters: int, rng: np.random.Generator, spread: float = 0.0
+) -> tuple[BinnedCurves, list[dict[str, Floats]]]:
+    """Return clusters by k-means and starts that follow their mean courses; see `start_clusters`."""
     component = first_component(visits)
-    curves = bin_curves(visits, component, partial(k_means, n_clusters=n_clusters, rng=rng))
-    return _start(visits, component, curves._replace(spread=spread), rng)
+    curves = bin_curves(visits, component, partial(k_means, n_clusters=n_clusters, rng=rng))._replace(spread=spread)
+    return curves, _starts(visits, component, curves, rng)
 
 
 def start_labelled(visits: Visits, label: Tensor, spread: float = 0.0) -> list[dict[str, Floats]]:
-    """Return one or two starts of the scores and of clusters whose vertices ``label (vertices,)`` tells."""
+    """Return starts of the scores and of clusters whose vertices ``label (vertices,)`` tells; one, where these scatter."""
     component, rng = first_component(visits), np.random.default_rng(0)
     known = label[visits.is_informative].cpu().numpy()
-    return _start(visits, component, bin_curves(visits, component, lambda curves: known)._replace(spread=spread), rng)
+    curves = bin_curves(visits, component, lambda curves: known)._replace(spread=spread)
+    starts = _starts(visits, component, curves, rng)
+    return [refine(visits, curves, starts, labels_known=True)] if spread else starts
 
 
 def start_biomarkers(visits: Visits) -> list[dict[str, Floats]]:
-    """Return one or two starts of the scores and of each biomarker by itself."""
+    """Return starts of the scores and of each biomarker by itself."""
     component, rng = first_component(visits), np.random.default_rng(0)
-    return _start(visits, component, bin_curves(visits, component, lambda curves: np.arange(len(curves))), rng)
+    return _starts(visits, component, bin_curves(visits, component, lambda curves: np.arange(len(curves))), rng)
 
 
-def _start(
+def _starts(
     visits: Visits, component: Floats, curves: BinnedCurves, rng: np.random.Generator
 ) -> list[dict[str, Floats]]:
     fine = narrow_bins(curves, component)
@@ -89,10 +102,11 @@ def _start(
     rho, u = _offsets(curves, theta, scores, subject)
     start = _in_the_gauge(visits, places, theta, scores) | {"rho": rho, "u": u}
     shared = {"pi": curves.share, "sigma": curves.residual_sd, "level": curves.course.T}
+    start["tau"] = np.full(len(theta), VISIT_EFFECT)
     starts = [start]
     if (rho > LARGE_OFFSET * np.abs(theta[:, 0])).any():
-        starts.append(search(visits, curves, start, rng))
-    return [start | shared for start in starts]
+        starts += search(visits, curves, start, rng, KEPT)
+    return [shared | start for start in starts]
 
 
 def _offsets(curves: BinnedCurves, theta: Floats, scores: Floats, subject: NDArray[np.int64]) -> tuple[Floats, Floats]:

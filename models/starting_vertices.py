@@ -1,0 +1,258 @@
+r"""Starts improved by all that the vertices say: expectation-maximisation over their clusters.
+
+Mean courses alone tell little of scores: three curves, each with offsets of its own, are followed about as well by
+scores that are wrong.  How the vertices of a cluster depart from its mean says more.  With labels' probabilities
+r_lk given, what the whole model makes of the values (:mod:`neuropyro.models.vertex_scatter`) depends on each cluster's
+mean course m_k and on the departures' products alone,
+
+.. math::  S_k = \sum_l r_{lk} (V_l - m_k)(V_l - m_k)^\top, \qquad
+           -2 \log p = (L_k - 1) \log |\Sigma_k| + \mathrm{tr}(\Sigma_k^{-1} S_k) + \dots, \qquad
+           \Sigma_k = \sigma_k^2 I + J_k J_k^\top,
+
+so that a step costs the same for any number of vertices.  S_k is kept on the maps' first principal components; beyond
+them it is white.
+
+References
+----------
+Dempster, Laird & Rubin, "Maximum likelihood from incomplete data via the EM algorithm", JRSS B 1977.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from neuropyro.models.starting_courses import HELD, Courses, Curves, Start, Values, one_of, stacked
+from neuropyro.models.starting_curves import BinnedCurves
+from neuropyro.models.trajectory import Trajectories
+from neuropyro.models.vertex_priors import SCATTER, VertexPriors
+from neuropyro.models.vertex_scatter import COLUMNS, scattered
+from neuropyro.models.visits import Visits
+
+__all__ = ["refine"]
+
+ROUNDS, GAIN = 8, 2.0  # of EM, at most: until one gains fewer nats
+STEPS, RATE, LAST_RATE = 60, 0.05, 0.1  # of Adam in each round, the rate falling to a tenth
+COMPONENTS, PASSES = 64, 2  # of the maps; of the randomised decomposition
+FIRST_SCATTER = 0.2
+PRIORS = {"log_sigma": (0.0, 0.5), "log_scatter": (-1.5, 0.5)}
+
+
+def refine(visits: Visits, curves: BinnedCurves, starts: Sequence[Start], labels_known: bool = False) -> Start:
+    """Return the best of some starts, all improved, with the sites of sigma, pi and scatter.
+
+    Parameters
+    ----------
+    curves
+        The clusters' mean courses, and labels to begin with.
+    labels_known
+        Whether the labels stay as they are.
+    """
+    vertices = _Vertices(visits, curves)
+    courses = _Clusters(visits, curves, vertices)
+    values = {name: value.requires_grad_() for name, value in stacked([courses.of(one) for one in starts]).items()}
+    shares = one_hot(vertices.label, len(curves.course)).double().expand(len(starts), -1, -1)
+    courses.see(shares)
+    best = math.inf
+    for _ in range(ROUNDS):
+        _descend(courses, values)
+        shares = shares if labels_known else courses.shares(values)
+        courses.see(shares)
+        bound = _bound(courses, values, shares)
+        before, best = best, float(bound.min())
+        if not before - best > GAIN:
+            break
+    which = int(bound.argmin())
+    courses.see(shares[which, None])
+    with torch.no_grad():
+        return starts[which] | courses.start(one_of(values, which))
+
+
+@torch.no_grad()
+def _bound(courses: _Clusters, values: Values, shares: Tensor) -> Tensor:
+    """Return what bounds the negative log density with labels summed out, ``(starts,)``."""
+    of_labels = shares * (courses.log_share() - shares.clamp(min=1e-30).log())
+    return (courses.loss(values) - of_labels.sum((-2, -1))).nan_to_num(math.inf)
+
+
+def _descend(courses: _Clusters, values: Values) -> None:
+    """Take steps down the loss."""
+    optimiser = torch.optim.Adam([value for name, value in values.items() if name not in HELD], RATE)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS, RATE * LAST_RATE)
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        courses.loss(values).sum().backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        falling.step()
+
+
+class _Departures(NamedTuple):
+    """Products of the departures of each cluster's vertices from its mean, of several starts."""
+
+    count: Tensor  # (starts, K) of vertices
+    products: Tensor  # (starts, K, components, components)
+    squares: Tensor  # (starts, K) the whole trace
+    white: Tensor  # (starts, K) each direction's share of what is beyond the components
+
+
+class _Vertices:
+    """The values of vertices that say something, missing ones as their cluster's course has them."""
+
+    def __init__(self, visits: Visits, curves: BinnedCurves) -> None:
+        keep = visits.is_informative
+        self.label = torch.as_tensor(curves.label)[keep.cpu()]
+        self.values = visits.values[keep]
+        self.seen = None if visits.observed is None else visits.observed[keep]
+        self.filled = self.values if self.seen is None else self._filled(torch.as_tensor(curves.course))
+        self.squares = _small(self.filled.square().sum(-1))
+        self.basis = self._basis()
+        self.projected = _small(self.filled @ self.basis.to(self.values))
+
+    def _filled(self, course: Tensor) -> Tensor:
+        assert self.seen is not None
+        course = course.to(self.values)[self.label.to(self.values.device)]
+        own = (self.seen * (self.values - course)).sum(-1, keepdim=True) / self.seen.sum(-1, keepdim=True)
+        return torch.where(self.seen > 0, self.values, course + own)
+
+    def _basis(self) -> Tensor:
+        """Return orthonormal courses ``(visits, components)``: the constant one, and the principal components."""
+        n_visits = self.values.shape[1]
+        q = min(COMPONENTS, *self.values.shape)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            _, _, components = torch.svd_lowrank(self.filled, q, PASSES)
+        constant = torch.ones(n_visits, 1, dtype=torch.float64)
+        return torch.linalg.qr(torch.cat([constant, _small(components)], 1)[:, :n_visits]).Q
+
+    def means(self, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """Return clusters' mean courses ``(starts, K, visits)`` of seen values, and how many of these."""
+        weights = shares.mT.to(self.values)
+        seen = weights.sum(-1, keepdim=True) if self.seen is None else weights @ self.seen
+        mean = _small(weights @ self.values / seen.clamp(min=1e-6))
+        return mean, _small(seen).expand_as(mean)
+
+    def departures(self, shares: Tensor) -> _Departures:
+        """Return the products of the departures from the clusters' means."""
+        count = shares.sum(1).clamp(min=1e-6)
+        mean = _small(shares.mT.to(self.values) @ self.filled) / count[..., None]
+        middle = mean @ self.basis
+        products = torch.einsum("slk,lp,lq->skpq", shares, self.projected, self.projected)
+        products = products - count[..., None, None] * middle[..., None] * middle[..., None, :]
+        squares = (shares.mT @ self.squares - count * mean.square().sum(-1)).clamp(min=0)
+        n_visits, n_components = self.basis.shape
+        beyond = (squares - products.diagonal(dim1=-2, dim2=-1).sum(-1)).clamp(min=0)
+        return _Departures(count, products, squares, beyond / max(n_visits - n_components, 1))
+
+    def fits(self, mean: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return squared distances to curves ``(starts, L, K)``, products with columns ``(..., r)``, shares seen."""
+        mean, columns = mean.to(self.values), columns.to(self.values)
+        flat = columns.movedim(-2, 0).flatten(1)  # (visits, starts K r)
+        shift = (columns * mean[..., None]).movedim(-2, 0).flatten(1)
+        if self.seen is None:
+            distance = self.values.square().sum(-1)[:, None, None] + mean.square().sum(-1)
+            products, part = self.values @ flat - shift.sum(0), torch.ones_like(self.values[:, 0])
+        else:
+            distance = self.values.square().sum(-1)[:, None, None] + (self.seen @ mean.square().flatten(0, 1).mT).reshape(
+                len(self.values), *mean.shape[:2]
+            )
+            products, part = self.values @ flat - self.seen @ shift, self.seen.mean(-1)
+        crossed = (self.values @ mean.flatten(0, 1).mT).reshape(len(self.values), *mean.shape[:2])
+        distance = (distance - 2 * crossed).movedim(0, 1)
+        products = products.reshape(len(self.values), *mean.shape[:2], columns.shape[-1]).movedim(0, 1)
+        return _small(distance), _small(products), _small(part)
+
+
+class _Clusters(Courses):
+    """The clusters' density, of several starts at once, given the labels' probabilities."""
+
+    def __init__(self, visits: Visits, curves: BinnedCurves, vertices: _Vertices) -> None:
+        super().__init__(visits, curves)
+        self.vertices = vertices
+        self.first_sigma = torch.as_tensor(curves.residual_sd)
+        self.baseline = VertexPriors().baseline
+
+    def of(self, start: Start) -> Values:
+        """Return the free numbers of a start."""
+        scatter = torch.full((len(self.first_sigma), len(SCATTER)), math.log(FIRST_SCATTER), dtype=torch.float64)
+        return super().of(start) | {"log_sigma": self.first_sigma.log(), "log_scatter": scatter}
+
+    def start(self, v: Values) -> Start:
+        """Return the sites of one start's free numbers."""
+        scatter = dict(zip(SCATTER, np.asarray(v["log_scatter"].exp()).T, strict=True))
+        own = {"sigma": np.asarray(v["log_sigma"].exp()), "pi": np.asarray(self.log_share()[0, 0].exp())}
+        return super().start(v) | scatter | own | {"level": np.asarray(self.observed[0].T)}
+
+    def see(self, shares: Tensor) -> None:
+        """Take up the labels' probabilities ``(starts, L, K)``."""
+        self.observed, self.seen = self.vertices.means(shares)
+        self.departures = self.vertices.departures(shares)
+
+    def log_share(self) -> Tensor:
+        """Return the logarithms of the clusters' shares of the vertices, ``(starts, 1, K)``."""
+        count = self.departures.count + 1
+        return (count / count.sum(-1, keepdim=True)).log()[:, None]
+
+    @torch.no_grad()
+    def shares(self, v: Values) -> Tensor:
+        """Return the labels' probabilities ``(starts, L, K)``."""
+        curves, columns, variance, chol, volume = self._parts(v)
+        offsets = self._offsets(v, v["place"])[..., self.subject]
+        distance, products, part = self.vertices.fits(curves.mean + offsets, columns)
+        known = torch.linalg.solve_triangular(chol, products.permute(0, 2, 3, 1), upper=False).square().sum(-2)
+        variance = variance[:, None]
+        each = (distance - known.mT / variance) / variance
+        each = each + part[:, None] * len(self.subject) * variance.log() + volume[:, None]
+        return (self.log_share() - 0.5 * each).softmax(-1)
+
+    def loss(self, v: Values) -> Tensor:
+        """Return the negative log joint density, places and offsets integrated out, ``(starts,)``."""
+        curves, columns, variance, chol, volume = self._parts(v)
+        d = self.departures
+        inside = self.vertices.basis.mT @ columns  # (starts, K, components, r)
+        outside = columns.mT @ columns - inside.mT @ inside
+        products = inside.mT @ d.products @ inside + d.white[..., None, None] * outside
+        known = torch.cholesky_solve(products, chol).diagonal(dim1=-2, dim2=-1).sum(-1)
+        scaled = (d.squares - known / variance) / variance
+        volume = volume + len(self.subject) * variance.log()
+        of_vertices = 0.5 * ((d.count - 1).clamp(min=0) * volume + scaled).sum(-1)
+        priors = sum(0.5 * ((v[name] - m) / sd).square().flatten(1).sum(-1) for name, (m, sd) in PRIORS.items())
+        law = self._law(v)
+        misfit = self._misfit(v, v["place"], curves).sum(-1) + self._volume(v, law, curves)
+        return of_vertices + misfit + self._priors(v) + priors
+
+    def _parts(self, v: Values) -> tuple[Curves, Tensor, Tensor, Tensor, Tensor]:
+        """Return the curves, the scatter's columns, sigma squared, and the Cholesky factor of I + J'J / sigma^2."""
+        mean, columns = self._scattered(v, v["place"])
+        variance = (2 * v["log_sigma"]).exp()
+        eye = torch.eye(COLUMNS, dtype=columns.dtype)
+        chol = torch.linalg.cholesky(eye + columns.mT @ columns / variance[..., None, None])
+        volume = 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return _with_slope(mean, columns, v), columns, variance, chol, volume
+
+    def _curves(self, v: Values, place: Tensor) -> Curves:
+        return _with_slope(*self._scattered(v, place), v)
+
+    def _scattered(self, v: Values, place: Tensor) -> tuple[Tensor, Tensor]:
+        theta = Trajectories(v["a"], v["log_b"].exp(), v["c"], v["d"])
+        baseline = torch.full_like(v["log_scatter"][..., :1], self.baseline)
+        return scattered(self._scores(v, place), theta, torch.cat([baseline, v["log_scatter"].exp()], -1))
+
+    def _weight(self, v: Values) -> Tensor:
+        noise = v["log_nu"].exp().square()[..., None] + (2 * v["log_sigma"]).exp()[..., None] / self.seen.clamp(min=1e-9)
+        return (self.seen > 0) / noise
+
+
+def _with_slope(mean: Tensor, columns: Tensor, v: Values) -> Curves:
+    """Return the curves; the column by c is their derivative in sds of c (Stein's lemma)."""
+    return Curves(mean, -columns[..., 1] / v["log_scatter"][..., :1].exp())
+
+
+def _small(x: Tensor) -> Tensor:
+    """Return what is worked out on the CPU, in double precision."""
+    return x.double().cpu()
