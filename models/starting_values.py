@@ -1,14 +1,12 @@
 """Starting values from the data alone, close enough to the mode for the optimiser's first steps.
 
 The first principal component of standardised maps orders visits along the course; its sign comes from the diagnosis,
-or else from time.  Maps averaged over bins of that order are curves with little noise, which k-means groups.  The
+or else from time.  Vertices are grouped by their components, and each group averaged over bins of that order.  The
 component saturates where the trajectories do: the scores of the bins and a sigmoid for each cluster are fitted
 jointly, which bends the scores straight.
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 import numpy as np
 import torch
@@ -20,10 +18,10 @@ from neuropyro.models.starting_curves import (
     bin_curves,
     fit_bins,
     fit_trajectories,
-    k_means,
     mean_curves,
     narrow_bins,
 )
+from neuropyro.models.starting_labels import label_vertices
 from neuropyro.models.starting_order import first_component
 from neuropyro.models.starting_population import SPEED_SD, Places, Population, VisitMisfit, place_subjects
 from neuropyro.models.starting_search import search
@@ -62,9 +60,10 @@ def start_clusters(
 def group_and_start(
     visits: Visits, n_clusters: int, rng: np.random.Generator, spread: float = 0.0
 ) -> tuple[BinnedCurves, list[dict[str, Floats]]]:
-    """Return clusters by k-means and starts that follow their mean courses; see `start_clusters`."""
+    """Return clusters and starts that follow their mean courses; see `start_clusters`."""
     component = first_component(visits)
-    curves = bin_curves(visits, component, partial(k_means, n_clusters=n_clusters, rng=rng))._replace(spread=spread)
+    label = label_vertices(visits, n_clusters, rng)
+    curves = bin_curves(visits, component, lambda curves: label)._replace(spread=spread)
     return curves, _starts(visits, component, curves, rng)
 
 

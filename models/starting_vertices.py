@@ -126,7 +126,8 @@ class _Vertices:
         q = min(COMPONENTS, *self.values.shape)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            _, _, components = torch.svd_lowrank(self.filled, q, PASSES)
+            about_own_mean = self.filled - self.filled.mean(-1, keepdim=True)
+            _, _, components = torch.svd_lowrank(about_own_mean, q, PASSES)
         constant = torch.ones(n_visits, 1, dtype=torch.float64)
         return torch.linalg.qr(torch.cat([constant, _small(components)], 1)[:, :n_visits]).Q
 

@@ -222,7 +222,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         return self.vertex_priors.scatter_sds([pyro.sample(site, prior) for site in SCATTER])
 
     def init_values(self, visits: Visits, seed: int = 0) -> dict[str, Tensor]:
-        """Return starting values of every site but Z, by principal component and k-means."""
+        """Return starting values of every site but Z, by principal components."""
         rng, spread = np.random.default_rng(seed), STARTING_SCATTER if self.scatter else 0.0
         if isinstance(visits, MeshVisits):
             starts = start_on_mesh(visits, self.n_clusters, rng, spread)

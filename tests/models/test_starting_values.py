@@ -105,7 +105,7 @@ def binned(theta: np.ndarray, scores: np.ndarray, order: np.ndarray) -> BinnedCu
     K = len(theta)
     means = d + a * expit(b * (scores - c))
     nothing = np.zeros((K, 1))
-    return BinnedCurves(order, means, np.full(K, 1 / K), np.ones(K), nothing, nothing)
+    return BinnedCurves(order, means, np.full(K, 1 / K), np.ones(K), nothing, nothing, np.arange(K))
 
 
 THETA = np.array([[-4.0, 1.2, -1.0, 0.2], [-2.5, 1.6, 1.0, -0.3], [3.0, 1.0, 0.0, 0.1]])  # a, b, c, d
