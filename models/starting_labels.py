@@ -1,8 +1,8 @@
 """Labels to begin with: a mixture of Gaussians over the maps' first principal components.
 
-Vertices of a cluster follow one curve and share their subjects' offsets, up to a change of their own size and onset.  So
-they scatter along directions of their own, far from round: groups of equal widths, as k-means has them, would split a
-cluster by how much its vertices change.
+Vertices of a cluster follow one curve and share their subjects' offsets, but for a change and an onset of their own.
+So they scatter along directions of their own, far from round: groups of equal widths, as k-means has them, would split
+a cluster by how much its vertices change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def label_vertices(visits: Visits, n_clusters: int, rng: np.random.Generator) ->
         return np.arange(len(points)) % n_clusters
     some = points if len(points) <= MOST else points[rng.choice(len(points), MOST, replace=False)]
     seed = int(rng.integers(2**31))
-    mixture = GaussianMixture(n_clusters, n_init=TRIALS, init_params="k-means++", random_state=seed, reg_covar=LEAST_VARIANCE)
+    mixture = GaussianMixture(
+        n_clusters, n_init=TRIALS, init_params="k-means++", random_state=seed, reg_covar=LEAST_VARIANCE
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = mixture.fit(some).predict(points)
@@ -56,7 +58,7 @@ def _components(visits: Visits) -> NDArray[np.float64]:
     points = np.asarray((left * size)[:, :q].double().cpu())
     beyond = float(values.square().mean()) * values.shape[1] - float((points**2).sum()) / len(points)
     noise = max(beyond / max(values.shape[1] - q, 1), 1e-12) ** 0.5
-    return points / noise
+    return np.asarray(points / noise)
 
 
 def _all_present(labels: NDArray[np.int64], probability: NDArray[np.float64]) -> NDArray[np.int64]:

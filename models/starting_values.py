@@ -68,7 +68,7 @@ def group_and_start(
 
 
 def start_labelled(visits: Visits, label: Tensor, spread: float = 0.0) -> list[dict[str, Floats]]:
-    """Return starts of the scores and of clusters whose vertices ``label (vertices,)`` tells; one, where these scatter."""
+    """Return starts of the scores and of clusters of labelled vertices; one start, where these scatter."""
     component, rng = first_component(visits), np.random.default_rng(0)
     known = label[visits.is_informative].cpu().numpy()
     curves = bin_curves(visits, component, lambda curves: known)._replace(spread=spread)

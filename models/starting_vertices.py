@@ -69,6 +69,8 @@ def refine(visits: Visits, curves: BinnedCurves, starts: Sequence[Start], labels
         if not before - best > GAIN:
             break
     which = int(bound.argmin())
+    if not math.isfinite(best):  # nothing to go by: as it was
+        values, which = stacked([courses.of(one) for one in starts]), 0
     courses.see(shares[which, None])
     with torch.no_grad():
         return starts[which] | courses.start(one_of(values, which))
@@ -95,7 +97,7 @@ def _descend(courses: _Clusters, values: Values) -> None:
 class _Departures(NamedTuple):
     """Products of the departures of each cluster's vertices from its mean, of several starts."""
 
-    count: Tensor  # (starts, K) of vertices
+    number: Tensor  # (starts, K) of vertices
     products: Tensor  # (starts, K, components, components)
     squares: Tensor  # (starts, K) the whole trace
     white: Tensor  # (starts, K) each direction's share of what is beyond the components
@@ -129,7 +131,8 @@ class _Vertices:
             about_own_mean = self.filled - self.filled.mean(-1, keepdim=True)
             _, _, components = torch.svd_lowrank(about_own_mean, q, PASSES)
         constant = torch.ones(n_visits, 1, dtype=torch.float64)
-        return torch.linalg.qr(torch.cat([constant, _small(components)], 1)[:, :n_visits]).Q
+        basis: Tensor = torch.linalg.qr(torch.cat([constant, _small(components)], 1)[:, :n_visits])[0]
+        return basis
 
     def means(self, shares: Tensor) -> tuple[Tensor, Tensor]:
         """Return clusters' mean courses ``(starts, K, visits)`` of seen values, and how many of these."""
@@ -159,9 +162,9 @@ class _Vertices:
             distance = self.values.square().sum(-1)[:, None, None] + mean.square().sum(-1)
             products, part = self.values @ flat - shift.sum(0), torch.ones_like(self.values[:, 0])
         else:
-            distance = self.values.square().sum(-1)[:, None, None] + (self.seen @ mean.square().flatten(0, 1).mT).reshape(
-                len(self.values), *mean.shape[:2]
-            )
+            distance = self.values.square().sum(-1)[:, None, None] + (
+                self.seen @ mean.square().flatten(0, 1).mT
+            ).reshape(len(self.values), *mean.shape[:2])
             products, part = self.values @ flat - self.seen @ shift, self.seen.mean(-1)
         crossed = (self.values @ mean.flatten(0, 1).mT).reshape(len(self.values), *mean.shape[:2])
         distance = (distance - 2 * crossed).movedim(0, 1)
@@ -196,7 +199,7 @@ class _Clusters(Courses):
 
     def log_share(self) -> Tensor:
         """Return the logarithms of the clusters' shares of the vertices, ``(starts, 1, K)``."""
-        count = self.departures.count + 1
+        count = self.departures.number + 1
         return (count / count.sum(-1, keepdim=True)).log()[:, None]
 
     @torch.no_grad()
@@ -209,7 +212,8 @@ class _Clusters(Courses):
         variance = variance[:, None]
         each = (distance - known.mT / variance) / variance
         each = each + part[:, None] * len(self.subject) * variance.log() + volume[:, None]
-        return (self.log_share() - 0.5 * each).softmax(-1)
+        probability: Tensor = (self.log_share() - 0.5 * each).softmax(-1)
+        return probability
 
     def loss(self, v: Values) -> Tensor:
         """Return the negative log joint density, places and offsets integrated out, ``(starts,)``."""
@@ -221,7 +225,7 @@ class _Clusters(Courses):
         known = torch.cholesky_solve(products, chol).diagonal(dim1=-2, dim2=-1).sum(-1)
         scaled = (d.squares - known / variance) / variance
         volume = volume + len(self.subject) * variance.log()
-        of_vertices = 0.5 * ((d.count - 1).clamp(min=0) * volume + scaled).sum(-1)
+        of_vertices = 0.5 * ((d.number - 1).clamp(min=0) * volume + scaled).sum(-1)
         priors = sum(0.5 * ((v[name] - m) / sd).square().flatten(1).sum(-1) for name, (m, sd) in PRIORS.items())
         law = self._law(v)
         misfit = self._misfit(v, v["place"], curves).sum(-1) + self._volume(v, law, curves)
@@ -232,7 +236,7 @@ class _Clusters(Courses):
         mean, columns = self._scattered(v, v["place"])
         variance = (2 * v["log_sigma"]).exp()
         eye = torch.eye(COLUMNS, dtype=columns.dtype)
-        chol = torch.linalg.cholesky(eye + columns.mT @ columns / variance[..., None, None])
+        chol = torch.linalg.cholesky_ex(eye + columns.mT @ columns / variance[..., None, None])[0]
         volume = 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return _with_slope(mean, columns, v), columns, variance, chol, volume
 
@@ -245,7 +249,9 @@ class _Clusters(Courses):
         return scattered(self._scores(v, place), theta, torch.cat([baseline, v["log_scatter"].exp()], -1))
 
     def _weight(self, v: Values) -> Tensor:
-        noise = v["log_nu"].exp().square()[..., None] + (2 * v["log_sigma"]).exp()[..., None] / self.seen.clamp(min=1e-9)
+        noise = v["log_nu"].exp().square()[..., None] + (2 * v["log_sigma"]).exp()[..., None] / self.seen.clamp(
+            min=1e-9
+        )
         return (self.seen > 0) / noise
 
 

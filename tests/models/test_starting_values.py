@@ -155,7 +155,9 @@ def test_a_vertexs_own_baseline_does_not_make_clusters():
     np.testing.assert_array_equal(moved, plain)
     plain, moved = (model.init_values(v) for v in visits)
     np.testing.assert_allclose(moved["sigma"], plain["sigma"], rtol=5e-3)
-    np.testing.assert_allclose(moved["pi"], plain["pi"], atol=0.01)  # of labels' probabilities, to which d adds a little
+    np.testing.assert_allclose(
+        moved["pi"], plain["pi"], atol=0.01
+    )  # of labels' probabilities, to which d adds a little
 
 
 def cohort_of_lasting_differences() -> tuple[Cohort, np.ndarray]:

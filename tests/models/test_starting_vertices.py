@@ -21,7 +21,9 @@ N_CLUSTERS = 2
 
 @pytest.fixture(scope="module")
 def small():
-    visits = VertexClusterMixture(N_CLUSTERS).prepare(simulate_reference(10, 25, N_CLUSTERS, seed=1), dtype=torch.float64)
+    visits = VertexClusterMixture(N_CLUSTERS).prepare(
+        simulate_reference(10, 25, N_CLUSTERS, seed=1), dtype=torch.float64
+    )
     curves, starts = group_and_start(visits, N_CLUSTERS, np.random.default_rng(0), 0.2)
     vertices = _Vertices(visits, curves)
     clusters = _Clusters(visits, curves, vertices)
@@ -41,7 +43,9 @@ def dense(clusters, values):
 def test_labels_probabilities_are_those_of_dense_normals(small):
     visits, _, clusters, values = small
     mean, covariance = dense(clusters, values)
-    each = np.stack([multivariate_normal.logpdf(visits.values.numpy(), *law) for law in zip(mean, covariance, strict=True)], -1)
+    each = np.stack(
+        [multivariate_normal.logpdf(visits.values.numpy(), *law) for law in zip(mean, covariance, strict=True)], -1
+    )
     joint = each + clusters.log_share()[0].numpy()
     expected = np.exp(joint - np.logaddexp.reduce(joint, 1)[:, None])
     np.testing.assert_allclose(clusters.shares(values)[0], expected, atol=1e-6)
@@ -70,7 +74,9 @@ def test_departures_have_the_density_of_dense_normals(small):
 
 
 def test_volume_is_that_of_the_peak_over_places():
-    visits = VertexClusterMixture(N_CLUSTERS).prepare(simulate_reference(10, 25, N_CLUSTERS, seed=1), dtype=torch.float64)
+    visits = VertexClusterMixture(N_CLUSTERS).prepare(
+        simulate_reference(10, 25, N_CLUSTERS, seed=1), dtype=torch.float64
+    )
     curves, starts = group_and_start(visits, N_CLUSTERS, np.random.default_rng(0), 0.2)
     courses = Courses(visits, curves)
     values = {name: x.clone() for name, x in stacked([courses.of(starts[0])]).items()}
@@ -85,7 +91,9 @@ def test_volume_is_that_of_the_peak_over_places():
 
     optimiser.step(misfit)
     peak = {name: x.detach() for name, x in values.items()}
-    steps = torch.stack(torch.meshgrid(*[torch.linspace(-2.5, 2.5, 201).double()] * 2, indexing="ij"), -1).reshape(-1, 2)
+    steps = torch.stack(torch.meshgrid(*[torch.linspace(-2.5, 2.5, 201).double()] * 2, indexing="ij"), -1).reshape(
+        -1, 2
+    )
     everywhere = {name: x.expand(len(steps), *x.shape[1:]) for name, x in peak.items()}
     each = courses.misfit(everywhere, peak["place"] + steps[:, None])
     area = (5 / 200) ** 2 / (2 * np.pi)
