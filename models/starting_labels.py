@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from neuropyro.models.visits import Visits
 
@@ -36,7 +37,7 @@ def label_vertices(visits: Visits, n_clusters: int, rng: np.random.Generator) ->
     mixture = GaussianMixture(
         n_clusters, n_init=TRIALS, init_params="k-means++", random_state=seed, reg_covar=LEAST_VARIANCE
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):  # too small for threads, which would wait for each other
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = mixture.fit(some).predict(points)
     return _all_present(np.asarray(labels, np.int64), mixture.predict_proba(points))
