@@ -1,6 +1,6 @@
 """Starting values where neighbours tend to be of one cluster: from maps smoothed over the mesh.
 
-Single vertices may be so noisy that k-means sorts them by their noise.  What their neighbourhood has in common sorts
+Single vertices may be so noisy that they would be sorted by their noise.  What their neighbourhood has in common sorts
 them by cluster, at the price of blurred borders, which the fit makes sharp again.
 """
 
@@ -13,8 +13,7 @@ from torch import Tensor
 
 from neuropyro.models.spatial import MeshVisits
 from neuropyro.models.spatial_sweeps import smooth
-from neuropyro.models.starting_values import group_and_start
-from neuropyro.models.starting_vertices import refine
+from neuropyro.models.starting_values import group_and_start, improved
 
 __all__ = ["start_on_mesh"]
 
@@ -25,13 +24,13 @@ AGREEMENT = 0.9  # share of edges that agree under the coupling at the start
 def start_on_mesh(
     visits: MeshVisits, n_clusters: int, rng: np.random.Generator, spread: float = 0.0
 ) -> list[dict[str, NDArray[np.float64]]]:
-    """Return starts of the scores, of K clusters of vertices and of their coupling; one, where vertices scatter."""
+    """Return one or more starts of the scores, of K clusters of vertices and of their coupling."""
     smoothed = visits.with_values(_smoothed(visits))
     lost = float((visits.values - smoothed.values).square().mean())
     coupling = np.asarray(visits.prior.normaliser.coupling_of(AGREEMENT))
     curves, starts = group_and_start(smoothed, n_clusters, rng, spread)
     starts = [start | {"sigma": np.sqrt(start["sigma"] ** 2 + lost), "coupling": coupling} for start in starts]
-    return [refine(visits, curves, starts, labels_known=True)] if spread else starts
+    return improved(visits, curves, starts, labels_known=True)
 
 
 def _smoothed(visits: MeshVisits) -> Tensor:

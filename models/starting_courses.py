@@ -135,11 +135,11 @@ class Courses:
     def loss(self, v: Values) -> Tensor:
         """Return the negative log joint density, places integrated out by Laplace's method, ``(starts,)``."""
         law, curves = self._law(v), self._curves(v, v["place"])
-        return self._misfit(v, v["place"], curves).sum(-1) + self._volume(v, law, curves) + self._priors(v)
+        return self._misfit(v, v["place"], law, curves).sum(-1) + self._volume(v, law, curves) + self._priors(v)
 
     def misfit(self, v: Values, place: Tensor) -> Tensor:
         """Return the negative log density of each subject's place and courses, ``(starts, subjects)``."""
-        return self._misfit(v, place, self._curves(v, place))
+        return self._misfit(v, place, self._law(v), self._curves(v, place))
 
     def _priors(self, v: Values) -> Tensor:
         squares = [((v[name] - m) / sd).square().reshape(len(v["a"]), -1).sum(-1) for name, (m, sd) in PRIORS.items()]
@@ -147,12 +147,12 @@ class Courses:
         apart = -2 * (1 - v["atanh"].tanh().square()).clamp(min=1e-9).log()  # Beta(2, 2), of the free number
         return 0.5 * (torch.stack(squares).sum(0) + speed) + apart
 
-    def _misfit(self, v: Values, place: Tensor, curves: Curves) -> Tensor:
+    def _misfit(self, v: Values, place: Tensor, law: SubjectPlace, curves: Curves) -> Tensor:
         left, weight, precision = self.observed - curves.mean, self._weight(v), (-2 * v["log_rho"]).exp()[..., None]
         total, pull = self._of_subject(weight), self._of_subject(weight * left)
         squares = self._of_subject(weight * left.square() - weight.clamp(min=1e-12).log() * (weight > 0))
         each = squares - pull.square() / (total + precision) + (1 + total / precision).log()
-        return 0.5 * (each.sum(1) + self._law(v).innovations(place).square().sum(-1))
+        return 0.5 * (each.sum(1) + law.innovations(place).square().sum(-1))
 
     def _volume(self, v: Values, law: SubjectPlace, curves: Curves) -> Tensor:
         """Return half the log determinants of the curvature by places, ``(starts,)``, by Gauss and Newton."""

@@ -29,7 +29,7 @@ from neuropyro.models.starting_vertices import refine
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits
 
-__all__ = ["group_and_start", "start_biomarkers", "start_clusters", "start_labelled"]
+__all__ = ["group_and_start", "improved", "start_biomarkers", "start_clusters", "start_labelled"]
 
 Floats = NDArray[np.float64]
 MIN_SPEED = 0.02  # scores a year: where time says nothing, or the wrong thing
@@ -46,7 +46,7 @@ GRID = 800  # scores at which visits are tried
 def start_clusters(
     visits: Visits, n_clusters: int, rng: np.random.Generator, spread: float = 0.0
 ) -> list[dict[str, Floats]]:
-    """Return starts: values of the sites of the scores and of K clusters of vertices; one, where vertices scatter.
+    """Return one or more starts: values of the sites of the scores and of K clusters of vertices.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def start_clusters(
         Sd of log speed over a cluster's vertices: the mean of their sigmoids has longer tails than a sigmoid.
     """
     curves, starts = group_and_start(visits, n_clusters, rng, spread)
-    return [refine(visits, curves, starts)] if spread else starts
+    return improved(visits, curves, starts)
 
 
 def group_and_start(
@@ -67,13 +67,23 @@ def group_and_start(
     return curves, _starts(visits, component, curves, rng)
 
 
+def improved(
+    visits: Visits, curves: BinnedCurves, starts: list[dict[str, Floats]], labels_known: bool = False
+) -> list[dict[str, Floats]]:
+    """Return the best of several starts by all that scattered vertices say; else the starts as they are.
+
+    Where subjects hardly differ lastingly there is but one, and mean courses have said enough.
+    """
+    several = len(starts) > 1
+    return [refine(visits, curves, starts, labels_known)] if several and curves.spread else starts
+
+
 def start_labelled(visits: Visits, label: Tensor, spread: float = 0.0) -> list[dict[str, Floats]]:
-    """Return starts of the scores and of clusters of labelled vertices; one start, where these scatter."""
+    """Return one or more starts of the scores and of clusters of labelled vertices, ``label (vertices,)``."""
     component, rng = first_component(visits), np.random.default_rng(0)
     known = label[visits.is_informative].cpu().numpy()
     curves = bin_curves(visits, component, lambda curves: known)._replace(spread=spread)
-    starts = _starts(visits, component, curves, rng)
-    return [refine(visits, curves, starts, labels_known=True)] if spread else starts
+    return improved(visits, curves, _starts(visits, component, curves, rng), labels_known=True)
 
 
 def start_biomarkers(visits: Visits) -> list[dict[str, Floats]]:

@@ -38,7 +38,11 @@ from neuropyro.models.visits import Visits
 __all__ = ["refine"]
 
 ROUNDS, GAIN = 8, 2.0  # of EM, at most: until one gains fewer nats
-STEPS, RATE, LAST_RATE = 60, 0.05, 0.1  # of Adam in each round, the rate falling to a tenth
+FIRST, LATER, LAST_RATE = (
+    (60, 0.05),
+    (30, 0.03),
+    0.1,
+)  # steps of Adam in a round, and their rate, which falls to a tenth
 COMPONENTS, PASSES = 64, 2  # of the maps; of the randomised decomposition
 FIRST_SCATTER = 0.2
 PRIORS = {"log_sigma": (0.0, 0.5), "log_scatter": (-1.5, 0.5)}
@@ -57,11 +61,11 @@ def refine(visits: Visits, curves: BinnedCurves, starts: Sequence[Start], labels
     vertices = _Vertices(visits, curves)
     courses = _Clusters(visits, curves, vertices)
     values = {name: value.requires_grad_() for name, value in stacked([courses.of(one) for one in starts]).items()}
-    shares = one_hot(vertices.label, len(curves.course)).double().expand(len(starts), -1, -1)
+    first = shares = one_hot(vertices.label, len(curves.course)).double().expand(len(starts), -1, -1)
     courses.see(shares)
     best = math.inf
-    for _ in range(ROUNDS):
-        _descend(courses, values)
+    for steps, rate in (FIRST, *[LATER] * (ROUNDS - 1)):
+        _descend(courses, values, steps, rate)
         shares = shares if labels_known else courses.shares(values)
         courses.see(shares)
         bound = _bound(courses, values, shares)
@@ -70,7 +74,7 @@ def refine(visits: Visits, curves: BinnedCurves, starts: Sequence[Start], labels
             break
     which = int(bound.argmin())
     if not math.isfinite(best):  # nothing to go by: as it was
-        values, which = stacked([courses.of(one) for one in starts]), 0
+        values, shares, which = stacked([courses.of(one) for one in starts]), first, 0
     courses.see(shares[which, None])
     with torch.no_grad():
         return starts[which] | courses.start(one_of(values, which))
@@ -83,11 +87,11 @@ def _bound(courses: _Clusters, values: Values, shares: Tensor) -> Tensor:
     return (courses.loss(values) - of_labels.sum((-2, -1))).nan_to_num(math.inf)
 
 
-def _descend(courses: _Clusters, values: Values) -> None:
+def _descend(courses: _Clusters, values: Values, steps: int, rate: float) -> None:
     """Take steps down the loss."""
-    optimiser = torch.optim.Adam([value for name, value in values.items() if name not in HELD], RATE)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS, RATE * LAST_RATE)
-    for _ in range(STEPS):
+    optimiser = torch.optim.Adam([value for name, value in values.items() if name not in HELD], rate)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, rate * LAST_RATE)
+    for _ in range(steps):
         optimiser.zero_grad()
         courses.loss(values).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -228,7 +232,7 @@ class _Clusters(Courses):
         of_vertices = 0.5 * ((d.number - 1).clamp(min=0) * volume + scaled).sum(-1)
         priors = sum(0.5 * ((v[name] - m) / sd).square().flatten(1).sum(-1) for name, (m, sd) in PRIORS.items())
         law = self._law(v)
-        misfit = self._misfit(v, v["place"], curves).sum(-1) + self._volume(v, law, curves)
+        misfit = self._misfit(v, v["place"], law, curves).sum(-1) + self._volume(v, law, curves)
         return of_vertices + misfit + self._priors(v) + priors
 
     def _parts(self, v: Values) -> tuple[Curves, Tensor, Tensor, Tensor, Tensor]:

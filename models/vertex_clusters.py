@@ -234,6 +234,8 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
 
     def _complete(self, visits: Visits, start: dict[str, NDArray[np.float64]]) -> dict[str, Tensor]:
         """Add the sites that starts lack, and leave out those that the model lacks."""
+        if self.scatter:
+            start = {site: np.full(self.n_clusters, STARTING_SCATTER) for site in SCATTER} | start
         if not self.visit_effect:
             del start["tau"], start["level"]
         if self.spatial is not None:

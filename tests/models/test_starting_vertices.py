@@ -66,7 +66,9 @@ def test_departures_have_the_density_of_dense_normals(small):
 
     def ours(v):
         law, curves = clusters._law(v), clusters._curves(v, v["place"])
-        rest = clusters._misfit(v, v["place"], curves).sum() + clusters._volume(v, law, curves) + clusters._priors(v)
+        rest = (
+            clusters._misfit(v, v["place"], law, curves).sum() + clusters._volume(v, law, curves) + clusters._priors(v)
+        )
         priors = 0.5 * (v["log_sigma"] / 0.5).square().sum() + 0.5 * ((v["log_scatter"] + 1.5) / 0.5).square().sum()
         return float(clusters.loss(v) - rest - priors)
 
