@@ -9,7 +9,7 @@ from typing import Any
 
 from neuropyro.data.errors import CohortError
 from neuropyro.data.study_table import DATE, DIAGNOSIS, FILE, SESSION, SUBJECT, TIME
-from neuropyro.data.text_table import column_names, read_table
+from neuropyro.data.text_table import column_names, letters_of, read_table
 
 __all__ = ["NO_OPTIONS", "StudyOptions", "is_study", "study_fields"]
 
@@ -198,11 +198,11 @@ def _biomarkers(path: Path, chosen: list[str]) -> dict[str, Any]:
         return tadpole_table(path, chosen or None)
     cells = read_table(path)
     subject, time, diagnosis = (cells.first_of(names) for names in (SUBJECT, TIME, DIAGNOSIS))
-    for role, name, known in (("subject", subject, SUBJECT), ("time in years", time, TIME)):
-        if name is None:
-            raise CohortError(f"{path}: no column for the {role}; call one {', '.join(known)}")
+    found = {"subject": (subject, SUBJECT), "time in years": (time, TIME)}
+    cells.refuse_without({role: names for role, (name, names) in found.items() if name is None})
     rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
-    numeric = [name for name in rest if cells.is_numeric(name) and name.lower() not in (*SESSION, *DATE, *TIME)]
+    reserved = {letters_of(name) for name in (*SESSION, *DATE, *TIME)}
+    numeric = [name for name in rest if cells.is_numeric(name) and letters_of(name) not in reserved]
     values = chosen or numeric
     others = [name for name in rest if name not in values]
     return long_table(cells, values, str(subject), str(time), diagnosis, others)

@@ -16,7 +16,18 @@ from neuropyro.data.text_table import TextTable, read_table, table_of
 
 __all__ = ["SESSION_REMEDY", "StudyTable", "study_table"]
 
-SUBJECT = ("subject", "subject_id", "participant_id", "participant", "id", "rid", "ptid", "fsid-base")
+SUBJECT = (
+    "subject",
+    "subject_id",
+    "participant_id",
+    "participant",
+    "patient_id",
+    "patient",
+    "id",
+    "rid",
+    "ptid",
+    "fsid-base",
+)
 SESSION = ("session", "session_id", "visit", "visit_id", "visit_number", "timepoint", "wave", "viscode", "fsid")
 SESSION_REMEDY = f"add a column for the session to the table, called one of {', '.join(SESSION[:-1])}"  # not fsid
 TIME = ("time", "age", "age_at_visit", "age_at_scan", "age_years", "years", "years_since_baseline")
@@ -107,10 +118,10 @@ def study_table(
         folder) is read together with the ``sub-*/*_sessions.tsv`` beside it; FreeSurfer's ``long.qdec.table.dat``
         (``fsid``, ``fsid-base``) works too.
     subject, time, session, diagnosis, file
-        Columns.  By default the first that is there, in any case, of: subject, subject_id, participant_id, ID, RID,
-        PTID; time, age, years; session, session_id, visit, timepoint, VISCODE; diagnosis, dx, group; file, filename,
-        path.  ``folder`` names FreeSurfer's folders.  Without a time, a column of dates (acq_time, date, EXAMDATE)
-        counts from the subject's first.
+        Columns.  By default the first that is there, in any case and with underscores or without, of: subject,
+        subject_id, participant_id, patient_id, ID, RID, PTID; time, age, age_at_scan, years; session, session_id,
+        visit, timepoint, VISCODE; diagnosis, dx, group; file, filename, path.  ``folder`` names FreeSurfer's folders.
+        Without a time, a column of dates (acq_time, date, EXAMDATE) counts from the subject's first.
     covariates
         Columns to keep; by default every other one.
 
@@ -134,14 +145,17 @@ def study_table(
     known = {"subject": SUBJECT, "time": TIME, "session": SESSION, "diagnosis": DIAGNOSIS, "file": FILE}
     use = {role: given[role] or cells.first_of(names) for role, names in known.items()}
     use["folder"] = cells.first_of(FOLDER)
-    who = _required(cells, use["subject"], "subject", SUBJECT)
+    roles = {"subject": SUBJECT, "time": (*TIME, *DATE)}
+    found = {"subject": use["subject"], "time": use["time"] or cells.first_of(DATE)}
+    cells.refuse_without({role: names for role, names in roles.items() if found[role] is None})
+    who = _required(cells, str(use["subject"]))
     when, taken = _times(cells, who, use["time"])
     rest = [c for c in cells.columns if c not in {*use.values(), taken}] if covariates is None else covariates
     made = StudyTable(
         source=cells.source,
         subject=who,
         time=when,
-        session=None if use["session"] is None else _required(cells, use["session"], "session", SESSION),
+        session=None if use["session"] is None else _required(cells, use["session"]),
         diagnosis=None if use["diagnosis"] is None else _diagnosis(cells, use["diagnosis"]),
         file=None if use["file"] is None else cells.text(use["file"]),
         folder=None if use["folder"] is None else cells.text(use["folder"]),
@@ -163,9 +177,7 @@ def _cells(table: Any) -> TextTable:
     return read_bids(participants) if participants.name == "participants.tsv" else read_table(path)
 
 
-def _required(cells: TextTable, name: str | None, role: str, known: Sequence[str]) -> NDArray[np.str_]:
-    if name is None:
-        raise CohortError(f"{cells.source}: no column for the {role}; call one {', '.join(known)}")
+def _required(cells: TextTable, name: str) -> NDArray[np.str_]:
     column = cells.text(name)
     if (column == "").any():
         row = int(np.flatnonzero(column == "")[0])
@@ -176,8 +188,6 @@ def _required(cells: TextTable, name: str | None, role: str, known: Sequence[str
 def _times(cells: TextTable, who: NDArray[np.str_], name: str | None) -> tuple[NDArray[np.float64], str | None]:
     """Return years, and the column of dates that they were made from."""
     dates = cells.first_of(DATE) if name is None else None
-    if name is None and dates is None:
-        raise CohortError(f"{cells.source}: no column for the time; call one {', '.join((*TIME, *DATE))}")
     when = cells.numbers(name) if name is not None else cells.years(str(dates))
     lost = np.flatnonzero(~np.isfinite(when))
     if lost.size:

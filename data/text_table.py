@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
 
-__all__ = ["DAYS_A_YEAR", "MISSING", "TextTable", "column_names", "read_table", "table_of"]
+__all__ = ["DAYS_A_YEAR", "MISSING", "TextTable", "column_names", "letters_of", "read_table", "table_of"]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 """Cells, in lower case, that stand for nothing."""
@@ -56,9 +57,15 @@ class TextTable:
         return self.columns[name]
 
     def first_of(self, names: Iterable[str]) -> str | None:
-        """Return the first of some names that is a column, whatever its case."""
-        own = {column.lower(): column for column in self.columns}
-        return next((own[name] for name in names if name in own), None)
+        """Return the first of some names that is a column, whatever its case and its underscores."""
+        own = {letters_of(column): column for column in reversed(list(self.columns))}
+        return next((own[letters_of(name)] for name in names if letters_of(name) in own), None)
+
+    def refuse_without(self, lacking: Mapping[str, Sequence[str]]) -> None:
+        """Refuse a table that lacks columns, by role: says the names that each may have, and what columns there are."""
+        if lacking:
+            each = [f"no column for the {role}; call one {', '.join(names)}" for role, names in lacking.items()]
+            raise CohortError(f"{self.source}: {'; and '.join(each)} (its columns are {', '.join(_few(self.columns))})")
 
     def empty(self, name: str) -> NDArray[np.bool_]:
         """``(rows,)``: whether a cell stands for nothing."""
@@ -215,6 +222,11 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def letters_of(name: str) -> str:
+    """Return a column's name by its letters and digits alone, so that AgeAtScan is age_at_scan."""
+    return re.sub(r"[^0-9a-z]", "", name.lower())
 
 
 def _few(names: Iterable[str], most: int = 12) -> list[str]:

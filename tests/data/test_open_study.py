@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from neuropyro.data import Cohort, CohortError, StudyOptions
+from neuropyro.data.study_table import study_table
 from neuropyro.data.surface_maps import write_surface_map
 
 
@@ -91,6 +92,23 @@ def test_a_table_of_biomarkers(study, tmp_path):
         Cohort.open(study.write_csv(tmp_path / "u.csv", {"x": [1]}))
     with pytest.raises(CohortError, match=r"u\.csv: no column for the time in years; call one time, age"):
         Cohort.open(study.write_csv(tmp_path / "u.csv", {"ID": [1], "x": [1]}))
+
+
+def test_columns_are_known_however_their_words_are_joined(study, tmp_path):
+    columns = {"PatientID": ["a", "a", "b"], "AgeAtScan": [71, 72, 68], "Visit": [1, 2, 1], "MMSE": [30, 25, 29]}
+    cohort = Cohort.open(study.write_csv(tmp_path / "t.csv", columns))
+    assert cohort.subject.tolist() == ["a", "a", "b"]
+    assert cohort.time.tolist() == [71, 72, 68]
+    assert cohort.feature_names.tolist() == ["MMSE"]
+
+
+def test_all_missing_columns_are_told_at_once_with_those_that_are_there(study, tmp_path):
+    path = study.write_csv(tmp_path / "t.csv", {"who": ["a"], "when": [71], "MMSE": [30]})
+    told = r"no column for the subject; call one .*; and no column for the time.* \(its columns are who, when, MMSE\)"
+    with pytest.raises(CohortError, match=told):
+        Cohort.open(path)
+    with pytest.raises(CohortError, match=told):
+        study_table(path)
 
 
 def test_biomarkers_and_controls_can_be_named(study, tmp_path):
