@@ -19,8 +19,8 @@ from neuropyro.models.visits import Visits
 
 __all__ = ["search"]
 
-RANDOM = 6  # starts beside the given one and its mirror image
-STEPS, ROUNDS, RATE = 50, 2, 0.07  # of Adam, between looking for better places
+RANDOM = 4  # starts beside the given one and its mirror image
+STEPS, ROUNDS, RATE = 50, 1, 0.07  # of Adam, between looking for better places
 STAGES, SPEEDS = np.linspace(-3, 3, 31), (-1.5, 0.0, 1.5)  # places that are looked at
 ONSETS, LOG_STEEPNESS = (-1.0, 3.0), 0.4  # at random starts
 FAR = 0.4  # what mean courses depart by there
