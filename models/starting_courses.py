@@ -23,7 +23,7 @@ from neuropyro.models.starting_curves import SPEED_NODES, SPEED_WEIGHTS, BinnedC
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits
 
-__all__ = ["Courses", "Start", "Values", "one_of", "stacked"]
+__all__ = ["Courses", "Curves", "Start", "Values", "one_of", "stacked"]
 
 Start = dict[str, NDArray[np.float64]]
 Values = dict[str, Tensor]

@@ -41,7 +41,6 @@ ROUNDS, GAIN = 8, 5.0  # of EM, at most: until one gains fewer nats
 FIRST, LATER = (40, 0.06), (25, 0.03)  # steps of Adam in a round, and their rate
 LAST_RATE = 0.1  # what the rate falls to, as a share
 COMPONENTS, PASSES = 64, 2  # of the maps; of the randomised decomposition
-FIRST_SCATTER = 0.2
 PRIORS = {"log_sigma": (0.0, 0.5), "log_scatter": (-1.5, 0.5)}
 
 
@@ -159,17 +158,15 @@ class _Vertices:
         mean, columns = mean.to(self.values), columns.to(self.values)
         flat = columns.movedim(-2, 0).flatten(1)  # (visits, starts K r)
         shift = (columns * mean[..., None]).movedim(-2, 0).flatten(1)
+        shape = (len(self.values), *mean.shape[:2])
+        crossed = (self.values @ mean.flatten(0, 1).mT).reshape(shape)
         if self.seen is None:
-            distance = self.values.square().sum(-1)[:, None, None] + mean.square().sum(-1)
-            products, part = self.values @ flat - shift.sum(0), torch.ones_like(self.values[:, 0])
+            own, shift, part = mean.square().sum(-1), shift.sum(0), torch.ones_like(self.values[:, 0])
         else:
-            distance = self.values.square().sum(-1)[:, None, None] + (
-                self.seen @ mean.square().flatten(0, 1).mT
-            ).reshape(len(self.values), *mean.shape[:2])
-            products, part = self.values @ flat - self.seen @ shift, self.seen.mean(-1)
-        crossed = (self.values @ mean.flatten(0, 1).mT).reshape(len(self.values), *mean.shape[:2])
-        distance = (distance - 2 * crossed).movedim(0, 1)
-        products = products.reshape(len(self.values), *mean.shape[:2], columns.shape[-1]).movedim(0, 1)
+            own = (self.seen @ mean.square().flatten(0, 1).mT).reshape(shape)
+            shift, part = self.seen @ shift, self.seen.mean(-1)
+        distance = (self.values.square().sum(-1)[:, None, None] + own - 2 * crossed).movedim(0, 1)
+        products = (self.values @ flat - shift).reshape(*shape, columns.shape[-1]).movedim(0, 1)
         return _small(distance), _small(products), _small(part)
 
 
@@ -180,11 +177,12 @@ class _Clusters(Courses):
         super().__init__(visits, curves)
         self.vertices = vertices
         self.first_sigma = torch.as_tensor(curves.residual_sd)
+        self.first_scatter = math.log(curves.spread)
         self.baseline = VertexPriors().baseline
 
     def of(self, start: Start) -> Values:
         """Return the free numbers of a start."""
-        scatter = torch.full((len(self.first_sigma), len(SCATTER)), math.log(FIRST_SCATTER), dtype=torch.float64)
+        scatter = torch.full((len(self.first_sigma), len(SCATTER)), self.first_scatter, dtype=torch.float64)
         return super().of(start) | {"log_sigma": self.first_sigma.log(), "log_scatter": scatter}
 
     def start(self, v: Values) -> Start:
@@ -250,9 +248,8 @@ class _Clusters(Courses):
         return scattered(self._scores(v, place), theta, torch.cat([baseline, v["log_scatter"].exp()], -1))
 
     def _weight(self, v: Values) -> Tensor:
-        noise = v["log_nu"].exp().square()[..., None] + (2 * v["log_sigma"]).exp()[..., None] / self.seen.clamp(
-            min=1e-9
-        )
+        white = (2 * v["log_sigma"]).exp()[..., None] / self.seen.clamp(min=1e-9)
+        noise = (2 * v["log_nu"]).exp()[..., None] + white
         return (self.seen > 0) / noise
 
 
