@@ -20,16 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.models.starting_curves import SPEED_NODES, SPEED_WEIGHTS, BinnedCurves
+from neuropyro.models.starting_descent import Start, Values, stacked
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits
 
-__all__ = ["Courses", "Curves", "Start", "Values", "one_of", "stacked"]
+__all__ = ["Courses", "Curves", "Placed"]
 
-Start = dict[str, NDArray[np.float64]]
-Values = dict[str, Tensor]
-
-# A population's sds have their mode where few draws come near: they stay, and are then those of the subjects found.
-HELD = ("log_sd_a", "log_sd_b", "atanh")
+NODES, WEIGHTS = torch.as_tensor(SPEED_NODES), torch.as_tensor(SPEED_WEIGHTS)
 PRIOR_SUBJECTS = 4.0  # what the sds before count for
 # Mean and sd, as in the whole model where it has them.
 PRIORS = {
@@ -51,6 +48,23 @@ class Curves(NamedTuple):
 
     mean: Tensor
     slope: Tensor
+
+
+class Placed(NamedTuple):
+    """Subjects at their places, of several starts."""
+
+    law: SubjectPlace
+    place: Tensor  # (starts, subjects, 2)
+    alpha: Tensor  # (starts, subjects)
+    scores: Tensor  # (starts, visits)
+
+
+class _Noise(NamedTuple):
+    """Precisions of what departs from the curves."""
+
+    weight: Tensor  # (starts, K, visits)
+    total: Tensor  # (starts, K, subjects) of a subject's visits
+    offsets: Tensor  # (starts, K, 1)
 
 
 class Courses:
@@ -93,7 +107,7 @@ class Courses:
     def start(self, v: Values) -> Start:
         """Return the sites of one start's free numbers, its population's sds being those of its subjects."""
         alone = stacked([self._with_own_sds(v)])
-        u = self._offsets(alone, alone["place"])
+        u = self._offsets(alone, self._curves(alone, self._placed(alone, alone["place"]).scores))
         sites = {
             "a": alone["a"],
             "b": alone["log_b"].exp(),
@@ -134,12 +148,13 @@ class Courses:
 
     def loss(self, v: Values) -> Tensor:
         """Return the negative log joint density, places integrated out by Laplace's method, ``(starts,)``."""
-        law, curves = self._law(v), self._curves(v, v["place"])
-        return self._misfit(v, v["place"], law, curves).sum(-1) + self._volume(v, law, curves) + self._priors(v)
+        at = self._placed(v, v["place"])
+        return self._marginal(v, at, self._curves(v, at.scores)) + self._priors(v)
 
     def misfit(self, v: Values, place: Tensor) -> Tensor:
         """Return the negative log density of each subject's place and courses, ``(starts, subjects)``."""
-        return self._misfit(v, place, self._law(v), self._curves(v, place))
+        at = self._placed(v, place)
+        return self._misfit(self._noise(v), at, self._curves(v, at.scores))
 
     def _priors(self, v: Values) -> Tensor:
         squares = [((v[name] - m) / sd).square().reshape(len(v["a"]), -1).sum(-1) for name, (m, sd) in PRIORS.items()]
@@ -147,50 +162,54 @@ class Courses:
         apart = -2 * (1 - v["atanh"].tanh().square()).clamp(min=1e-9).log()  # Beta(2, 2), of the free number
         return 0.5 * (torch.stack(squares).sum(0) + speed) + apart
 
-    def _misfit(self, v: Values, place: Tensor, law: SubjectPlace, curves: Curves) -> Tensor:
-        left, weight, precision = self.observed - curves.mean, self._weight(v), (-2 * v["log_rho"]).exp()[..., None]
-        total, pull = self._of_subject(weight), self._of_subject(weight * left)
-        squares = self._of_subject(weight * left.square() - weight.clamp(min=1e-12).log() * (weight > 0))
-        each = squares - pull.square() / (total + precision) + (1 + total / precision).log()
-        return 0.5 * (each.sum(1) + law.innovations(place).square().sum(-1))
+    def _marginal(self, v: Values, at: Placed, curves: Curves) -> Tensor:
+        """Return the negative log density of the courses, offsets and places integrated out, ``(starts,)``."""
+        noise = self._noise(v)
+        return self._misfit(noise, at, curves).sum(-1) + self._volume(noise, at, curves)
 
-    def _volume(self, v: Values, law: SubjectPlace, curves: Curves) -> Tensor:
+    def _misfit(self, noise: _Noise, at: Placed, curves: Curves) -> Tensor:
+        weight, total = noise.weight, noise.total
+        pulled = weight * (self.observed - curves.mean)
+        squares = pulled * (self.observed - curves.mean) - weight.clamp(min=1e-12).log() * (weight > 0)
+        pull, squares = self._of_subject(torch.stack([pulled, squares]))
+        each = squares - pull.square() / (total + noise.offsets) + (1 + total / noise.offsets).log()
+        return 0.5 * (each.sum(1) + at.law.innovations(at.place).square().sum(-1))
+
+    def _volume(self, noise: _Noise, at: Placed, curves: Curves) -> Tensor:
         """Return half the log determinants of the curvature by places, ``(starts,)``, by Gauss and Newton."""
-        log_alpha, _ = law.log_alpha_and_stage(v["place"])
-        speed = (log_alpha.exp() * law.hyper.sd_a)[:, self.subject] * self.within
-        by_place = [
-            law.sd[:, self.subject] + speed * law.slant[:, self.subject],
-            speed * (law.own / law.sd)[:, self.subject],
-        ]
-        slopes = [curves.slope * by[:, None] for by in by_place]
-        weight = self._weight(v)
-        own = self._of_subject(weight) + (-2 * v["log_rho"]).exp()[..., None]
+        law = at.law
+        speed = (at.alpha * law.hyper.sd_a)[:, self.subject] * self.within
+        first = curves.slope * (law.sd[:, self.subject] + speed * law.slant[:, self.subject])[:, None]
+        second = curves.slope * (speed * (law.own / law.sd)[:, self.subject])[:, None]
+        by_first, by_second = noise.weight * first, noise.weight * second
+        sums = [by_first, by_second, by_first * first, by_first * second, by_second * second]
+        one, two, *squares = self._of_subject(torch.stack(sums))
+        own = noise.total + noise.offsets
+        apart = [one * one / own, one * two / own, two * two / own]
+        ff, fs, ss = ((square - less).sum(1) for square, less in zip(squares, apart, strict=True))
+        return 0.5 * ((ff + 1) * (ss + 1) - fs.square()).log().sum(-1)
 
-        def curvature(i: int, j: int) -> Tensor:
-            both = self._of_subject(weight * slopes[i]) * self._of_subject(weight * slopes[j]) / own
-            return (self._of_subject(weight * slopes[i] * slopes[j]) - both).sum(1) + float(i == j)
-
-        return 0.5 * (curvature(0, 0) * curvature(1, 1) - curvature(0, 1).square()).log().sum(-1)
-
-    def _offsets(self, v: Values, place: Tensor) -> Tensor:
+    def _offsets(self, v: Values, curves: Curves) -> Tensor:
         """Return the means of the subjects' offsets, ``(starts, K, subjects)``."""
-        weight = self._weight(v)
-        pull = self._of_subject(weight * (self.observed - self._curves(v, place).mean))
-        return pull / (self._of_subject(weight) + (-2 * v["log_rho"]).exp()[..., None])
+        noise = self._noise(v)
+        return self._of_subject(noise.weight * (self.observed - curves.mean)) / (noise.total + noise.offsets)
 
-    def _scores(self, v: Values, place: Tensor) -> Tensor:
-        log_alpha, stage = self._law(v).log_alpha_and_stage(place)
-        return stage[:, self.subject] + log_alpha.exp()[:, self.subject] * self.within
+    def _placed(self, v: Values, place: Tensor) -> Placed:
+        law = self._law(v)
+        log_alpha, stage = law.log_alpha_and_stage(place)
+        alpha = log_alpha.exp()
+        return Placed(law, place, alpha, stage[:, self.subject] + alpha[:, self.subject] * self.within)
 
-    def _curves(self, v: Values, place: Tensor) -> Curves:
-        far = self._scores(v, place)[:, None] - v["c"][..., None]
-        mean, slope = torch.zeros_like(far), torch.zeros_like(far)
-        for node, weight in zip(SPEED_NODES, SPEED_WEIGHTS, strict=True):
-            steep = (v["log_b"] + self.spread * node).exp()[..., None]
-            rise = torch.sigmoid(steep * far)
-            mean, slope = mean + weight * rise, slope + weight * steep * rise * (1 - rise)
-        a = v["a"][..., None]
+    def _curves(self, v: Values, scores: Tensor) -> Curves:
+        far = (scores[:, None] - v["c"][..., None])[..., None]
+        steep = (v["log_b"][..., None] + self.spread * NODES).exp()[..., None, :]
+        rise, a = torch.sigmoid(steep * far), v["a"][..., None]
+        mean, slope = rise @ WEIGHTS, (steep * rise * (1 - rise)) @ WEIGHTS
         return Curves(v["d"][..., None] + a * mean, a * slope)
+
+    def _noise(self, v: Values) -> _Noise:
+        weight = self._weight(v)
+        return _Noise(weight, self._of_subject(weight), (-2 * v["log_rho"]).exp()[..., None])
 
     def _weight(self, v: Values) -> Tensor:
         """Return the precision of the mean courses, 0 where nothing was seen."""
@@ -204,13 +223,3 @@ class Courses:
     def _of_subject(self, x: Tensor) -> Tensor:
         """Sum over each subject's visits, ``(*, subjects)``."""
         return x.new_zeros(*x.shape[:-1], len(self.time)).index_add(-1, self.subject, x)
-
-
-def stacked(starts: list[Values]) -> Values:
-    """Return several starts as one, their numbers along the first axis."""
-    return {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
-
-
-def one_of(values: Values, which: int) -> Values:
-    """Return one of several starts."""
-    return {name: value[which].detach() for name, value in values.items()}

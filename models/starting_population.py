@@ -93,13 +93,13 @@ def place_subjects(
     """
     speeds = population.mean[0] + np.linspace(-SPEED_REACH, SPEED_REACH, SPEEDS)
     stages = np.linspace(misfit.scores[0], misfit.scores[-1], STAGES)
-    log_alpha, stage = (grid.ravel() for grid in np.meshgrid(speeds, stages, indexing="ij"))
-    chunk = max(1, MOST_NUMBERS // len(stage))
+    grid = _Grid(*(axis.ravel() for axis in np.meshgrid(speeds, stages, indexing="ij")))
+    chunk = max(1, MOST_NUMBERS // len(grid.stage))
     begins = range(0, len(subject_time), chunk)
-    losses = [_losses(misfit, subject, within, begin, begin + chunk, log_alpha, stage) for begin in begins]
+    losses = [_losses(misfit, subject, within, begin, begin + chunk, grid) for begin in begins]
     for _ in range(rounds):
         moments = [
-            _moments(loss, log_alpha, stage, subject_time[begin : begin + chunk], population)
+            grid.moments(loss, subject_time[begin : begin + chunk], population)
             for begin, loss in zip(begins, losses, strict=True)
         ]
         first, second, found_stage = (np.concatenate(part) for part in zip(*moments, strict=True))
@@ -113,32 +113,45 @@ def _losses(
     within: Floats,
     begin: int,
     end: int,
-    log_alpha: Floats,
-    stage: Floats,
+    grid: _Grid,
 ) -> NDArray[np.float32]:
     """Return the misfit of some subjects at every point of the grid, ``(subjects, points)``."""
     visits = np.flatnonzero((subject >= begin) & (subject < end))
-    total = np.zeros((min(end, int(subject.max()) + 1) - begin, len(stage)), np.float32)
-    alpha = np.exp(log_alpha)
+    total = np.zeros((min(end, int(subject.max()) + 1) - begin, len(grid.stage)), np.float32)
+    alpha = np.exp(grid.log_alpha)
     for n in visits:
-        total[subject[n] - begin] += misfit.at(np.array([n]), (stage + alpha * within[n])[None])[0]
+        total[subject[n] - begin] += misfit.at(np.array([n]), (grid.stage + alpha * within[n])[None])[0]
     return total
 
 
-def _moments(
-    loss: NDArray[np.float32], log_alpha: Floats, stage: Floats, subject_time: Floats, population: Population
-) -> tuple[Floats, Floats, Floats]:
-    """Return E[x], E[x x'] of x = (log alpha, beta), and E[stage], of each subject."""
-    beta = stage - np.exp(log_alpha) * subject_time[:, None]
-    x = np.stack([np.broadcast_to(log_alpha, beta.shape), beta])
-    left = x - population.mean[:, None, None]
-    precision = np.linalg.inv(population.covariance)
-    distance = (left * np.einsum("ij,jsp->isp", precision, left)).sum(0)
-    log_weight = -loss - 0.5 * distance
-    weight = np.exp(log_weight - log_weight.max(1, keepdims=True))
-    weight /= weight.sum(1, keepdims=True)
-    second = np.einsum("isp,jsp,sp->sij", x, x, weight, optimize=True)
-    return np.einsum("isp,sp->si", x, weight), second, weight @ stage
+class _Grid:
+    """Points of log speed and stage, and all products of which moments and distances are sums."""
+
+    def __init__(self, log_alpha: Floats, stage: Floats) -> None:
+        alpha = np.exp(log_alpha)
+        columns = [log_alpha, stage, alpha, log_alpha**2, log_alpha * stage, log_alpha * alpha]
+        self.log_alpha, self.stage = log_alpha, stage
+        self.products = np.stack([*columns, stage**2, stage * alpha, alpha**2], -1)
+
+    def moments(self, loss: NDArray[np.float32], time: Floats, population: Population) -> tuple[Floats, Floats, Floats]:
+        """Return E[x], E[x x'] of x = (log alpha, beta), and E[stage], of each subject."""
+        log_weight = -loss - 0.5 * self._distance(time, population)
+        weight = np.exp(log_weight - log_weight.max(1, keepdims=True))
+        weight /= weight.sum(1, keepdims=True)
+        a, stage, alpha, aa, a_stage, a_alpha, ss, s_alpha, alpha_2 = (weight @ self.products).T
+        first = np.stack([a, stage - time * alpha], -1)
+        ab, bb = a_stage - time * a_alpha, ss - 2 * time * s_alpha + time**2 * alpha_2
+        return first, np.moveaxis(np.array([[aa, ab], [ab, bb]]), -1, 0), stage
+
+    def _distance(self, time: Floats, population: Population) -> Floats:
+        """Return the squared distances from the mean, ``(subjects, points)``, but for a constant."""
+        (p, q), (_, r) = np.linalg.inv(population.covariance)
+        m, n = population.mean
+        by_a, by_b = -2 * (p * m + q * n), -2 * (q * m + r * n)
+        one = np.ones_like(time)
+        weights = [by_a * one, by_b * one, -by_b * time, p * one, 2 * q * one, -2 * q * time]
+        weights += [r * one, -2 * r * time, r * time**2]
+        return np.asarray(np.stack(weights, -1) @ self.products.T)
 
 
 def _learned(first: Floats, second: Floats, before: Population) -> Population:

@@ -13,8 +13,9 @@ import math
 import numpy as np
 import torch
 
-from neuropyro.models.starting_courses import HELD, PRIORS, Courses, Start, Values, one_of, stacked
+from neuropyro.models.starting_courses import PRIORS, Courses
 from neuropyro.models.starting_curves import BinnedCurves
+from neuropyro.models.starting_descent import Start, Values, descend, one_of, stacked
 from neuropyro.models.visits import Visits
 
 __all__ = ["search"]
@@ -41,12 +42,12 @@ def search(visits: Visits, curves: BinnedCurves, start: Start, rng: np.random.Ge
     courses = Courses(visits, curves)
     starts = [courses.of(start), courses.of(_mirrored(start))]
     starts += [courses.of(_at_random(courses, start, rng)) for _ in range(RANDOM)]
-    values = {name: value.requires_grad_() for name, value in stacked(starts).items()}
+    values = stacked(starts)
     _look_around(courses, values, slice(1, None))
     for _ in range(ROUNDS):
-        _descend(courses, values)
+        values = descend(courses.loss, values, STEPS, RATE)
         _look_around(courses, values, slice(None))
-    _descend(courses, values)
+    values = descend(courses.loss, values, STEPS, RATE)
     with torch.no_grad():
         order = courses.loss(values).nan_to_num(math.inf).argsort()
         return [start | courses.start(one_of(values, int(which))) for which in order[:keep]]
@@ -80,15 +81,6 @@ def _at_random(courses: Courses, start: Start, rng: np.random.Generator) -> Star
     return start | drawn
 
 
-def _descend(courses: Courses, values: Values) -> None:
-    """Take steps down the loss."""
-    optimiser = torch.optim.Adam([value for name, value in values.items() if name not in HELD], RATE)
-    for _ in range(STEPS):
-        optimiser.zero_grad()
-        courses.loss(values).sum().backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-
-
 @torch.no_grad()
 def _look_around(courses: Courses, values: Values, which: slice) -> None:
     """Move every subject to the best of many places, where one is better than its own."""
@@ -100,4 +92,4 @@ def _look_around(courses: Courses, values: Values, which: slice) -> None:
             misfit = courses.misfit(some, tried)
             better = misfit < best
             best, place = torch.where(better, misfit, best), torch.where(better[..., None], tried, place)
-    values["place"].data[which] = place
+    values["place"][which] = place

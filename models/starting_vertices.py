@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from neuropyro.models.starting_courses import HELD, Courses, Curves, Start, Values, one_of, stacked
+from neuropyro.models.starting_courses import Courses, Curves
 from neuropyro.models.starting_curves import BinnedCurves
+from neuropyro.models.starting_descent import Start, Values, descend, one_of, stacked
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.vertex_priors import SCATTER, VertexPriors
 from neuropyro.models.vertex_scatter import COLUMNS, scattered
@@ -56,12 +57,12 @@ def refine(visits: Visits, curves: BinnedCurves, starts: Sequence[Start], labels
     """
     vertices = _Vertices(visits, curves)
     courses = _Clusters(visits, curves, vertices)
-    values = {name: value.requires_grad_() for name, value in stacked([courses.of(one) for one in starts]).items()}
+    values = stacked([courses.of(one) for one in starts])
     first = shares = one_hot(vertices.label, len(curves.course)).double().expand(len(starts), -1, -1)
     courses.see(shares)
     best = math.inf
     for steps, rate in (FIRST, *[LATER] * (ROUNDS - 1)):
-        _descend(courses, values, steps, rate)
+        values = descend(courses.loss, values, steps, rate, rate * LAST_RATE)
         shares = shares if labels_known else courses.shares(values)
         courses.see(shares)
         bound = _bound(courses, values, shares)
@@ -81,17 +82,6 @@ def _bound(courses: _Clusters, values: Values, shares: Tensor) -> Tensor:
     """Return what bounds the negative log density with labels summed out, ``(starts,)``."""
     of_labels = shares * (courses.log_share() - shares.clamp(min=1e-30).log())
     return (courses.loss(values) - of_labels.sum((-2, -1))).nan_to_num(math.inf)
-
-
-def _descend(courses: _Clusters, values: Values, steps: int, rate: float) -> None:
-    """Take steps down the loss."""
-    optimiser = torch.optim.Adam([value for name, value in values.items() if name not in HELD], rate)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, rate * LAST_RATE)
-    for _ in range(steps):
-        optimiser.zero_grad()
-        courses.loss(values).sum().backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        falling.step()
 
 
 class _Departures(NamedTuple):
@@ -204,8 +194,9 @@ class _Clusters(Courses):
     @torch.no_grad()
     def shares(self, v: Values) -> Tensor:
         """Return the labels' probabilities ``(starts, L, K)``."""
-        curves, columns, variance, chol, volume = self._parts(v)
-        offsets = self._offsets(v, v["place"])[..., self.subject]
+        curves, columns = self._scattered(v, self._placed(v, v["place"]).scores)
+        variance, chol, volume = self._factors(v, columns)
+        offsets = self._offsets(v, curves)[..., self.subject]
         distance, products, part = self.vertices.fits(curves.mean + offsets, columns)
         known = torch.linalg.solve_triangular(chol, products.permute(0, 2, 3, 1), upper=False).square().sum(-2)
         variance = variance[:, None]
@@ -216,46 +207,44 @@ class _Clusters(Courses):
 
     def loss(self, v: Values) -> Tensor:
         """Return the negative log joint density, places and offsets integrated out, ``(starts,)``."""
-        curves, columns, variance, chol, volume = self._parts(v)
-        d = self.departures
+        at = self._placed(v, v["place"])
+        curves, columns = self._scattered(v, at.scores)
+        priors = sum(0.5 * ((v[name] - m) / sd).square().flatten(1).sum(-1) for name, (m, sd) in PRIORS.items())
+        return self._of_vertices(v, columns) + self._marginal(v, at, curves) + self._priors(v) + priors
+
+    def _of_vertices(self, v: Values, columns: Tensor) -> Tensor:
+        """Return the negative log density of what vertices depart by from their cluster's mean, ``(starts,)``."""
+        d, (variance, chol, volume) = self.departures, self._factors(v, columns)
         inside = self.vertices.basis.mT @ columns  # (starts, K, components, r)
         outside = columns.mT @ columns - inside.mT @ inside
         products = inside.mT @ d.products @ inside + d.white[..., None, None] * outside
         known = torch.cholesky_solve(products, chol).diagonal(dim1=-2, dim2=-1).sum(-1)
         scaled = (d.squares - known / variance) / variance
         volume = volume + len(self.subject) * variance.log()
-        of_vertices = 0.5 * ((d.number - 1).clamp(min=0) * volume + scaled).sum(-1)
-        priors = sum(0.5 * ((v[name] - m) / sd).square().flatten(1).sum(-1) for name, (m, sd) in PRIORS.items())
-        law = self._law(v)
-        misfit = self._misfit(v, v["place"], law, curves).sum(-1) + self._volume(v, law, curves)
-        return of_vertices + misfit + self._priors(v) + priors
+        return 0.5 * ((d.number - 1).clamp(min=0) * volume + scaled).sum(-1)
 
-    def _parts(self, v: Values) -> tuple[Curves, Tensor, Tensor, Tensor, Tensor]:
-        """Return the curves, the scatter's columns, sigma squared, and the Cholesky factor of I + J'J / sigma^2."""
-        mean, columns = self._scattered(v, v["place"])
+    def _factors(self, v: Values, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return sigma squared, and the Cholesky factor and log determinant of I + J'J / sigma^2."""
         variance = (2 * v["log_sigma"]).exp()
         eye = torch.eye(COLUMNS, dtype=columns.dtype)
         chol = torch.linalg.cholesky_ex(eye + columns.mT @ columns / variance[..., None, None])[0]
-        volume = 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return _with_slope(mean, columns, v), columns, variance, chol, volume
+        return variance, chol, 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
-    def _curves(self, v: Values, place: Tensor) -> Curves:
-        return _with_slope(*self._scattered(v, place), v)
+    def _curves(self, v: Values, scores: Tensor) -> Curves:
+        return self._scattered(v, scores)[0]
 
-    def _scattered(self, v: Values, place: Tensor) -> tuple[Tensor, Tensor]:
+    def _scattered(self, v: Values, scores: Tensor) -> tuple[Curves, Tensor]:
+        """Return the mean curves, and the columns of the scatter's covariance."""
         theta = Trajectories(v["a"], v["log_b"].exp(), v["c"], v["d"])
         baseline = torch.full_like(v["log_scatter"][..., :1], self.baseline)
-        return scattered(self._scores(v, place), theta, torch.cat([baseline, v["log_scatter"].exp()], -1))
+        mean, columns = scattered(scores, theta, torch.cat([baseline, v["log_scatter"].exp()], -1))
+        by_score = -columns[..., 1] / v["log_scatter"][..., :1].exp()  # of sds of c (Stein's lemma)
+        return Curves(mean, by_score), columns
 
     def _weight(self, v: Values) -> Tensor:
         white = (2 * v["log_sigma"]).exp()[..., None] / self.seen.clamp(min=1e-9)
         noise = (2 * v["log_nu"]).exp()[..., None] + white
         return (self.seen > 0) / noise
-
-
-def _with_slope(mean: Tensor, columns: Tensor, v: Values) -> Curves:
-    """Return the curves; the column by c is their derivative in sds of c (Stein's lemma)."""
-    return Curves(mean, -columns[..., 1] / v["log_scatter"][..., :1].exp())
 
 
 def _small(x: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from neuropyro.data import simulate_reference
 from neuropyro.inference import cluster_agreement, simulate_prior
 from neuropyro.models import VertexClusterMixture
 from neuropyro.models.deterministic import with_deterministic
-from neuropyro.models.starting_courses import Courses, stacked
+from neuropyro.models.starting_courses import Courses
+from neuropyro.models.starting_descent import stacked
 from neuropyro.models.starting_labels import label_vertices
 from neuropyro.models.starting_values import group_and_start
 from neuropyro.models.starting_vertices import _Clusters, _Vertices
@@ -33,8 +34,8 @@ def small():
 
 def dense(clusters, values):
     """Return the clusters' mean curves with offsets, and their covariances."""
-    mean, columns = clusters._scattered(values, values["place"])
-    mean = mean + clusters._offsets(values, values["place"])[..., clusters.subject]
+    curves, columns = clusters._scattered(values, clusters._placed(values, values["place"]).scores)
+    mean = curves.mean + clusters._offsets(values, curves)[..., clusters.subject]
     variance = (2 * values["log_sigma"]).exp()[0]
     covariance = columns[0] @ columns[0].mT + variance[:, None, None] * torch.eye(columns.shape[-2]).double()
     return mean[0].numpy(), covariance.numpy()
@@ -65,12 +66,8 @@ def test_departures_have_the_density_of_dense_normals(small):
         return 0.5 * total
 
     def ours(v):
-        law, curves = clusters._law(v), clusters._curves(v, v["place"])
-        rest = (
-            clusters._misfit(v, v["place"], law, curves).sum() + clusters._volume(v, law, curves) + clusters._priors(v)
-        )
-        priors = 0.5 * (v["log_sigma"] / 0.5).square().sum() + 0.5 * ((v["log_scatter"] + 1.5) / 0.5).square().sum()
-        return float(clusters.loss(v) - rest - priors)
+        _, columns = clusters._scattered(v, clusters._placed(v, v["place"]).scores)
+        return float(clusters._of_vertices(v, columns))
 
     assert ours(moved) - ours(values) == pytest.approx(by_hand(moved) - by_hand(values), rel=1e-6)
 

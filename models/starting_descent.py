@@ -1,0 +1,63 @@
+"""Several starts at once: their free numbers side by side, and steps down a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["HELD", "Start", "Values", "descend", "one_of", "stacked"]
+
+Start = dict[str, NDArray[np.float64]]
+Values = dict[str, Tensor]
+
+# A population's sds have their mode where few draws come near: they stay, and are then those of the subjects found.
+HELD = ("log_sd_a", "log_sd_b", "atanh")
+
+
+def descend(
+    loss: Callable[[Values], Tensor], values: Values, steps: int, rate: float, last_rate: float | None = None
+) -> Values:
+    """Return the numbers after some steps of Adam.
+
+    Parameters
+    ----------
+    loss
+        Of each start, ``(starts,)``.
+    values
+        ``(starts, *)`` each; those that are held stay.
+    steps
+        How many.
+    rate, last_rate
+        Learning rate, which falls to the last along a cosine; or stays.
+    """
+    free = {name: value for name, value in values.items() if name not in HELD}
+    # One tensor, since Adam costs as much for every one of them as for all numbers in it.
+    flat = torch.cat([value.detach().reshape(len(value), -1) for value in free.values()], 1).requires_grad_()
+    sizes = [value[0].numel() for value in free.values()]
+
+    def found() -> Values:
+        parts = zip(free, flat.split(sizes, 1), strict=True)
+        return values | {name: part.reshape(free[name].shape) for name, part in parts}
+
+    optimiser = torch.optim.Adam([flat], rate)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, rate if last_rate is None else last_rate)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        loss(found()).sum().backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        falling.step()
+    return {name: value.detach() for name, value in found().items()}
+
+
+def stacked(starts: list[Values]) -> Values:
+    """Return several starts as one, their numbers along the first axis."""
+    return {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
+
+
+def one_of(values: Values, which: int) -> Values:
+    """Return one of several starts."""
+    return {name: value[which].detach() for name, value in values.items()}
