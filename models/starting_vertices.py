@@ -41,7 +41,7 @@ __all__ = ["refine"]
 ROUNDS, GAIN = 8, 5.0  # of EM, at most: until one gains fewer nats
 FIRST, LATER = (40, 0.06), (25, 0.03)  # steps of Adam in a round, and their rate
 LAST_RATE = 0.1  # what the rate falls to, as a share
-COMPONENTS, PASSES = 64, 2  # of the maps; of the randomised decomposition
+COMPONENTS, PASSES = 32, 2  # of the maps; of the randomised decomposition
 PRIORS = {"log_sigma": (0.0, 0.5), "log_scatter": (-1.5, 0.5)}
 
 
