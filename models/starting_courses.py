@@ -173,7 +173,8 @@ class Courses:
         squares = pulled * (self.observed - curves.mean) - weight.clamp(min=1e-12).log() * (weight > 0)
         pull, squares = self._of_subject(torch.stack([pulled, squares]))
         each = squares - pull.square() / (total + noise.offsets) + (1 + total / noise.offsets).log()
-        return 0.5 * (each.sum(1) + at.law.innovations(at.place).square().sum(-1))
+        misfit: Tensor = 0.5 * (each.sum(1) + at.law.innovations(at.place).square().sum(-1))
+        return misfit
 
     def _volume(self, noise: _Noise, at: Placed, curves: Curves) -> Tensor:
         """Return half the log determinants of the curvature by places, ``(starts,)``, by Gauss and Newton."""
@@ -187,7 +188,8 @@ class Courses:
         own = noise.total + noise.offsets
         apart = [one * one / own, one * two / own, two * two / own]
         ff, fs, ss = ((square - less).sum(1) for square, less in zip(squares, apart, strict=True))
-        return 0.5 * ((ff + 1) * (ss + 1) - fs.square()).log().sum(-1)
+        volume: Tensor = 0.5 * ((ff + 1) * (ss + 1) - fs.square()).log().sum(-1)
+        return volume
 
     def _offsets(self, v: Values, curves: Curves) -> Tensor:
         """Return the means of the subjects' offsets, ``(starts, K, subjects)``."""

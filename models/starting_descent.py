@@ -40,7 +40,7 @@ def descend(
     sizes = [value[0].numel() for value in free.values()]
 
     def found() -> Values:
-        parts = zip(free, flat.split(sizes, 1), strict=True)
+        parts = zip(free, torch.split(flat, sizes, 1), strict=True)
         return values | {name: part.reshape(free[name].shape) for name, part in parts}
 
     optimiser = torch.optim.Adam([flat], rate)

@@ -1,8 +1,8 @@
-"""Labels to begin with: a mixture of Gaussians over the maps' first principal components.
+"""Labels to begin with: a mixture of Gaussians over the maps' first principal components and what these leave.
 
 Vertices of a cluster follow one curve and share their subjects' offsets, but for a change and an onset of their own.
 So they scatter along directions of their own, far from round: groups of equal widths, as k-means has them, would split
-a cluster by how much its vertices change.
+a cluster by how much its vertices change.  A cluster has a residual sd of its own as well.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from neuropyro.models.visits import Visits
 __all__ = ["label_vertices"]
 
 COMPONENTS = 4
-TRIALS = 30
+TRIALS = 40
 MOST = 3000  # vertices that the mixture is learned from
-LEAST_VARIANCE = 1e-3  # of a component, as a share of the noise's
+LEAST_VARIANCE = 0.05  # beside the noise's: smaller ones are of a handful of vertices
 
 
 def label_vertices(visits: Visits, n_clusters: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -29,13 +29,13 @@ def label_vertices(visits: Visits, n_clusters: int, rng: np.random.Generator) ->
     from sklearn.exceptions import ConvergenceWarning  # half a second to import
     from sklearn.mixture import GaussianMixture
 
-    points = _components(visits)
+    points = _features(visits)
     if len(np.unique(points, axis=0)) < n_clusters:
         return np.arange(len(points)) % n_clusters
     some = points if len(points) <= MOST else points[rng.choice(len(points), MOST, replace=False)]
     seed = int(rng.integers(2**31))
     mixture = GaussianMixture(
-        n_clusters, n_init=TRIALS, init_params="k-means++", random_state=seed, reg_covar=LEAST_VARIANCE
+        n_clusters, n_init=TRIALS, init_params="random_from_data", random_state=seed, reg_covar=LEAST_VARIANCE
     )
     with warnings.catch_warnings(), threadpool_limits(1):  # too small for threads, which would wait for each other
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -43,23 +43,23 @@ def label_vertices(visits: Visits, n_clusters: int, rng: np.random.Generator) ->
     return _all_present(np.asarray(labels, np.int64), mixture.predict_proba(points))
 
 
-def _components(visits: Visits) -> NDArray[np.float64]:
-    """Return the vertices' places along the components, in units of the noise's sd, ``(vertices, components)``."""
+def _features(visits: Visits) -> NDArray[np.float64]:
+    """Return each vertex's places along the components and its log residual variance, in sds of chance, ``(L, *)``."""
     keep = visits.is_informative
     values = visits.values[keep]
-    if visits.observed is None:
-        values = values - values.mean(-1, keepdim=True)
-    else:
-        seen = visits.observed[keep]
-        values = seen * (values - values.sum(-1, keepdim=True) / seen.sum(-1, keepdim=True))
+    seen = torch.ones_like(values) if visits.observed is None else visits.observed[keep]
+    values = seen * (values - values.sum(-1, keepdim=True) / seen.sum(-1, keepdim=True))
     q = min(COMPONENTS, *values.shape)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         left, size, _ = torch.svd_lowrank(values, q + 1 if q < min(values.shape) else q)
-    points = np.asarray((left * size)[:, :q].double().cpu())
-    beyond = float(values.square().mean()) * values.shape[1] - float((points**2).sum()) / len(points)
-    noise = max(beyond / max(values.shape[1] - q, 1), 1e-12) ** 0.5
-    return np.asarray(points / noise)
+    places = (left * size)[:, :q].double().cpu()
+    beyond = (values.square().sum(-1).double().cpu() - places.square().sum(-1)).clamp(min=0)
+    freedom = (seen.sum(-1).double().cpu() - 1 - q).clamp(min=1)
+    noise = float(beyond.sum() / freedom.sum()) or 1.0
+    # Below a hundredth of what is common a vertex is constant but for a few visits.
+    residual = (beyond / (noise * freedom)).clamp(min=0.01).log() * (freedom / 2).sqrt()
+    return np.asarray(torch.cat([places / noise**0.5, residual[:, None]], 1))
 
 
 def _all_present(labels: NDArray[np.int64], probability: NDArray[np.float64]) -> NDArray[np.int64]:
