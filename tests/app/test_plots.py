@@ -172,6 +172,20 @@ def test_a_reconstruction_is_a_row_an_image_with_estimate_sd_truth_and_error():
     np.testing.assert_allclose(pictures[7], -0.1 * 127.5 * np.ones((16, 16)), rtol=1e-4)
 
 
+def test_a_point_has_no_panels_of_draws_and_sd():
+    found = images(Downsample(4, noise=0.01))
+    found.fit.is_point = True
+    titles = [axis.get_title() for axis in plots.plot_reconstruction(found).axes if axis.get_title()]
+    assert titles == ["input", "MAP: a point, no sd", "truth", "error (grey levels)"]
+
+
+def test_colours_of_small_sds_end_at_their_own_size():
+    found = images(Downsample(4))
+    found.sd = found.sd / 50  # all below a grey level
+    panel, *_ = plots.plot_sd(found).axes
+    assert panel.images[0].get_clim() == pytest.approx((0, 127.5 * np.percentile(found.sd, 99.5)))
+
+
 def test_without_a_truth_there_is_no_error_and_a_hole_is_black():
     mask = torch.ones(16, 16)
     mask[:8] = 0
