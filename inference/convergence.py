@@ -115,7 +115,7 @@ class Plateau:
     best_error: float = 0.0
     idle: int = 0
     flat: bool = False
-    verdict: str = "none yet"
+    verdict: str = "the loss was still falling"
 
     @property
     def converged(self) -> bool:
@@ -167,7 +167,7 @@ class Cosine:
     before: float = math.inf
     before_error: float = 0.0
     converged: bool = False
-    verdict: str = "not started"
+    verdict: str = "it has not begun"
 
     @property
     def factor(self) -> float:

@@ -238,5 +238,4 @@ def _verdict(state: _State) -> str:
         return f"converged after {steps} steps{smaller}: {state.rule.verdict}"
     if state.stopped:
         return f"not converged: a callback stopped it after {steps} steps{smaller}"
-    limit = f"not converged: stopped at the limit of {steps} steps{smaller}; allow more"
-    return f"{limit} (last plateau: {state.rule.verdict})"
+    return f"not converged: it stopped at the limit of {steps} steps{smaller}; {state.rule.verdict}"

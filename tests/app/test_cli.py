@@ -152,7 +152,10 @@ def test_a_fit_that_did_not_converge_says_the_remedy_and_keeps_its_results(tmp_p
     line = ["neuropyro", "dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "map", "--out", str(tmp_path / "fit")]
     monkeypatch.setattr(sys, "argv", [*line, "--max-steps", "10"])
     main()  # status 0
-    told = capsys.readouterr().err.splitlines()[-1]
+    said = capsys.readouterr()
+    assert "converged" not in said.out  # it is told once
+    assert said.err.count("not converged") == 1
+    told = said.err.splitlines()[-1]
     assert told.startswith(f"neuropyro: {tmp_path / 'fit'}: the fit has not converged: ")
     assert told.endswith("--max-steps 20")
     assert (tmp_path / "fit" / "stages.csv").exists()
