@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from neuropyro.data import Cohort
 from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import VertexClusterMixture, VertexMaps
+from neuropyro.score_diagnosis import known_diagnoses
 from neuropyro.tables import write_csv
 
 __all__ = ["Outcome", "write_outcome"]
@@ -122,7 +123,8 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     """Write the fit itself and every table, array and map (the report is apart).
 
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
-    ``subjects.csv``, ``stages.csv``, ``trajectories.csv`` (of clusters: a, d and sigma in the cohort's unit, of named
+    ``subjects.csv`` and ``stages.csv`` (with the diagnosis, at the first visit and at each, where it is known),
+    ``trajectories.csv`` (of clusters: a, d and sigma in the cohort's unit, of named
     biomarkers in standardised units, which a column says), ``biomarkers.csv`` where the columns have names (each one's
     cluster, and its own trajectory in its own unit), ``covariates.csv`` where the model has some,
     ``posterior.nc``, and maps in the cohort's own format (``lh.clusters.mgh``, ``clusters.dscalar.nii``,
@@ -146,12 +148,26 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
 
 def _write_subjects(outcome: Outcome, path: Path) -> None:
     columns = outcome.with_intervals({name: outcome.posterior[name] for name in ("alpha", "beta")})
-    write_csv(path, {"subject": outcome.cohort.subjects} | columns)
+    cohort = outcome.cohort
+    first = np.flatnonzero(cohort.is_first_visit)
+    first = first[np.argsort(cohort.subject_index[first])]
+    write_csv(path, {"subject": cohort.subjects} | _diagnosis(cohort, first) | columns)
 
 
 def _write_stages(outcome: Outcome, path: Path) -> None:
     columns = outcome.with_intervals({"dps": outcome.posterior["dps"]})
-    write_csv(path, {"subject": outcome.cohort.subject, "time": outcome.cohort.time} | columns)
+    cohort = outcome.cohort
+    own = {"subject": cohort.subject, "time": cohort.time} | _diagnosis(cohort, np.arange(cohort.n_visits))
+    write_csv(path, own | columns)
+
+
+def _diagnosis(cohort: Cohort, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Return a column of the diagnoses at some visits, in the cohort's own words; none where no diagnosis is known."""
+    known = known_diagnoses(cohort)
+    if cohort.diagnosis is None or not known:
+        return {}
+    words = cohort.diagnosis[rows].astype(np.str_)
+    return {"diagnosis": np.where(np.isin(words, known), words, "")}
 
 
 def _write_trajectories(outcome: Outcome, path: Path) -> None:

@@ -42,7 +42,10 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     assert [row["subject"] for row in stages] == cohort.subject.tolist()
     assert all((row["dps_5"] == "") == (guide == "map") for row in stages)
     subjects = table(tmp_path / "subjects.csv")
-    assert list(subjects[0]) == ["subject", "alpha", "alpha_5", "alpha_95", "beta", "beta_5", "beta_95"]
+    first = {row["subject"]: row["diagnosis"] for row in reversed(stages)}  # rows are in the order of time
+    assert {row["subject"]: row["diagnosis"] for row in subjects} == first
+    assert [row["diagnosis"] for row in stages] == cohort.diagnosis.tolist()
+    assert list(subjects[0]) == ["subject", "diagnosis", "alpha", "alpha_5", "alpha_95", "beta", "beta_5", "beta_95"]
     trajectories = table(tmp_path / "trajectories.csv")
     onsets = [float(row["c"]) for row in trajectories]
     assert onsets == sorted(onsets)

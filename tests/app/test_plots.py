@@ -19,6 +19,7 @@ from neuropyro.models import VertexClusterMixture
 from neuropyro.models.anatomy_counterfactual import Counterfactual
 from neuropyro.models.corruption import Downsample, Mask
 from neuropyro.outputs import Outcome
+from neuropyro.plot_style import diagnosis_groups
 from neuropyro.reconstruct_plots import errors_by_sd
 
 STEPS = Schedule(max_steps=2, warm_up=0, window=2)  # what is drawn need not be a good fit
@@ -88,6 +89,16 @@ def test_stages_are_a_line_a_subject_with_an_interval_a_visit(drawn):
     low, high = np.percentile(drawn.posterior["dps"], (5, 95), axis=0)
     assert sorted(bar[0, 1] for bar in bars) == pytest.approx(sorted(low))
     assert sorted(bar[1, 1] for bar in bars) == pytest.approx(sorted(high))
+
+
+def test_diagnoses_keep_the_studys_own_words_and_each_has_a_colour():
+    words = ["AD", "CN", "MCI", "", "CN"]
+    groups = diagnosis_groups(Cohort(np.ones((5, 2)), [1, 2, 3, 4, 5], list("abcde"), words))
+    assert [name for _, _, name in groups] == ["CN", "AD", "MCI", "no diagnosis"]
+    assert len({colour for _, colour, _ in groups}) == 4
+    assert [members.tolist() for members, _, _ in groups[:2]] == [[w == name for w in words] for name in ("CN", "AD")]
+    numbered = Cohort(np.ones((3, 2)), [1, 2, 3], list("abc"), [1, 2, -1])
+    assert [name for _, _, name in diagnosis_groups(numbered)] == ["controls", "patients", "no diagnosis"]
 
 
 def test_a_point_has_no_intervals():

@@ -123,6 +123,7 @@ def test_biomarkers_and_controls_can_be_named(study, tmp_path):
     assert named.values.tolist() == [[3.0, 30.0], [2.5, 25.0], [3.1, 29.0]]
     assert set(named.covariates) == {"education"}
     assert named.is_control.tolist() == [True, False, True]
+    assert named.diagnosis.tolist() == ["SCD (control)", "AD", "SCD (control)"]  # the study's own word
     with pytest.raises(CohortError, match=r"t\.csv: no column `MoCA`; there are ID, TIME"):
         Cohort.open(path, StudyOptions(biomarkers=("MoCA",)))
     with pytest.raises(CohortError, match=r"t\.csv: no diagnosis is 'NL'; name one of AD, SCD, scd by --control"):
