@@ -176,7 +176,8 @@ def _converged(fit: Fit) -> Finding:
 def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
     question = "Do chains agree?" if fit.is_sampled else "Do restarts agree?"
     if agreement is None:
-        advice = "chains=4" if fit.is_sampled else "several starts: --restarts 4, or in Python fit(..., restarts=4)"
+        several = "several starts: --restarts 4, or in Python fit(..., restarts=4)"
+        advice = "chains=4" if fit.is_sampled else several
         return Finding(question, "unknown", "There is one run only.", advice)
     site, rhat = agreement.worst
     spread = "" if fit.is_sampled else f"ELBOs within {agreement.spread:.3g} nats; "
@@ -186,7 +187,8 @@ def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
     advice = (
         "longer chains, target_accept nearer to 1, or a model that is easier to identify"
         if fit.is_sampled
-        else "take the best of more starts (--restarts, in Python restarts=), and look at where they differ: there may be several modes"
+        else "take the best of more starts (--restarts, in Python restarts=), and look at where they differ: there may be "
+        "several modes"
     )
     return Finding(question, "no", reason, advice)
 

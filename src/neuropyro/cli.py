@@ -244,7 +244,10 @@ def dive_fit(
 
 def _say_fit(outcome: Outcome, out: Path) -> None:
     report, fit = (out / "report.html").resolve(), outcome.fit
+    if outcome.left_out:
+        print(outcome.remark_on_left_out, file=sys.stderr)
     facts = {"converged": fit.converged, "elbo": fit.elbo, "seconds": fit.seconds}
+    facts |= {outcome.columns: outcome.cohort.n_vertices, "left_out": outcome.left_out}
     say(f"report: {report}", out=out.resolve(), report=report, **facts)
 
 

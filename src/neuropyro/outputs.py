@@ -63,6 +63,26 @@ class Outcome:
         return "vertices" if self.cohort.feature_names is None else "biomarkers"
 
     @property
+    def members(self) -> NDArray[np.int64]:
+        """``(K,)``: how many columns that vary have this as their likeliest cluster."""
+        varies = self.fit.data.is_informative.cpu().numpy()
+        return np.bincount(self.assignments[varies].argmax(1), minlength=self.model.n_clusters)
+
+    @cached_property
+    def left_out(self) -> int:
+        """How many vertices do not vary, or were never seen, and so say nothing."""
+        return int((~self.fit.data.is_informative).sum())
+
+    @property
+    def remark_on_left_out(self) -> str:
+        """One sentence on them; empty where there are none."""
+        if not self.left_out:
+            return ""
+        why = " (medial wall?)" if self.cohort.mesh is not None or self.cohort.space is not None else ""
+        count = f"{self.left_out:,} of {self.cohort.n_vertices:,} {self.columns}"
+        return f"{count} do not vary{why} and are left out"
+
+    @property
     def unit_in_words(self) -> str:
         """Unit of clusters' trajectories: biomarkers of several units share a cluster as they were standardised."""
         return "cohort's unit" if self.cohort.feature_names is None else "sds, each biomarker standardised"
@@ -173,7 +193,8 @@ def _diagnosis(cohort: Cohort, rows: NDArray[np.int64]) -> dict[str, NDArray[Any
 def _write_trajectories(outcome: Outcome, path: Path) -> None:
     numbers: dict[str, NDArray[Any]] = {
         "cluster": np.arange(1, outcome.model.n_clusters + 1),
-        outcome.columns: np.bincount(outcome.assignments.argmax(1), minlength=outcome.model.n_clusters),
+        outcome.columns: outcome.members,
+        "share": outcome.members / outcome.members.sum(),
     }
     if outcome.cohort.feature_names is not None:
         numbers["unit_of_a_d_sigma"] = np.full(outcome.model.n_clusters, outcome.unit_in_words)

@@ -164,6 +164,25 @@ def test_a_fit_that_did_not_converge_says_the_remedy_and_keeps_its_results(tmp_p
     assert (tmp_path / "fit" / "stages.csv").exists()
 
 
+def test_vertices_that_do_not_vary_are_told(tmp_path, monkeypatch, capsys):
+    made = simulate_reference(n_subjects=8, n_vertices=16, seed=1, mesh=Mesh.grid(4, 4), labels=[0, 1] * 8)
+    values = made.values.copy()
+    values[:, [3, 7, 9]] = 0.0
+    Cohort(values, made.time, made.subject, made.diagnosis, mesh=made.mesh).save(tmp_path / "cohort.npz")
+    line = ["neuropyro", "dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "map", "--out", str(tmp_path / "fit")]
+    monkeypatch.setattr(sys, "argv", [*line, "--clusters", "2", "--max-steps", "10", "--json"])
+    main()
+    said = capsys.readouterr()
+    told = "3 of 16 vertices do not vary (medial wall?) and are left out"
+    assert told in said.err.splitlines()
+    facts = json.loads(said.out)
+    assert (facts["left_out"], facts["vertices"]) == (3, 16)
+    assert told in (tmp_path / "fit" / "report.html").read_text()
+    rows = table(tmp_path / "fit" / "trajectories.csv")
+    assert sum(int(row["vertices"]) for row in rows) == 13
+    assert [float(row["share"]) for row in rows] == pytest.approx([int(row["vertices"]) / 13 for row in rows])
+
+
 def test_help_needs_no_torch():
     code = "import sys, neuropyro.cli; assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
