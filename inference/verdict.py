@@ -187,8 +187,7 @@ def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
     advice = (
         "longer chains, target_accept nearer to 1, or a model that is easier to identify"
         if fit.is_sampled
-        else "take the best of more starts (--restarts, in Python restarts=), and look at where they differ: there may be "
-        "several modes"
+        else "take the best of more starts (--restarts, in Python restarts=), and see where they differ: several modes?"
     )
     return Finding(question, "no", reason, advice)
 

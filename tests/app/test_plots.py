@@ -18,6 +18,7 @@ from neuropyro.inference import Schedule, fit, reliability
 from neuropyro.models import VertexClusterMixture
 from neuropyro.models.anatomy_counterfactual import Counterfactual
 from neuropyro.models.corruption import Downsample, Mask
+from neuropyro.models.forecasting import Forecasted
 from neuropyro.outputs import Outcome
 from neuropyro.plot_style import diagnosis_groups
 from neuropyro.reconstruct_plots import errors_by_sd
@@ -99,6 +100,28 @@ def test_diagnoses_keep_the_studys_own_words_and_each_has_a_colour():
     assert [members.tolist() for members, _, _ in groups[:2]] == [[w == name for w in words] for name in ("CN", "AD")]
     numbered = Cohort(np.ones((3, 2)), [1, 2, 3], list("abc"), [1, 2, -1])
     assert [name for _, _, name in diagnosis_groups(numbered)] == ["controls", "patients", "no diagnosis"]
+
+
+def test_a_forecast_is_what_was_seen_and_what_is_expected_of_each_biomarker_or_cluster():
+    rng = np.random.default_rng(0)
+    seen = Cohort(rng.random((3, 4)), [70, 72, 71], ["a"] * 3)
+    draws = rng.random((50, 2, 4)).astype(np.float32)
+    ends = np.quantile(draws, [0.05, 0.95], axis=0)
+    who, when = np.array(["a", "a"]), np.array([73.0, 74.0])
+    later = Forecasted(who, when, np.zeros((50, 2)), draws.mean(0), *ends, level=0.9, draws=draws)
+    axes = plots.plot_forecast(later, seen, np.array([0, 1, -1, 0])).axes
+    assert [axis.get_ylabel().split(":")[0] for axis in axes] == ["cluster 1", "cluster 2"]
+    before, after = axes[0].lines[:2]
+    assert before.get_xdata().tolist() == [70, 71, 72]
+    np.testing.assert_allclose(before.get_ydata(), seen.values[[0, 2, 1]][:, [0, 3]].mean(1))
+    of_cluster = draws[:, :, [0, 3]].mean(2)
+    np.testing.assert_allclose(after.get_ydata(), of_cluster.mean(0), rtol=1e-5)
+    bars = np.array(axes[0].collections[0].get_segments())[:, :, 1]
+    np.testing.assert_allclose(bars.T, np.quantile(of_cluster, [0.05, 0.95], axis=0), rtol=1e-5)
+    named = Cohort(seen.values, seen.time, seen.subject, feature_names=np.array(list("wxyz")))
+    panels = [axis for axis in plots.plot_forecast(later, named).axes if axis.lines]
+    assert [axis.get_ylabel()[0] for axis in panels] == list("wxyz")
+    np.testing.assert_allclose(panels[2].lines[1].get_ydata(), later.mean[:, 2])
 
 
 def test_a_point_has_no_intervals():
