@@ -50,7 +50,7 @@ def plot_forecast(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | 
     --------
     >>> seen = Cohort(np.array([[26.0], [25.0]]), [70, 71], ["a", "a"], feature_names=np.array(["MMSE"]))
     >>> mean = np.array([[24.0], [23.0]])
-    >>> later = Forecasted(np.array(["a", "a"]), np.array([72.0, 73.0]), np.zeros((4, 2)), mean, mean - 1, mean + 1, 0.9)
+    >>> later = Forecasted(np.array(["a", "a"]), np.array([72.0, 73.0]), np.zeros((4, 2)), mean, mean, mean + 1, 0.9)
     >>> [axis.get_ylabel() for axis in plot_forecast(later, seen).axes]
     ['MMSE (in its own unit)']
     """
@@ -64,10 +64,8 @@ def plot_forecast(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | 
     for axis, panel in zip(axes, panels, strict=False):
         axis.plot(cohort.time[before], panel.seen[before], "o-", ms=3, lw=1, color=BLUE, label="seen")
         ends = np.stack([panel.mean - panel.lower, panel.upper - panel.mean])[:, after]
-        told = f"forecast, {found.level:.0%} interval"
-        axis.errorbar(
-            found.time[after], panel.mean[after], ends, fmt="o--", ms=3, lw=1, capsize=3, color=RED, label=told
-        )
+        told = {"label": f"forecast, {100 * found.level:.3g} % interval", "color": RED}
+        axis.errorbar(found.time[after], panel.mean[after], ends, fmt="o--", ms=3, lw=1, capsize=3, **told)
         axis.set_ylabel(panel.title)
         axis.set_xlabel("time (years)")
     for axis in list(axes)[len(panels) :]:
