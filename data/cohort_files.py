@@ -27,7 +27,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         Where there is no such file, it is no ``.npz`` file or is damaged, or an array holds Python objects.
     """
     if not path.is_file():
-        raise CohortError(f"{path}: no such file")
+        raise CohortError(f"{path}: no such file{'' if path.suffix else ' or folder'}")
     if not zipfile.is_zipfile(path):
         raise CohortError(f"{path}: not an .npz file, or cut short; write it by numpy.savez or Cohort.save")
     arrays: dict[str, NDArray[Any]] = {}

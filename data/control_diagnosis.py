@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
 
-__all__ = ["CONTROL", "are_controls", "name_controls"]
+__all__ = ["are_controls", "name_controls"]
 
-CONTROL = "control"
-KNOWN = frozenset({"cn", "nc", "ctl", "hc", CONTROL, "controls", "healthy", "healthy control"})
+KNOWN = frozenset({"cn", "nc", "ctl", "hc", "control", "controls", "healthy", "healthy control"})
+SAID = " (control)"  # follows the user's own word
 
 
 def are_controls(diagnosis: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which diagnoses (visits,) are a control's: text that is known to mean it, in any case, or the number 1.
+    """Return which diagnoses (visits,) are a control's: text that means it, in any case, or the number 1.
+
+    Text is known to (CN, NC, CTL, HC, control, healthy), or says so itself, as "SCD (control)".
 
     Examples
     --------
@@ -24,12 +26,12 @@ def are_controls(diagnosis: NDArray[Any]) -> NDArray[np.bool_]:
     [True, False, False]
     """
     if diagnosis.dtype.kind == "U":
-        return np.array([label.strip().lower() in KNOWN for label in diagnosis])
+        return np.array([_means_control(label) for label in diagnosis])
     return np.asarray(diagnosis == 1)
 
 
 def name_controls(diagnosis: NDArray[Any] | None, word: str, source: str = "cohort") -> NDArray[np.str_]:
-    """Return diagnoses as text, in which a study's own word for a control, in any case, is "control".
+    """Return diagnoses as text, in which a study's own word for a control, in any case, says that it is one.
 
     Parameters
     ----------
@@ -48,7 +50,7 @@ def name_controls(diagnosis: NDArray[Any] | None, word: str, source: str = "coho
     Examples
     --------
     >>> name_controls(np.array([0, 2, -1]), "0").tolist()
-    ['control', '2', '']
+    ['0 (control)', '2', '']
     """
     if diagnosis is None:
         raise CohortError(f"{source}: no diagnosis, of which --control could name one; add a column `diagnosis`")
@@ -57,4 +59,10 @@ def name_controls(diagnosis: NDArray[Any] | None, word: str, source: str = "coho
     if word.strip().lower() not in {label.lower() for label in text}:
         there = ", ".join(sorted({label for label in text if label})[:6])
         raise CohortError(f"{source}: no diagnosis is {word!r}; name one of {there} by --control")
-    return np.array([CONTROL if label.lower() == word.strip().lower() else label for label in text])
+    own = word.strip() if _means_control(word) else f"{word.strip()}{SAID}"
+    return np.array([own if label.lower() == word.strip().lower() else label for label in text])
+
+
+def _means_control(label: str) -> bool:
+    word = label.strip().lower()
+    return word in KNOWN or word.endswith(SAID)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neuropyro.data.errors import CohortError
-from neuropyro.data.study_table import DATE, DIAGNOSIS, FILE, SESSION, SUBJECT, TIME
+from neuropyro.data.study_table import DATE, DIAGNOSIS, FILE, SESSION, SUBJECT, TIME, StudyTable, study_table
 from neuropyro.data.text_table import column_names, letters_of, read_table
 
 __all__ = ["NO_OPTIONS", "StudyOptions", "is_study", "study_fields"]
@@ -46,6 +46,8 @@ class StudyOptions:
     biomarkers
         Columns (a,b,c) of a table that are biomarkers; by default all numbers that are not subject, visit, time or
         diagnosis. The others are covariates.
+    subject, time
+        Columns of a table that name the subject, and the time in years; by default those of usual names.
     control
         The diagnosis that means a control, where it is none of those that are known (CN, NC, CTL, HC, control, healthy,
         or 1).
@@ -67,6 +69,8 @@ class StudyOptions:
     hemispheres: tuple[str, ...] = ("lh", "rh")
     memory_map: Path | None = None
     biomarkers: tuple[str, ...] = ()
+    subject: str | None = None
+    time: str | None = None
     control: str | None = None
 
     def surface_files(self) -> Mapping[str, Path] | None:
@@ -113,7 +117,7 @@ def study_fields(path: Path, options: StudyOptions) -> dict[str, Any]:
         return _maps(path.parent, path, options)
     if "fsid" in column_names(path):
         return _freesurfer(path.parent, path, options)
-    return _biomarkers(path, [name.strip() for words in options.biomarkers for name in words.split(",")])
+    return _biomarkers(path, options)
 
 
 def _own_table(folder: Path) -> Path:
@@ -141,7 +145,8 @@ def _freesurfer(folder: Path, table: Path, options: StudyOptions) -> dict[str, A
 
     space = options.space or "fsaverage5"
     own = {"measure": options.measure, "fwhm": options.fwhm, "space": space, "hemispheres": options.hemispheres}
-    return freesurfer_study(folder, table, mask=options.mask, memory_map=options.memory_map, **own)  # type: ignore[arg-type]
+    visits = _visits(table, options)
+    return freesurfer_study(folder, visits, mask=options.mask, memory_map=options.memory_map, **own)  # type: ignore[arg-type]
 
 
 def _maps(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
@@ -162,7 +167,7 @@ def _surfaces(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any
 
     return surface_study(
         folder,
-        table,
+        _visits(table, options),
         options.pattern,
         options.hemispheres,
         options.space,
@@ -175,7 +180,8 @@ def _surfaces(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any
 def _cifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
     from neuropyro.data.cifti_maps import cifti_study
 
-    return cifti_study(folder, table, options.pattern, options.surface_files(), options.mask, options.memory_map)
+    visits = _visits(table, options)
+    return cifti_study(folder, visits, options.pattern, options.surface_files(), options.mask, options.memory_map)
 
 
 def _nifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
@@ -183,10 +189,14 @@ def _nifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
 
     if options.mask is None:
         raise CohortError(f"{folder}: volumes need a mask; give one by --mask")
-    return nifti_study(folder, table, options.mask, options.pattern, options.memory_map)
+    return nifti_study(folder, _visits(table, options), options.mask, options.pattern, options.memory_map)
 
 
-def _biomarkers(path: Path, chosen: list[str]) -> dict[str, Any]:
+def _visits(table: Path, options: StudyOptions) -> StudyTable:
+    return study_table(table, subject=options.subject, time=options.time)
+
+
+def _biomarkers(path: Path, options: StudyOptions) -> dict[str, Any]:
     """Read a table of biomarkers: those chosen, or numbers that are not subject, visit, time or diagnosis.
 
     What else there is becomes covariates.
@@ -194,14 +204,16 @@ def _biomarkers(path: Path, chosen: list[str]) -> dict[str, Any]:
     from neuropyro.data.long_table import long_table
     from neuropyro.data.tadpole import is_tadpole, tadpole_table
 
+    chosen = [name.strip() for words in options.biomarkers for name in words.split(",")]
     if is_tadpole(path):
         return tadpole_table(path, chosen or None)
     cells = read_table(path)
-    subject, time, diagnosis = (cells.first_of(names) for names in (SUBJECT, TIME, DIAGNOSIS))
+    subject, time = options.subject or cells.first_of(SUBJECT), options.time or cells.first_of(TIME)
+    diagnosis = cells.first_of(DIAGNOSIS)
     found = {"subject": (subject, SUBJECT), "time in years": (time, TIME)}
     cells.refuse_without({role: names for role, (name, names) in found.items() if name is None})
     rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
-    reserved = {letters_of(name) for name in (*SESSION, *DATE, *TIME)}
+    reserved = {letters_of(name) for name in (*SUBJECT, *SESSION, *DATE, *TIME)}
     numeric = [name for name in rest if cells.is_numeric(name) and letters_of(name) not in reserved]
     values = chosen or numeric
     others = [name for name in rest if name not in values]

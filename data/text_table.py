@@ -65,7 +65,9 @@ class TextTable:
         """Refuse a table that lacks columns, by role: says the names that each may have, and what columns there are."""
         if lacking:
             each = [f"no column for the {role}; call one {', '.join(names)}" for role, names in lacking.items()]
-            raise CohortError(f"{self.source}: {'; and '.join(each)} (its columns are {', '.join(_few(self.columns))})")
+            there = f"its columns are {', '.join(_few(self.columns))}"
+            options = " and ".join(f"--{role.split()[0]} COLUMN" for role in lacking)
+            raise CohortError(f"{self.source}: {'; and '.join(each)} ({there}); or name it by {options}")
 
     def empty(self, name: str) -> NDArray[np.bool_]:
         """``(rows,)``: whether a cell stands for nothing."""

@@ -43,6 +43,7 @@ from neuropyro.inference.joint_density import bears_particles
 from neuropyro.inference.objective import choose_elbo
 from neuropyro.inference.optimise import Monitor, Progress, optimise
 from neuropyro.inference.placement import choose_device, default_dtype, described, fingerprint, prepare
+from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.result import Fit, Run
 from neuropyro.inference.warm_start import best_start, find_mode, nats_to_mode
 
@@ -185,8 +186,8 @@ class _Task:
         began = time.perf_counter()
         with pyro.settings.context(module_local_params=True), torch.random.fork_rng():
             torch.manual_seed(seed + restart)
-            start = self._init_values(seed + restart)
             monitor = replace(self.monitor, stage=f"restart {restart + 1} of {restarts}")
+            start = self._init_values(seed + restart, monitor)
             if isinstance(self.guide, str) and self.guide in FLAT_GUIDES:
                 run = self._fit_flat(start, monitor)
             else:
@@ -246,8 +247,10 @@ class _Task:
             losses = [objective.loss(self.model, guide, self.data) for _ in range(LAPLACE_EVALUATIONS)]
         return np.array(losses, np.float64)
 
-    def _init_values(self, seed: int) -> Mapping[str, Tensor]:
-        values: Mapping[str, Tensor] = (
-            self.model.init_values(self.data, seed) if hasattr(self.model, "init_values") else {}
-        )
+    def _init_values(self, seed: int, monitor: Monitor) -> Mapping[str, Tensor]:
+        if not hasattr(self.model, "init_values"):
+            return {}
+        title = f"{monitor.stage}, starting values"
+        with progress_bar(title, monitor.progress, bar_format="{desc}: {elapsed}"):  # steps that nobody can count
+            values: Mapping[str, Tensor] = self.model.init_values(self.data, seed)
         return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tqdm.auto import tqdm
 
 from neuropyro.inference.checkpoint import Checkpoint
 from neuropyro.inference.convergence import Rule, Schedule
+from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.result import Run
 
 __all__ = ["Monitor", "Progress", "optimise"]
@@ -129,14 +131,8 @@ def optimise(objective: Any, model: Any, guide: Any, data: Any, schedule: Schedu
 
 def _descend(state: _State, guide: Any, data: Any, monitor: Monitor) -> bool:
     """Take steps until the rule is met; returns False where the loss diverged."""
-    with tqdm(
-        total=state.schedule.max_steps,
-        initial=len(state.losses),
-        desc=monitor.stage,
-        disable=not monitor.progress,
-        unit="step",
-        leave=False,
-    ) as bar:
+    count = {"total": state.schedule.max_steps, "initial": len(state.losses), "unit": "step"}
+    with progress_bar(monitor.stage, monitor.progress, **count) as bar:
         while state.running:
             window = _window(state, data)
             state.losses += window.tolist()
@@ -188,7 +184,8 @@ def _retry(state: _State, beginning: dict[str, Tensor], monitor: Monitor) -> boo
     state.optimiser = _adam(state.elbo, state.schedule)
     _set_rate(state)
     if monitor.progress:
-        tqdm.write(f"{monitor.stage}: the loss diverged after {steps} steps; again with a smaller step")
+        said = f"{monitor.stage}: the loss diverged after {steps} steps; again with a smaller step"
+        tqdm.write(said, file=sys.stderr)
     return False
 
 
@@ -238,5 +235,4 @@ def _verdict(state: _State) -> str:
         return f"converged after {steps} steps{smaller}: {state.rule.verdict}"
     if state.stopped:
         return f"not converged: a callback stopped it after {steps} steps{smaller}"
-    limit = f"not converged: stopped at the limit of {steps} steps{smaller}; allow more"
-    return f"{limit} (last plateau: {state.rule.verdict})"
+    return f"not converged: it stopped at the limit of {steps} steps{smaller}; {state.rule.verdict}"

@@ -26,6 +26,7 @@ __all__ = ["Diagnosis", "Finding", "diagnose"]
 Answer = Literal["yes", "no", "unknown"]
 FAIR_KHAT = 1.0
 MANY_BAD_UNITS = 0.05
+CONVERGED = ("Did the optimisation converge?", "Did the sampler converge?")
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Finding:
 
     Examples
     --------
-    >>> print(Finding("Do restarts agree?", "unknown", "There is one run only.", "fit(..., restarts=4)"))
+    >>> print(Finding("Do restarts agree?", "unknown", "There is one run only.", "--restarts 4"))
     unknown  Do restarts agree? There is one run only.
-          try: fit(..., restarts=4)
+          try: --restarts 4
     """
 
     question: str
@@ -109,7 +110,9 @@ class Diagnosis:
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """One sentence; of a fit that has not converged nothing else matters yet."""
+        if any(finding.question in CONVERGED and finding.answer == "no" for finding in self.findings):
+            return "The fit has not converged: do not rely on it before it has."
         if self.fit.is_point:
             return "A point estimate: it says nothing of how sure it is."
         wrong = [finding.question.rstrip("?").lower() for finding in self.findings if finding.answer == "no"]
@@ -157,18 +160,24 @@ def diagnose(
 
 
 def _converged(fit: Fit) -> Finding:
-    question = "Did the sampler converge?" if fit.is_sampled else "Did the optimisation converge?"
+    question = CONVERGED[fit.is_sampled]
     if not np.isfinite(fit.losses[-1]):
         return Finding(question, "no", "The loss is not finite.", "a smaller learning rate, or other starting values")
+    said = fit.verdict.removeprefix("not converged: ")
+    reason = f"{said[0].upper()}{said[1:]}."
+    if fit.converged:
+        return Finding(question, "yes", reason)
+    if fit.is_sampled:
+        return Finding(question, "no", reason, "more draws and a longer warm-up")
     setting = "warm_up" if fit.guide_name == "laplace" else "max_steps"
-    more = "more draws and a longer warm-up" if fit.is_sampled else f"more steps: Schedule({setting}=...)"
-    return Finding(question, "yes" if fit.converged else "no", f"{fit.verdict}.", "" if fit.converged else more)
+    return Finding(question, "no", reason, f"more steps: --max-steps, or in Python Schedule({setting}=...)")
 
 
 def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
     question = "Do chains agree?" if fit.is_sampled else "Do restarts agree?"
     if agreement is None:
-        advice = "chains=4" if fit.is_sampled else "fit(..., restarts=4)"
+        several = "several starts: --restarts 4, or in Python fit(..., restarts=4)"
+        advice = "chains=4" if fit.is_sampled else several
         return Finding(question, "unknown", "There is one run only.", advice)
     site, rhat = agreement.worst
     spread = "" if fit.is_sampled else f"ELBOs within {agreement.spread:.3g} nats; "
@@ -178,7 +187,7 @@ def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
     advice = (
         "longer chains, target_accept nearer to 1, or a model that is easier to identify"
         if fit.is_sampled
-        else "take the best of more restarts, and look at where they differ: there may be several modes"
+        else "take the best of more starts (--restarts, in Python restarts=), and see where they differ: several modes?"
     )
     return Finding(question, "no", reason, advice)
 
@@ -188,20 +197,35 @@ def _near(fit: Fit, weights: Weights | None) -> Finding:
     if weights is None:
         if fit.is_sampled:
             return Finding(question, "yes", "NUTS draws from the posterior itself, as far as its chains agree.")
-        return Finding(question, "unknown", "A point has no spread to compare.", 'guide="laplace" or "structured"')
+        return Finding(question, "unknown", "A point has no spread to compare.", another_guide("laplace", "structured"))
     khat = weights.khat
     reason = f"Pareto k-hat {khat:.2f} of {len(weights.log_weights)} draws."
     if khat < KHAT_LIMIT:
         return Finding(question, "yes", reason)
     far = "far from it" if khat > FAIR_KHAT else "somewhat off"
+    correlated = f"{another_guide('structured', 'mvn')}, which know correlations"
     steps = {
-        "normal": '"structured" or "mvn", which know correlations',
-        "lowrank": '"structured" or "mvn", which know correlations',
-        "laplace": '"structured", which is fitted to the posterior\'s mass and not to its peak',
+        "normal": correlated,
+        "lowrank": correlated,
+        "laplace": f"{another_guide('structured')}, which is fitted to the posterior's mass and not to its peak",
     }
-    advice = steps.get(str(fit.guide_name), '"flow", or sample(...) where data are small')
+    nuts = "where data are small NUTS, in Python sample(...)"
+    advice = steps.get(str(fit.guide_name), f"{another_guide('flow')}; or {nuts}")
     reason += f" All latent variables together are {far}; means and sds one by one may still be good (calibrate)."
-    return Finding(question, "no", reason, f"guide={advice}")
+    return Finding(question, "no", reason, advice)
+
+
+def another_guide(*names: str) -> str:
+    """Return how to ask for other guides, on the command line and in Python.
+
+    Examples
+    --------
+    >>> another_guide("structured", "mvn")
+    '--guide structured or --guide mvn, in Python guide="structured" or "mvn"'
+    """
+    options = " or ".join(f"--guide {name}" for name in names)
+    arguments = " or ".join(f'"{name}"' for name in names)
+    return f"{options}, in Python guide={arguments}"
 
 
 def _predicts(checks: Sequence[PredictiveCheck]) -> Finding:
@@ -227,5 +251,6 @@ def _leaves_out(fit: Fit, loo: LeaveOneOut | None) -> Finding:
         return Finding(question, "unknown", why)
     if loo.bad <= MANY_BAD_UNITS:
         return Finding(question, "yes", f"{loo}.")
-    whole = 'leave_one_out(fit, unit="subject_terms")' if hasattr(fit.model, "subject_log_likelihood") else ""
+    subjects = 'whole subjects: neuropyro dive select, or in Python leave_one_out(fit, unit="subject_terms")'
+    whole = subjects if hasattr(fit.model, "subject_log_likelihood") else ""
     return Finding(question, "no", f"{loo}.", whole or "cross-validation in folds, since single units weigh too much")

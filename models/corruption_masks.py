@@ -30,7 +30,7 @@ class Mask(Corruption):
     ----------
     mask
         Where the image is observed: an array or tensor (H, W), (C, H, W) or (B, C, H, W), of which any value but 0
-        is observed; a file, of which all brighter than half its range is; or a shape of
+        is observed; a file, of which all brighter than half its range is, so that black is the hole; or a shape of
         :mod:`~neuropyro.models.corruption_mask_shapes`.
     noise
         See :class:`~neuropyro.models.corruption_operator.Corruption`.
@@ -90,7 +90,9 @@ class Mask(Corruption):
         assert self.mask is not None
         if tuple(self.mask.shape[2:]) != (height, width):
             found, name = "{} x {}".format(*self.mask.shape[2:]), self.path or "the mask"
-            raise CorruptionError(f"Mask: {name} has {found} px, the image {height} x {width}; resample the mask")
+            raise CorruptionError(
+                f"Mask: {name} has {found} px, the image {height} x {width}; resample the mask (black is the hole)"
+            )
         return self.mask
 
     def _text(self) -> str:
@@ -127,7 +129,9 @@ def checked_mask(mask: Tensor) -> Tensor:
         raise CorruptionError("Mask: it has values that are not finite; use 1 where observed and 0 in the hole")
     observed = mask.reshape((1,) * (4 - mask.ndim) + tuple(mask.shape)) != 0
     if not observed.any():
-        raise CorruptionError("Mask: it hides every pixel; it must be 1 where the image is observed")
+        raise CorruptionError(
+            "Mask: it hides every pixel; it must be 1 (white) where the image is observed, 0 (black) in the hole"
+        )
     return observed
 
 
@@ -136,9 +140,9 @@ def read_mask(path: str | Path) -> NDArray[np.bool_]:
     try:
         image = read_image(path)
     except ImageFileError as error:
-        raise CorruptionError(f"Mask: {error}") from error
+        raise CorruptionError(f"Mask: {error} (a mask is a picture in which black is the hole)") from error
     if len(image) != 1:
-        raise CorruptionError(f"Mask: {path} has {len(image)} slices; save the one that is meant")
+        raise CorruptionError(f"Mask: {path} has {len(image)} slices; save the one that is meant (black is the hole)")
     if (np.ptp(image.pixels[0], axis=0) > 0).any():
         raise CorruptionError(f"Mask: {path} has colours; save it in black (the hole) and white")
     pixels = image.pixels[0, 0]

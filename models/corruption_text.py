@@ -58,7 +58,10 @@ def inpaint(given: Arguments, noise: float | None) -> Corruption:
     name = given.word(None)
     if name not in SHAPES:
         if not Path(name).suffix:
-            raise CorruptionError(f"there is no shape {name!r}; give a file, or one of {', '.join(SHAPES)}")
+            shapes = ", ".join(SHAPES)
+            raise CorruptionError(
+                f"there is no shape {name!r}; give a file, or one of {shapes} (black is a file's hole)"
+            )
         return Mask(name, noise)
     fields = {field.name: field.default for field in dataclasses.fields(SHAPES[name])}
     return Mask(SHAPES[name](**{field: given.like(field, default) for field, default in fields.items()}), noise)

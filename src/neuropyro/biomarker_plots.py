@@ -17,7 +17,8 @@ from neuropyro.plot_style import cluster_colours, diagnosis_groups
 __all__ = ["plot_biomarkers"]
 
 MOST = 24  # panels
-CURVES = 50  # draws
+CURVES = 400  # draws: with fewer the interval's ends have kinks, where one draw takes over from another
+POINTS = 400
 
 
 def plot_biomarkers(outcome: Outcome) -> Figure | None:
@@ -45,8 +46,9 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
     figure = Figure(figsize=(3.2 * columns, 2.5 * -(-count // columns)), layout="constrained")
     axes = figure.subplots(-(-count // columns), columns, squeeze=False, sharex=True).flat
     dps = outcome.posterior["dps"].mean(0)
-    grid = np.linspace(dps.min(), dps.max(), 200)
-    low, middle, high = np.quantile(_curves(outcome, grid), [0.05, 0.5, 0.95], axis=0)
+    grid = np.linspace(dps.min(), dps.max(), POINTS)
+    curves = _curves(outcome, grid)
+    middle, (low, high) = curves.mean(0), np.quantile(curves, [0.05, 0.95], axis=0)
     colours, label = cluster_colours(outcome.model.n_clusters), outcome.assignments.argmax(1)
     for j, axis in enumerate(axes):
         if j >= count:

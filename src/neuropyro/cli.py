@@ -233,16 +233,21 @@ def dive_fit(
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
     outcome = _fit(loaded, out, clusters, options, notes, standardise=scaled, **switches)
-    say(outcome.fit.verdict, verdict=outcome.fit.verdict)
+    verdict, converged = outcome.fit.verdict, outcome.fit.converged
+    say(verdict if converged else "", verdict=verdict)
     _say_fit(outcome, out)
-    if not outcome.fit.converged:
+    if not converged:
+        why = verdict.removeprefix("not converged: ")
         remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {2 * max_steps}"
-        print(f"neuropyro: {out}: the fit has not converged: {remedy}", file=sys.stderr)
+        complain(f"{out}: the fit has not converged: {why}; {remedy}")
 
 
 def _say_fit(outcome: Outcome, out: Path) -> None:
     report, fit = (out / "report.html").resolve(), outcome.fit
+    if outcome.left_out:
+        print(outcome.remark_on_left_out, file=sys.stderr)
     facts = {"converged": fit.converged, "elbo": fit.elbo, "seconds": fit.seconds}
+    facts |= {outcome.columns: outcome.cohort.n_vertices, "left_out": outcome.left_out}
     say(f"report: {report}", out=out.resolve(), report=report, **facts)
 
 

@@ -16,6 +16,7 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
         "neuropyro dive fit subjects --table visits.csv --adjust age,sex --covariates apoe4 --out fit",
         "neuropyro dive fit biomarkers.csv --clusters 2 --standardise all --out fit",
         "neuropyro dive fit biomarkers.csv --biomarkers MMSE,hippocampus --control SCD --out fit",
+        "neuropyro dive fit biomarkers.csv --subject Code --time Years --out fit",
         "neuropyro dive fit cohort.npz --config study.toml --guide map --out fit --json",
     ),
     ("dive", "personalize"): ("neuropyro dive personalize fit new.npz --out new.csv",),

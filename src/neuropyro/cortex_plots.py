@@ -41,8 +41,12 @@ def plot_clusters(outcome: Outcome) -> Figure | None:
     colours = cluster_colours(outcome.model.n_clusters)
     figure = _on_cortex(outcome.cohort.mesh, outcome.assignments.argmax(1), ListedColormap(colours))
     if figure is not None:
-        handles = [mpl.patches.Patch(color=c, label=f"cluster {k + 1}") for k, c in enumerate(colours)]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(colours), 8), frameon=False)
+        sizes = [f"{count:,}, {100 * count / outcome.members.sum():.0f} %" for count in outcome.members]
+        labels = [f"cluster {k + 1}: {size}" for k, size in enumerate(sizes)]
+        handles = [mpl.patches.Patch(color=c, label=label) for c, label in zip(colours, labels, strict=True)]
+        shown = {"title": "vertices, share of all", "fontsize": 8, "title_fontsize": 8, "frameon": False}
+        columns = min(len(colours), len(figure.axes) + 1)
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, **shown)
     return figure
 
 

@@ -14,6 +14,7 @@ from neuropyro.tables import write_csv
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
 
     from neuropyro.data import Cohort
     from neuropyro.inference import Fit
@@ -49,7 +50,8 @@ def forecast(
         any form that ``dive fit`` takes; by default the cohort that was fitted.
     out
         Folder for ``forecasts.csv`` (subject, time, dps; where the fit's cohort has diagnoses, their probabilities;
-        biomarkers by name), ``forecasts.npz`` (mean, lower and upper ``(rows, vertices)``), and the maps.
+        biomarkers by name), ``forecasts.npz`` (mean, lower and upper ``(rows, vertices)``), and the maps; of one
+        subject also ``forecast.png``, each biomarker or cluster over time.
     years
         After each subject's last visit.
     data
@@ -74,16 +76,32 @@ def forecast(
     fitted = Cohort.load(data or fit / "cohort.npz")
     new = fitted if cohort is None else open_like(cohort, study, fit, result)
     with naming(cohort or data or fit / "cohort.npz"):
-        found = result.model.forecast(result, new, years, draws=draws, progress=True)
+        kept = new.n_subjects == 1 and new.feature_names is None  # clusters' means need them
+        found = result.model.forecast(result, new, years, draws=draws, keep_draws=kept, progress=True)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "forecasts.csv", _columns(found, result, fitted))
     arrays = {name: getattr(found, name).astype(np.float32) for name in ("mean", "lower", "upper")}
     np.savez(out / "forecasts.npz", subject=found.subject.astype(str), time=found.time, **arrays)
     if maps and new.can_write_maps:
         _write_maps(found, new, out / "maps")
+    if new.n_subjects == 1:
+        _draw(found, new, result).savefig(out / "forecast.png", dpi=130)
     of_what = "values as adjusted before the fit" if (fit / "adjustment.npz").is_file() else "values"
     facts = {"forecasts": len(found.time), "subjects": new.n_subjects, "out": out.resolve()}
     say(f"{len(found.time)} forecasts of {new.n_subjects} subjects' {of_what}: {out}", **facts)
+
+
+def _draw(found: Forecasted, new: Cohort, result: Fit) -> Figure:
+    """Draw the one subject's forecast."""
+    import numpy as np
+
+    from neuropyro.data.named_columns import columns_like
+    from neuropyro.forecast_plots import plot_forecast
+
+    if new.feature_names is not None:
+        return plot_forecast(found, columns_like(result.data.names.get("vertex"), new))
+    likeliest = result.model.assignments(result).argmax(1)  # type: ignore[attr-defined]
+    return plot_forecast(found, new, np.where(result.data.is_informative.cpu().numpy(), likeliest, -1))
 
 
 def _columns(found: Forecasted, result: Fit, fitted: Cohort) -> dict[str, np.ndarray[Any, Any]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from neuropyro.data import Cohort
 from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import VertexClusterMixture, VertexMaps
+from neuropyro.score_diagnosis import known_diagnoses
 from neuropyro.tables import write_csv
 
 __all__ = ["Outcome", "write_outcome"]
@@ -60,6 +61,26 @@ class Outcome:
     def columns(self) -> str:
         """What the cohort's columns are called: "biomarkers" where they have names, else "vertices"."""
         return "vertices" if self.cohort.feature_names is None else "biomarkers"
+
+    @property
+    def members(self) -> NDArray[np.int64]:
+        """``(K,)``: how many columns that vary have this as their likeliest cluster."""
+        varies = self.fit.data.is_informative.cpu().numpy()
+        return np.bincount(self.assignments[varies].argmax(1), minlength=self.model.n_clusters)
+
+    @cached_property
+    def left_out(self) -> int:
+        """How many vertices do not vary, or were never seen, and so say nothing."""
+        return int((~self.fit.data.is_informative).sum())
+
+    @property
+    def remark_on_left_out(self) -> str:
+        """One sentence on them; empty where there are none."""
+        if not self.left_out:
+            return ""
+        why = " (medial wall?)" if self.cohort.mesh is not None or self.cohort.space is not None else ""
+        count = f"{self.left_out:,} of {self.cohort.n_vertices:,} {self.columns}"
+        return f"{count} do not vary{why} and are left out"
 
     @property
     def unit_in_words(self) -> str:
@@ -122,7 +143,8 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     """Write the fit itself and every table, array and map (the report is apart).
 
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
-    ``subjects.csv``, ``stages.csv``, ``trajectories.csv`` (of clusters: a, d and sigma in the cohort's unit, of named
+    ``subjects.csv`` and ``stages.csv`` (with the diagnosis, at the first visit and at each, where it is known),
+    ``trajectories.csv`` (of clusters: a, d and sigma in the cohort's unit, of named
     biomarkers in standardised units, which a column says), ``biomarkers.csv`` where the columns have names (each one's
     cluster, and its own trajectory in its own unit), ``covariates.csv`` where the model has some,
     ``posterior.nc``, and maps in the cohort's own format (``lh.clusters.mgh``, ``clusters.dscalar.nii``,
@@ -146,18 +168,33 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
 
 def _write_subjects(outcome: Outcome, path: Path) -> None:
     columns = outcome.with_intervals({name: outcome.posterior[name] for name in ("alpha", "beta")})
-    write_csv(path, {"subject": outcome.cohort.subjects} | columns)
+    cohort = outcome.cohort
+    first = np.flatnonzero(cohort.is_first_visit)
+    first = first[np.argsort(cohort.subject_index[first])]
+    write_csv(path, {"subject": cohort.subjects} | _diagnosis(cohort, first) | columns)
 
 
 def _write_stages(outcome: Outcome, path: Path) -> None:
     columns = outcome.with_intervals({"dps": outcome.posterior["dps"]})
-    write_csv(path, {"subject": outcome.cohort.subject, "time": outcome.cohort.time} | columns)
+    cohort = outcome.cohort
+    own = {"subject": cohort.subject, "time": cohort.time} | _diagnosis(cohort, np.arange(cohort.n_visits))
+    write_csv(path, own | columns)
+
+
+def _diagnosis(cohort: Cohort, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Return a column of the diagnoses at some visits, in the cohort's own words; none where no diagnosis is known."""
+    known = known_diagnoses(cohort)
+    if cohort.diagnosis is None or not known:
+        return {}
+    words = cohort.diagnosis[rows].astype(np.str_)
+    return {"diagnosis": np.where(np.isin(words, known), words, "")}
 
 
 def _write_trajectories(outcome: Outcome, path: Path) -> None:
     numbers: dict[str, NDArray[Any]] = {
         "cluster": np.arange(1, outcome.model.n_clusters + 1),
-        outcome.columns: np.bincount(outcome.assignments.argmax(1), minlength=outcome.model.n_clusters),
+        outcome.columns: outcome.members,
+        "share": outcome.members / outcome.members.sum(),
     }
     if outcome.cohort.feature_names is not None:
         numbers["unit_of_a_d_sigma"] = np.full(outcome.model.n_clusters, outcome.unit_in_words)

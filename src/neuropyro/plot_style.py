@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import matplotlib as mpl
@@ -9,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data import Cohort
+from neuropyro.score_diagnosis import known_diagnoses
 
-__all__ = ["BLUE", "CONTROL", "GREY", "OKABE_ITO", "PATIENT", "RED", "cluster_colours", "diagnosis_groups"]
+__all__ = ["BLUE", "CONTROL", "GREY", "OKABE_ITO", "RED", "cluster_colours", "diagnosis_groups"]
 
 GREY = "0.6"
 BLUE, RED = "#0072B2", "#D55E00"
-CONTROL, PATIENT = BLUE, RED
+CONTROL, PATIENTS = BLUE, (RED, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")  # of each diagnosis
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D55E00")
 
 
@@ -32,16 +34,35 @@ def cluster_colours(n_clusters: int) -> list[Any]:
 
 
 def diagnosis_groups(cohort: Cohort) -> list[tuple[NDArray[np.bool_], str, str]]:
-    """Return the visits of controls and patients, ``(visits,)`` each, with their colours and names.
+    """Return the visits of each diagnosis, ``(visits,)``, with its colour and its name, controls first.
 
-    All visits are one group where no diagnosis tells them apart.
+    Names are the cohort's own words; numbers are those of controls and patients.  All visits are one group where no
+    diagnosis tells them apart.
 
     Examples
     --------
-    >>> [name for _, _, name in diagnosis_groups(Cohort(np.ones((2, 3)), [70, 71], ["a", "b"], ["CN", "AD"]))]
-    ['controls', 'patients']
+    >>> cohort = Cohort(np.ones((3, 3)), [70, 71, 72], ["a", "b", "c"], ["CN", "AD", ""])
+    >>> [(name, colour) for _, colour, name in diagnosis_groups(cohort)]
+    [('CN', '#0072B2'), ('AD', '#D55E00'), ('no diagnosis', '0.6')]
     """
-    control = cohort.is_control
-    if not control.any() or control.all():
-        return [(np.ones_like(control), GREY, "visits")]
-    return [(control, CONTROL, "controls"), (~control, PATIENT, "patients")]
+    names = known_diagnoses(cohort)
+    if cohort.diagnosis is None or len(names) < 2:
+        return [(np.ones(cohort.n_visits, np.bool_), GREY, "visits")]
+    label, groups = cohort.diagnosis.astype(np.str_), []
+    patients = iter(itertools.cycle(PATIENTS))
+    for name in names:
+        members = label == name
+        control = bool(cohort.is_control[members].all())
+        groups.append((members, CONTROL if control else next(patients), _in_words(cohort, name, control, len(names))))
+    unknown = ~np.isin(label, names)
+    return [*groups, (unknown, GREY, "no diagnosis")] if unknown.any() else groups
+
+
+def _in_words(cohort: Cohort, name: str, control: bool, count: int) -> str:
+    """Return what a diagnosis is called; a number says nothing to a reader."""
+    assert cohort.diagnosis is not None
+    if cohort.diagnosis.dtype.kind == "U":
+        return name
+    if control:
+        return "controls"
+    return "patients" if count == 2 and cohort.is_control.any() else f"diagnosis {name}"

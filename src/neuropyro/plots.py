@@ -10,6 +10,7 @@ function                                              what it takes
 plot_clusters, plot_entropy, plot_trajectories,       an :class:`~neuropyro.outputs.Outcome`: model, cohort, fit
 plot_biomarkers, plot_stages, plot_recovery,
 plot_reliability, plot_loss
+plot_forecast                                         a forecast of one subject, and its visits so far
 plot_map                                              a mesh and a number at each vertex
 plot_coverage                                         posterior draws and truths, by name
 plot_reconstruction, plot_sd                          a :class:`~neuropyro.reconstruct_outputs.Reconstruction`
@@ -38,6 +39,7 @@ from neuropyro.biomarker_plots import plot_biomarkers
 from neuropyro.calibration_plots import plot_coverage, plot_reliability
 from neuropyro.cortex_plots import plot_clusters, plot_entropy, plot_map
 from neuropyro.diagnosis_plots import plot_comparison, plot_diagnosis
+from neuropyro.forecast_plots import plot_forecast
 from neuropyro.plot_style import cluster_colours
 from neuropyro.progression_plots import plot_loss, plot_recovery, plot_stages, plot_trajectories
 from neuropyro.reconstruct_plots import plot_reconstruction, plot_sd
@@ -51,6 +53,7 @@ __all__ = [
     "plot_coverage",
     "plot_diagnosis",
     "plot_entropy",
+    "plot_forecast",
     "plot_loss",
     "plot_map",
     "plot_reconstruction",

@@ -63,7 +63,7 @@ def reconstruct(
         Folder for the results.
     corruption
         What happened to them, as superres:8, inpaint:mask.png, kspace:4, blur:2+noise:.05; sizes are those of the
-        generator's images.
+        generator's images. In a mask black is the hole and white was seen.
     generator
         A bundled name, or a checkpoint's path.
     guide

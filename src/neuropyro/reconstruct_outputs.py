@@ -145,13 +145,14 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     """Write everything.
 
     Files: ``clean.npy`` (B, C, H, W), ``draws.npy`` (draws, B, C, H, W), ``sd.npy``, ``corrupted.npy`` and
-    ``measured.npy``, in the generator's frame and unit; ``clean`` and ``sd`` in the format, frame and unit of the
+    ``measured.npy``, in the generator's frame and unit; ``clean`` and ``sd_image`` in the format, frame and unit of the
     input, or, where that is smaller than the generator's images or no picture, in PNG (255 grey levels are -1 to 1, and
     0 to 2 of the sd); the fit,
     ``posterior.nc`` and the model (:func:`~neuropyro.models.reconstruction_storage.load_reconstruction`);
-    ``checks.json``; ``metrics.json`` where the truth is known; and ``figure.png``.
+    ``checks.json``; ``metrics.json`` where the truth is known; and the figures ``figure.png`` and ``sd.png``.  A point
+    has no sd: ``sd_image`` and ``sd.png`` are left out, and ``sd.npy`` is of the residual image alone.
     """
-    from neuropyro.reconstruct_plots import plot_reconstruction
+    from neuropyro.reconstruct_plots import plot_reconstruction, plot_sd
 
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {"clean": found.clean.numpy(), "draws": found.drawn["clean"], "sd": found.sd}
@@ -167,27 +168,35 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     if found.job.truth is not None:
         _write_json(folder / "metrics.json", found.metrics())
     plot_reconstruction(found).savefig(folder / "figure.png", dpi=110)
+    if not found.fit.is_point:
+        plot_sd(found).savefig(folder / "sd.png", dpi=110)
 
 
 def _write_in_place(found: Reconstruction, folder: Path) -> None:
     """Write the estimate and its sd in the frame, format and unit of the file, or in PNG where that is small."""
     image, frame = found.job.image, found.job.frame
     if image is None or frame is None or min(frame.box[2:]) < frame.size:
-        for name, pictures in {"clean": found.clean, "sd": torch.as_tensor(found.sd) - 1}.items():  # black is no sd
-            for i, picture in enumerate(pictures):
-                _write_picture(folder / (f"{name}.png" if len(pictures) == 1 else f"{name}_{i:03d}.png"), picture)
+        _write_pictures(folder, "clean", found.clean)
+        if not found.fit.is_point:
+            _write_pictures(folder, "sd_image", torch.as_tensor(found.sd) - 1)  # black is no sd
         return
     end = SUFFIXES[image.kind]
     name = "clean_image" if end == ".npy" else "clean"  # clean.npy is the array in the generator's frame
     like = image if image.kind != "jpeg" else _as_png(image)
     write_image(folder / f"{name}{end}", like, frame.from_square(found.clean, image.pixels))
-    width = frame.from_square(torch.as_tensor(found.sd) - 1) - frame.low
-    write_image(folder / f"{name.replace('clean', 'sd')}{end}", like, width)
+    if not found.fit.is_point:
+        width = frame.from_square(torch.as_tensor(found.sd) - 1) - frame.low
+        write_image(folder / f"sd_image{end}", like, width)
 
 
 def _as_png(image: Any) -> Any:
     """Let what is written beside a JPEG be lossless."""
     return type(image)(**(vars(image) | {"kind": "png"}))
+
+
+def _write_pictures(folder: Path, name: str, pictures: Tensor) -> None:
+    for i, picture in enumerate(pictures):
+        _write_picture(folder / (f"{name}.png" if len(pictures) == 1 else f"{name}_{i:03d}.png"), picture)
 
 
 def _write_picture(path: Path, picture: Tensor) -> None:

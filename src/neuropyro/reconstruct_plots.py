@@ -19,12 +19,16 @@ __all__ = ["plot_reconstruction", "plot_sd"]
 
 ROWS, DRAWS = 6, 3  # slices, and draws of each, at most
 SD_PERCENTILE = 99.5
+LEAST_RANGE = 0.1  # grey levels: less is not drawn as if it were something
+POINT = "MAP: a point, no sd"
 GREY_LEVELS = 127.5  # of 0..255, for one unit of -1..1
 BINS = 12
 
 
 def plot_reconstruction(found: Reconstruction) -> Figure:
     """Draw up to six slices, a row each: input, estimate, three draws, sd, and with a truth that and the error.
+
+    A point has neither draws nor sd, which its title says.
 
     Examples
     --------
@@ -88,11 +92,13 @@ def plot_sd(found: Reconstruction) -> Figure:
     figure = Figure(figsize=(1.9 * shown + (0 if truth is None else 3.2), 2.7), layout="constrained")
     axes = figure.subplots(1, shown + (truth is not None), width_ratios=[1.0] * shown + [1.6] * (truth is not None))
     panels = list(np.atleast_1d(axes))
-    top = max(float(np.percentile(sd, SD_PERCENTILE)), 1.0)
+    top = top_of(sd)
     for axis, image in zip(panels[:shown], sd, strict=True):
         picture = axis.imshow(image.mean(0), cmap="magma", vmin=0, vmax=top, interpolation="nearest")
         axis.set_axis_off()
-    figure.colorbar(picture, ax=panels[:shown], location="bottom", label="posterior sd (grey levels)", shrink=0.7)
+    figure.colorbar(
+        picture, ax=panels[:shown], location="bottom", label="posterior sd (grey levels of 255)", shrink=0.7
+    )
     if truth is not None:
         error = (found.clean - truth).numpy() * GREY_LEVELS
         said, true = errors_by_sd(sd, error)
@@ -115,11 +121,12 @@ def panels(found: Reconstruction) -> list[tuple[str, NDArray[Any], dict[str, Any
     """Titles, images (B, C, H, W) and how they are drawn."""
     grey = {"cmap": "grey", "vmin": -1, "vmax": 1}
     clean, sd = found.clean.numpy(), found.sd * GREY_LEVELS
-    columns = [("input", shown_input(found), grey), ("MAP" if found.fit.is_point else "posterior mean", clean, grey)]
-    count = min(DRAWS, found.draws)
-    columns += [(f"draw {j + 1}", found.drawn["clean"][j], grey) for j in range(count)]
-    wide = {"cmap": "magma", "vmin": 0, "vmax": max(float(np.percentile(sd, SD_PERCENTILE)), 1.0)}
-    columns.append(("sd (grey levels)", sd.mean(1, keepdims=True), wide))
+    columns = [("input", shown_input(found), grey), (POINT if found.fit.is_point else "posterior mean", clean, grey)]
+    if not found.fit.is_point:
+        count = min(DRAWS, found.draws)
+        columns += [(f"draw {j + 1}", found.drawn["clean"][j], grey) for j in range(count)]
+        wide = {"cmap": "magma", "vmin": 0, "vmax": top_of(sd)}
+        columns.append(("sd (grey levels)", sd.mean(1, keepdims=True), wide))
     if found.job.truth is not None:
         truth = found.job.truth.numpy()
         error = (clean - truth).mean(1, keepdims=True) * GREY_LEVELS
@@ -129,6 +136,11 @@ def panels(found: Reconstruction) -> list[tuple[str, NDArray[Any], dict[str, Any
             ("error (grey levels)", error, {"cmap": "RdBu_r", "vmin": -end, "vmax": end}),
         ]
     return columns
+
+
+def top_of(sd: NDArray[Any]) -> float:
+    """Upper end of the colours for sds: all but the widest pixels are told apart."""
+    return max(float(np.percentile(sd, SD_PERCENTILE)), LEAST_RANGE)
 
 
 def shown_input(found: Reconstruction) -> NDArray[Any]:

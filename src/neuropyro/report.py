@@ -54,6 +54,8 @@ def truth_lines(outcome: Outcome) -> list[str]:
 def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield f"<p>{html.escape(repr(outcome.cohort))}</p>"
     yield from (f"<p>{html.escape(note)}</p>" for note in outcome.notes)
+    if outcome.left_out:
+        yield f"<p>{outcome.remark_on_left_out}.</p>"
     yield f"<p><b>Optimisation:</b> {html.escape(outcome.fit.verdict)}. Final ELBO {outcome.fit.elbo:.6g} nats.</p>"
     if outcome.fit.is_point:
         yield "<p>This is a point estimate, without intervals; <code>--guide normal</code> gives them.</p>"
@@ -97,13 +99,17 @@ def _figure(title: str, figure: Figure | None, caption: str) -> Iterator[str]:
 
 
 def _trajectory_table(outcome: Outcome) -> str:
-    names = {"pi": "share", "a": "change a", "b": "steepness b", "c": "onset c", "d": "start d", "sigma": "residual sd"}
-    head = "".join(f"<th>{title}</th>" for title in ("cluster", *names.values()))
-    rows = []
+    names = {"a": "change a", "b": "steepness b", "c": "onset c", "d": "start d", "sigma": "residual sd"}
+    head = "".join(f"<th>{title}</th>" for title in ("cluster", outcome.columns, "share", *names.values()))
+    share, rows = outcome.members / outcome.members.sum(), []
     for k in range(outcome.model.n_clusters):
-        cells = [_number(outcome.summary(outcome.trajectories[name][:, k])) for name in names]
-        rows.append(f"<tr><td>{k + 1}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    note = f"Mean and 90 % interval; a, d and the residual sd in {_unit(outcome)}, c in scores, b per score."
+        sizes = [str(k + 1), f"{outcome.members[k]:,}", f"{share[k]:.1%}"]
+        cells = sizes + [_number(outcome.summary(outcome.trajectories[name][:, k])) for name in names]
+        rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    note = (
+        f"{outcome.columns.capitalize()}: those of which this is the likeliest cluster; share: of all that vary. The "
+        f"others: mean and 90 % interval; a, d and the residual sd in {_unit(outcome)}, c in scores, b per score."
+    )
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 
 

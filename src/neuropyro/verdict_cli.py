@@ -95,11 +95,13 @@ def load_with_cohort(folder: Path, data: Path | None = None) -> Fit:
     Raises
     ------
     FileNotFoundError
-        Where the cohort is neither given nor in the folder.
+        Where there is no such folder, or the cohort is neither given nor in the folder.
     """
     from neuropyro.data import Cohort
     from neuropyro.inference import load_fit
 
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; give one that `dive fit` wrote")
     if not (folder / "fit.json").is_file():
         raise FileNotFoundError(f"{folder}: no fit.json; give a folder that `dive fit` wrote")
     kept = folder / "cohort.npz" if data is None else data

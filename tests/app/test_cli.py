@@ -42,7 +42,10 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     assert [row["subject"] for row in stages] == cohort.subject.tolist()
     assert all((row["dps_5"] == "") == (guide == "map") for row in stages)
     subjects = table(tmp_path / "subjects.csv")
-    assert list(subjects[0]) == ["subject", "alpha", "alpha_5", "alpha_95", "beta", "beta_5", "beta_95"]
+    first = {row["subject"]: row["diagnosis"] for row in reversed(stages)}  # rows are in the order of time
+    assert {row["subject"]: row["diagnosis"] for row in subjects} == first
+    assert [row["diagnosis"] for row in stages] == cohort.diagnosis.tolist()
+    assert list(subjects[0]) == ["subject", "diagnosis", "alpha", "alpha_5", "alpha_95", "beta", "beta_5", "beta_95"]
     trajectories = table(tmp_path / "trajectories.csv")
     onsets = [float(row["c"]) for row in trajectories]
     assert onsets == sorted(onsets)
@@ -152,10 +155,32 @@ def test_a_fit_that_did_not_converge_says_the_remedy_and_keeps_its_results(tmp_p
     line = ["neuropyro", "dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "map", "--out", str(tmp_path / "fit")]
     monkeypatch.setattr(sys, "argv", [*line, "--max-steps", "10"])
     main()  # status 0
-    told = capsys.readouterr().err.splitlines()[-1]
+    said = capsys.readouterr()
+    assert "converged" not in said.out  # it is told once
+    assert said.err.count("not converged") == 1
+    told = said.err.splitlines()[-1]
     assert told.startswith(f"neuropyro: {tmp_path / 'fit'}: the fit has not converged: ")
     assert told.endswith("--max-steps 20")
     assert (tmp_path / "fit" / "stages.csv").exists()
+
+
+def test_vertices_that_do_not_vary_are_told(tmp_path, monkeypatch, capsys):
+    made = simulate_reference(n_subjects=8, n_vertices=16, seed=1, mesh=Mesh.grid(4, 4), labels=[0, 1] * 8)
+    values = made.values.copy()
+    values[:, [3, 7, 9]] = 0.0
+    Cohort(values, made.time, made.subject, made.diagnosis, mesh=made.mesh).save(tmp_path / "cohort.npz")
+    line = ["neuropyro", "dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "map", "--out", str(tmp_path / "fit")]
+    monkeypatch.setattr(sys, "argv", [*line, "--clusters", "2", "--max-steps", "10", "--json"])
+    main()
+    said = capsys.readouterr()
+    told = "3 of 16 vertices do not vary (medial wall?) and are left out"
+    assert told in said.err.splitlines()
+    facts = json.loads(said.out)
+    assert (facts["left_out"], facts["vertices"]) == (3, 16)
+    assert told in (tmp_path / "fit" / "report.html").read_text()
+    rows = table(tmp_path / "fit" / "trajectories.csv")
+    assert sum(int(row["vertices"]) for row in rows) == 13
+    assert [float(row["share"]) for row in rows] == pytest.approx([int(row["vertices"]) / 13 for row in rows])
 
 
 def test_help_needs_no_torch():

@@ -18,7 +18,9 @@ from neuropyro.inference import Schedule, fit, reliability
 from neuropyro.models import VertexClusterMixture
 from neuropyro.models.anatomy_counterfactual import Counterfactual
 from neuropyro.models.corruption import Downsample, Mask
+from neuropyro.models.forecasting import Forecasted
 from neuropyro.outputs import Outcome
+from neuropyro.plot_style import diagnosis_groups
 from neuropyro.reconstruct_plots import errors_by_sd
 
 STEPS = Schedule(max_steps=2, warm_up=0, window=2)  # what is drawn need not be a good fit
@@ -88,6 +90,38 @@ def test_stages_are_a_line_a_subject_with_an_interval_a_visit(drawn):
     low, high = np.percentile(drawn.posterior["dps"], (5, 95), axis=0)
     assert sorted(bar[0, 1] for bar in bars) == pytest.approx(sorted(low))
     assert sorted(bar[1, 1] for bar in bars) == pytest.approx(sorted(high))
+
+
+def test_diagnoses_keep_the_studys_own_words_and_each_has_a_colour():
+    words = ["AD", "CN", "MCI", "", "CN"]
+    groups = diagnosis_groups(Cohort(np.ones((5, 2)), [1, 2, 3, 4, 5], list("abcde"), words))
+    assert [name for _, _, name in groups] == ["CN", "AD", "MCI", "no diagnosis"]
+    assert len({colour for _, colour, _ in groups}) == 4
+    assert [members.tolist() for members, _, _ in groups[:2]] == [[w == name for w in words] for name in ("CN", "AD")]
+    numbered = Cohort(np.ones((3, 2)), [1, 2, 3], list("abc"), [1, 2, -1])
+    assert [name for _, _, name in diagnosis_groups(numbered)] == ["controls", "patients", "no diagnosis"]
+
+
+def test_a_forecast_is_what_was_seen_and_what_is_expected_of_each_biomarker_or_cluster():
+    rng = np.random.default_rng(0)
+    seen = Cohort(rng.random((3, 4)), [70, 72, 71], ["a"] * 3)
+    draws = rng.random((50, 2, 4)).astype(np.float32)
+    ends = np.quantile(draws, [0.05, 0.95], axis=0)
+    who, when = np.array(["a", "a"]), np.array([73.0, 74.0])
+    later = Forecasted(who, when, np.zeros((50, 2)), draws.mean(0), *ends, level=0.9, draws=draws)
+    axes = plots.plot_forecast(later, seen, np.array([0, 1, -1, 0])).axes
+    assert [axis.get_ylabel().split(":")[0] for axis in axes] == ["cluster 1", "cluster 2"]
+    before, after = axes[0].lines[:2]
+    assert before.get_xdata().tolist() == [70, 71, 72]
+    np.testing.assert_allclose(before.get_ydata(), seen.values[[0, 2, 1]][:, [0, 3]].mean(1))
+    of_cluster = draws[:, :, [0, 3]].mean(2)
+    np.testing.assert_allclose(after.get_ydata(), of_cluster.mean(0), rtol=1e-5)
+    bars = np.array(axes[0].collections[0].get_segments())[:, :, 1]
+    np.testing.assert_allclose(bars.T, np.quantile(of_cluster, [0.05, 0.95], axis=0), rtol=1e-5)
+    named = Cohort(seen.values, seen.time, seen.subject, feature_names=np.array(list("wxyz")))
+    panels = [axis for axis in plots.plot_forecast(later, named).axes if axis.lines]
+    assert [axis.get_ylabel()[0] for axis in panels] == list("wxyz")
+    np.testing.assert_allclose(panels[2].lines[1].get_ydata(), later.mean[:, 2])
 
 
 def test_a_point_has_no_intervals():
@@ -170,6 +204,20 @@ def test_a_reconstruction_is_a_row_an_image_with_estimate_sd_truth_and_error():
     np.testing.assert_allclose(pictures[1], found.clean[0, 0])
     np.testing.assert_allclose(pictures[5], found.sd[0, 0] * 127.5)
     np.testing.assert_allclose(pictures[7], -0.1 * 127.5 * np.ones((16, 16)), rtol=1e-4)
+
+
+def test_a_point_has_no_panels_of_draws_and_sd():
+    found = images(Downsample(4, noise=0.01))
+    found.fit.is_point = True
+    titles = [axis.get_title() for axis in plots.plot_reconstruction(found).axes if axis.get_title()]
+    assert titles == ["input", "MAP: a point, no sd", "truth", "error (grey levels)"]
+
+
+def test_colours_of_small_sds_end_at_their_own_size():
+    found = images(Downsample(4))
+    found.sd = found.sd / 50  # all below a grey level
+    panel, *_ = plots.plot_sd(found).axes
+    assert panel.images[0].get_clim() == pytest.approx((0, 127.5 * np.percentile(found.sd, 99.5)))
 
 
 def test_without_a_truth_there_is_no_error_and_a_hole_is_black():

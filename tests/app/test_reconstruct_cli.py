@@ -79,7 +79,8 @@ def test_truth_alone_is_corrupted_and_compared(generator, guide, tmp_path):
     truth = picture(tmp_path / "brain.png")
     run("--truth", truth, corruption="superres:4", generator=generator, guide=guide, out=tmp_path / "out")
     folder = tmp_path / "out" / "brain"
-    assert {p.name for p in folder.iterdir()} == EVERYTHING | {"clean.png", "sd.png", "metrics.json"}
+    of_draws = set() if guide == "map" else {"sd.png", "sd_image.png"}  # a point has no sd to show
+    assert {p.name for p in folder.iterdir()} == EVERYTHING | {"clean.png", "metrics.json"} | of_draws
     draws = np.load(folder / "draws.npy")
     assert draws.shape == (10, 1, 1, SIDE, SIDE)
     np.testing.assert_allclose(np.load(folder / "sd.npy"), draws.std(0), rtol=1e-5)
@@ -120,8 +121,8 @@ def test_a_picture_smaller_than_the_generators_leaves_its_sd_in_grey_levels(gene
     options = {"corruption": "superres:4+noise:.1", "generator": generator, "out": tmp_path / "out"}
     run(picture(tmp_path / "a.png", 4), guide="normal", **options)
     folder = tmp_path / "out" / "a"
-    assert {p.name for p in folder.iterdir()} == EVERYTHING | {"clean.png", "sd.png"}
-    levels = read_image(folder / "sd.png").pixels
+    assert {p.name for p in folder.iterdir()} == EVERYTHING | {"clean.png", "sd.png", "sd_image.png"}
+    levels = read_image(folder / "sd_image.png").pixels
     assert np.abs(levels - 127.5 * np.load(folder / "sd.npy").clip(0, 2)).max() <= 0.51
     assert capsys.readouterr().out == f"results: {tmp_path / 'out'}\n"
 

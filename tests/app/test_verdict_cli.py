@@ -35,7 +35,10 @@ def test_compare(folder, tmp_path, capsys):
 def test_diagnose(folder, tmp_path, capsys):
     data = folder / "cohort.npz"
     run("diagnose", folder / "normal", "--data", data, "--out", tmp_path, "--draws", 40, "--predictive-draws", 20)
-    assert "not converged" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.count("not converged") == 1
+    assert "more steps: --max-steps, or in Python Schedule(max_steps=...)" in printed
+    assert "--restarts 4" in printed
     assert (tmp_path / "diagnosis.png").stat().st_size > 10_000
     assert "try: more steps" in (tmp_path / "diagnosis.txt").read_text()
 

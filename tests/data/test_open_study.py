@@ -104,11 +104,34 @@ def test_columns_are_known_however_their_words_are_joined(study, tmp_path):
 
 def test_all_missing_columns_are_told_at_once_with_those_that_are_there(study, tmp_path):
     path = study.write_csv(tmp_path / "t.csv", {"who": ["a"], "when": [71], "MMSE": [30]})
-    told = r"no column for the subject; call one .*; and no column for the time.* \(its columns are who, when, MMSE\)"
+    told = (
+        r"no column for the subject; call one .*; and no column for the time.* \(its columns are who, when, MMSE\)"
+        r"; or name it by --subject COLUMN and --time COLUMN"
+    )
     with pytest.raises(CohortError, match=told):
         Cohort.open(path)
     with pytest.raises(CohortError, match=told):
         study_table(path)
+
+
+def test_subject_and_time_can_be_named(study, tmp_path):
+    columns = {"Code": [7, 7, 8], "RID": [1, 1, 2], "Jahre": [71, 72, 68], "age": [1, 1, 1], "MMSE": [30, 25, 29]}
+    path = study.write_csv(tmp_path / "t.csv", columns)
+    cohort = Cohort.open(path, StudyOptions(subject="Code", time="Jahre"))
+    assert cohort.subject.tolist() == ["7", "7", "8"]
+    assert cohort.time.tolist() == [71, 72, 68]
+    assert cohort.feature_names.tolist() == ["MMSE"]  # another number of the subject is no biomarker
+    with pytest.raises(CohortError, match=r"t\.csv: no column `who`; there are Code, RID"):
+        Cohort.open(path, StudyOptions(subject="who"))
+
+
+def test_the_subject_of_maps_can_be_named(study, tmp_path):
+    write_maps(study, tmp_path, "{hemisphere}.{subject}.{session}.shape.gii")
+    files = [f"{{hemisphere}}.{s}.{t}.shape.gii" for s, t in zip(study.subjects, study.sessions, strict=True)]
+    path = study.table(tmp_path, file=files)
+    header, rest = path.read_text().split("\n", 1)
+    path.write_text(header.replace("subject", "Code") + "\n" + rest)
+    assert Cohort.open(path, StudyOptions(subject="Code")).hash == study.expected().hash
 
 
 def test_biomarkers_and_controls_can_be_named(study, tmp_path):
@@ -123,6 +146,7 @@ def test_biomarkers_and_controls_can_be_named(study, tmp_path):
     assert named.values.tolist() == [[3.0, 30.0], [2.5, 25.0], [3.1, 29.0]]
     assert set(named.covariates) == {"education"}
     assert named.is_control.tolist() == [True, False, True]
+    assert named.diagnosis.tolist() == ["SCD (control)", "AD", "SCD (control)"]  # the study's own word
     with pytest.raises(CohortError, match=r"t\.csv: no column `MoCA`; there are ID, TIME"):
         Cohort.open(path, StudyOptions(biomarkers=("MoCA",)))
     with pytest.raises(CohortError, match=r"t\.csv: no diagnosis is 'NL'; name one of AD, SCD, scd by --control"):

@@ -39,6 +39,16 @@ def test_map_finds_the_mode():
     assert result.converged
 
 
+def test_a_log_says_what_is_being_done_a_line_each(capsys):
+    cohort = simulate_reference(n_subjects=6, n_vertices=8, seed=1)
+    fit(VertexClusterMixture(2), cohort, "map", schedule=Schedule(max_steps=2, warm_up=0, window=2), progress=True)
+    said = capsys.readouterr().err
+    assert said.endswith("\n")  # what is said next has a line of its own
+    starting, steps = (line.split("\r")[-1] for line in said.split("\n")[:-1])
+    assert starting.startswith("restart 1 of 1, starting values: ")
+    assert "2/2" in steps
+
+
 def test_map_leaves_a_population_where_it_starts():
     class Hierarchical:
         population_sites = ("sd",)
