@@ -4,7 +4,7 @@ The loss is averaged over windows of steps.  A window makes progress if it is be
 than a tolerance and by more than twice the standard error of the difference (the noise is that of successive losses, so
 that a trend does not count as noise).  After ``patience`` windows without progress the learning rate is multiplied by
 ``decay``, and when it has fallen below ``floor`` times its start, the fit has converged.  Or else the learning rate
-follows half a cosine down to 0, and the last quarter of the steps tells whether the loss had not levelled off.  A fit
+follows half a cosine down to 0, and the last quarter of the steps tells whether the loss was still falling.  A fit
 without noise may also stop where its gradient vanishes.
 """
 
