@@ -20,7 +20,7 @@ test check: export OMP_NUM_THREADS = 1
 test check: export OPENBLAS_NUM_THREADS = 1
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 # What is written for ArviZ, once more under ArviZ 1.x, in an environment of its own.
 ifeq ($(NEWER_PYTHON),)
