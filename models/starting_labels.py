@@ -8,6 +8,7 @@ a cluster by how much its vertices change.  A cluster has a residual sd of its o
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,27 +21,36 @@ __all__ = ["label_vertices"]
 
 COMPONENTS = 4
 TRIALS = 40
+LEAST_NOISE = 1e-4  # variance, as a share of the whole
 MOST = 3000  # vertices that the mixture is learned from
 LEAST_VARIANCE = 0.05  # beside the noise's: smaller ones are of a handful of vertices
 
 
 def label_vertices(visits: Visits, n_clusters: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Label vertices that say something by 0..K-1, none of which is left out; ``(informative vertices,)``."""
-    from sklearn.exceptions import ConvergenceWarning  # half a second to import
-    from sklearn.mixture import GaussianMixture
-
     points = _features(visits)
     if len(np.unique(points, axis=0)) < n_clusters:
         return np.arange(len(points)) % n_clusters
     some = points if len(points) <= MOST else points[rng.choice(len(points), MOST, replace=False)]
     seed = int(rng.integers(2**31))
-    mixture = GaussianMixture(
-        n_clusters, n_init=TRIALS, init_params="random_from_data", random_state=seed, reg_covar=LEAST_VARIANCE
-    )
-    with warnings.catch_warnings(), threadpool_limits(1):  # too small for threads, which would wait for each other
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        labels = mixture.fit(some).predict(points)
+    with threadpool_limits(1):  # too small for threads, which would wait for each other
+        mixture = _mixture(some, n_clusters, seed)
+        labels = mixture.predict(points)
     return _all_present(np.asarray(labels, np.int64), mixture.predict_proba(points))
+
+
+def _mixture(points: NDArray[np.float64], n_clusters: int, seed: int) -> Any:
+    """Return the best mixture of many trials; of wider groups where one is too narrow for a number to tell from 0."""
+    from sklearn.exceptions import ConvergenceWarning  # half a second to import
+    from sklearn.mixture import GaussianMixture
+
+    options = {"n_init": TRIALS, "init_params": "random_from_data", "random_state": seed}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        try:
+            return GaussianMixture(n_clusters, reg_covar=LEAST_VARIANCE, **options).fit(points)
+        except ValueError:
+            return GaussianMixture(n_clusters, reg_covar=float(points.var()), **options).fit(points)
 
 
 def _features(visits: Visits) -> NDArray[np.float64]:
@@ -56,7 +66,8 @@ def _features(visits: Visits) -> NDArray[np.float64]:
     places = (left * size)[:, :q].double().cpu()
     beyond = (values.square().sum(-1).double().cpu() - places.square().sum(-1)).clamp(min=0)
     freedom = (seen.sum(-1).double().cpu() - 1 - q).clamp(min=1)
-    noise = float(beyond.sum() / freedom.sum()) or 1.0
+    # Where the components leave nothing, be it of few visits, rounding is no noise to go by.
+    noise = max(float(beyond.sum() / freedom.sum()), LEAST_NOISE * float(values.square().mean())) or 1.0
     # Below a hundredth of what is common a vertex is constant but for a few visits.
     residual = (beyond / (noise * freedom)).clamp(min=0.01).log() * (freedom / 2).sqrt()
     return np.asarray(torch.cat([places / noise**0.5, residual[:, None]], 1))

@@ -125,3 +125,11 @@ def test_scores_where_subjects_differ_lastingly(seed):
     drawn = {site: np.asarray(x)[None] for site, x in start.items()}
     scores = with_deterministic(model._sample_mixture, drawn, simulated.data, like=simulated.data.values)["dps"][0]
     assert np.corrcoef(scores, simulated.truth["dps"].ravel())[0, 1] >= 0.95  # by mean courses alone: .85 and .70
+
+
+def test_labels_of_maps_almost_without_noise():
+    """Groups far narrower than their distance: no failure, and each has its label."""
+    cohort = simulate_reference(12, 30, 2, interval=6, noise_sd=1e-4, visits=3, seed=2)
+    visits = VertexClusterMixture(2).prepare(cohort)
+    labels = label_vertices(visits, 2, np.random.default_rng(0))
+    assert cluster_agreement(np.eye(2)[labels], cohort.truth["Z"]) >= 0.9
