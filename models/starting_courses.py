@@ -168,9 +168,9 @@ class Courses:
         return self._misfit(noise, at, curves).sum(-1) + self._volume(noise, at, curves)
 
     def _misfit(self, noise: _Noise, at: Placed, curves: Curves) -> Tensor:
-        weight, total = noise.weight, noise.total
-        pulled = weight * (self.observed - curves.mean)
-        squares = pulled * (self.observed - curves.mean) - weight.clamp(min=1e-12).log() * (weight > 0)
+        left, weight, total = self.observed - curves.mean, noise.weight, noise.total
+        pulled = weight * left
+        squares = pulled * left - weight.clamp(min=1e-12).log() * (weight > 0)
         pull, squares = self._of_subject(torch.stack([pulled, squares]))
         each = squares - pull.square() / (total + noise.offsets) + (1 + total / noise.offsets).log()
         misfit: Tensor = 0.5 * (each.sum(1) + at.law.innovations(at.place).square().sum(-1))

@@ -118,7 +118,7 @@ def test_labels_where_groups_of_equal_widths_would_mix_clusters(seed):
     assert cluster_agreement(np.eye(3)[labels], simulated.truth["Z"].ravel()) >= 0.97
 
 
-@pytest.mark.parametrize("seed", [2])
+@pytest.mark.parametrize("seed", [2, 27])
 def test_scores_where_subjects_differ_lastingly(seed):
     model, simulated = of_the_prior(seed)
     start = model.init_values(simulated.data)
