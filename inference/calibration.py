@@ -163,7 +163,7 @@ def calibrate(
     Returns
     -------
     Calibration
-        Truth and draws are both as ``model.identify`` leaves them.
+        Truth and draws are as ``model.identify`` leaves them together: in one gauge, with one labelling.
 
     Examples
     --------
@@ -199,7 +199,7 @@ def _rank(
     model: Any, simulated: Simulated, result: Fit, draws: int, sites: Iterable[str] | None
 ) -> dict[str, NDArray[np.int64]]:
     """Count the draws below the truth, ``(elements,)`` by site; among equals its place is random."""
-    truth, posterior = simulated.identified(model), result.posterior(draws)
+    truth, posterior = simulated.beside(model, result, draws)
     chosen = list(sites) if sites is not None else [site for site in posterior if site in truth]
     rng = np.random.default_rng(result.seed)
     ranks = {}

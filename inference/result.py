@@ -163,12 +163,21 @@ class Fit:
             raise ValueError(f"posterior: {draws} draws; ask for 1 or more")
         run = run if run is not None else -1 if self.is_sampled else 0
         if (draws, run) not in self._drawn:
-            raw = self._sample_guide(1 if self.is_point else draws, run) if run >= 0 else self._pool_chains(draws)
+            raw = self._draw(1 if self.is_point else draws, run)
             identified = self.model.identify(raw, self.data) if hasattr(self.model, "identify") else raw
             if self.is_point:
                 identified = {name: np.broadcast_to(x, (draws, *x.shape[1:])) for name, x in identified.items()}
             self._drawn[draws, run] = identified
         return dict(self._drawn[draws, run])
+
+    def unidentified(self, draws: int = 500) -> Draws:
+        """Draw as `posterior` does, the sampled sites alone and as the program has them: in no gauge or labelling."""
+        raw = self._draw(1 if self.is_point else draws, -1 if self.is_sampled else 0)
+        return {name: np.broadcast_to(x, (draws, *x.shape[1:])) for name, x in raw.items()} if self.is_point else raw
+
+    def _draw(self, draws: int, run: int) -> Draws:
+        """Draw from one run, or evenly from all chains where it is -1."""
+        return self._sample_guide(draws, run) if run >= 0 else self._pool_chains(draws)
 
     def _sample_guide(self, draws: int, run: int) -> Draws:
         guide = self.runs[run].guide

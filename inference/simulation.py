@@ -80,6 +80,17 @@ class Simulated:
         one = {name: self.truth[name][None] for name in self.sampled}
         return {name: values[0] for name, values in model.identify(one, self.data).items()}
 
+    def beside(self, model: Any, result: Fit, draws: int) -> tuple[Arrays, Arrays]:
+        """Return the truth and posterior draws ``(draws, ...)``, identified together: in one gauge and one labelling.
+
+        By itself a truth is labelled by the order of its own clusters, which need not be that of the posterior's.
+        """
+        if not hasattr(model, "identify"):
+            return dict(self.truth), result.posterior(draws)
+        both = {name: np.concatenate([x, self.truth[name][None]]) for name, x in result.unidentified(draws).items()}
+        both = model.identify(both, self.data)
+        return {name: x[-1] for name, x in both.items()}, {name: x[:-1] for name, x in both.items()}
+
 
 def simulate_prior(
     model: Callable[[Any], Any],

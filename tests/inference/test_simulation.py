@@ -1,5 +1,7 @@
 """Programs run forward: against moments in closed form, and back into their data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -96,6 +98,31 @@ def test_visits_are_simulated_on_a_cohorts_design(model):
         assert (np.diff(truth["c"]) >= 0).all()
     result = fit(model, simulated.data, guide="map", schedule=SHORT, progress=False)
     assert result.data.values.shape == (6, 40)
+
+
+class Drawn:
+    """Posterior draws about given values."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def unidentified(self, draws):
+        rng = np.random.default_rng(0)
+        return {site: x + 1e-3 * rng.standard_normal((draws, *x.shape)) for site, x in self.values.items()}
+
+
+def test_a_truth_has_the_labels_of_the_draws_about_it():
+    """Onsets of two clusters are so near to each other that the draws' are the other way round."""
+    model = VertexClusterMixture(2)
+    simulated = simulate_prior(model, cohort_with_gaps(), seed=4)
+    truth = {site: np.asarray(simulated.truth[site], float) for site in simulated.sampled}
+    truth |= {"c": np.array([0.5, 0.52]), "a": np.array([-1.0, 2.0]), "b": np.array([1.0, 1.0])}
+    found = Drawn(truth | {"c": np.array([0.53, 0.51])})
+    one, draws = replace(simulated, truth=truth).beside(model, found, 50)
+    for site in ("a", "b", "pi", "sigma"):
+        np.testing.assert_allclose(draws[site].mean(0), one[site], atol=0.02)
+    assert one["c"][0] > one["c"][1]  # by itself the truth is in the order of its own onsets
+    assert (np.diff(replace(simulated, truth=truth).identified(model)["c"]) > 0).all()
 
 
 def test_wrong_shapes_are_said():
