@@ -60,6 +60,7 @@ class _OnDevice:
         if self.vectorize_particles:
             given = self._vectorized_num_particles(given)
         trace = prune_subsample_sites(poutine.trace(self._given(given)).get_trace(*args))
+        _prune_deterministic_sites(trace)
         trace.compute_log_prob()
         return trace
 
@@ -117,6 +118,12 @@ class EnumeratedElbo(_OnDevice, TraceEnum_ELBO):  # type: ignore[misc]
             return loss
         estimate: Tensor = -_compute_dice_elbo(model_trace, guide_trace)
         return estimate
+
+
+def _prune_deterministic_sites(trace: Any) -> None:
+    """Leave out what has no density: to work out and to sum its zeros takes as long as for any other site."""
+    for name in [name for name, site in trace.nodes.items() if site.get("infer", {}).get("_deterministic")]:
+        trace.remove_node(name)
 
 
 def _follows_its_draws(guide_trace: Any) -> bool:

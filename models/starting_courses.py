@@ -40,6 +40,7 @@ PRIORS = {
     "log_sd_a": (-1.0, 0.5),
     "log_sd_b": (0.3, 0.5),
 }
+PRIOR_MOMENTS = torch.tensor(list(PRIORS.values()), dtype=torch.float64).T  # (2, sites)
 SPEED_SD = 0.7  # of the prior of the mean log speed
 
 
@@ -157,10 +158,14 @@ class Courses:
         return self._misfit(self._noise(v), at, self._curves(v, at.scores))
 
     def _priors(self, v: Values) -> Tensor:
-        squares = [((v[name] - m) / sd).square().reshape(len(v["a"]), -1).sum(-1) for name, (m, sd) in PRIORS.items()]
+        # One tensor: a step on small data costs as much as there are operations.
+        own = {name: v[name].reshape(len(v["a"]), -1) for name in PRIORS}
+        sizes = torch.tensor([part.shape[1] for part in own.values()])
+        mean, sd = PRIOR_MOMENTS.repeat_interleave(sizes, 1)
+        squares: Tensor = ((torch.cat(list(own.values()), 1) - mean) / sd).square().sum(-1)
         speed = ((v["mean_a"] + math.log(self.years)) / SPEED_SD).square()
         apart = -2 * (1 - v["atanh"].tanh().square()).clamp(min=1e-9).log()  # Beta(2, 2), of the free number
-        return 0.5 * (torch.stack(squares).sum(0) + speed) + apart
+        return 0.5 * (squares + speed) + apart
 
     def _marginal(self, v: Values, at: Placed, curves: Curves) -> Tensor:
         """Return the negative log density of the courses, offsets and places integrated out, ``(starts,)``."""
@@ -179,9 +184,11 @@ class Courses:
     def _volume(self, noise: _Noise, at: Placed, curves: Curves) -> Tensor:
         """Return half the log determinants of the curvature by places, ``(starts,)``, by Gauss and Newton."""
         law = at.law
-        speed = (at.alpha * law.hyper.sd_a)[:, self.subject] * self.within
-        first = curves.slope * (law.sd[:, self.subject] + speed * law.slant[:, self.subject])[:, None]
-        second = curves.slope * (speed * (law.own / law.sd)[:, self.subject])[:, None]
+        speed = at.alpha * law.hyper.sd_a
+        of_place = torch.stack([law.sd, speed * law.slant, speed * law.own / law.sd], 1)
+        stage, along, across = self._of_visit(of_place).unbind(1)
+        first = curves.slope * (stage + along * self.within)[:, None]
+        second = curves.slope * (across * self.within)[:, None]
         by_first, by_second = noise.weight * first, noise.weight * second
         sums = [by_first, by_second, by_first * first, by_first * second, by_second * second]
         one, two, *squares = self._of_subject(torch.stack(sums))
@@ -200,7 +207,8 @@ class Courses:
         law = self._law(v)
         log_alpha, stage = law.log_alpha_and_stage(place)
         alpha = log_alpha.exp()
-        return Placed(law, place, alpha, stage[:, self.subject] + alpha[:, self.subject] * self.within)
+        of_visit = self._of_visit(torch.stack([stage, alpha], 1))
+        return Placed(law, place, alpha, of_visit[:, 0] + of_visit[:, 1] * self.within)
 
     def _curves(self, v: Values, scores: Tensor) -> Curves:
         far = (scores[:, None] - v["c"][..., None])[..., None]
@@ -221,6 +229,10 @@ class Courses:
     def _law(self, v: Values) -> SubjectPlace:
         hyper = Hyper(v["mean_a"], v["log_sd_a"].exp(), v["mean_b"], v["log_sd_b"].exp(), v["atanh"].tanh())
         return SubjectPlace(Hyper(*(part[:, None] for part in hyper)), self.time)
+
+    def _of_visit(self, x: Tensor) -> Tensor:
+        """Return at each visit what its subject has, ``(*, visits)``."""
+        return x.index_select(-1, self.subject)
 
     def _of_subject(self, x: Tensor) -> Tensor:
         """Sum over each subject's visits, ``(*, subjects)``."""

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from neuropyro.models.starting_courses import PRIORS, Courses
 from neuropyro.models.starting_curves import BinnedCurves
@@ -23,6 +24,7 @@ __all__ = ["search"]
 RANDOM = 4  # starts beside the given one and its mirror image
 STEPS, ROUNDS, RATE = 50, 1, 0.07  # of Adam, between looking for better places
 STAGES, SPEEDS = np.linspace(-3, 3, 31), (-1.5, 0.0, 1.5)  # places that are looked at
+NUMBERS = 300_000  # of courses, at the places that are looked at together
 ONSETS, LOG_STEEPNESS = (-1.0, 3.0), 0.4  # at random starts
 FAR = 0.4  # what mean courses depart by there
 
@@ -86,10 +88,18 @@ def _look_around(courses: Courses, values: Values, which: slice) -> None:
     """Move every subject to the best of many places, where one is better than its own."""
     some = {name: value[which] for name, value in values.items()}
     best, place = courses.misfit(some, some["place"]), some["place"].clone()
-    for speed in SPEEDS:
-        for stage in STAGES:
-            tried = torch.tensor([stage, speed]).expand_as(place)
-            misfit = courses.misfit(some, tried)
-            better = misfit < best
-            best, place = torch.where(better, misfit, best), torch.where(better[..., None], tried, place)
+    n_starts, n_subjects = best.shape
+    for tried in torch.split(_places(), max(NUMBERS // (n_starts * courses.observed.numel()), 1)):
+        repeated = {name: value.repeat(len(tried), *[1] * (value.dim() - 1)) for name, value in some.items()}
+        everywhere = tried.repeat_interleave(n_starts, 0)[:, None].expand(-1, n_subjects, -1)
+        misfit = courses.misfit(repeated, everywhere).reshape(-1, n_starts, n_subjects)
+        least, best_tried = misfit.nan_to_num(math.inf).min(0)
+        better = least < best
+        best, place = torch.where(better, least, best), torch.where(better[..., None], tried[best_tried], place)
     values["place"][which] = place
+
+
+def _places() -> Tensor:
+    """Return the places that are looked at, ``(places, 2)``."""
+    speeds, stages = np.meshgrid(SPEEDS, STAGES, indexing="ij")
+    return torch.as_tensor(np.stack([stages.ravel(), speeds.ravel()], 1))

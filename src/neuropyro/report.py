@@ -64,8 +64,9 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
         yield f"<p><b>Against the simulation's truth:</b> {'; '.join(truth)}.</p>"
     clusters = plots.plot_clusters(outcome)
     if clusters is not None:
-        clusters.savefig(folder / "clusters.png", dpi=130)
-    yield from _figure("Clusters on the cortex", clusters, "Likeliest cluster of each vertex.")
+        picture = _png(clusters)
+        (folder / "clusters.png").write_bytes(picture)
+        yield _shown("Clusters on the cortex", picture, "Likeliest cluster of each vertex.")
     caption = "Entropy of each vertex's cluster: 0 where it is certain."
     yield from _figure("Uncertainty of the clusters", plots.plot_entropy(outcome), caption)
     caption = "Dots: values at a visit. Line: the biomarker's own curve, in its own unit; band: 90 % interval."
@@ -92,10 +93,18 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
 
 def _figure(title: str, figure: Figure | None, caption: str) -> Iterator[str]:
     if figure is not None:
-        stream = io.BytesIO()
-        figure.savefig(stream, dpi=130, format="png")
-        picture = base64.b64encode(stream.getvalue()).decode()
-        yield f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{picture}"><p class="note">{caption}</p>'
+        yield _shown(title, _png(figure), caption)
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=130, format="png")
+    return stream.getvalue()
+
+
+def _shown(title: str, picture: bytes, caption: str) -> str:
+    data = base64.b64encode(picture).decode()
+    return f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{data}"><p class="note">{caption}</p>'
 
 
 def _trajectory_table(outcome: Outcome) -> str:

@@ -32,7 +32,7 @@ def cortex(tmp_path_factory):
 @pytest.mark.parametrize("guide", ["map", pytest.param("normal", marks=pytest.mark.slow)])
 def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     app(
-        ["dive", "fit", str(cortex), "--guide", guide, "--max-steps", "25", "--out", str(tmp_path)],
+        ["dive", "fit", str(cortex), "--guide", guide, "--max-steps", "10", "--out", str(tmp_path)],
         result_action="return_value",
     )
     cohort = Cohort.load(cortex)
@@ -205,7 +205,7 @@ def test_effects_of_covariates_are_a_table_in_their_own_unit(tmp_path, capsys):
     plain = simulate_reference(n_subjects=18, n_vertices=20, seed=1)
     columns = {"apoe4": plain.subject % 3, "sex": np.where(plain.subject % 2, "F", "M")}
     Cohort(plain.values, plain.time, plain.subject, plain.diagnosis, covariates=columns).save(tmp_path / "cohort.npz")
-    line = ["dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "normal", "--max-steps", "20"]
+    line = ["dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "normal", "--max-steps", "5"]
     named = ["--covariates", "apoe4", "--covariates", "sex"]
     app([*line, *named, "--out", str(tmp_path / "fit")], result_action="return_value")
     rows = table(tmp_path / "fit" / "covariates.csv")

@@ -96,7 +96,7 @@ def test_the_command_line_reads_a_subjects_folder_and_writes_its_format(arrays, 
     study, out = tmp_path / "study", tmp_path / "out"
     study.mkdir()
     write_freesurfer(arrays, whole, study)
-    run(study, "--space", "own", "--clusters", 2, "--guide", "map", "--max-steps", 25, "--adjust", "age", "--out", out)
+    run(study, "--space", "own", "--clusters", 2, "--guide", "map", "--max-steps", 5, "--adjust", "age", "--out", out)
     assignments = np.load(out / "assignments.npy")
     maps = np.concatenate([read_surface_map(out / f"{h}.clusters.mgh") for h in SIZES], 1)
     np.testing.assert_array_equal(maps[0, KEPT], assignments.argmax(1) + 1)

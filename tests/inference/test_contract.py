@@ -3,6 +3,7 @@
 The first model is written by the contract alone, and unknown to the library.
 """
 
+import sys
 import warnings
 
 import numpy as np
@@ -19,7 +20,8 @@ from neuropyro.inference.fit import build_guide
 from neuropyro.inference.objective import choose_elbo
 from neuropyro.models import SubjectProgression, VertexClusterMixture
 
-SHORT = Schedule(max_steps=40, warm_up=40, window=20)
+SHORT = Schedule(max_steps=20, warm_up=20, window=10)
+WHITENING = Schedule(max_steps=200, warm_up=100)  # before NUTS
 GENTLE = Schedule(max_steps=40, warm_up=60, window=20, learning_rate=0.01)  # for data of 200 numbers
 DRAWS = 20
 
@@ -81,7 +83,9 @@ def fits(device):
 
     def of(guide):
         if guide not in made and guide == "nuts":
-            made[guide] = sample(learning, scores(), draws=DRAWS, warm_up=10, device=device, progress=False)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sys.modules[sample.__module__], "WHITENING", WHITENING)
+                made[guide] = sample(learning, scores(), draws=DRAWS, warm_up=10, device=device, progress=False)
         elif guide not in made:
             made[guide] = fit(learning, scores(), guide, restarts=2, schedule=SHORT, device=device, progress=False)
         return made[guide]
@@ -121,8 +125,21 @@ PAIRS = [
 ]
 
 
+def searched_once(model, patch):
+    """Let a model keep its starting values: what a fit began with, for the loss that it began with."""
+    search, found = type(model).init_values, {}
+
+    def init_values(model, data, seed=0):
+        if seed not in found:
+            found[seed] = search(model, data, seed)
+        return found[seed]
+
+    patch.setattr(type(model), "init_values", init_values)
+
+
 @pytest.mark.parametrize(("model", "guide"), PAIRS)
-def test_models_of_the_library(model, guide, tmp_path, device):
+def test_models_of_the_library(model, guide, tmp_path, device, monkeypatch):
+    searched_once(model, monkeypatch)
     cohort = simulate_reference(n_subjects=8, n_vertices=6, seed=2)
     result = fit(model, cohort, guide, schedule=GENTLE, device=device, progress=False)
     assert -result.elbo < first_loss(model, result.data, guide, model.init_values(result.data, 0))

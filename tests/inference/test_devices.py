@@ -5,6 +5,7 @@ wait; and an operation on tensors of both devices is refused, also where torch i
 """
 
 import dataclasses
+from functools import cache
 
 import pyro
 import pyro.distributions as dist
@@ -35,26 +36,27 @@ def growth(data):
         pyro.sample("y", dist.Normal(line, noise.unsqueeze(-1)).to_event(1), obs=y)
 
 
-def cases():
+MODELS = {
+    "growth": growth,
+    "VertexClusterMixture": VertexClusterMixture(2),
+    "VertexClusterMixture+visits": VertexClusterMixture(2, visit_effect=True),
+    "SubjectProgression": SubjectProgression(),
+    "SubjectProgression+covariates": SubjectProgression(covariates=("education",)),
+    "VertexClusterMixture+labels": VertexClusterMixture(2, labels=[0, 1] * 4),
+}
+
+
+@cache
+def case_of(name):
+    """Return a model, its data, and where it starts, which takes seconds to find."""
+    model = MODELS[name]
+    if name == "growth":
+        t = torch.linspace(0, 1, 4)
+        return model, (t, torch.ones(5, 4) + t), {}
     cohort = simulate_reference(n_subjects=6, n_vertices=8, seed=2)
-    t = torch.linspace(0, 1, 4)
-    yield "growth", growth, (t, torch.ones(5, 4) + t), {}
     cohort = dataclasses.replace(cohort, covariates={"education": cohort.subject % 3})
-    for model in (
-        VertexClusterMixture(2),
-        VertexClusterMixture(2, visit_effect=True),
-        SubjectProgression(),
-        SubjectProgression(covariates=("education",)),
-        VertexClusterMixture(2, labels=[0, 1] * 4),
-    ):
-        visits = model.prepare(cohort, None, torch.float32)
-        name = type(model).__name__ + ("+visits" if getattr(model, "visit_effect", False) else "")
-        name += "+covariates" if model.covariates else ""
-        name += "+labels" if getattr(model, "labels", None) else ""
-        yield name, model, visits, model.init_values(visits, 0)
-
-
-CASES = {name: rest for name, *rest in cases()}
+    visits = model.prepare(cohort, None, torch.float32)
+    return model, visits, model.init_values(visits, 0)
 
 
 WAITS = ("_local_scalar_dense", "nonzero", "equal.default", "masked_select", "_linalg_check_errors")
@@ -104,10 +106,10 @@ def guide_away(name, model, data, init, curved=False):
         return make_flat_guide(name, Start(latents, latents.start, potential))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MODELS)
 @pytest.mark.parametrize("name", GUIDES)
 def test_models_and_guides_are_where_the_data_are_and_nothing_waits_within_a_step(name, case):
-    model, data, init = CASES[case]
+    model, data, init = case_of(case)
     guide = guide_away(name, model, data, init)
     assert {x.device.type for x in (*guide.parameters(), *guide.buffers())} == {AWAY}
     elbo, there = choose_elbo(model, data)(model, guide), moved(data)
@@ -121,13 +123,13 @@ def test_models_and_guides_are_where_the_data_are_and_nothing_waits_within_a_ste
 
 @pytest.mark.parametrize("name", FLAT_GUIDES)
 def test_the_curvature_is_where_the_data_are(name):
-    guide = guide_away(name, *CASES["growth"], curved=True)
+    guide = guide_away(name, *case_of("growth"), curved=True)
     assert {x.device.type for x in (*guide.parameters(), *guide.buffers())} == {AWAY}
 
 
 @pytest.mark.parametrize("case", ["growth", "VertexClusterMixture"])
 def test_the_potential_of_nuts_is_where_the_data_are(case):
-    model, data, init = CASES[case]
+    model, data, init = case_of(case)
     guide = guide_away("structured", model, data, init)
     density = potential_of(choose_elbo(model, data), model, moved(data), guide.latents)
     whiten = _Whitened(guide)

@@ -143,7 +143,8 @@ def test_predictive_draws_have_the_posteriors_moments():
 
 @pytest.mark.parametrize("model", [VertexClusterMixture(2), SubjectProgression()], ids=lambda m: type(m).__name__)
 def test_draws_in_the_gauge_describe_the_same_scores_and_curves(model):
-    result = fit(model, cohort_with_gaps(), guide="normal", schedule=SHORT, progress=False)
+    brief = Schedule(max_steps=2, warm_up=0, window=2)  # it holds wherever the guide is
+    result = fit(model, cohort_with_gaps(), guide="normal", schedule=brief, progress=False)
     posterior = result.posterior(4)
     for s, run in enumerate(run_given(result, 4)):
         np.testing.assert_allclose(run["dps"]["value"].numpy(), posterior["dps"][s], rtol=1e-3, atol=1e-3)

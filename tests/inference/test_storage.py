@@ -38,8 +38,13 @@ def test_a_saved_fit_gives_the_same_draws(tmp_path, cohort, model, guide):
             np.testing.assert_array_equal(got[site], expected[site])
 
 
-def test_other_data_are_refused(tmp_path, cohort):
-    fit(VertexClusterMixture(2), cohort, guide="map", schedule=SHORT, progress=False).save(tmp_path)
+@pytest.fixture(scope="module")
+def result(cohort):
+    return fit(VertexClusterMixture(2), cohort, guide="map", schedule=SHORT, progress=False)
+
+
+def test_other_data_are_refused(tmp_path, cohort, result):
+    result.save(tmp_path)
     with pytest.raises(FitError, match="other data"):
         load_fit(tmp_path, data=cohort.subset(visits=np.arange(10)))
 
@@ -55,17 +60,17 @@ def test_a_model_of_ones_own_is_given_again(tmp_path):
     assert load_fit(tmp_path, data=y, model=model).posterior(1)["x"].shape == (1,)
 
 
-def test_damaged_folders(tmp_path, cohort):
+def test_damaged_folders(tmp_path, cohort, result):
     with pytest.raises(FitError, match=r"no fit\.json"):
         load_fit(tmp_path, data=cohort)
-    fit(VertexClusterMixture(2), cohort, guide="map", schedule=SHORT, progress=False).save(tmp_path)
+    result.save(tmp_path)
     (tmp_path / "guides.safetensors").write_bytes(b"broken")
     with pytest.raises(FitError, match="damaged"):
         load_fit(tmp_path, data=cohort)
 
 
-def test_a_name_outside_the_zoo_is_never_looked_up(tmp_path, cohort):
-    fit(VertexClusterMixture(2), cohort, guide="map", schedule=SHORT, progress=False).save(tmp_path)
+def test_a_name_outside_the_zoo_is_never_looked_up(tmp_path, cohort, result):
+    result.save(tmp_path)
     settings = json.loads((tmp_path / "fit.json").read_text())
     settings["model"]["name"] = "os"
     (tmp_path / "fit.json").write_text(json.dumps(settings))

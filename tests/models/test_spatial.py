@@ -1,6 +1,8 @@
 """The spatial prior in the mixture: against all labellings, at zero coupling, on data of its own, and on stripes."""
 
 import itertools
+from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import pyro
@@ -34,6 +36,14 @@ def cohort(missing: bool = False, mesh: Mesh | None = GRID) -> Cohort:
         subject=np.array(["b", "b", "a", "a", "a", "c"]),
         mesh=mesh,
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_normaliser_a_mesh() -> Iterator[None]:
+    """It is sampled for seconds, and is the same for every cohort on a mesh."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neuropyro.models.spatial.potts_normaliser", cache(potts_normaliser))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ def test_the_latents_of_one_subject_are_integrated_out():
 def test_a_fit_has_a_term_for_each_subject_and_leave_one_out_uses_them():
     cohort = simulate_reference(n_subjects=10, n_vertices=12, seed=2)
     model = VertexClusterMixture(2)
-    result = fit(model, cohort, "normal", schedule=Schedule(max_steps=40, warm_up=20), progress=False)
+    result = fit(model, cohort, "normal", schedule=Schedule(max_steps=6, warm_up=2, window=2), progress=False)
     terms = model.subject_log_likelihood(result, 3)
     assert terms.shape == (3, 10)
     assert np.isfinite(terms).all()

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +20,7 @@ from neuropyro.guides import make_guide
 from neuropyro.inference import Schedule, fit, simulate_prior
 from neuropyro.inference.fit import build_guide
 from neuropyro.models import VertexClusterMixture
+from neuropyro.models.visits import Visits
 
 L, K = 4, 3
 SWITCHES = [(False, False, False), (True, False, False), (False, True, False), (True, True, False), (True, True, True)]
@@ -334,16 +336,23 @@ def test_z_is_enumerated_and_only_the_data_are_observed(model):
     assert [frame.name for frame in trace.nodes["V"]["cond_indep_stack"]] == ["vertex"]
 
 
-def guide_at_start(name, model, visits):
+@cache
+def start_with_missing(model: VertexClusterMixture) -> tuple[Visits, Draw]:
+    """The cohort with missing values and the model's start on it, which takes seconds to find."""
+    visits = model.prepare(cohort(missing=True), dtype=torch.float64)
+    return visits, model.init_values(visits)
+
+
+def guide_at_start(name, model):
+    visits, start = start_with_missing(model)
     with pyro.settings.context(module_local_params=True):
-        return build_guide(model, visits, name, model.init_values(visits))
+        return build_guide(model, visits, name, start), visits
 
 
 @pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize("name", ["map", "normal", "structured"])
 def test_pyro_accepts_it_with_strict_enumeration(model, name):
-    visits = model.prepare(cohort(missing=True), dtype=torch.float64)
-    guide = guide_at_start(name, model, visits)
+    guide, visits = guide_at_start(name, model)
     elbo = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=True)
     loss = elbo.differentiable_loss(model, guide, visits)
     loss.backward()
@@ -374,8 +383,7 @@ def test_vectorised_particles_of_a_point_give_the_loss_of_one(model):
 
 @pytest.mark.usefixtures("double_by_default")
 def test_vectorised_particles_of_a_normal_guide(model):
-    visits = model.prepare(cohort(missing=True), dtype=torch.float64)
-    guide = guide_at_start("normal", model, visits)
+    guide, visits = guide_at_start("normal", model)
     elbo = TraceEnum_ELBO(
         max_plate_nesting=1, num_particles=4, vectorize_particles=True, strict_enumeration_warning=True
     )
