@@ -3,12 +3,12 @@ r"""Brain slices: a subject's own anatomy, moved along measured directions by wh
 .. math::  x = G(w + \kappa\, v_d + \delta\, v_a) + r
 
 G is the generator, w the subject's latent and r what no latent makes, both the subject's own.  v_d and v_a are the
-directions of ventricles and of atrophy in the generator's card, each corrected by the card's measured effects so that
-it moves its own covariate alone; delta is the node ``atrophy``.  kappa is such that the ventricles, measured in the
-image, have the area that the node ``ventricles`` says.  How far a latent has to go for that differs between anatomies
-by a factor of two and more, so the response is measured for each: a few images along v_d, between which it is taken to
-be linear, give a first kappa, and measuring the image there gives a second and a third (the secant method), which also
-makes good what atrophy does to the area by the way.
+directions of ventricles and of atrophy (:mod:`neuropyro.models.anatomy_directions`), each of which moves its own
+covariate alone; delta is the node ``atrophy``.  kappa is such that the ventricles, measured in the image, have the area
+that the node ``ventricles`` says.  How far a latent has to go for that differs between anatomies by a factor of two and
+more, so the response is measured for each: a few images along v_d, between which it is taken to be linear, give a first
+kappa, and measuring the image there gives a second and a third (the secant method), which also makes good what atrophy
+does to the area by the way.
 
 A simulated subject has w = mean + psi (mapping(z) - mean), z standard normal, and r of a fraction of its spread in the
 card: both are choices.  At its full size r would look like noise, since S is stationary and normal, and anatomy is not.
@@ -16,8 +16,7 @@ Of an observed image w is inferred, and r is whatever is left.
 
 References
 ----------
-Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020 (truncation by psi); Haufe et al.,
-NeuroImage 2014 (the directions, see :mod:`neuropyro.generators.directions`).
+Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020 (truncation by psi).
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from torch import Tensor
 from neuropyro.data.ventricle_area import TYPICAL_AREA, ventricle_area
 from neuropyro.generators.latents import latent_statistics
 from neuropyro.generators.residuals import ResidualSpread
+from neuropyro.models.anatomy_directions import image_directions
 from neuropyro.models.anatomy_mechanism import Mechanism, Noise, Values
 
 __all__ = ["Anatomy", "SliceImage"]
@@ -101,19 +101,10 @@ class SliceImage(Mechanism):
         ValueError
             Where the card has no direction of the ventricles.
         """
-        card = getattr(generator, "card", None)
-        names = list(getattr(card, "details", {}).get("directions", {}))
-        if "dilation" not in names:
-            raise ValueError(
-                "anatomy: the generator's card has no direction `dilation`; measure one (generators.find_directions) "
-                "and put it in the card, or simulate without images"
-            )
-        vectors, effects = card.arrays["directions.vectors"], card.arrays["directions.effects"]  # type: ignore[union-attr]
-        alone = torch.linalg.solve(effects.double().cpu(), vectors.double().cpu()).float()
-        atrophy = alone[names.index("atrophy")] if "atrophy" in names else torch.zeros_like(alone[0])
+        ventricles, atrophy = image_directions(generator)
         mean = latent_statistics(generator).mean.detach().cpu()
-        residual = ResidualSpread.from_card(card)
-        return cls(generator.freeze(), alone[names.index("dilation")], atrophy, mean, residual, **options)
+        residual = ResidualSpread.from_card(getattr(generator, "card", None))
+        return cls(generator.freeze(), ventricles, atrophy, mean, residual, **options)
 
     @property
     def parents(self) -> tuple[str, ...]:

@@ -49,14 +49,21 @@ def simulate_anatomy(
     ----------
     out
         Folder: tables, a folder a subject as BIDS has it (slices in NIfTI and PNG, maps in GIFTI), and shards/*.npz.
-    subjects, visits
-        How many; visits are planned, some are missing.
+    subjects
+        How many.
+    visits
+        Planned for each subject; some do not take place.
     interval
         Years between visits.
     do
-        Interventions, such as apoe4=2 or treatment=.7,treatment_start=1.
-    maps, images, files
-        Whether there are maps of thickness, slices, and files for each visit beside the shards.
+        Interventions by node, such as apoe4=2 or treatment=.7,treatment_start=1 (factor of the speed of progression,
+        and from how many years after entry). truth.tsv has a column for every node.
+    maps
+        Whether there are maps of cortical thickness.
+    images
+        Whether there are slices.
+    files
+        Whether each visit has files of its own beside the shards.
     shard
         Subjects in a shard.
     generator
@@ -76,7 +83,7 @@ def counterfactual(
     cohort: Path,
     *,
     out: Path,
-    do: Annotated[list[str], Parameter(consume_multiple=True)],
+    do: Annotated[list[str], Parameter(consume_multiple=True, negative=())],
     subject: str | None = None,
     times: str | None = None,
     draws: int = 32,
@@ -87,7 +94,8 @@ def counterfactual(
 ) -> None:
     """Draw what would have been: other genes, another age, a treatment, another scanner.
 
-    Writes for each world a table of all numbers (mean, sd, 5 %, 95 %), maps and slices of draws, and one figure.
+    Writes for each world a table of all numbers (mean, sd, 5 %, 95 %; diagnoses CN, MCI, AD are 0, 1, 2), maps and
+    slices of draws, and one figure.
 
     Parameters
     ----------
@@ -96,7 +104,9 @@ def counterfactual(
     out
         Folder for the results.
     do
-        Worlds, each in one word: apoe4=0 treatment=.5,treatment_start=2 site=1.
+        Worlds, each in one word: apoe4=0 treatment=.5,treatment_start=2 site=1. Nodes are those of the tables that are
+        written, treatment a factor of the speed of progression, its start in years after entry; scanners A, B, C are
+        0, 1, 2.
     subject
         Whose, by the name in the cohort; the first if not given, which is said.
     times

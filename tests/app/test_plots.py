@@ -253,10 +253,34 @@ def test_worlds_are_slices_and_their_differences_from_the_first():
         "as it is": Counterfactual(np.array(["a"]), times, {"image": first}),
         "treated": Counterfactual(np.array(["a"]), times, {"image": first + 0.25}),
     }
-    axes = plots.plot_worlds(worlds).axes
+    axes = plots.plot_worlds(worlds).axes[:8]  # then their scales
     assert [axis.get_title() for axis in axes[:2]] == ["60 years", "70 years"]
     shown = [axis.images[0].get_array() for axis in axes]
     assert [float(picture.mean()) for picture in shown[::2]] == pytest.approx([0.0, 0.25, 0.25, 0.0])
+
+
+def test_differences_of_all_worlds_are_in_the_same_colours():
+    """Of maps as of slices, with the sd of draws: the largest difference ends the scale, not each world's own."""
+    mesh = cortex_mesh()
+    rng = np.random.default_rng(0)
+    nodes = {"image": np.zeros((5, 1, 1, 1, 8, 8)), "thickness": np.full((5, 1, 1, mesh.n_vertices), 2.5)}
+    draws = rng.normal(size=(5, 1, 1, 1))
+    moved = [
+        {"image": nodes["image"] + 0.1 * k, "thickness": nodes["thickness"] - 0.2 * k - 0.02 * k * draws}
+        for k in (1, 2)
+    ]
+    worlds = {
+        name: Counterfactual(np.array(["a"]), np.array([[60.0]]), x)
+        for name, x in zip(("as it is", "one", "two"), (nodes, *moved), strict=True)
+    }
+    axes = plots.plot_worlds(worlds, mesh).axes[:14]
+    limits = [(axis.images or axis.collections)[0].get_clim() for axis in axes]
+    assert limits[4] == limits[10] == pytest.approx((-0.2, 0.2))
+    map_change, map_sd = 0.4 + 0.04 * draws.mean(), 0.04 * draws.std()
+    assert limits[6] == limits[12] == pytest.approx((-map_change, map_change))
+    assert limits[7] == limits[13] == pytest.approx((0, map_sd))
+    shade = [float(axes[k].collections[0].get_array().mean()) for k in (6, 13)]
+    assert shade == pytest.approx([-map_change / 2, map_sd], rel=1e-6)
 
 
 def test_selection_marks_the_number_chosen():

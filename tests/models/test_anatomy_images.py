@@ -16,7 +16,7 @@ from neuropyro.models.anatomy_scanners import Scanners
 from neuropyro.models.corruption import Blur, Identity
 
 SCORES = (-1.0, 0.5, 2.0, 3.5)
-SUBJECTS = 24
+SUBJECTS = 20
 
 
 def test_ventricles_have_the_area_that_is_asked_for(small_simulator):
@@ -78,22 +78,17 @@ def test_a_generator_without_directions_is_refused(linear_generator):
 
 
 @pytest.fixture(scope="module")
-def worlds() -> list[dict[str, torch.Tensor]]:
-    """The same people of 70 years at four scores."""
-    sim = AnatomySimulator()
-    years = torch.zeros(SUBJECTS, 1, dtype=torch.float64)
-    nodes = ("image", "ventricles", "atrophy")
-    return [sim.run(Design(np.arange(SUBJECTS), years, {"dps": s, "entry_age": 70.0}, nodes), seed=1) for s in SCORES]
+def worlds() -> tuple[np.ndarray, torch.Tensor]:
+    """Ventricles ``(scores, subjects)`` as the mechanism has them, and slices, of the same people of 70 years."""
+    years = torch.zeros(SUBJECTS, len(SCORES), dtype=torch.float64)
+    do = {"dps": np.tile(SCORES, (SUBJECTS, 1)), "entry_age": 70.0}
+    found = AnatomySimulator().run(Design(np.arange(SUBJECTS), years, do, ("image", "ventricles")), seed=1)
+    return found["ventricles"].T.numpy(), found["image"].transpose(0, 1)
 
 
-def truth_and_slices(worlds) -> tuple[np.ndarray, torch.Tensor]:
-    return np.stack([w["ventricles"][:, 0] for w in worlds]), torch.stack([w["image"][:, 0] for w in worlds])
-
-
-@pytest.mark.slow
 def test_ventricles_in_slices_follow_the_score(worlds):
     """Monotonically in each subject, and by the mechanism's own amount."""
-    truth, slices = truth_and_slices(worlds)
+    truth, slices = worlds
     area = ventricle_area(slices).numpy() / TYPICAL_AREA
     assert (np.diff(area, axis=0) > 0).all()
     slopes = (area[-1] - area[0]) / (truth[-1] - truth[0])
@@ -108,17 +103,16 @@ def test_another_measure_sees_the_same_slope(worlds):
     parts = [phantoms(range(i, i + 100)) for i in range(0, 1500, 100)]
     known = torch.cat([part.covariates["dilation"] * part.covariates["size"] ** 2 for part in parts]).double()
     readout = CovariateReadout.of(torch.cat([part.images for part in parts]), known[:, None], ["area"])
-    truth, slices = truth_and_slices(worlds)
+    truth, slices = worlds
     seen = readout(slices.flatten(0, 1))[:, 0].reshape(truth.shape).numpy()
     slope = (seen[-1] - seen[0]).mean() / (truth[-1] - truth[0]).mean()
     assert abs(slope - 1) < 0.15
     assert (np.diff(seen.mean(1)) > 0).all()
 
 
-@pytest.mark.slow
 def test_identity_is_kept(worlds):
     """Correlation of what is not ventricle, between the least and the most affected world, subject by subject."""
-    _, slices = truth_and_slices(worlds)
+    _, slices = worlds
     outside = ~ventricle_region(64, 64)
     one, other = (slices[k][:, 0, outside] for k in (0, -1))
     brain = ((one > -0.9) | (other > -0.9)).numpy()
@@ -132,16 +126,20 @@ def test_identity_is_kept(worlds):
 
 @pytest.mark.slow
 def test_ages_follow_each_other_without_flicker():
-    """From 55 to 90 years: no year's change is much larger than its neighbours', nor undone the year after."""
+    """From 55 to 90 years: no year's change is much larger than its neighbours', nor undone the year after.
+
+    Some fall ill within few years, and most of the change of 35 years is in these: so neighbours are compared.
+    """
     sim = AnatomySimulator()
     ages = torch.arange(0.0, 36.0, dtype=torch.float64).expand(6, -1)
     design = Design(np.arange(6), ages, {"entry_age": 55.0}, ("image",))
     slices = sim.run(design, seed=2)["image"]
     steps = slices.diff(dim=1).flatten(2)
     size = steps.norm(dim=-1)
-    assert float((size / size.median(1, keepdim=True).values).max()) < 4
+    neighbours = torch.maximum(size[:, 2:], size[:, :-2])
+    assert float((size[:, 1:-1] / neighbours).max()) < 1.6
     along = torch.nn.functional.cosine_similarity(steps[:, 1:], steps[:, :-1], dim=-1)
-    assert float(along.median()) > 0.5
+    assert float(along.min()) > 0.5
 
 
 @pytest.mark.slow
