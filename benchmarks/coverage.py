@@ -1,37 +1,48 @@
 """Coverage of intervals on data from DIVE's own prior, guide by guide: 60 subjects x 4 visits, 200 vertices, K = 3.
 
-    python benchmarks/coverage.py --guides structured normal --datasets 50
+    python benchmarks/coverage.py --guides structured normal --datasets 50 --out docs/coverage.csv
 
-A guide's row holds the share of truths inside its 90 % intervals, in the common gauge, with its Monte Carlo error.
+A row a guide and data set: the share of truths inside its 90 % intervals, in the common gauge and labelling, the
+correlation of its scores with the true ones, and its loss.  A file that is there already is gone on with, and several
+processes may fill one (``--from``).  At the end each guide's means, with their Monte Carlo errors.
 """
 
+from __future__ import annotations
+
 import argparse
+import csv
 import dataclasses
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuropyro.data import Cohort, simulate_reference
-from neuropyro.inference import Calibration, calibrate
+from neuropyro.inference import Fit, fit, sample, simulate_prior
 from neuropyro.models import VertexClusterMixture
 
 SITES = ("dps", "alpha", "beta", "c", "b")
-LEVEL = 0.9
+LEVEL, DRAWS = 0.9, 199
+CHAIN = {"draws": 300, "warm_up": 200, "chains": 1}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--guides", nargs="+", default=["structured"])
-    parser.add_argument("--datasets", type=int, default=50)
+    parser.add_argument("--guides", nargs="+", default=["structured"], help="names, or nuts")
+    parser.add_argument("--from", type=int, default=0, dest="first")
+    parser.add_argument("--datasets", type=int, default=50, help="number of the last, plus 1")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     design = since_entry(simulate_reference(n_subjects=60, n_vertices=200, n_clusters=3, seed=0))
-    print(f"{'guide':<12}" + "".join(f"{site:>16}" for site in SITES) + f"{'seconds a fit':>16}", flush=True)
     for guide in args.guides:
-        began = time.perf_counter()
-        model = VertexClusterMixture(n_clusters=3)
-        result = calibrate(model, design, guide, args.datasets, sites=SITES, seed=args.seed, progress=False)
-        print(row(guide, result, (time.perf_counter() - began) / args.datasets), flush=True)
+        there = {int(row["dataset"]) for row in read(args.out) if row["guide"] == guide}
+        for dataset in (d for d in range(args.first, args.datasets) if d not in there):
+            append(args.out, covered(design, guide, args.seed, dataset))
+    print("\n".join(table(read(args.out))))
 
 
 def since_entry(cohort: Cohort) -> Cohort:
@@ -40,10 +51,55 @@ def since_entry(cohort: Cohort) -> Cohort:
     return dataclasses.replace(cohort, time=cohort.time - np.array(first))
 
 
-def row(guide: str, result: Calibration, seconds: float) -> str:
-    found = [result.coverage(site, LEVEL) for site in SITES]
-    cells = "".join(f"{c.actual:>9.1%} ±{c.error:>4.1%}" for c in found)
-    return f"{guide:<12}{cells}{seconds:>14.1f} s"
+def covered(design: Cohort, guide: str, seed: int, dataset: int) -> dict[str, Any]:
+    """Draw truth and data, fit, and count the truths inside the intervals."""
+    drawn, fitted = (int(word) for word in np.random.SeedSequence((seed, dataset)).generate_state(2))
+    model, began = VertexClusterMixture(n_clusters=3), time.process_time()
+    simulated = simulate_prior(model, design, drawn)
+    result = runner(guide)(model, simulated.data, seed=fitted, progress=False)
+    truth, posterior = simulated.beside(model, result, DRAWS)
+    row = {"guide": guide, "dataset": dataset} | {site: inside(posterior[site], truth[site]) for site in SITES}
+    row["correlation"] = float(np.corrcoef(posterior["dps"].mean(0), truth["dps"])[0, 1])
+    return row | {"loss": float(result.losses[-1]), "seconds": time.process_time() - began}
+
+
+def runner(guide: str) -> Callable[..., Fit]:
+    if guide == "nuts":
+        return lambda *args, **options: sample(*args, **options, **CHAIN)
+    return lambda *args, **options: fit(*args, guide=guide, **options)
+
+
+def inside(draws: NDArray[Any], truth: NDArray[Any]) -> float:
+    """Return the share of a site's elements whose central interval holds the truth."""
+    below = (draws < truth).sum(0)
+    least = round((1 - LEVEL) / 2 * (len(draws) + 1))
+    return float(((below >= least) & (below <= len(draws) - least)).mean())
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.open())) if path.exists() else []
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """Write a row at once, so that what is done is kept."""
+    new, row = not path.exists(), {name: f"{x:.4f}" if isinstance(x, float) else str(x) for name, x in row.items()}
+    with path.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, list(row), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(", ".join(f"{name} {x}" for name, x in row.items()), flush=True)
+
+
+def table(rows: list[dict[str, str]]) -> Iterator[str]:
+    """Return a line a guide: means over data sets, with Monte Carlo errors."""
+    yield f"{'guide':<12}{'sets':>5}" + "".join(f"{site:>16}" for site in SITES) + f"{'seconds a fit':>16}"
+    for guide in dict.fromkeys(row["guide"] for row in rows):
+        own = [row for row in rows if row["guide"] == guide]
+        shares = np.array([[float(row[site]) for site in SITES] for row in own])
+        errors = shares.std(0, ddof=1) / len(own) ** 0.5 if len(own) > 1 else np.full(len(SITES), np.nan)
+        cells = "".join(f"{mean:>9.1%} ±{error:>4.1%}" for mean, error in zip(shares.mean(0), errors, strict=True))
+        yield f"{guide:<12}{len(own):>5}{cells}{np.mean([float(row['seconds']) for row in own]):>14.1f} s"
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ def test_a_model_of_ones_own_is_given_again(tmp_path):
 
 
 def test_damaged_folders(tmp_path, cohort, result):
+    with pytest.raises(FitError, match="no such folder"):
+        load_fit(tmp_path / "nowhere", cohort)
     with pytest.raises(FitError, match=r"no fit\.json"):
         load_fit(tmp_path, data=cohort)
     result.save(tmp_path)
