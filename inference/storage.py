@@ -43,7 +43,7 @@ class FitError(ValueError):
     ...     load_fit("nowhere", data=None)
     ... except FitError as error:
     ...     print(error)
-    nowhere: no fit.json; give a folder that a fit was saved in
+    nowhere: no such folder; give one that a fit was saved in
     """
 
 
@@ -155,6 +155,8 @@ def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    if not folder.is_dir():
+        raise FitError(f"{folder}: no such folder; give one that a fit was saved in")
     for name in (SETTINGS, TENSORS):
         if not (folder / name).is_file():
             raise FitError(f"{folder}: no {name}; give a folder that a fit was saved in")
