@@ -19,6 +19,8 @@ from neuropyro.models.corruption_options import options_text
 
 __all__ = ["Mask", "reframed"]
 
+MEANING = "a mask is 1 (white) where the image is observed, 0 (black) in the hole"
+
 
 class Mask(Corruption):
     """Images with holes.
@@ -90,9 +92,7 @@ class Mask(Corruption):
         assert self.mask is not None
         if tuple(self.mask.shape[2:]) != (height, width):
             found, name = "{} x {}".format(*self.mask.shape[2:]), self.path or "the mask"
-            raise CorruptionError(
-                f"Mask: {name} has {found} px, the image {height} x {width}; resample the mask (black is the hole)"
-            )
+            raise refused(f"{name} has {found} px, the image {height} x {width}; resample it")
         return self.mask
 
     def _text(self) -> str:
@@ -121,17 +121,20 @@ def reframed(corruption: Corruption, to_square: Callable[[NDArray[np.bool_]], Te
     return corruption
 
 
+def refused(said: str) -> CorruptionError:
+    """Return the error that says so, and what a mask is."""
+    return CorruptionError(f"Mask: {said}; {MEANING}")
+
+
 def checked_mask(mask: Tensor) -> Tensor:
     """``mask`` as booleans (1 or B, 1 or C, H, W)."""
     if mask.ndim not in (2, 3, 4):
         raise CorruptionError(f"Mask: it must be (H, W), (C, H, W) or (B, C, H, W), got {tuple(mask.shape)}")
     if not torch.isfinite(mask).all():
-        raise CorruptionError("Mask: it has values that are not finite; use 1 where observed and 0 in the hole")
+        raise refused("it has values that are not finite")
     observed = mask.reshape((1,) * (4 - mask.ndim) + tuple(mask.shape)) != 0
     if not observed.any():
-        raise CorruptionError(
-            "Mask: it hides every pixel; it must be 1 (white) where the image is observed, 0 (black) in the hole"
-        )
+        raise refused("it hides every pixel")
     return observed
 
 
@@ -140,14 +143,14 @@ def read_mask(path: str | Path) -> NDArray[np.bool_]:
     try:
         image = read_image(path)
     except ImageFileError as error:
-        raise CorruptionError(f"Mask: {error} (a mask is a picture in which black is the hole)") from error
+        raise refused(str(error)) from error
     if len(image) != 1:
-        raise CorruptionError(f"Mask: {path} has {len(image)} slices; save the one that is meant (black is the hole)")
+        raise refused(f"{path} has {len(image)} slices; save the one that is meant")
     if (np.ptp(image.pixels[0], axis=0) > 0).any():
-        raise CorruptionError(f"Mask: {path} has colours; save it in black (the hole) and white")
+        raise refused(f"{path} has colours; save it in black and white")
     pixels = image.pixels[0, 0]
     low, high = float(pixels.min()), float(pixels.max())
     if low == high:
-        raise CorruptionError(f"Mask: {path} has one value everywhere; paint the hole black and the rest white")
+        raise refused(f"{path} has one value everywhere")
     observed: NDArray[np.bool_] = pixels > (low + high) / 2
     return observed

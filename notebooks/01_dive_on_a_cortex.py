@@ -120,8 +120,9 @@ plots.plot_recovery(outcome)
 # %% [markdown]
 # ## What could be wrong
 #
-# * **The order is right, the axis is bent.** Points of the last figure lie along a curve, not on the line: patients are
-#   drawn together. A monotone change of the score, with trajectories changed to match, makes nearly the same maps.
+# * **The order is right for most, the axis is bent.** Points of the last figure lie along a curve, not on the line:
+#   patients are drawn together. A monotone change of the score, with trajectories changed to match, makes nearly the
+#   same maps. Two people stand far off the curve, one at each end, where all courses are flat and maps tell little.
 # * **So intervals of the scores are far too narrow** where, as here, a subject's map departs from everyone's, vertex by
 #   vertex, in a way that the model lacks. The share printed above should be 90 %. Use scores to order visits and people
 #   of one fit; do not read their intervals as what is known of the true score.

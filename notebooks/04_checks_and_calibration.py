@@ -164,7 +164,7 @@ plots.plot_sd(brains)
 #
 # * **Passing the checks of the data does not make intervals right.** They compare what the model can make with what was
 #   seen; what was not seen, scores and labels and pixels, can be wrong all the same.
-# * Order and estimates are better than their intervals: scores correlate with the truth above .97 in both.
+# * Order and estimates are better than their intervals: scores correlate with the truth at .96 and more in both.
 # * The darkest and the brightest measured pixel are extreme: the residual image is Normal in the model, wider than that of
 #   brains at its ends. In the last figure the sd goes with the error over the whole range, a little too large where it is
 #   small.

@@ -149,9 +149,9 @@ _ = axis.legend(frameon=False)
 # %% [markdown]
 # ## What could be wrong
 #
-# * **Slices change in more than they should.** Without e4 the whole outline and the gyri of the 70-year-old are redrawn,
-#   far more than ventricles that differ by some 12 mL: the generator's directions take along what varies with them, and
-#   the shape of a head does not depend on a gene. Read the numbers, and the ventricles in the pictures; not the outline.
+# * **Slices show atrophy as phantoms have it.** Without e4 less of the cortex is lost at 70 already: it is brighter, and the
+#   brain's outline a little wider, by as much as phantoms differ. How thickness becomes brightness in a slice is a choice
+#   of the phantoms' recipe. Read the numbers, and the ventricles in the pictures; not single sulci.
 # * At high ages the worlds' slices differ less, though their scores differ more. Ventricles and atrophy level off there,
 #   and so does what the generator can show.
 # * The scan's latent was taken at its mode, which leaves its uncertainty out of the pictures; a runner with a guide,

@@ -12,7 +12,7 @@ from scipy.special import expit
 from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.vertex_maps import own_trajectories
 from neuropyro.outputs import Outcome
-from neuropyro.plot_style import cluster_colours, diagnosis_groups
+from neuropyro.plot_style import biomarker_label, cluster_colours, diagnosis_groups
 
 __all__ = ["plot_biomarkers"]
 
@@ -36,7 +36,7 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
     >>> short = Schedule(max_steps=2, warm_up=0, window=2)
     >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
     >>> [axis.get_ylabel() for axis in plot_biomarkers(outcome).axes]
-    ['MMSE', 'volume', 'area']
+    ['MMSE (in its own unit)', 'volume (in its own unit)', 'area (in its own unit)']
     """
     names = outcome.cohort.feature_names
     if names is None:
@@ -58,7 +58,7 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
             axis.plot(dps[members], outcome.cohort.values[members, j], ".", ms=2, color=colour, alpha=0.5, label=name)
         axis.fill_between(grid, low[j], high[j], color="k", alpha=0.2, lw=0)
         axis.plot(grid, middle[j], "k", lw=1.5)
-        axis.set_ylabel(str(names[j]))
+        axis.set_ylabel(biomarker_label(str(names[j])), fontsize=9)
         axis.set_title(f"cluster {label[j] + 1}", fontsize=9, color=colours[label[j]])
         axis.set_xlabel("progression score (sd of controls)")
     figure.axes[0].legend(fontsize=8, markerscale=4, frameon=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuropyro.data import Cohort
 from neuropyro.models.forecasting import Forecasted
-from neuropyro.plot_style import BLUE, RED
+from neuropyro.plot_style import BLUE, RED, biomarker_label
 
 __all__ = ["plot_forecast"]
 
@@ -79,7 +79,7 @@ def _biomarkers(found: Forecasted, cohort: Cohort) -> list[_Panel]:
     assert cohort.feature_names is not None
     arrays = (cohort.values, found.mean, found.lower, found.upper)
     return [
-        _Panel(f"{name} (in its own unit)", *(array[:, j] for array in arrays))
+        _Panel(biomarker_label(str(name)), *(array[:, j] for array in arrays))
         for j, name in enumerate(cohort.feature_names[:MOST])
     ]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuropyro.data import Cohort
 from neuropyro.score_diagnosis import known_diagnoses
 
-__all__ = ["BLUE", "CONTROL", "GREY", "OKABE_ITO", "RED", "cluster_colours", "diagnosis_groups"]
+__all__ = ["BLUE", "CONTROL", "GREY", "OKABE_ITO", "RED", "biomarker_label", "cluster_colours", "diagnosis_groups"]
 
 GREY = "0.6"
 BLUE, RED = "#0072B2", "#D55E00"
@@ -31,6 +31,17 @@ def cluster_colours(n_clusters: int) -> list[Any]:
     if n_clusters <= len(OKABE_ITO):
         return list(OKABE_ITO[:n_clusters])
     return [mpl.colormaps["viridis"](x) for x in np.linspace(0, 1, n_clusters)]
+
+
+def biomarker_label(name: str) -> str:
+    """Return a biomarker's name and unit for an axis: a cohort knows no units but those that a name ends with.
+
+    Examples
+    --------
+    >>> biomarker_label("hippocampus (mL)"), biomarker_label("MMSE")
+    ('hippocampus (mL)', 'MMSE (in its own unit)')
+    """
+    return name if name.endswith((")", "]")) else f"{name} (in its own unit)"
 
 
 def diagnosis_groups(cohort: Cohort) -> list[tuple[NDArray[np.bool_], str, str]]:

@@ -125,7 +125,7 @@ def plot_recovery(outcome: Outcome) -> Figure:
     >>> short = Schedule(max_steps=2, warm_up=0, window=2)
     >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
     >>> plot_recovery(outcome).axes[0].get_xlabel()
-    'true score'
+    'true score (sd of controls)'
     """
     figure = Figure(figsize=(4.2, 4), layout="constrained")
     axis = figure.subplots()
@@ -137,8 +137,8 @@ def plot_recovery(outcome: Outcome) -> Figure:
             axis.vlines(true[members], low[members], high[members], color=colour, lw=0.4, alpha=0.5)
     ends = [true.min(), true.max()]
     axis.plot(ends, ends, color="k", lw=0.8)
-    axis.set_xlabel("true score")
-    axis.set_ylabel("estimated score")
+    axis.set_xlabel("true score (sd of controls)")
+    axis.set_ylabel("estimated score (sd of controls)")
     axis.legend(frameon=False)
     return figure
 

@@ -168,25 +168,29 @@ class _Work:
         with tqdm(files, unit="file", desc="reconstruct") as bar:
             for i, file in enumerate(bar):
                 try:
-                    done += self.one(file, truths[i] if truths else None, folders[i], simulate)
+                    count, remarks = self.one(file, truths[i] if truths else None, folders[i], simulate)
                 except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
                     failed.append(file)
-                    bar.clear()
+                    _make_way(bar)
                     complain(_naming(file, error))
+                    continue
+                if remarks:
+                    _make_way(bar)
+                for line in remarks:
+                    print(f"neuropyro: {file}: {line}", file=sys.stderr)
+                done += count
                 bar.set_postfix_str(f"{done / (time.perf_counter() - began):.2g} images/s")
         return failed
 
-    def one(self, file: Path, truth: Path | None, folder: Path, simulate: bool) -> int:
-        """Reconstruct one file; returns how many images it held."""
+    def one(self, file: Path, truth: Path | None, folder: Path, simulate: bool) -> tuple[int, list[str]]:
+        """Reconstruct one file; returns how many images it held, and its warnings."""
         from neuropyro.reconstruct_inputs import job_of
         from neuropyro.reconstruct_outputs import write_reconstruction
 
         job = job_of(file, truth, self.corruption, self.framing, simulate, self.seed)
         found = self.fitted(job)
         write_reconstruction(found, folder, self.generator)
-        for line in found.warnings:
-            print(f"neuropyro: {file}: {line}", file=sys.stderr)
-        return len(job.y)
+        return len(job.y), found.warnings
 
     def fitted(self, job: Job) -> Reconstruction:
         """Fit the posterior of one file's images, all at once."""
@@ -210,6 +214,14 @@ def _folders(files: Sequence[Path], out: Path) -> list[Path]:
         n if names.count(n) == 1 else f"{f.name}_{i + 1}" for i, (n, f) in enumerate(zip(names, files, strict=True))
     ]
     return [out / name for name in unique]
+
+
+def _make_way(bar: Any) -> None:
+    """Take the bar off a screen, or end its line in a log, so that what is said next has a line of its own."""
+    if sys.stderr.isatty():
+        bar.clear()
+    else:
+        print(file=sys.stderr)
 
 
 def _naming(file: Path, error: Exception) -> str:

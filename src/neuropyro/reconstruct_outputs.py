@@ -20,9 +20,10 @@ from neuropyro.image_baselines import baselines_for
 from neuropyro.image_metrics import PerceptualDistance, image_metrics
 from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import LatentReconstruction
+from neuropyro.models.corruption import Corruption, Mask
 from neuropyro.models.reconstruction_storage import save_reconstruction
 from neuropyro.reconstruct_inputs import Job
-from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, size_warnings
+from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, mask_warnings, size_warnings
 
 __all__ = ["Reconstruction", "write_reconstruction"]
 
@@ -113,6 +114,9 @@ class Reconstruction:
         job = self.job
         picture = None if job.image is None else job.image.pixels
         said = channel_warnings(picture, self.clean.numpy())
+        if self.hole is not None and _has_mask_of_a_user(job.corruption):
+            full = job.truth if job.image is job.truth_image and job.truth is not None else job.y
+            said += mask_warnings(full.cpu().numpy(), self.hole.cpu().numpy() > 0)
         if job.frame is not None and job.image is not job.truth_image:
             said += size_warnings(job.frame.box[2], job.y.shape[-1], self.clean.shape[-1])
         return said + check_warnings(self.checks)
@@ -131,6 +135,11 @@ class Reconstruction:
             estimate = method(self.model.corruption, self.job.y)
             found[name] = _means(image_metrics(estimate, truth, observed=self.hole, features=self.features))
         return found
+
+
+def _has_mask_of_a_user(corruption: Corruption) -> bool:
+    """Whether it hides what an array or a file says, which may be inverted, and no shape."""
+    return any(isinstance(part, Mask) and part.mask is not None for part in corruption.modules())
 
 
 def _normalised(pixels: NDArray[Any], frame: Frame) -> NDArray[Any]:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["channel_warnings", "check_warnings", "size_warnings"]
+__all__ = ["channel_warnings", "check_warnings", "mask_warnings", "size_warnings"]
 
 SURPRISING = 1.7  # held-out phantoms by the generator of phantoms are at 0.9 to 1.45 (16 to 64 px, k-space, half seen)
 FAR = 2.0  # latent distance; 1 or less is that of images like the training's
 CONTRADICTS = 2.0  # misfit; 1 is the noise that was stated
 LARGER = 1.25  # ratio of sizes from which on a picture loses what can be seen
+NEARLY_ALL = 0.9  # share of a picture that few mean to hide
+EMPTY, VARIED = 0.05, 0.25  # range of brightness, as a share of the picture's, of background and of what has content
 COLOURED = 0.02  # root mean square of channels' deviations from their mean, as a share of the brightness range
 
 REMEDY = "give a --generator trained on such images"
@@ -98,6 +100,40 @@ def size_warnings(side: float, measured: int, whole: int) -> list[str]:
         return []
     lost = f"the picture of {side:.0f} px was shrunk to {measured} px, which is what the corruption makes of {whole} px"
     return [f"{lost}; give one of that size or a smaller factor, or give a clean picture as --truth, to be corrupted"]
+
+
+def mask_warnings(picture: NDArray[Any], observed: NDArray[np.bool_]) -> list[str]:
+    """Say where a mask looks inverted: it hides nearly everything, or keeps empty background and hides content.
+
+    Parameters
+    ----------
+    picture
+        ``(images, channels, height, width)`` with whatever the file holds in the hole, in any unit.
+    observed
+        Of the same shape, False in the hole.
+
+    Examples
+    --------
+    >>> holed = np.arange(100.0).reshape(1, 1, 10, 10)
+    >>> seen = np.ones((1, 1, 10, 10), bool)
+    >>> seen[..., 4:6, 4:6] = False
+    >>> mask_warnings(holed, seen), [line[:28] for line in mask_warnings(holed, ~seen)]
+    ([], ['the mask hides 96 % of the p'])
+    """
+    invert = "in a mask black is the hole: if yours has it white, invert it, as by PIL.ImageOps.invert or 1 - mask"
+    hidden = 1 - float(observed.mean())
+    if hidden > NEARLY_ALL:
+        return [f"the mask hides {hidden:.0%} of the picture; {invert}".replace("%", " %")]
+    whole = max(float(np.ptp(picture[np.isfinite(picture)])), np.finfo(np.float32).tiny)
+    if _range(picture[observed]) < EMPTY * whole and _range(picture[~observed]) > VARIED * whole:
+        return [f"the mask keeps nothing but empty background, and hides what has content; {invert}"]
+    return []
+
+
+def _range(pixels: NDArray[Any]) -> float:
+    """Range of all but the extreme brightnesses of pixels; 0 of none."""
+    seen = pixels[np.isfinite(pixels)]
+    return float(np.ptp(np.quantile(seen, [0.01, 0.99]))) if seen.size else 0.0
 
 
 def _colour(pixels: NDArray[Any]) -> float:

@@ -131,7 +131,11 @@ def test_no_results_are_promised_where_no_file_could_be_used(generator, tmp_path
     (tmp_path / "bad.png").write_text("no picture")
     with pytest.raises(SystemExit):
         run(tmp_path / "bad.png", corruption="superres:4", generator=generator, out=tmp_path / "out")
-    assert capsys.readouterr().out == ""
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    said = [line for line in printed.err.split("\n") if "neuropyro: " in line]
+    assert len(said) == 2  # which file, and how many
+    assert all(line.startswith("neuropyro: ") for line in said)  # the bar has a line of its own
 
 
 def test_holes_of_a_users_mask_in_an_image_of_another_size(generator, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, size_warnings
+from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, mask_warnings, size_warnings
 
 FINE = {"surprise": 1.1, "latent_distance": 1.0, "misfit": 1.0}
 
@@ -42,3 +42,34 @@ def test_a_picture_that_was_shrunk_to_what_the_corruption_leaves():
     assert "256 px was shrunk to 16 px" in line
     for side, measured in [(16, 16), (18, 16), (12, 16), (256, 64)]:  # a picture measured whole is brought to its size
         assert size_warnings(side, measured, 64) == []
+
+
+def head(hole):
+    """A disc of structure on black, 32 x 32 px, with 0 in a hole (booleans) as a file may have it."""
+    at = np.linspace(-1, 1, 32)
+    disc = at[:, None] ** 2 + at**2 < 0.6
+    return np.where(disc & ~hole, 100 + 50 * np.sin(9 * at), 0.0)[None, None]
+
+
+def square(middle, half):
+    hole = np.zeros((32, 32), bool)
+    hole[middle - half : middle + half, middle - half : middle + half] = True
+    return hole
+
+
+@pytest.mark.parametrize("half", [2, 6])
+def test_an_inverted_mask_hides_nearly_all_or_keeps_what_is_empty(half):
+    hole = square(16, half)
+    assert mask_warnings(head(hole), ~hole[None, None]) == []
+    (line,) = mask_warnings(head(hole), hole[None, None])
+    assert ("hides 98 % of the picture" if half == 2 else "nothing but empty background") in line
+    assert "black is the hole" in line
+    assert "invert" in line
+
+
+def test_a_mask_that_hides_background_or_half_the_head_is_not_inverted():
+    left = np.zeros((32, 32), bool)
+    left[:, :16] = True
+    for hole in (left, square(2, 2), square(16, 6)):
+        assert mask_warnings(head(np.zeros_like(hole)), ~hole[None, None]) == []  # a clean picture, to be corrupted
+        assert mask_warnings(np.where(hole, np.nan, head(hole)), ~hole[None, None]) == []

@@ -63,7 +63,7 @@ def test_files_that_are_no_masks(tmp_path):
         "red.png": "has colours",
         "flat.png": "one value everywhere",
         "stack.npy": "has 5 slices",
-        "none.png": "no such file.*black is the hole",
+        "none.png": r"no such file.*0 \(black\) in the hole",
     }.items():
         with pytest.raises(CorruptionError, match=rf"{name}.*{message}"):
             Mask(tmp_path / name)
