@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -76,7 +77,8 @@ def simulate_anatomy(
 
     study = Study(subjects, visits, interval, seed, parse_do(do), maps, images, shard, files)
     write_study(AnatomySimulator(generator), study, out)
-    say(f"study: {out.resolve()}", study=out.resolve())
+    if os.environ.get("RANK", "0") == "0":
+        say(f"study: {out.resolve()}", study=out.resolve())
 
 
 def counterfactual(

@@ -96,6 +96,14 @@ def test_any_number_of_processes_writes_the_same_bytes(study, simulator, tmp_pat
     assert [str(name) for name in files if files[name] != again[name]] == []
 
 
+def test_of_several_processes_the_first_says_where_the_study_is(tmp_path, capsys, monkeypatch):
+    for rank, told in (("1", ""), ("0", f"study: {tmp_path}\n")):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        run("simulate", "anatomy", "--out", tmp_path, "--subjects", 2, "--shard", 1, "--no-maps", "--no-images")
+        assert capsys.readouterr().out == told
+
+
 @pytest.mark.slow
 def test_counterfactual_writes_every_world(study, shards, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(anatomy_image_abduction, "CANDIDATES", 20)  # what is written does not hang on the search
