@@ -3,7 +3,8 @@
     python benchmarks/anatomy_shift.py
 
 A study on scanner A, of subjects who enter at 55 to 72 years, is what is learned from.  Others then come from another
-scanner, are older, or are sicker, or all of these.  Each method tells the score of each of their visits:
+scanner, are older, or are sicker, or all of these; their noise is the same in all mixes, so that those which
+differ by the scanner alone are of the same people.  Each method tells the score of each of their visits:
 
 * ridge on scans: a discriminative baseline, taught the true scores, from the pixels of slices;
 * harmonised: the same, after each scan is turned into what scanner A would have made of the brain (a counterfactual);
@@ -11,6 +12,7 @@ scanner, are older, or are sicker, or all of these.  Each method tells the score
 * progression: DIVE, which never saw a true score; a line from its scores to true ones is drawn over the study.
 
 A row a method and mix: correlation with the true scores, root mean square error, and mean error, all over visits.
+Regressions on pixels need the 300 subjects: taught by 60, they have a correlation of .4 in the study's own mix.
 """
 
 from __future__ import annotations
@@ -127,8 +129,8 @@ def main() -> None:
         "progression": progression(study, args.guide, args.seed),
     }
     print("| mix | method | correlation | rmse | mean error |\n|---|---|---|---|---|", flush=True)
-    for k, (name, mix) in enumerate(MIXES.items()):
-        others = mix.simulate(simulator, args.others, args.seed + 1 + k)
+    for name, mix in MIXES.items():
+        others = mix.simulate(simulator, args.others, args.seed + 1)
         for method, tell in methods.items():
             if method != "harmonised" or mix.site != STUDY.site:
                 print(f"| {name} | {method} | {errors(tell(others), others.truth['dps'])} |", flush=True)
