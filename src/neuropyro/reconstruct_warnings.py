@@ -124,7 +124,7 @@ def mask_warnings(picture: NDArray[Any], observed: NDArray[np.bool_]) -> list[st
     hidden = 1 - float(observed.mean())
     if hidden > NEARLY_ALL:
         return [f"the mask hides {hidden:.0%} of the picture; {invert}".replace("%", " %")]
-    whole = max(float(np.ptp(picture[np.isfinite(picture)])), np.finfo(np.float32).tiny)
+    whole = max(float(np.ptp(picture[np.isfinite(picture)])), float(np.finfo(np.float32).tiny))
     if _range(picture[observed]) < EMPTY * whole and _range(picture[~observed]) > VARIED * whole:
         return [f"the mask keeps nothing but empty background, and hides what has content; {invert}"]
     return []
