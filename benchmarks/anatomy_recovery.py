@@ -12,13 +12,13 @@ adds to the log speed, whose truth is in the simulator's mechanism.  A file that
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from kept_rows import keep_row, read_rows
 
 from neuropyro.data import Cohort
 from neuropyro.inference import Schedule, fit
@@ -90,18 +90,11 @@ def main() -> None:
     simulator = AnatomySimulator(thickness=whole.subset(np.arange(0, whole.size, args.every)))
     model = VertexClusterMixture(n_clusters=3, visit_effect=args.visit_effect, covariates=COVARIATES)
     truth, schedule = true_effect(simulator), Schedule(max_steps=args.steps)
-    rows = list(csv.DictReader(args.out.open())) if args.out.exists() else []
+    rows = read_rows(args.out)
     for seed in range(len(rows), args.cohorts):
         cohort = simulator.simulate(args.subjects, args.visits, seed=seed, images=False)
         found = {"cohort": seed} | recovered(cohort, model, args.guide, schedule, seed, truth)
-        row = {name: f"{x:.4f}" if isinstance(x, float) else str(x) for name, x in found.items()}
-        with args.out.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, list(row))
-            if not rows:
-                writer.writeheader()
-            writer.writerow(row)
-        rows.append(row)
-        print(", ".join(f"{name} {x}" for name, x in row.items()), flush=True)
+        rows.append(keep_row(args.out, found))
     print(summary(rows, truth))
 
 

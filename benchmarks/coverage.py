@@ -10,7 +10,6 @@ processes may fill one (``--from``).  At the end each guide's means, with their 
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from kept_rows import keep_row, read_rows
 
 from neuropyro.data import Cohort, simulate_reference
-from neuropyro.inference import Fit, fit, sample, simulate_prior
+from neuropyro.inference import Fit, fit, interval_coverage, sample, simulate_prior
 from neuropyro.models import VertexClusterMixture
 
 SITES = ("dps", "alpha", "beta", "c", "b")
@@ -39,10 +38,10 @@ def main() -> None:
     args = parser.parse_args()
     design = since_entry(simulate_reference(n_subjects=60, n_vertices=200, n_clusters=3, seed=0))
     for guide in args.guides:
-        there = {int(row["dataset"]) for row in read(args.out) if row["guide"] == guide}
+        there = {int(row["dataset"]) for row in read_rows(args.out) if row["guide"] == guide}
         for dataset in (d for d in range(args.first, args.datasets) if d not in there):
-            append(args.out, covered(design, guide, args.seed, dataset))
-    print("\n".join(table(read(args.out))))
+            keep_row(args.out, covered(design, guide, args.seed, dataset))
+    print("\n".join(table(read_rows(args.out))))
 
 
 def since_entry(cohort: Cohort) -> Cohort:
@@ -58,7 +57,9 @@ def covered(design: Cohort, guide: str, seed: int, dataset: int) -> dict[str, An
     simulated = simulate_prior(model, design, drawn)
     result = runner(guide)(model, simulated.data, seed=fitted, progress=False)
     truth, posterior = simulated.beside(model, result, DRAWS)
-    row = {"guide": guide, "dataset": dataset} | {site: inside(posterior[site], truth[site]) for site in SITES}
+    row = {"guide": guide, "dataset": dataset} | {
+        site: float(interval_coverage(posterior[site], truth[site], [LEVEL])[0]) for site in SITES
+    }
     row["correlation"] = float(np.corrcoef(posterior["dps"].mean(0), truth["dps"])[0, 1])
     return row | {"loss": float(result.losses[-1]), "seconds": time.process_time() - began}
 
@@ -67,28 +68,6 @@ def runner(guide: str) -> Callable[..., Fit]:
     if guide == "nuts":
         return lambda *args, **options: sample(*args, **options, **CHAIN)
     return lambda *args, **options: fit(*args, guide=guide, **options)
-
-
-def inside(draws: NDArray[Any], truth: NDArray[Any]) -> float:
-    """Return the share of a site's elements whose central interval holds the truth."""
-    below = (draws < truth).sum(0)
-    least = round((1 - LEVEL) / 2 * (len(draws) + 1))
-    return float(((below >= least) & (below <= len(draws) - least)).mean())
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.open())) if path.exists() else []
-
-
-def append(path: Path, row: dict[str, Any]) -> None:
-    """Write a row at once, so that what is done is kept."""
-    new, row = not path.exists(), {name: f"{x:.4f}" if isinstance(x, float) else str(x) for name, x in row.items()}
-    with path.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, list(row), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(", ".join(f"{name} {x}" for name, x in row.items()), flush=True)
 
 
 def table(rows: list[dict[str, str]]) -> Iterator[str]:

@@ -70,11 +70,12 @@ def covariates_of(
     if unknown := set(given) - set(COVARIATES):
         raise ValueError(f"no covariate {', '.join(sorted(unknown))}: phantoms have {', '.join(COVARIATES)}")
     quantiles = dict(zip(COVARIATES, torch.special.ndtr(normals).T, strict=True))
-    own = {name: _uniform(name, quantile, *ranges[name]) for name, quantile in quantiles.items()}
+    own = {name: at_quantile(name, quantile, *ranges[name]) for name, quantile in quantiles.items()}
     return own | {name: _checked(name, value, own[name]) for name, value in given.items()}
 
 
-def _uniform(name: str, quantile: Tensor, low: float, high: float) -> Tensor:
+def at_quantile(name: str, quantile: Tensor, low: float, high: float) -> Tensor:
+    """Return the values of a covariate below which such shares of all phantoms lie."""
     if name in LOGARITHMIC:
         return low * (high / low) ** quantile
     return low + (high - low) * quantile

@@ -13,13 +13,13 @@ A readout that is poor, as that of atrophy is, drags whatever else varies with w
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from neuropyro.data.phantom_recipe import COVARIATES, LOGARITHMIC
+from neuropyro.data.phantom_draws import at_quantile
+from neuropyro.data.phantom_recipe import COVARIATES
 
 __all__ = ["coded_direction", "image_directions"]
 
@@ -65,13 +65,7 @@ def coded_direction(generator: Any, covariate: str) -> Tensor:
     z = torch.randn(DRAWS, generator.z_dim, generator=torch.Generator().manual_seed(0))
     w = generator.mapping(z.to(reference))[:, 0].double().cpu()
     normal = z[:, place] * math.sqrt(z.shape[1]) / z.norm(dim=1)  # the mapping sees z's direction alone
-    value = at_quantile(torch.special.ndtr(normal.double()), card.details["recipe"][covariate], covariate)
+    value = at_quantile(covariate, torch.special.ndtr(normal.double()), *card.details["recipe"][covariate])
     off = value - value.mean()
     direction: Tensor = off @ (w - w.mean(0)) / off.square().sum()
     return direction.float()
-
-
-def at_quantile(share: Tensor, limits: Sequence[float], covariate: str) -> Tensor:
-    """Values of a covariate below which ``share`` of all phantoms lie."""
-    low, high = limits
-    return low * (high / low) ** share if covariate in LOGARITHMIC else low + (high - low) * share

@@ -16,7 +16,7 @@ from neuropyro.models.anatomy_scanners import Scanners
 from neuropyro.models.corruption import Blur, Identity
 
 SCORES = (-1.0, 0.5, 2.0, 3.5)
-SUBJECTS = 20
+SUBJECTS = 24
 
 
 def test_ventricles_have_the_area_that_is_asked_for(small_simulator):
