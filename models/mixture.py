@@ -9,6 +9,7 @@ from pyro.ops.indexing import Vindex
 from torch import Tensor
 
 from neuropyro.models.trajectory import Trajectories, sigmoid
+from neuropyro.models.vertex_effects import Lasting
 from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visit_normal import VisitNormal
 from neuropyro.models.visits import Visits
@@ -20,7 +21,7 @@ class Mixture(NamedTuple):
     """The clusters' shares of the vertices ``(*, K)``, and what their vertices' values are like.
 
     ``loc (*, K, visits)``, ``factor (*, K, visits, r)`` or None, ``sigma (*, K)``; ``coupling`` of neighbours' labels,
-    a scalar or ``(*, 1)``, or None where labels are independent.
+    a scalar or ``(*, 1)``, or None where labels are independent; ``omega (*, K)`` of vertex effects, or None.
     """
 
     share: Tensor
@@ -28,6 +29,7 @@ class Mixture(NamedTuple):
     factor: Tensor | None
     sigma: Tensor
     coupling: Tensor | None = None
+    omega: Tensor | None = None
 
     def log_likelihood(self, values: Tensor, visits: Visits) -> Tensor:
         """Return log p(V_l | Z_l = k) of ``values (vertices, visits)``, ``(*, vertices, K)``."""
@@ -39,22 +41,29 @@ class Mixture(NamedTuple):
     def of_vertices(self, z: Tensor, visits: Visits) -> VisitNormal:
         """Return the distribution of the values of vertices with labels ``z (*, 1 or vertices)``."""
         # A dimension for vertices goes before that of clusters, out of which z then picks.
+        sigma = Vindex(self.sigma.unsqueeze(-2))[..., z]
         return VisitNormal(
             Vindex(self.loc.unsqueeze(-3))[..., z, :],
-            Vindex(self.sigma.unsqueeze(-2))[..., z],
+            sigma,
             None if self.factor is None else Vindex(self.factor.unsqueeze(-4))[..., z, :, :],
             visits.observed,
             visits.sum_squares,
+            None if self.omega is None else Lasting(Vindex(self.omega.unsqueeze(-2))[..., z], sigma, visits.own_sums),
         )
 
     def of_cluster(self, k: int, members: Tensor, visits: Visits) -> VisitNormal:
         """Return the distribution of the values of some vertices of one cluster."""
+        sigma = self.sigma[..., k, None]
+        lasting = None
+        if self.omega is not None:
+            lasting = Lasting(self.omega[..., k, None], sigma, visits.own_sums.of_vertices(members))
         return VisitNormal(
             self.loc[..., k, None, :],
-            self.sigma[..., k, None],
+            sigma,
             None if self.factor is None else self.factor[..., k, None, :, :],
             None if visits.observed is None else visits.observed[members],
             visits.sum_squares[members],
+            lasting,
         )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
+from neuropyro.models.starting_residuals import lasting_and_passing
 from neuropyro.models.visits import Visits
 
 __all__ = ["BinnedCurves", "bin_curves", "fit_bins", "fit_trajectories", "k_means", "mean_curves", "narrow_bins"]
@@ -34,11 +35,12 @@ class BinnedCurves(NamedTuple):
     scores: Floats  # (bins,) mean score of a bin
     means: Floats  # (K, bins)
     share: Floats  # (K,) share of the vertices
-    residual_sd: Floats  # (K,) sd of a value about its vertex's mean in the bin
+    residual_sd: Floats  # (K,) sd of a value about its vertex's mean in the bin; of what passes, if some may last
     course: Floats  # (K, visits) mean value of the cluster's vertices at each visit, 0 where none was seen
     precision: Floats  # (K, visits) of the course
     label: NDArray[np.int64]  # (vertices,) -1 where a vertex says nothing
     spread: float = 0.0  # sd of log speed over a cluster's vertices
+    lasting_sd: Floats | None = None  # (K,) sd of what lasts of a subject at a vertex, where that is looked for
 
 
 def mean_curves(theta: Floats, scores: Floats, spread: float) -> Floats:
@@ -86,11 +88,15 @@ def bin_curves(visits: Visits, order: Floats, group: Callable[[Floats], NDArray[
     member = (label == torch.arange(n_clusters, device=keep.device).unsqueeze(-1)).to(visits.values)
     seen = member.sum(-1, keepdim=True) if visits.observed is None else member @ visits.observed
     course = (member @ visits.values) / seen.clamp(min=1)
+    lasting, passing = None, sd
+    if visits.subject_sums is not None:
+        lasting, passing = lasting_and_passing(visits, _array(label).astype(np.int64), sd)
     return BinnedCurves(
         scores=_bin_means(order, place, n_bins),
         means=np.stack([_array(curves[keep])[groups == k].mean(0) for k in range(n_clusters)]),
         share=(count + 1) / (count.sum() + n_clusters),
-        residual_sd=sd,
+        residual_sd=passing,
+        lasting_sd=lasting,
         course=_array(course),
         precision=_array(seen) / sd[:, None] ** 2 * np.ones_like(_array(course)),
         label=label.cpu().numpy(),

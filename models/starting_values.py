@@ -111,6 +111,7 @@ def _starts(
     rho, u = _offsets(curves, theta, scores, subject)
     start = _in_the_gauge(visits, places, theta, scores) | {"rho": rho, "u": u}
     shared = {"pi": curves.share, "sigma": curves.residual_sd, "level": curves.course.T}
+    shared |= {} if curves.lasting_sd is None else {"omega": curves.lasting_sd}
     start["tau"] = np.full(len(theta), VISIT_EFFECT)
     starts = [start]
     if (rho > LARGE_OFFSET * np.abs(theta[:, 0])).any():

@@ -10,7 +10,8 @@ mean course m_k and on the departures' products alone,
            \Sigma_k = \sigma_k^2 I + J_k J_k^\top,
 
 so that a step costs the same for any number of vertices.  S_k is kept on the maps' first principal components; beyond
-them it is white.
+them it is white.  Where subjects differ lastingly at each vertex (:mod:`neuropyro.models.vertex_effects`), products are
+less by those of subjects' sums.
 
 References
 ----------
@@ -42,7 +43,7 @@ ROUNDS, GAIN = 8, 5.0  # of EM, at most: until one gains fewer nats
 FIRST, LATER = (40, 0.06), (25, 0.03)  # steps of Adam in a round, and their rate
 LAST_RATE = 0.1  # what the rate falls to, as a share
 COMPONENTS, PASSES = 32, 2  # of the maps; of the randomised decomposition
-PRIORS = {"log_sigma": (0.0, 0.5), "log_scatter": (-1.5, 0.5)}
+PRIORS = {"log_sigma": (0.0, 0.5), "log_scatter": (-1.5, 0.5), "log_omega": (-0.7, 0.7)}
 
 
 def refine(visits: Visits, curves: BinnedCurves, starts: Sequence[Start], labels_known: bool = False) -> Start:
@@ -91,6 +92,7 @@ class _Departures(NamedTuple):
     products: Tensor  # (starts, K, components, components)
     squares: Tensor  # (starts, K) the whole trace
     white: Tensor  # (starts, K) each direction's share of what is beyond the components
+    sums: Tensor | None  # (starts, K, subjects) squares of sums over a subject's visits, where these are looked at
 
 
 class _Vertices:
@@ -105,6 +107,9 @@ class _Vertices:
         self.squares = _small(self.filled.square().sum(-1))
         self.basis = self._basis()
         self.projected = _small(self.filled @ self.basis.to(self.values))
+        self.visits, self.sums = visits, None
+        if visits.subject_sums is not None:
+            self.sums = visits.sum_of_subject(self.filled)
 
     def _filled(self, course: Tensor) -> Tensor:
         assert self.seen is not None
@@ -139,9 +144,13 @@ class _Vertices:
         products = torch.einsum("slk,lp,lq->skpq", shares, self.projected, self.projected)
         products = products - count[..., None, None] * middle[..., None] * middle[..., None, :]
         squares = (shares.mT @ self.squares - count * mean.square().sum(-1)).clamp(min=0)
+        sums = None
+        if self.sums is not None:
+            own = self.visits.sum_of_subject(mean.to(self.values)).square()
+            sums = _small(shares.mT.to(self.values) @ self.sums.square()) - count[..., None] * _small(own)
         n_visits, n_components = self.basis.shape
         beyond = (squares - products.diagonal(dim1=-2, dim2=-1).sum(-1)).clamp(min=0)
-        return _Departures(count, products, squares, beyond / max(n_visits - n_components, 1))
+        return _Departures(count, products, squares, beyond / max(n_visits - n_components, 1), sums)
 
     def fits(self, mean: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return squared distances to curves ``(starts, L, K)``, products with columns ``(..., r)``, shares seen."""
@@ -160,6 +169,15 @@ class _Vertices:
         return _small(distance), _small(products), _small(part)
 
 
+    def lasting(self, mean: Tensor, weight: Tensor) -> Tensor:
+        """Return weighted squares of subjects' sums about those of curves, ``(starts, vertices, K)``."""
+        assert self.sums is not None
+        own, weight = self.visits.sum_of_subject(mean.to(self.values)), weight.to(self.values)
+        crossed = self.sums @ (weight * own).mT
+        found = self.sums.square() @ weight.mT - 2 * crossed + (weight * own.square()).sum(-1)[:, None]
+        return _small(found)
+
+
 class _Clusters(Courses):
     """The clusters' density, of several starts at once, given the labels' probabilities."""
 
@@ -167,18 +185,22 @@ class _Clusters(Courses):
         super().__init__(visits, curves)
         self.vertices = vertices
         self.first_sigma = torch.as_tensor(curves.residual_sd)
+        self.first_omega = None if curves.lasting_sd is None else torch.as_tensor(curves.lasting_sd)
         self.first_scatter = math.log(curves.spread)
         self.baseline = VertexPriors().baseline
+        self.count = torch.bincount(self.subject, minlength=len(self.time)).double()
 
     def of(self, start: Start) -> Values:
         """Return the free numbers of a start."""
         scatter = torch.full((len(self.first_sigma), len(SCATTER)), self.first_scatter, dtype=torch.float64)
-        return super().of(start) | {"log_sigma": self.first_sigma.log(), "log_scatter": scatter}
+        lasting = {} if self.first_omega is None else {"log_omega": self.first_omega.log()}
+        return super().of(start) | lasting | {"log_sigma": self.first_sigma.log(), "log_scatter": scatter}
 
     def start(self, v: Values) -> Start:
         """Return the sites of one start's free numbers."""
         scatter = dict(zip(SCATTER, np.asarray(v["log_scatter"].exp()).T, strict=True))
         own = {"sigma": np.asarray(v["log_sigma"].exp()), "pi": np.asarray(self.log_share()[0, 0].exp())}
+        own |= {"omega": np.asarray(v["log_omega"].exp())} if "log_omega" in v else {}
         return super().start(v) | scatter | own | {"level": np.asarray(self.observed[0].T)}
 
     def see(self, shares: Tensor) -> None:
@@ -195,9 +217,12 @@ class _Clusters(Courses):
     def shares(self, v: Values) -> Tensor:
         """Return the labels' probabilities ``(starts, L, K)``."""
         curves, columns = self._scattered(v, self._placed(v, v["place"]).scores)
-        variance, chol, volume = self._factors(v, columns)
-        offsets = self._offsets(v, curves)[..., self.subject]
-        distance, products, part = self.vertices.fits(curves.mean + offsets, columns)
+        weight, reduced = self._reduced(v, columns)
+        variance, chol, volume = self._factors(v, columns, reduced)
+        mean = curves.mean + self._offsets(v, curves)[..., self.subject]
+        distance, products, part = self.vertices.fits(mean, reduced)
+        if weight is not None:
+            distance = distance - self.vertices.lasting(mean, weight)
         known = torch.linalg.solve_triangular(chol, products.permute(0, 2, 3, 1), upper=False).square().sum(-2)
         variance = variance[:, None]
         each = (distance - known.mT / variance) / variance
@@ -209,26 +234,44 @@ class _Clusters(Courses):
         """Return the negative log joint density, places and offsets integrated out, ``(starts,)``."""
         at = self._placed(v, v["place"])
         curves, columns = self._scattered(v, at.scores)
-        priors = sum(0.5 * ((v[name] - m) / sd).square().flatten(1).sum(-1) for name, (m, sd) in PRIORS.items())
+        free = {name: prior for name, prior in PRIORS.items() if name in v}
+        priors = sum(0.5 * ((v[name] - m) / sd).square().flatten(1).sum(-1) for name, (m, sd) in free.items())
         return self._of_vertices(v, columns) + self._marginal(v, at, curves) + self._priors(v) + priors
 
     def _of_vertices(self, v: Values, columns: Tensor) -> Tensor:
         """Return the negative log density of what vertices depart by from their cluster's mean, ``(starts,)``."""
-        d, (variance, chol, volume) = self.departures, self._factors(v, columns)
-        inside = self.vertices.basis.mT @ columns  # (starts, K, components, r)
-        outside = columns.mT @ columns - inside.mT @ inside
+        d, (weight, reduced) = self.departures, self._reduced(v, columns)
+        variance, chol, volume = self._factors(v, columns, reduced)
+        inside = self.vertices.basis.mT @ reduced  # (starts, K, components, r)
+        outside = reduced.mT @ reduced - inside.mT @ inside
         products = inside.mT @ d.products @ inside + d.white[..., None, None] * outside
         known = torch.cholesky_solve(products, chol).diagonal(dim1=-2, dim2=-1).sum(-1)
-        scaled = (d.squares - known / variance) / variance
+        squares = d.squares if weight is None or d.sums is None else d.squares - (weight * d.sums).sum(-1)
+        scaled = (squares - known / variance) / variance
         volume = volume + len(self.subject) * variance.log()
         return 0.5 * ((d.number - 1).clamp(min=0) * volume + scaled).sum(-1)
 
-    def _factors(self, v: Values, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return sigma squared, and the Cholesky factor and log determinant of I + J'J / sigma^2."""
+    def _reduced(self, v: Values, columns: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return g of :mod:`neuropyro.models.vertex_effects`, ``(starts, K, subjects)``, and the columns less by it."""
+        if "log_omega" not in v:
+            return None, columns
+        lasting, variance = ((2 * v[name]).exp()[..., None] for name in ("log_omega", "log_sigma"))
+        weight = lasting / (variance + self.count * lasting)
+        return weight, columns - self._of_visit(weight[..., None, :] * self._of_subject(columns.mT)).mT
+
+    def _factors(self, v: Values, columns: Tensor, reduced: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return sigma squared, and the Cholesky factor and log determinant of I + J'J / sigma^2, or what it is then.
+
+        What lasts of subjects adds its own to the log determinant.
+        """
         variance = (2 * v["log_sigma"]).exp()
         eye = torch.eye(COLUMNS, dtype=columns.dtype)
-        chol = torch.linalg.cholesky_ex(eye + columns.mT @ columns / variance[..., None, None])[0]
-        return variance, chol, 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        chol = torch.linalg.cholesky_ex(eye + columns.mT @ reduced / variance[..., None, None])[0]
+        volume = 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        if "log_omega" in v:
+            ratio = (2 * (v["log_omega"] - v["log_sigma"])).exp()[..., None]
+            volume = volume + torch.log1p(self.count * ratio).sum(-1)
+        return variance, chol, volume
 
     def _curves(self, v: Values, scores: Tensor) -> Curves:
         return self._scattered(v, scores)[0]

@@ -87,6 +87,9 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         Whether a subject has its own offset in each cluster.
     visit_effect
         Whether a visit has one too: for maps that are smooth over the surface, as cortical ones are.
+    vertex_effect
+        Whether a subject lastingly differs at each single vertex, too: for maps of the cortex, which people keep
+        (:mod:`neuropyro.models.vertex_effects`).
     spatial
         ``"potts"``: neighbours on the cohort's mesh tend to be of one cluster (:mod:`neuropyro.models.spatial`).
     covariates
@@ -119,6 +122,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
     scatter: bool = True
     subject_effect: bool = True
     visit_effect: bool = False
+    vertex_effect: bool = False
     spatial: Literal["potts"] | None = None
     covariates: tuple[str, ...] = ()
     labels: tuple[int, ...] | None = None
@@ -130,7 +134,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
     default_guide: ClassVar[str] = "structured"
     population_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "correlation")
     # Scatter too: free to grow before scores are right, it takes what they leave, and the fit stays where it is wrong.
-    scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "rho", "tau", *SCATTER)
+    scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "rho", "tau", "omega", *SCATTER)
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **SCORE_DIMS,
         **dict.fromkeys(CLUSTER_SITES, ("cluster",)),
@@ -164,6 +168,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             return cohort.to(device, dtype)
         alike = self.labels is None or len(self.labels) > self.n_clusters  # else they are biomarkers of all kinds
         visits = prepare_visits(cohort, self.standardise, device, dtype, alike, self.covariates)
+        visits = visits.with_subject_sums() if self.vertex_effect else visits
         varying = int(visits.is_informative.sum())
         if varying < self.n_clusters:
             raise CohortError(
@@ -199,6 +204,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             scatter = self._sample_scatter(like) if self.scatter else None
             rho = pyro.sample("rho", log_normal(priors.rho, like)) if self.subject_effect else None
             tau = pyro.sample("tau", log_normal(priors.tau, like)) if self.visit_effect else None
+            omega = pyro.sample("omega", log_normal(priors.omega, like)) if self.vertex_effect else None
         share = pi.reshape(sigma.shape) if self.spatial is None else pi.expand(sigma.shape)
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         scores = sample_scores(self.score_priors, visits, subjects)
@@ -207,7 +213,8 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         if rho is not None:
             known = spread.pow(-2).unsqueeze(-1) * visits.share_seen
             loc = loc + sample_offset(rho, known, loc, visits, subjects)
-        return Mixture(share, loc if tau is None else sample_levels(loc, spread, visits), factor, sigma, coupling)
+        level = loc if tau is None else sample_levels(loc, spread, visits)
+        return Mixture(share, level, factor, sigma, coupling, omega)
 
     def _sample_labels_prior(self, like: Tensor) -> tuple[Tensor, Tensor | None]:
         """Sample the clusters' shares ``(*, 1 or none, K)``, or the coupling where all labels are alike."""

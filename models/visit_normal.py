@@ -25,6 +25,9 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Size, Tensor
 
+from neuropyro.models.row_products import row_products, weighted_grams
+from neuropyro.models.vertex_effects import Lasting
+
 __all__ = ["VisitNormal"]
 
 
@@ -44,6 +47,9 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
         ``(vertices, visits)``, 1 where a value was seen and 0 where it is missing (and `value` is 0), or None.
     sum_squares
         ``(vertices,)``, the data's own sums of squares, if the caller has them: saves a pass over the data.
+    lasting
+        What lasts of each subject at each vertex, with the data's sums over subjects' visits, or None for nothing: the
+        covariance is then that of :mod:`neuropyro.models.vertex_effects` and the columns.
 
     Notes
     -----
@@ -66,9 +72,10 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
         factor: Tensor | None = None,
         observed: Tensor | None = None,
         sum_squares: Tensor | None = None,
+        lasting: Lasting | None = None,
     ) -> None:
         self.loc, self.scale, self.factor = loc, scale, factor
-        self.observed, self.sum_squares = observed, sum_squares
+        self.observed, self.sum_squares, self.lasting = observed, sum_squares, lasting
         vertices = Size() if observed is None else observed.shape[:-1]
         batch = torch.broadcast_shapes(loc.shape[:-1], scale.shape, vertices)  # type: ignore[no-untyped-call]
         # Values are checked once, where they are read in; a pass over them at every step would cost as much as the
@@ -78,7 +85,7 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
     def expand(self, batch_shape: Size, _instance: Any = None) -> VisitNormal:
         """Return the same distribution with another batch shape; curves stay shared."""
         new: VisitNormal = self._get_checked_instance(VisitNormal, _instance)
-        for name in ("loc", "scale", "factor", "observed", "sum_squares"):
+        for name in ("loc", "scale", "factor", "observed", "sum_squares", "lasting"):
             setattr(new, name, getattr(self, name))
         TorchDistribution.__init__(new, Size(batch_shape), self.event_shape, validate_args=False)
         return new
@@ -86,12 +93,15 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of ``value (*, vertices, visits)``, summed over visits; ``(*batch,)``."""
         columns = self._columns()
-        product = _dot(value, columns)
-        gram = self._gram(columns)
+        product = row_products(value, columns)
+        gram = weighted_grams(self.observed, columns)
         squares = (value * value).sum(-1) if self.sum_squares is None else self.sum_squares
-        distance = squares - 2 * product[..., 0] + gram[..., 0, 0]
         variance = self.scale * self.scale
         log_det = self._n_visits() * variance.log()
+        if self.lasting is not None:
+            product, gram = product - self.lasting.products(columns), gram - self.lasting.grams(columns)
+            squares, log_det = squares - self.lasting.squares(), log_det + self.lasting.volume()
+        distance = squares - 2 * product[..., 0] + gram[..., 0, 0]
         if self.factor is not None:
             fitted, extra = _woodbury(product[..., 1:] - gram[..., 1:, 0], gram[..., 1:, 1:], variance)
             distance, log_det = distance - fitted, log_det + extra
@@ -106,6 +116,8 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
         shape = self._extended_shape(sample_shape)
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         drawn: Tensor = self.loc + self.scale.unsqueeze(-1) * noise
+        if self.lasting is not None:
+            drawn = drawn + self.lasting.drawn(shape[:-1])
         if self.factor is not None:
             weights = torch.randn(*shape[:-1], self.factor.shape[-1], 1, dtype=self.loc.dtype, device=self.loc.device)
             drawn = drawn + (self.factor @ weights).squeeze(-1)
@@ -117,32 +129,8 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
             return loc
         return torch.cat([loc.expand(*self.factor.shape[:-1], 1), self.factor], -1)
 
-    def _gram(self, columns: Tensor) -> Tensor:
-        """Inner products of the columns over each vertex's observed visits, ``(*batch, 1 + r, 1 + r)``."""
-        if self.observed is None:
-            return columns.mT @ columns
-        width = columns.shape[-1]
-        i, j = torch.triu_indices(width, width, device=columns.device)
-        upper = _dot(self.observed, columns[..., i] * columns[..., j])
-        place = torch.zeros(width, width, dtype=torch.long, device=columns.device)
-        place[i, j] = place[j, i] = torch.arange(len(i), device=columns.device)
-        return upper[..., place]
-
     def _n_visits(self) -> Tensor | int:
         return self.event_shape[0] if self.observed is None else self.observed.sum(-1)
-
-
-def _dot(rows: Tensor, columns: Tensor) -> Tensor:
-    """Products of ``rows (*, L, N)`` with ``columns (*lead, 1 or L, N, c)``; ``(*lead, L, c)``."""
-    if columns.dim() < 3 or columns.shape[-3] != 1:
-        return (rows.unsqueeze(-2) @ columns).squeeze(-2)
-    shared = columns.squeeze(-3)
-    if rows.dim() > 2:
-        return rows @ shared
-    lead, width = shared.shape[:-2], shared.shape[-1]
-    wide = shared.movedim(-2, 0).reshape(rows.shape[-1], -1)  # every column of every curve: one pass over the rows
-    # This order of the product is the fast one, both ways, for rows that are stored visit by visit.
-    return (wide.mT @ rows.mT).mT.reshape(rows.shape[0], *lead, width).movedim(0, -2)
 
 
 def _woodbury(residual: Tensor, gram: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:

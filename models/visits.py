@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from neuropyro.data import Cohort, CohortError
 from neuropyro.data.named_columns import columns_like
 from neuropyro.models.covariates import CovariateCoding, code_covariates
 from neuropyro.models.standardise import Standardise, centred_times, location_and_scale
+from neuropyro.models.vertex_effects import SubjectSums
 
 __all__ = ["Standardise", "Visits", "prepare_visits", "visits_like"]
 
@@ -62,6 +63,8 @@ class Visits:
         ``(subjects, C)`` standardised, or None for none.
     coding
         What the covariates' columns are.
+    subject_sums
+        Each vertex's sums over subjects' visits, where a model needs them: see `with_subject_sums`.
     """
 
     values: Tensor
@@ -81,6 +84,7 @@ class Visits:
     names: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     covariates: Tensor | None = None
     coding: CovariateCoding | None = None
+    subject_sums: SubjectSums | None = None
 
     @property
     def n_vertices(self) -> int:
@@ -104,6 +108,17 @@ class Visits:
             return torch.ones_like(self.sum_squares, dtype=torch.bool)
         return self.observed.any(-1)
 
+    @property
+    def own_sums(self) -> SubjectSums:
+        """Each vertex's sums over subjects' visits."""
+        if self.subject_sums is None:
+            raise ValueError("visits: prepared without vertex effects; prepare them by the model that has these")
+        return self.subject_sums
+
+    def with_subject_sums(self) -> Self:
+        """Return the same visits with each vertex's sums over subjects' visits."""
+        return replace(self, subject_sums=SubjectSums.of(self.values, self.observed, self.subject))
+
     def sum_of_subject(self, values: Tensor) -> Tensor:
         """Return the sum over each subject's visits of ``values (*, visits)``, ``(*, subjects)``."""
         nothing = values.new_zeros(*values.shape[:-1], self.n_subjects)
@@ -116,6 +131,8 @@ class Visits:
             for f in fields(self)
             if isinstance(tensor := getattr(self, f.name), Tensor)
         }
+        if self.subject_sums is not None:
+            moved["subject_sums"] = self.subject_sums.to(device, dtype)
         return replace(self, **moved)
 
     def with_values(self, values: Tensor) -> Visits:
@@ -124,7 +141,8 @@ class Visits:
             raise ValueError(f"values: {tuple(values.shape)} for (vertices, visits) = {tuple(self.values.shape)}")
         seen = values.to(self.values) if self.observed is None else values.to(self.values) * self.observed
         seen = seen.mT.contiguous().mT  # stored visit by visit
-        return replace(self, values=seen, sum_squares=seen.double().square().sum(-1).to(seen.dtype))
+        moved = replace(self, values=seen, sum_squares=seen.double().square().sum(-1).to(seen.dtype))
+        return moved if self.subject_sums is None else moved.with_subject_sums()
 
 
 def prepare_visits(
