@@ -20,7 +20,7 @@ class Course(NamedTuple):
     sds of subjects' offsets, or None; spread ``(K,)`` sds of visits' effects, or None; scores ``(5,)``: mean and sd of
     log speed, mean and sd of the score at the mean time, correlation; label ``(vertices,)``; own ``(vertices, 9)`` e of
     each vertex, or None; effects ``(2, C)`` of standardised covariates on log speed and on that score, or None; dps
-    ``(visits,)`` scores of the visits that were fitted, or None.
+    ``(visits,)`` scores of the visits that were fitted, or None; omega ``(K,)`` sds of vertex effects, or None.
     """
 
     theta: Trajectories
@@ -33,6 +33,7 @@ class Course(NamedTuple):
     own: Tensor | None
     effects: Tensor | None = None
     dps: Tensor | None = None
+    omega: Tensor | None = None
 
     def columns(self, scores: Tensor) -> Tensor:
         """Return F and the columns of J at ``scores (G,)``, ``(K, G, 1 or 10)``."""

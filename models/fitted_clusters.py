@@ -83,7 +83,7 @@ class FittedClusters:
         loc, factor = curves(draw["dps"], theta, self._scatter(draw))
         loc = loc + draw["u"].mT[:, self.visits.subject] if self.model.subject_effect else loc
         loc = draw["level"].mT if self.model.visit_effect else loc
-        return Mixture(draw["pi"], loc, factor, draw["sigma"], draw.get("coupling"))
+        return Mixture(draw["pi"], loc, factor, draw["sigma"], draw.get("coupling"), draw.get("omega"))
 
     def log_joint(self, mixture: Mixture) -> Tensor:
         """Return log p(V_l, Z_l = k), ``(vertices, K)``."""
@@ -108,7 +108,7 @@ class FittedClusters:
                 yield self._course(draw, mixture, joint)
 
     def _course(self, draw: Draw, mixture: Mixture, joint: Tensor) -> Course:
-        z, own = draw_vertices(joint, mixture.loc, mixture.factor, mixture.sigma, self.visits)
+        z, own = draw_vertices(joint, mixture, self.visits)
         exact = {site: values.double() for site, values in draw.items()}
         return Course(
             theta=Trajectories(*(exact[name] for name in Trajectories._fields)),
@@ -121,6 +121,7 @@ class FittedClusters:
             own=None if own is None else own.double(),
             effects=effects_of(exact),
             dps=draw["dps"],
+            omega=exact.get("omega"),
         )
 
     def components(self, course: Course) -> Components:

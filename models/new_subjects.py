@@ -11,7 +11,10 @@ and cluster is a residual about the mean curve, Q(s), and a mean residual y(s) w
 
 .. math::  D = \sigma_k^2 / n + \mathrm{spread}_k^2;
 
-u is then integrated out in closed form.  The two latents that remain, log speed and stage, are integrated on grids that
+u is then integrated out in closed form.  Where vertices have effects that last, so are these: of u they make
+Normal(0, rho^2 + omega^2 / n), and take the squares of the residuals summed over visits off Q
+(:mod:`neuropyro.models.vertex_effects`).  Where single values are missing, the mean and what the vertices depart from it
+by are taken to be independent still.  The two latents that remain, log speed and stage, are integrated on grids that
 close in on them (:mod:`neuropyro.models.subject_grid`), so that intervals are as good as the fit's own: nothing is
 assumed of their shape.  A subject's visits do not change what was learned from the others.
 
@@ -100,6 +103,7 @@ def draw_subjects(course: Course, visits: Visits, draws: int) -> Personalized:
     """
     sums = map_sums(course, visits)
     width = int(visits.visits_of_subject.max()) * len(course.sigma)
+    width *= 1 if course.omega is None else sums.products.shape[-1]  # whose curves are read with all their columns
     chunk = max(1, MOST_NUMBERS // (max(FINE, draws) * width))
     parts = [
         _Chunk(course, visits, sums, torch.arange(begin, min(begin + chunk, visits.n_subjects))).draw(draws)
@@ -170,6 +174,7 @@ class _Chunk:
             course.sigma.square()[:, None, None] / self.tables.count.clamp_min(1) + spread.square()[:, None, None]
         )
         self.precision = (self.tables.count > 0) / variance  # (subjects, K, m, 1)
+        self.offset = self._variance_of_offsets()
         design = None if visits.covariates is None else visits.covariates[subjects]
         each = torch.ones_like(self.time)
         mean_a, _, mean_b, _, _ = course.scores
@@ -182,9 +187,19 @@ class _Chunk:
         alpha, stage = self._alpha(pairs[..., 0]), pairs[..., 1]
         _, weighted, shrunk = self._distances(alpha, stage)
         own = torch.zeros_like(weighted)
-        if self.course.rho is not None:
-            own = weighted / shrunk + shrunk.rsqrt() * torch.randn_like(weighted)
+        if self.offset is not None and self.course.rho is not None:
+            total = weighted / shrunk + shrunk.rsqrt() * torch.randn_like(weighted)
+            share = (self.course.rho.square() / self.offset).unsqueeze(1)  # the rest is of the vertices' own effects
+            own = share * total + (share * (1 - share) * self.offset.unsqueeze(1)).sqrt() * torch.randn_like(total)
         return alpha.mT, stage.mT, own.movedim(1, 0)
+
+    def _variance_of_offsets(self) -> Tensor | None:
+        """Return that of what all of a cluster's vertices share of a subject, ``(subjects, K)``, or None for none."""
+        rho, omega = self.course.rho, self.course.omega
+        count = self.tables.count.amax((-2, -1)).clamp_min(1)
+        if omega is not None:
+            return omega.square() / count + (0.0 if rho is None else rho.square())
+        return None if rho is None else rho.square().expand_as(count)
 
     def _prior_points(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return a grid over the prior of (log speed in units of its population, stage), in steps too, and its cells.
@@ -218,11 +233,12 @@ class _Chunk:
 
         The distance is ``(subjects, P)``, the others are ``(subjects, P, K)``.
         """
-        misfit, mean = self.tables.at(alpha.unsqueeze(-1) * self.within.unsqueeze(1) + stage.unsqueeze(-1))
+        scores = alpha.unsqueeze(-1) * self.within.unsqueeze(1) + stage.unsqueeze(-1)
+        misfit, mean = self.tables.at(scores)
         weighted = (self.precision * mean).sum(2)  # (subjects, K, P)
-        total = self.precision.sum(2).expand_as(weighted)
-        rho = self.course.rho
-        shrunk = total if rho is None else total + rho.pow(-2)[:, None]
-        explained = torch.zeros_like(weighted) if rho is None else weighted.square() / shrunk
-        distance = (misfit + self.precision * mean.square()).sum(2) - explained
+        shrunk, explained = self.precision.sum(2).expand_as(weighted), torch.zeros_like(weighted)
+        if self.offset is not None:
+            shrunk = shrunk + self.offset.reciprocal().unsqueeze(-1)
+            explained = weighted.square() / shrunk
+        distance = (misfit + self.precision * mean.square()).sum(2) - self.tables.lasts(scores, mean) - explained
         return distance.sum(1), weighted.mT, shrunk.mT

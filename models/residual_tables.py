@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from neuropyro.models.course import Course
+from neuropyro.models.vertex_effects import SubjectSums
 from neuropyro.models.visits import Visits
 
 __all__ = ["FINE", "MapSums", "ResidualTables", "map_sums"]
@@ -24,27 +25,42 @@ SDS = 4.0  # of a cluster's scatter, by which its vertices' curves reach further
 
 
 class MapSums(NamedTuple):
-    """Of each visit's map over a cluster's vertices: squares, products with (1, e), and their Gram matrix."""
+    """Of each visit's map over a cluster's vertices: squares, products with (1, e), and their Gram matrix.
+
+    With vertex effects also those of maps summed over a subject's visits, or over each pattern of them in which a
+    vertex was seen; and which visits these are, ``(P, visits)``.
+    """
 
     squares: Tensor  # (visits, K)
     products: Tensor  # (visits, K, r)
     grams: Tensor  # (visits or 1, K, r, r)
+    of_subject: MapSums | None = None
+    member: Tensor | None = None
 
 
 def map_sums(course: Course, visits: Visits) -> MapSums:
     """Sum the maps of visits over the clusters' vertices: one pass over the data."""
-    maps = visits.values.mT
-    one = torch.ones(len(course.label), 1).to(maps)
-    rows = one if course.own is None else torch.cat([one, course.own], -1)
-    member = torch.nn.functional.one_hot(course.label, len(course.sigma)).to(maps)
+    maps = visits.values
+    found = _sums(course, maps, maps.square(), visits.observed)
+    if course.omega is None:
+        return found
+    own = SubjectSums.of(maps, visits.observed, visits.subject)
+    lasting = _sums(course, own.sums, own.sums * own.sums, own.seen)
+    return found._replace(of_subject=lasting, member=own.member)
+
+
+def _sums(course: Course, maps: Tensor, squares: Tensor, seen: Tensor | None) -> MapSums:
+    """Sum ``maps (vertices, n)`` over the clusters' vertices."""
+    one = torch.ones(len(course.label), 1, dtype=maps.dtype, device=maps.device)
+    rows = one if course.own is None else torch.cat([one, course.own.to(one)], -1)
+    member = torch.nn.functional.one_hot(course.label, len(course.sigma)).to(one)
     pairs = rows.unsqueeze(-1) * rows.unsqueeze(-2)
-    seen = one.mT if visits.observed is None else visits.observed.mT
 
     def over_vertices(left: Tensor, right: Tensor) -> Tensor:
         wide = (member.unsqueeze(-1) * right.flatten(1).unsqueeze(1)).flatten(1)
-        return (left @ wide).reshape(len(left), member.shape[1], *right.shape[1:])
+        return (left.t() @ wide).reshape(left.shape[1], member.shape[1], *right.shape[1:])
 
-    return MapSums(maps.square() @ member, over_vertices(maps, rows), over_vertices(seen, pairs))
+    return MapSums(squares.t() @ member, over_vertices(maps, rows), over_vertices(one if seen is None else seen, pairs))
 
 
 class ResidualTables:
@@ -78,20 +94,71 @@ class ResidualTables:
         squares = sums.squares[at].mT.unsqueeze(-1) - 2 * crossed + fitted - self.count * self.mean.square()
         self.misfit = squares / course.sigma.square()[:, None, None] * here
         bend = self.misfit.diff(n=2, dim=-1) / 2
-        self.bend = torch.cat([bend[..., :1], (bend[..., 1:] + bend[..., :-1]) / 2, bend[..., -1:]], -1)
+        self.bend = _at_ends(bend)
+        self.lasting = None
+        if course.omega is not None:
+            self.lasting = _LastingTable(course, columns, sums, at, real)
 
     def at(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Return Q / sigma^2 and y at ``scores (subjects, P, m)``, ``(subjects, K, m, P)`` each."""
-        place = (scores.mT.unsqueeze(1) - self.low[:, None, None]) / self.step[:, None, None]
-        place = place.clamp(0, FINE - 1)
-        left = place.long().clamp_max(FINE - 2)
-        share = place - left
+        left, share = self._places(scores)
 
         def between(table: Tensor) -> Tensor:
             below, above = table.gather(-1, left), table.gather(-1, left + 1)
             return below + share * (above - below)
 
         return between(self.misfit) - share * (1 - share) * self.bend.gather(-1, left), between(self.mean)
+
+    def lasts(self, scores: Tensor, mean: Tensor) -> Tensor | float:
+        """Return by how much Q / sigma^2, summed over visits, is less for what lasts, ``(subjects, K, P)``; 0 for none.
+
+        ``mean (subjects, K, m, P)`` is the y that `at` returns at the same scores.
+        """
+        return 0.0 if self.lasting is None else self.lasting.at(*self._places(scores), mean)
+
+    def _places(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the entry before each score, ``(subjects, K, m, P)``, and the share of the step beyond it."""
+        place = (scores.mT.unsqueeze(1) - self.low[:, None, None]) / self.step[:, None, None]
+        place = place.clamp(0, FINE - 1)
+        left = place.long().clamp_max(FINE - 2)
+        return left, place - left
+
+
+class _LastingTable:
+    """Squares of residuals summed over a subject's visits, weighted by g of :mod:`neuropyro.models.vertex_effects`."""
+
+    def __init__(self, course: Course, columns: Tensor, sums: MapSums, at: Tensor, real: Tensor) -> None:
+        assert sums.of_subject is not None and sums.member is not None and course.omega is not None
+        self.columns, self.bend = columns, _at_ends(columns.diff(n=2, dim=1).mT / 2).mT
+        owner = torch.full((sums.member.shape[1],), -1, device=at.device)
+        owner[at[real]] = torch.arange(len(at), device=at.device).unsqueeze(-1).expand_as(at)[real]
+        owner = owner[sums.member.argmax(1)]  # of each pattern
+        rows = [(owner == i).nonzero().squeeze(-1) for i in range(len(at))]
+        of = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)  # (subjects, p)
+        part = sums.of_subject
+        self.squares, self.products = part.squares[of], part.products[of]
+        self.grams = part.grams.expand(len(part.squares), -1, -1, -1)[of]
+        self.member = sums.member[of.unsqueeze(-1), at.unsqueeze(1)] * real.unsqueeze(1)  # (subjects, p, m)
+        count = self.member.sum(-1, keepdim=True)
+        lasting, variance = course.omega.square(), course.sigma.square()
+        weight = lasting / (variance + count * lasting) / variance
+        self.weight = weight * (of >= 0).unsqueeze(-1)  # (subjects, p, K)
+
+    def at(self, left: Tensor, share: Tensor, mean: Tensor) -> Tensor:
+        """Return the weighted sum of squares, ``(subjects, K, P)``; see `ResidualTables.lasts`."""
+        k = torch.arange(len(self.columns), device=left.device)[:, None, None]
+        below, above, share = self.columns[k, left], self.columns[k, left + 1], share.unsqueeze(-1)
+        curve = below + share * (above - below) - share * (1 - share) * self.bend[k, left]
+        curve[..., 0] += mean  # so that the residual's mean over the vertices is 0 at every visit
+        total = torch.einsum("ipm,ikmgr->ipkgr", self.member, curve)
+        fitted = (total @ self.grams * total).sum(-1)
+        squares = self.squares.unsqueeze(-1) - 2 * (total @ self.products.unsqueeze(-1)).squeeze(-1) + fitted
+        return (self.weight.unsqueeze(-1) * squares).sum(1)
+
+
+def _at_ends(inside: Tensor) -> Tensor:
+    """Return second differences between every two entries of a table, from those about its inner entries."""
+    return torch.cat([inside[..., :1], (inside[..., 1:] + inside[..., :-1]) / 2, inside[..., -1:]], -1)
 
 
 def _across(course: Course) -> tuple[Tensor, Tensor, Tensor]:

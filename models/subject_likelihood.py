@@ -64,8 +64,8 @@ class Population:
         ``(K,)`` of the vertices; or each vertex's own, ``(vertices, K)``.
     theta, scatter, sigma
         Of the clusters' trajectories; ``scatter (K, 4)`` sds of d, c, log b, a, zeros for none.
-    rho
-        ``(K,)`` sds of the subjects' offsets, zeros for none.
+    rho, omega
+        ``(K,)`` sds of the subjects' offsets and of vertex effects, zeros for none.
     scores
         ``(5,)``: mean and sd of log speed, mean and sd of the score at the mean time, correlation.
     effects
@@ -77,17 +77,21 @@ class Population:
     scatter: Tensor
     sigma: Tensor
     rho: Tensor
+    omega: Tensor
     scores: Tensor
     effects: Tensor | None = None
 
 
 class _Parts(NamedTuple):
-    """Sums over visits: squares ``(*, L, K)``, products ``(*, L, K, r)``, grams ``(*, L or 1, K, r, r)``."""
+    """Sums over visits: squares ``(*, L, K)``, products ``(*, L, K, r)``, grams ``(*, L or 1, K, r, r)``.
+
+    They are of the white part with what lasts of a subject at each vertex, whose log determinant is the volume.
+    """
 
     squares: Tensor
     products: Tensor
     grams: Tensor
-    visits: Tensor  # (*, L or 1, 1)
+    volume: Tensor  # (*, L or 1, K)
 
     def plus(self, other: _Parts, sign: int = 1) -> _Parts:
         return _Parts(*(a + sign * b for a, b in zip(self, other, strict=True)))
@@ -103,14 +107,14 @@ def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None, visits: Vi
     Parameters
     ----------
     draw
-        One draw by site; without ``rho`` and ``u``, subjects have no offsets.
+        One draw by site; without ``rho`` and ``u``, subjects have no offsets, without ``omega`` no vertex effects.
     scatter
         ``(K, 4)``, or None for none.
     visits
         The data: when subjects were seen, and their covariates.
     """
     theta = Trajectories(*(draw[name] for name in Trajectories._fields))
-    rho = draw.get("rho", torch.zeros_like(draw["pi"]))
+    rho, omega = (draw.get(site, torch.zeros_like(draw["pi"])) for site in ("rho", "omega"))
     scatter = torch.zeros_like(rho).unsqueeze(-1).expand(-1, 4) if scatter is None else scatter
     scores = torch.stack([draw[name] for name in SCORE_GLOBALS])
     effects = effects_of(draw)
@@ -119,7 +123,7 @@ def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None, visits: Vi
     law = SubjectPlace(Hyper(mean_a + on_speed, sd_a, mean_b + on_beta, sd_b, correlation), visits.subject_time)
     own = law.innovations(draw["place"])
     offsets = draw["u"] / rho if "u" in draw else own.new_zeros(len(own), len(rho))
-    shared = Population(draw["pi"], theta, scatter, draw["sigma"], rho, scores, effects)
+    shared = Population(draw["pi"], theta, scatter, draw["sigma"], rho, omega, scores, effects)
     return shared, torch.cat([own, offsets], -1)
 
 
@@ -242,13 +246,18 @@ class _Visits:
         mean, columns = scattered(scores, population.theta, population.scatter)
         mean = mean + (population.rho * latent[:, 2:]).unsqueeze(-1)
         left = (self.values.unsqueeze(2) - mean.unsqueeze(1)) * self.mask.unsqueeze(2)  # (subjects, L, K, m)
+        sums = torch.einsum("ilm,ikmp->ilkp", self.mask, columns)
         pairs = (columns.unsqueeze(-1) * columns.unsqueeze(-2)).flatten(-2)
-        grams = torch.einsum("ilm,ikmp->ilkp", self.mask, pairs)
+        grams = torch.einsum("ilm,ikmp->ilkp", self.mask, pairs).unflatten(-1, (-1, columns.shape[-1]))
+        count, variance = self.mask.sum(-1, keepdim=True), population.sigma.square()
+        lasting = population.omega.square()
+        weight = lasting / (variance + count * lasting)  # g of vertex_effects, (subjects, L or 1, K)
+        total, weighted = left.sum(-1), weight.unsqueeze(-1) * sums
         return _Parts(
-            left.square().sum(-1),
-            torch.einsum("ilkm,ikmp->ilkp", left, columns),
-            grams.reshape(*grams.shape[:-1], columns.shape[-1], columns.shape[-1]),
-            self.mask.sum(-1, keepdim=True),
+            left.square().sum(-1) - weight * total.square(),
+            torch.einsum("ilkm,ikmp->ilkp", left, columns) - total.unsqueeze(-1) * weighted,
+            grams - weighted.unsqueeze(-1) * sums.unsqueeze(-2),
+            count * (2 * math.pi * variance).log() + torch.log1p(count * lasting / variance),
         )
 
 
@@ -280,5 +289,5 @@ def _rows(population: Population, parts: _Parts) -> Tensor:
         whitened = torch.linalg.solve_triangular(chol, parts.products.unsqueeze(-1), upper=False).square().sum((-2, -1))
     volume = 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     distance = (parts.squares - whitened / variance) / variance
-    each = -0.5 * (distance + volume + parts.visits * (2 * math.pi * variance).log())
+    each = -0.5 * (distance + volume + parts.volume)
     return torch.logsumexp(each + population.share.log(), -1)

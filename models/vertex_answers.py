@@ -32,6 +32,7 @@ class VertexAnswers:
     scatter: bool
     subject_effect: bool
     visit_effect: bool
+    vertex_effect: bool
     spatial: str | None
     covariates: tuple[str, ...]
     labels: tuple[int, ...] | None
@@ -191,7 +192,7 @@ class VertexAnswers:
     @property
     def n_parameters(self) -> int:
         """How many numbers the clusters and the population have: subjects' and vertices' own are not counted."""
-        of_cluster = 5 + 3 * self.scatter + self.subject_effect + self.visit_effect
+        of_cluster = 5 + 3 * self.scatter + self.subject_effect + self.visit_effect + self.vertex_effect
         labels = 1 if self.spatial is not None else 0 if self.labels is not None else self.n_clusters - 1
         return of_cluster * self.n_clusters + labels + 5 + 2 * len(self.covariates)
 
@@ -201,5 +202,5 @@ class VertexAnswers:
         for draw in fitted.draws(draws):
             mixture = fitted.mixture(draw)
             joint = fitted.log_joint(mixture)
-            drawn = replicate_vertices(joint, mixture.loc, mixture.factor, mixture.sigma, result.data)
+            drawn = replicate_vertices(joint, mixture, result.data)
             yield {"V": drawn}

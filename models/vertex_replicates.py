@@ -1,8 +1,10 @@
-r"""The same vertices measured again: labels and a vertex's own trajectory from their posterior, new noise.
+r"""The same vertices measured again: labels, a vertex's own trajectory and what lasts there, from their posterior; new
+noise.
 
-For a vertex of cluster k, V = F_k + J_k e + sigma_k eps with e and eps standard normal, so that e given V is Normal of
-precision :math:`I + J_k^\top J_k / \sigma_k^2`.  Vertices drawn anew from the prior over trajectories would be
-spread over baselines far wider than any data: what a check of the model's fit needs is a replicate of those at hand.
+For a vertex of cluster k, V = F_k + J_k e + r + sigma_k eps with e and eps standard normal and r what lasts of each
+subject (:mod:`neuropyro.models.vertex_effects`), so that e given V is Normal, and r given both.  Vertices drawn anew
+from the prior over trajectories would be spread over baselines far wider than any data: what a check of the model's fit
+needs is a replicate of those at hand.
 
 References
 ----------
@@ -15,64 +17,54 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neuropyro.models.mixture import Mixture
 from neuropyro.models.visits import Visits
 
 __all__ = ["draw_vertices", "replicate_vertices"]
 
 
-def replicate_vertices(log_joint: Tensor, loc: Tensor, factor: Tensor | None, sigma: Tensor, visits: Visits) -> Tensor:
+def replicate_vertices(log_joint: Tensor, mixture: Mixture, visits: Visits) -> Tensor:
     """Draw new values of every vertex under one posterior draw, ``(vertices, visits)``; missing ones too.
 
     Parameters
     ----------
     log_joint
         ``(vertices, K)`` log p(V_l, Z_l = k).
-    loc
-        ``(K, visits)`` mean curves.
-    factor
-        ``(K, visits, r)`` columns of the vertices' scatter, or None.
-    sigma
-        ``(K,)`` sds of the noise.
+    mixture
+        The clusters under that draw.
     visits
         The data.
     """
-    z, own = draw_vertices(log_joint, loc, factor, sigma, visits)
-    drawn = loc[z] + sigma[z].unsqueeze(-1) * torch.randn_like(visits.values)
-    if factor is not None and own is not None:
-        for k in range(len(sigma)):
-            members = (z == k).nonzero().squeeze(-1)
-            drawn[members] += own[members] @ factor[k].mT
-    return drawn
+    z, own = draw_vertices(log_joint, mixture, visits)
+    expected = mixture.loc[z]
+    if mixture.factor is not None and own is not None:
+        for k, members in enumerate(_members(z, mixture)):
+            expected[members] += own[members] @ mixture.factor[k].mT
+    if mixture.omega is not None:
+        expected += _lasting(mixture.omega[z], mixture.sigma[z], expected, visits)
+    return expected + mixture.sigma[z].unsqueeze(-1) * torch.randn_like(visits.values)
 
 
-def draw_vertices(
-    log_joint: Tensor, loc: Tensor, factor: Tensor | None, sigma: Tensor, visits: Visits
-) -> tuple[Tensor, Tensor | None]:
+def draw_vertices(log_joint: Tensor, mixture: Mixture, visits: Visits) -> tuple[Tensor, Tensor | None]:
     """Draw every vertex's label ``(vertices,)`` and, with scatter, its e ``(vertices, r)``; arguments as above."""
     z = torch.multinomial(log_joint.softmax(-1), 1).squeeze(-1)
-    if factor is None:
+    if mixture.factor is None:
         return z, None
-    own = loc.new_zeros(len(z), factor.shape[-1])
-    for k in range(len(sigma)):
-        members = (z == k).nonzero().squeeze(-1)
-        own[members] = _own_departures(members, loc[k], factor[k], sigma[k], visits)
+    own = mixture.loc.new_zeros(len(z), mixture.factor.shape[-1])
+    for k, members in enumerate(_members(z, mixture)):
+        own[members] = mixture.of_cluster(k, members, visits).sample_weights(visits.values[members])
     return z, own
 
 
-def _own_departures(members: Tensor, loc: Tensor, factor: Tensor, sigma: Tensor, visits: Visits) -> Tensor:
-    """Draw e of one cluster's vertices given their values, ``(members, r)``."""
-    residual = visits.values[members] - loc
-    if visits.observed is None:
-        gram = (factor.mT @ factor).expand(len(members), -1, -1)
-    else:
-        seen = visits.observed[members]
-        residual = residual * seen
-        columns = (factor.unsqueeze(-1) * factor.unsqueeze(-2)).flatten(1)
-        gram = (seen @ columns).reshape(len(members), *factor.shape[-1:] * 2)
-    eye = torch.eye(factor.shape[-1]).to(factor)
-    chol = torch.linalg.cholesky(eye + gram / sigma.square())
-    projected = (residual @ factor / sigma.square()).unsqueeze(-1)
-    mean: Tensor = torch.cholesky_solve(projected, chol)
-    spread = torch.linalg.solve_triangular(chol.mT, torch.randn_like(mean), upper=True)
-    own: Tensor = (mean + spread).squeeze(-1)
-    return own
+def _members(z: Tensor, mixture: Mixture) -> list[Tensor]:
+    return [(z == k).nonzero().squeeze(-1) for k in range(len(mixture.sigma))]
+
+
+def _lasting(omega: Tensor, sigma: Tensor, expected: Tensor, visits: Visits) -> Tensor:
+    """Draw what lasts of each subject given what is left of the values, at each visit, ``(vertices, visits)``."""
+    seen = torch.ones_like(visits.values) if visits.observed is None else visits.observed
+    left = visits.sum_of_subject((visits.values - expected) * seen)
+    omega, sigma = omega.square().unsqueeze(-1), sigma.square().unsqueeze(-1)
+    weight = omega / (sigma + visits.sum_of_subject(seen) * omega)
+    drawn = weight * left + (sigma * weight).sqrt() * torch.randn_like(left)
+    return drawn[:, visits.subject]

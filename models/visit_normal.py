@@ -92,23 +92,29 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of ``value (*, vertices, visits)``, summed over visits; ``(*batch,)``."""
-        columns = self._columns()
-        product = row_products(value, columns)
-        gram = weighted_grams(self.observed, columns)
-        squares = (value * value).sum(-1) if self.sum_squares is None else self.sum_squares
+        distance, residual, gram, log_det = self._statistics(value)
         variance = self.scale * self.scale
-        log_det = self._n_visits() * variance.log()
-        if self.lasting is not None:
-            product, gram = product - self.lasting.products(columns), gram - self.lasting.grams(columns)
-            squares, log_det = squares - self.lasting.squares(), log_det + self.lasting.volume()
-        distance = squares - 2 * product[..., 0] + gram[..., 0, 0]
         if self.factor is not None:
-            fitted, extra = _woodbury(product[..., 1:] - gram[..., 1:, 0], gram[..., 1:, 1:], variance)
+            fitted, extra = _woodbury(residual, gram, variance)
             distance, log_det = distance - fitted, log_det + extra
         # What columns far larger than the data leave of a distance is rounding, and may be far below 0.
         log_prob = -0.5 * (distance.clamp_min(0) / variance + log_det + self._n_visits() * math.log(2 * math.pi))
         shape = torch.broadcast_shapes(log_prob.shape, self.batch_shape)  # type: ignore[no-untyped-call]
         return log_prob.expand(shape)
+
+    @torch.no_grad()
+    def sample_weights(self, value: Tensor) -> Tensor:
+        """Draw the columns' weights h given ``value (vertices, visits)``, ``(*batch, r)``."""
+        if self.factor is None:
+            raise ValueError("factor: None; without columns there are no weights")
+        _, residual, gram, _ = self._statistics(value)
+        variance = (self.scale * self.scale)[..., None, None]
+        eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        chol = torch.linalg.cholesky(eye + gram / variance).expand(*residual.shape, -1)
+        mean = torch.cholesky_solve(residual.unsqueeze(-1) / variance, chol)
+        spread = torch.linalg.solve_triangular(chol.mT, torch.randn_like(mean), upper=True)
+        drawn: Tensor = (mean + spread).squeeze(-1)
+        return drawn
 
     @torch.no_grad()
     def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch declares it)
@@ -122,6 +128,21 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
             weights = torch.randn(*shape[:-1], self.factor.shape[-1], 1, dtype=self.loc.dtype, device=self.loc.device)
             drawn = drawn + (self.factor @ weights).squeeze(-1)
         return drawn
+
+    def _statistics(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return, of the white and the lasting part: the squared distance to the curve, times the variance; products of
+        the residual with the columns, and of these with each other; the log determinant.
+        """
+        columns = self._columns()
+        product = row_products(value, columns)
+        gram = weighted_grams(self.observed, columns)
+        squares = (value * value).sum(-1) if self.sum_squares is None else self.sum_squares
+        log_det = self._n_visits() * (self.scale * self.scale).log()
+        if self.lasting is not None:
+            product, gram = product - self.lasting.products(columns), gram - self.lasting.grams(columns)
+            squares, log_det = squares - self.lasting.squares(), log_det + self.lasting.volume()
+        distance = squares - 2 * product[..., 0] + gram[..., 0, 0]
+        return distance, product[..., 1:] - gram[..., 1:, 0], gram[..., 1:, 1:], log_det
 
     def _columns(self) -> Tensor:
         loc = self.loc.unsqueeze(-1)

@@ -17,12 +17,18 @@ DESIGN = simulate_reference(n_subjects=12, n_vertices=30, n_clusters=2, seed=0)
 
 def cases():
     return [
-        VertexClusterMixture(2, scatter=scatter, subject_effect=subject, visit_effect=visit)
-        for scatter, subject, visit in [(False, False, False), (True, True, False), (True, True, True)]
+        VertexClusterMixture(2, scatter=scatter, subject_effect=subject, visit_effect=visit, vertex_effect=vertex)
+        for scatter, subject, visit, vertex in [
+            (False, False, False, False),
+            (True, True, False, False),
+            (True, True, True, False),
+            (False, False, False, True),
+            (True, True, True, True),
+        ]
     ]
 
 
-@pytest.mark.parametrize("model", cases(), ids=["plain", "scatter and subjects", "visits too"])
+@pytest.mark.parametrize("model", cases(), ids=["plain", "scatter and subjects", "visits too", "vertices", "vertices too"])
 def test_draws_follow_the_density_that_dense_algebra_gives(model, known):
     result, _, cohort = known(model, 3, DESIGN)
     (course,) = list(FittedClusters(model, result).courses(1))
@@ -66,6 +72,8 @@ def dense(course, scores, values):
         covariance = float(course.sigma[k]) ** 2 * np.eye(n * m)
         if course.rho is not None:
             covariance += float(course.rho[k]) ** 2
+        if course.omega is not None:
+            covariance += float(course.omega[k]) ** 2 * np.kron(np.ones((n, n)), np.eye(m))
         if course.spread is not None:
             covariance += float(course.spread[k]) ** 2 * np.kron(np.eye(n), np.ones((m, m)))
         total += multivariate_normal.logpdf(residual, np.zeros(n * m), covariance)

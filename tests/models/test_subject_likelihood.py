@@ -35,13 +35,13 @@ def visits(missing):
     )
 
 
-def a_population(scatter):
+def a_population(scatter, omega=0.0):
     def row(*numbers):
         return torch.tensor(numbers, dtype=torch.float64)
 
     theta = Trajectories(a=row(-2.0, 1.5), b=row(1.2, 0.8), c=row(0.0, 0.5), d=row(0.5, -0.5))
     spread = torch.tensor([[1.0, 0.3, 0.2, 0.5], [0.8, 0.4, 0.1, 0.3]], dtype=torch.float64) * scatter
-    return Population(row(0.4, 0.6), theta, spread, row(0.8, 1.1), row(0.5, 0.3), row(-1.5, 0.4, 0.2, 0.9, 0.3))
+    return Population(row(0.4, 0.6), theta, spread, row(0.8, 1.1), row(0.5, 0.3), row(omega, 1.5 * omega), row(-1.5, 0.4, 0.2, 0.9, 0.3))
 
 
 def scores_of(population, latent, data):
@@ -65,16 +65,22 @@ def log_joint(population, latent, data, rows):
         for k in range(K):
             j = columns[..., k, seen, :]
             eye = torch.eye(int(seen.sum()), dtype=torch.float64)
-            law = MultivariateNormal(mean[..., k, seen], j @ j.mT + population.sigma[k] ** 2 * eye)
+            same = (data.subject[seen][:, None] == data.subject[seen]).double()
+            white = population.sigma[k] ** 2 * eye + population.omega[k] ** 2 * same
+            law = MultivariateNormal(mean[..., k, seen], j @ j.mT + white)
             terms.append(population.share[k].log() + law.log_prob(data.values[vertex, seen]))
         total = total + torch.stack(terms).logsumexp(0)
     return total
 
 
-@pytest.mark.parametrize(("missing", "scatter"), [(True, 1.0), (False, 0.0)], ids=["all switches", "plain"])
-def test_it_is_the_integral_over_the_subjects_own_latents(missing, scatter, monkeypatch):
+@pytest.mark.parametrize(
+    ("missing", "scatter", "omega"),
+    [(True, 1.0, 0.0), (False, 0.0, 0.0), (True, 1.0, 0.7)],
+    ids=["missing and scatter", "plain", "all switches"],
+)
+def test_it_is_the_integral_over_the_subjects_own_latents(missing, scatter, omega, monkeypatch):
     monkeypatch.setattr("neuropyro.models.subject_likelihood.IMPORTANCE_DRAWS", 192)
-    data, population = visits(missing), a_population(scatter)
+    data, population = visits(missing), a_population(scatter, omega)
     generator = torch.Generator().manual_seed(1)
     own = torch.randn(3, 2 + K, generator=generator, dtype=torch.float64)
     found = subject_terms(population, own, data)
@@ -107,11 +113,13 @@ def test_covariates_move_a_subjects_population_and_no_one_elses_latents():
     assert float(found) == pytest.approx(float(subject_terms(plain, others, data)[1]), rel=1e-9)
 
 
-@pytest.mark.parametrize(("missing", "scatter"), [(True, 1.0), (False, 0.0), (False, 1.0)])
-def test_a_subject_that_was_not_fitted_has_the_term_of_leaving_it_out(missing, scatter, monkeypatch):
+@pytest.mark.parametrize(
+    ("missing", "scatter", "omega"), [(True, 1.0, 0.0), (False, 0.0, 0.0), (False, 1.0, 0.0), (True, 1.0, 0.7)]
+)
+def test_a_subject_that_was_not_fitted_has_the_term_of_leaving_it_out(missing, scatter, omega, monkeypatch):
     for name in ("IMPORTANCE_DRAWS", "MORE_DRAWS"):
         monkeypatch.setattr(f"neuropyro.models.subject_likelihood.{name}", 256)
-    data, population = visits(missing), a_population(scatter)
+    data, population = visits(missing), a_population(scatter, omega)
     own = torch.randn(3, 2 + K, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     left_out = subject_terms(population, own, data)
     for i in range(3):
