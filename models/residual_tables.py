@@ -128,7 +128,9 @@ class _LastingTable:
     """Squares of residuals summed over a subject's visits, weighted by g of :mod:`neuropyro.models.vertex_effects`."""
 
     def __init__(self, course: Course, columns: Tensor, sums: MapSums, at: Tensor, real: Tensor) -> None:
-        assert sums.of_subject is not None and sums.member is not None and course.omega is not None
+        assert sums.of_subject is not None
+        assert sums.member is not None
+        assert course.omega is not None
         self.columns, self.bend = columns, _at_ends(columns.diff(n=2, dim=1).mT / 2).mT
         owner = torch.full((sums.member.shape[1],), -1, device=at.device)
         owner[at[real]] = torch.arange(len(at), device=at.device).unsqueeze(-1).expand_as(at)[real]

@@ -19,7 +19,8 @@ def row_products(rows: Tensor, columns: Tensor) -> Tensor:
     lead, width = shared.shape[:-2], shared.shape[-1]
     wide = shared.movedim(-2, 0).reshape(rows.shape[-1], -1)  # every column of every curve: one pass over the rows
     if rows.is_sparse:
-        return torch.sparse.mm(rows, wide).reshape(rows.shape[0], *lead, width).movedim(0, -2)
+        product: Tensor = torch.sparse.mm(rows, wide)
+        return product.reshape(rows.shape[0], *lead, width).movedim(0, -2)
     # This order of the product is the fast one, both ways, for rows that are stored visit by visit.
     return (wide.mT @ rows.mT).mT.reshape(rows.shape[0], *lead, width).movedim(0, -2)
 

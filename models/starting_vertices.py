@@ -168,7 +168,6 @@ class _Vertices:
         products = (self.values @ flat - shift).reshape(*shape, columns.shape[-1]).movedim(0, 1)
         return _small(distance), _small(products), _small(part)
 
-
     def lasting(self, mean: Tensor, weight: Tensor) -> Tensor:
         """Return weighted squares of subjects' sums about those of curves, ``(starts, vertices, K)``."""
         assert self.sums is not None

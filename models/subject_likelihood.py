@@ -248,7 +248,7 @@ class _Visits:
         left = (self.values.unsqueeze(2) - mean.unsqueeze(1)) * self.mask.unsqueeze(2)  # (subjects, L, K, m)
         sums = torch.einsum("ilm,ikmp->ilkp", self.mask, columns)
         pairs = (columns.unsqueeze(-1) * columns.unsqueeze(-2)).flatten(-2)
-        grams = torch.einsum("ilm,ikmp->ilkp", self.mask, pairs).unflatten(-1, (-1, columns.shape[-1]))
+        grams = torch.einsum("ilm,ikmp->ilkp", self.mask, pairs).reshape(*sums.shape, -1)
         count, variance = self.mask.sum(-1, keepdim=True), population.sigma.square()
         lasting = population.omega.square()
         weight = lasting / (variance + count * lasting)  # g of vertex_effects, (subjects, L or 1, K)

@@ -83,7 +83,10 @@ class SubjectSums:
             part = slice(begin, begin + CHUNK)
             sums[part] = (values[rows[part]] * member[places[part]]).sum(-1)
         shape = (len(values), len(member))
-        sparse = [torch.sparse_coo_tensor(at, x, shape, check_invariants=True).coalesce() for x in (sums, torch.ones_like(sums))]
+        sparse = [
+            torch.sparse_coo_tensor(at, x, shape, check_invariants=True).coalesce()
+            for x in (sums, torch.ones_like(sums))
+        ]
         return cls(subject, member, *sparse)
 
     @property
@@ -150,19 +153,16 @@ class Lasting(NamedTuple):
 def _patterns(observed: Tensor, subject: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the patterns of seen visits of subjects ``(P, visits)``, and which vertex has which, ``(pairs,)`` each."""
     seen, of_visit = observed.cpu().numpy() > 0, subject.cpu().numpy()
-    patterns, rows, places = [], [], []
+    patterns, rows, places, count = [], [], [], 0
     for i in range(int(of_visit.max()) + 1):
         at = np.flatnonzero(of_visit == i)
         own, which = np.unique(seen[:, at], axis=0, return_inverse=True)
-        held = own.any(1)
-        number = np.cumsum(held) - 1 + len(patterns)
-        for pattern in own[held]:
-            whole = np.zeros(len(of_visit))
-            whole[at] = pattern
-            patterns.append(whole)
-        has = np.flatnonzero(held[which.ravel()])
+        whole = np.zeros((len(own), len(of_visit)))
+        whole[:, at] = own
+        has = np.flatnonzero(seen[:, at].any(1))
+        patterns.append(whole)
         rows.append(has)
-        places.append(number[which.ravel()[has]])
-    member = torch.as_tensor(np.array(patterns).reshape(-1, len(of_visit))).to(observed)
-    pairs = (torch.as_tensor(np.concatenate(x), device=observed.device) for x in (rows, places))
-    return member, *pairs
+        places.append(count + which.ravel()[has])
+        count += len(own)
+    pairs = [torch.as_tensor(np.concatenate(x), device=observed.device) for x in (rows, places)]
+    return torch.as_tensor(np.concatenate(patterns)).to(observed), pairs[0], pairs[1]

@@ -1,5 +1,4 @@
-r"""The same vertices measured again: labels, a vertex's own trajectory and what lasts there, from their posterior; new
-noise.
+r"""The same vertices measured again: labels, own trajectories and what lasts from their posterior, new noise.
 
 For a vertex of cluster k, V = F_k + J_k e + r + sigma_k eps with e and eps standard normal and r what lasts of each
 subject (:mod:`neuropyro.models.vertex_effects`), so that e given V is Normal, and r given both.  Vertices drawn anew

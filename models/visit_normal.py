@@ -130,8 +130,10 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
         return drawn
 
     def _statistics(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return, of the white and the lasting part: the squared distance to the curve, times the variance; products of
-        the residual with the columns, and of these with each other; the log determinant.
+        """Return what is left when the columns' weights are integrated out: of the white part and of what lasts.
+
+        That is the squared distance to the curve, times the variance; products of the residual with the columns, and of
+        these with each other; the log determinant.
         """
         columns = self._columns()
         product = row_products(value, columns)

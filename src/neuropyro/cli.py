@@ -152,7 +152,7 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     cohort.save(out / "cohort.npz")
     print(cohort, file=sys.stderr)
     options = {"guide": guide, "seed": seed, "schedule": Schedule(tolerance=DEMO_TOLERANCE)}
-    outcome = _fit(cohort, out, clusters=3, options=options, visit_effect=True)
+    outcome = _fit(cohort, out, clusters=3, options=options, visit_effect=True, vertex_effect=True)
     lines = truth_lines(outcome)
     say("\n".join(lines), truth=lines)
     _say_fit(outcome, out)
@@ -168,6 +168,7 @@ def dive_fit(
     scatter: bool = True,
     subject_effect: bool = True,
     visit_effect: bool | None = None,
+    vertex_effect: bool | None = None,
     spatial: bool = False,
     covariates: tuple[str, ...] = (),
     standardise: Literal["controls", "all", "none"] = "controls",
@@ -198,6 +199,8 @@ def dive_fit(
         Whether a subject has its own offset in each cluster.
     visit_effect
         Whether a visit has one too; by default where the cohort has a mesh, over which residuals are smooth.
+    vertex_effect
+        Whether a subject lastingly differs at each single vertex, too; by default where the cohort has a mesh.
     spatial
         Whether neighbours on the cohort's mesh tend to be of one cluster; how much so is learned.
     covariates
@@ -219,15 +222,15 @@ def dive_fit(
     """
     from neuropyro.data import Cohort
     from neuropyro.inference import Schedule
-    from neuropyro.study_preparation import prepare_study, remarks
+    from neuropyro.study_preparation import effects_of_maps, prepare_study, remarks
 
     loaded, notes = prepare_study(Cohort.open(cohort, study), out, listed(adjust), site)
     print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
     if not notes:  # else it was left there, as adjusted
         out.mkdir(parents=True, exist_ok=True)
         loaded.save(out / "cohort.npz")
-    smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
-    switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
+    switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect}
+    switches |= effects_of_maps(loaded, visit_effect, vertex_effect)
     switches |= {"spatial": "potts" if spatial else None, "covariates": listed(covariates)}
     scaled = None if standardise == "none" else standardise
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))

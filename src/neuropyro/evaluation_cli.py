@@ -35,8 +35,8 @@ class FitOptions:
         Number of clusters.
     guide
         How posteriors are approximated.
-    visit_effect
-        Whether a visit has offsets of its own; by default where the cohort has a mesh.
+    visit_effect, vertex_effect
+        Whether a visit has offsets of its own, and a subject at each vertex; by default where the cohort has a mesh.
     max_steps
         A fit that has not converged by then ends.
     seed
@@ -48,6 +48,7 @@ class FitOptions:
     clusters: int = 3
     guide: Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"] = "map"
     visit_effect: bool | None = None
+    vertex_effect: bool | None = None
     max_steps: int = 6000
     seed: int = 0
     device: str | None = None
@@ -55,9 +56,9 @@ class FitOptions:
     def model(self, cohort: Cohort) -> VertexClusterMixture:
         """Return the model."""
         from neuropyro.models import VertexClusterMixture
+        from neuropyro.study_preparation import effects_of_maps
 
-        smooth = self.visit_effect if self.visit_effect is not None else cohort.mesh is not None
-        return VertexClusterMixture(self.clusters, visit_effect=smooth)
+        return VertexClusterMixture(self.clusters, **effects_of_maps(cohort, self.visit_effect, self.vertex_effect))
 
     def options(self) -> dict[str, Any]:
         """Return what `fit` takes."""

@@ -33,6 +33,7 @@ def select(
     scatter: bool = True,
     subject_effect: bool = True,
     visit_effect: bool | None = None,
+    vertex_effect: bool | None = None,
     spatial: bool = False,
     covariates: tuple[str, ...] = (),
     max_steps: int = 6000,
@@ -54,7 +55,7 @@ def select(
         Parts that subjects are dealt to.
     guide
         How posteriors are approximated.
-    scatter, subject_effect, visit_effect, spatial, covariates
+    scatter, subject_effect, visit_effect, vertex_effect, spatial, covariates
         As for ``dive fit``.
     max_steps
         Of each fit of all data.
@@ -68,12 +69,13 @@ def select(
     from neuropyro.models import VertexClusterMixture
     from neuropyro.selection import select as select_clusters
     from neuropyro.selection_plots import plot_selection
+    from neuropyro.study_preparation import effects_of_maps
 
     wanted = numbers(clusters)
     loaded = Cohort.open(cohort, study)
     print(loaded, file=sys.stderr)
-    smooth = visit_effect if visit_effect is not None else loaded.mesh is not None
-    switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": smooth}
+    switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect}
+    switches |= effects_of_maps(loaded, visit_effect, vertex_effect)
     model = VertexClusterMixture(
         wanted[0], spatial="potts" if spatial else None, covariates=listed(covariates), **switches
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from neuropyro.adjustment import fit_adjustment
 from neuropyro.data import Cohort
 from neuropyro.site_harmonisation import harmonise_sites
 
-__all__ = ["prepare_study", "remarks"]
+__all__ = ["effects_of_maps", "prepare_study", "remarks"]
 
 
 def prepare_study(
@@ -69,3 +70,10 @@ def remarks(cohort: Cohort, standardise: str) -> list[str]:
         f"diagnoses are {names}: none is a control's (CN, NC, CTL, HC, control, healthy, or 1), so that all subjects' "
         "first visits set the scales; name theirs by --control, if there are any"
     ]
+
+
+def effects_of_maps(cohort: Cohort, visit_effect: bool | None, vertex_effect: bool | None) -> dict[str, Any]:
+    """Return a model's switches for what maps on a mesh have: each as given, or else on where there is a mesh."""
+    on_mesh = cohort.mesh is not None
+    given = {"visit_effect": visit_effect, "vertex_effect": vertex_effect}
+    return {name: on_mesh if switch is None else switch for name, switch in given.items()}

@@ -20,9 +20,9 @@ from neuropyro.models.starting_vertices import _Clusters, _Vertices
 N_CLUSTERS = 2
 
 
-@pytest.fixture(scope="module")
-def small():
-    visits = VertexClusterMixture(N_CLUSTERS).prepare(
+@pytest.fixture(scope="module", params=[False, True], ids=["", "vertex effects"])
+def small(request):
+    visits = VertexClusterMixture(N_CLUSTERS, vertex_effect=request.param).prepare(
         simulate_reference(10, 25, N_CLUSTERS, seed=1), dtype=torch.float64
     )
     curves, starts = group_and_start(visits, N_CLUSTERS, np.random.default_rng(0), 0.2)
@@ -38,6 +38,9 @@ def dense(clusters, values):
     mean = curves.mean + clusters._offsets(values, curves)[..., clusters.subject]
     variance = (2 * values["log_sigma"]).exp()[0]
     covariance = columns[0] @ columns[0].mT + variance[:, None, None] * torch.eye(columns.shape[-2]).double()
+    if "log_omega" in values:
+        same = (clusters.subject[:, None] == clusters.subject).double()
+        covariance = covariance + (2 * values["log_omega"]).exp()[0][:, None, None] * same
     return mean[0].numpy(), covariance.numpy()
 
 

@@ -41,7 +41,15 @@ def a_population(scatter, omega=0.0):
 
     theta = Trajectories(a=row(-2.0, 1.5), b=row(1.2, 0.8), c=row(0.0, 0.5), d=row(0.5, -0.5))
     spread = torch.tensor([[1.0, 0.3, 0.2, 0.5], [0.8, 0.4, 0.1, 0.3]], dtype=torch.float64) * scatter
-    return Population(row(0.4, 0.6), theta, spread, row(0.8, 1.1), row(0.5, 0.3), row(omega, 1.5 * omega), row(-1.5, 0.4, 0.2, 0.9, 0.3))
+    return Population(
+        row(0.4, 0.6),
+        theta,
+        spread,
+        row(0.8, 1.1),
+        row(0.5, 0.3),
+        row(omega, 1.5 * omega),
+        row(-1.5, 0.4, 0.2, 0.9, 0.3),
+    )
 
 
 def scores_of(population, latent, data):

@@ -24,15 +24,18 @@ from neuropyro.models.visits import Visits
 
 L, K = 4, 3
 SWITCHES = [(False, False, False), (True, False, False), (False, True, False), (True, True, False), (True, True, True)]
+SWITCHES = [(*switches, False) for switches in SWITCHES] + [(False, False, False, True), (True, True, True, True)]
 NAMES = ["plain", "scatter", "subject effect", "scatter and subject effect", "all with visit effect"]
-CLUSTER_SITES = ("pi", "a", "b", "c", "d", "sigma", "rho", "tau", "scatter_c", "scatter_log_b", "scatter_a")
+NAMES += ["vertex effect", "all with vertex effect"]
+CLUSTER_SITES = ("pi", "a", "b", "c", "d", "sigma", "rho", "tau", "omega", "scatter_c", "scatter_log_b", "scatter_a")
 Draw = dict[str, torch.Tensor]
 
 
 @pytest.fixture(params=SWITCHES, ids=lambda s: NAMES[SWITCHES.index(s)])
 def model(request):
-    scatter, subject_effect, visit_effect = request.param
+    scatter, subject_effect, visit_effect, vertex_effect = request.param
     switches = {"scatter": scatter, "subject_effect": subject_effect, "visit_effect": visit_effect}
+    switches |= {"vertex_effect": vertex_effect}
     return VertexClusterMixture(K, standardise=None, **switches)
 
 
@@ -129,6 +132,8 @@ def cluster_by_hand(model, draw: Draw, data: Cohort, k: int) -> tuple[np.ndarray
     scatter += [float(draw[name][k]) if model.scatter else 0.0 for name in ("scatter_c", "scatter_log_b", "scatter_a")]
     mean, columns = expansion_by_hand(score, theta, scatter)
     covariance = float(draw["sigma"][k]) ** 2 * np.eye(len(score)) + columns @ columns.T
+    if model.vertex_effect:
+        covariance += float(draw["omega"][k]) ** 2 * (data.subject_index[:, None] == data.subject_index)
     if model.subject_effect:
         seen = ~np.isnan(data.values) & (np.nanstd(data.values, 0) > 0)
         known = seen.mean(1) / level_variance_by_hand(model, draw, data, k)
@@ -405,7 +410,8 @@ def test_every_site_follows_the_data_in_dtype(model):
 
 
 def test_every_density_follows_the_data_in_device(model):
-    visits = model.prepare(cohort(missing=True), dtype=torch.float64)
+    missing = not model.vertex_effect  # meta tensors are never sparse
+    visits = model.prepare(cohort(missing), dtype=torch.float64)
     # Meta tensors clash with any tensor made elsewhere; they have no values, which Pyro's checks would need.
     meta = visits.to("meta", None)
     draw = {name: value.to("meta") for name, value in prior_draw(model, visits).items()}

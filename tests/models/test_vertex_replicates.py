@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from neuropyro.data import Cohort, simulate_reference
+from neuropyro.models.mixture import Mixture
 from neuropyro.models.vertex_replicates import replicate_vertices
 from neuropyro.models.visits import prepare_visits
 
@@ -16,22 +17,31 @@ def visits(missing):
     values = cohort.values.copy()
     if missing:
         values[1, 0] = np.nan
-    return prepare_visits(Cohort(values, cohort.time, cohort.subject), None, dtype=torch.float64)
+    return prepare_visits(Cohort(values, cohort.time, cohort.subject), None, dtype=torch.float64).with_subject_sums()
 
 
+def mixture(loc, factor, sigma, omega=None):
+    return Mixture(torch.full((2,), 0.5).double(), loc, factor, sigma, omega=omega)
+
+
+@pytest.mark.parametrize("omega", [0.0, 0.9], ids=["", "vertex effects"])
 @pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
-def test_moments_are_those_of_new_values_given_the_old(missing):
-    """V and its replicate share J e: their joint covariance is [[S, JJ'], [JJ', S]] with S = sigma^2 I + J J'."""
+def test_moments_are_those_of_new_values_given_the_old(missing, omega):
+    """V and its replicate share M = J J' + omega^2 B B', S = sigma^2 I + M: their covariance is [[S, M], [M, S]]."""
     data = visits(missing)
     generator = torch.Generator().manual_seed(0)
     loc = torch.randn(2, 6, generator=generator, dtype=torch.float64)
     factor = torch.randn(2, 6, 4, generator=generator, dtype=torch.float64)
     sigma = torch.tensor([0.7, 1.3], dtype=torch.float64)
     certain = torch.tensor([[0.0, -1e9], [-1e9, 0.0]], dtype=torch.float64)  # vertex l is of cluster l
-    drawn = torch.stack([replicate_vertices(certain, loc, factor, sigma, data) for _ in range(N_DRAWS)])
+    law = mixture(loc, factor, sigma, torch.tensor([omega, 0.5 * omega]).double() if omega else None)
+    drawn = torch.stack([replicate_vertices(certain, law, data) for _ in range(N_DRAWS)])
+    same = (data.subject[:, None] == data.subject).double()
     for vertex in range(2):
         seen = torch.ones(6, dtype=torch.bool) if data.observed is None else data.observed[vertex] > 0
         shared = factor[vertex] @ factor[vertex].mT
+        if law.omega is not None:
+            shared = shared + law.omega[vertex] ** 2 * same
         total = shared + sigma[vertex] ** 2 * torch.eye(6)
         gain = shared[:, seen] @ total[seen][:, seen].inverse()
         mean = loc[vertex] + gain @ (data.values[vertex] - loc[vertex])[seen]
@@ -46,7 +56,9 @@ def test_labels_follow_their_posterior():
     data = visits(missing=False)
     loc = torch.stack([torch.zeros(6), torch.full((6,), 100.0)]).double()
     joint = torch.tensor([[0.25, 0.75], [1.0, 0.0]], dtype=torch.float64).log()
-    drawn = torch.stack([replicate_vertices(joint, loc, None, torch.ones(2).double(), data) for _ in range(500)])
+    drawn = torch.stack(
+        [replicate_vertices(joint, mixture(loc, None, torch.ones(2).double()), data) for _ in range(500)]
+    )
     share = (drawn.mean(-1) > 50).double().mean(0)
     assert float(share[0]) == pytest.approx(0.75, abs=0.08)  # four standard errors
     assert float(share[1]) == 0
@@ -57,6 +69,6 @@ def test_a_cluster_may_be_empty(missing):
     data = visits(missing)
     certain = torch.tensor([[0.0, -1e9], [0.0, -1e9]], dtype=torch.float64)
     loc, factor = torch.zeros(2, 6).double(), torch.ones(2, 6, 4).double()
-    drawn = replicate_vertices(certain, loc, factor, torch.ones(2).double(), data)
+    drawn = replicate_vertices(certain, mixture(loc, factor, torch.ones(2).double()), data)
     assert drawn.shape == (2, 6)
     assert torch.isfinite(drawn).all()
