@@ -72,6 +72,16 @@ class Arrow(Transform):
             parts.append(_solve(scale, own - _coupled(coupling, shared)).flatten(-2))
         return torch.cat(parts, -1)[..., self.back]
 
+    def solve_transposed(self, e: Tensor) -> Tensor:
+        """Solve for x where the transpose of the linear part takes it to ``e (*, D)``."""
+        ordered = e[..., self.order]
+        shared, parts = ordered[..., : len(self.shared)], []
+        for own, coupling, scale in self._local(ordered):
+            solved = _solve(scale.mT, own, upper=True)
+            shared = shared - solved.flatten(-2) @ coupling.flatten(0, 1)
+            parts.append(solved.flatten(-2))
+        return torch.cat([_solve(self.shared.mT, shared, upper=True), *parts], -1)[..., self.back]
+
     def transposed(self, x: Tensor) -> Tensor:
         """Apply the transpose of the linear part to ``x (D,)``."""
         ordered = x[self.order]
@@ -103,6 +113,6 @@ def _coupled(coupling: Tensor, shared: Tensor) -> Tensor:
     return (shared @ coupling.flatten(0, 1).mT).reshape(*shared.shape[:-1], *coupling.shape[:2])
 
 
-def _solve(lower: Tensor, right: Tensor) -> Tensor:
-    solved: Tensor = torch.linalg.solve_triangular(lower, right.unsqueeze(-1), upper=False)
+def _solve(triangle: Tensor, right: Tensor, upper: bool = False) -> Tensor:
+    solved: Tensor = torch.linalg.solve_triangular(triangle, right.unsqueeze(-1), upper=upper)
     return solved.squeeze(-1)

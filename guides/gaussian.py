@@ -7,20 +7,21 @@ couplings in whitened units would wander as far as at full width, and blow the g
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
+from torch.distributions import constraints
 
 from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks
-from neuropyro.guides.flat import Whitening, sticking
+from neuropyro.guides.flat import Whitening
 from neuropyro.guides.start import Start
 
 __all__ = ["ArrowGaussian"]
 
+FEW = 4  # couplings of a number, that may move by whole steps
 LEAST_LOG = -8.0  # of an sd beside that at the start: below, single precision could not solve for the density
 
 
@@ -49,17 +50,44 @@ class ArrowGaussian(nn.Module):
 
     def forward(self) -> Any:
         """Return the distribution of the flat vector."""
-        return dist.TransformedDistribution(sticking(self._law), [self.whitening()])
+        return dist.TransformedDistribution(StuckNormal(self._arrow()), [self.whitening()])
 
-    def _law(self, through: Callable[[Tensor], Tensor]) -> Any:
-        zero = torch.zeros_like(self.loc)
-        noise = dist.Normal(zero, torch.ones_like(zero)).to_event(1)
-        scales = [_lower(through(scale)) for scale in self.scales]
-        couplings = [scale @ through(coupling) for scale, coupling in zip(scales, self.couplings, strict=True)]
-        shared = _lower(through(self.shared))
-        return dist.TransformedDistribution(
-            noise, [Arrow(self.whitening.order, through(self.loc), shared, couplings, scales)]
-        )
+    def _arrow(self) -> Arrow:
+        scales = [_lower(scale) for scale in self.scales]
+        unit = _unit(len(self.shared))
+        couplings = [scale @ coupling * unit for scale, coupling in zip(scales, self.couplings, strict=True)]
+        return Arrow(self.whitening.order, self.loc, _lower(self.shared), couplings, scales)
+
+
+class StuckNormal(dist.TorchDistribution):  # type: ignore[misc]
+    """Normal draws x = arrow(e), whose density has the gradient by x alone: it sticks the landing, as `Sticking` does.
+
+    Its value is that of the e that was drawn.  A twin that learns nothing would solve for e, whose rounding grows with
+    the condition of the arrow: an ELBO is then better the worse the condition, and an optimiser finds out.
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, arrow: Arrow) -> None:
+        self.arrow = arrow
+        super().__init__(torch.Size(), arrow.loc.shape, validate_args=False)
+
+    def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch declares it)
+        """Draw, differentiably."""
+        noise = torch.randn(*sample_shape, *self.event_shape)
+        drawn: Tensor = self.arrow(noise.to(self.arrow.loc))
+        return drawn
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of ``value (*, D)``."""
+        with torch.no_grad():
+            e = self.arrow.inv(value)
+            volume = self.arrow.log_abs_det_jacobian(e, value)
+            density: Tensor = -0.5 * (e.square().sum(-1) + e.shape[-1] * math.log(2 * math.pi)) - volume
+            slope = -self.arrow.solve_transposed(e)
+        return density + ((value - value.detach()) * slope).sum(-1)
 
 
 def _identity(n: int, like: Tensor) -> Tensor:
@@ -69,4 +97,10 @@ def _identity(n: int, like: Tensor) -> Tensor:
 def _lower(raw: Tensor) -> Tensor:
     """Return the lower triangle, in units of its diagonal, which is kept as its logarithm."""
     scale = raw.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_LOG).exp()
-    return scale.unsqueeze(-1) * (raw.tril(-1) + _identity(raw.shape[-1], raw))
+    n = raw.shape[-1]
+    return scale.unsqueeze(-1) * (_unit(n) * raw.tril(-1) + _identity(n, raw))
+
+
+def _unit(n: int) -> float:
+    """Return what a step of one size moves each of n couplings by: together they move a draw no further than few do."""
+    return min(1.0, math.sqrt(FEW / n))

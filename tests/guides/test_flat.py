@@ -1,5 +1,7 @@
 """Flat vectors, blocks, arrows and curvature against dense linear algebra."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -12,6 +14,7 @@ from neuropyro.guides import Start, find_latents, make_flat_guide
 from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks, one_block, plate_blocks
 from neuropyro.guides.curvature import arrow_at, arrow_hessian, descend, hessian_diagonal
+from neuropyro.guides.gaussian import StuckNormal
 
 
 def hierarchy(y):
@@ -187,6 +190,47 @@ def test_the_transpose_of_an_arrow():
     matrix = torch.autograd.functional.jacobian(arrow._call, torch.zeros(8, dtype=torch.float64))
     x = torch.randn(8, generator=generator, dtype=torch.float64)
     torch.testing.assert_close(arrow.transposed(x), matrix.mT @ x)
+
+
+def test_the_transpose_of_an_arrow_is_solved_for():
+    generator = torch.Generator().manual_seed(7)
+    arrow, _ = random_arrow(generator)
+    matrix = torch.autograd.functional.jacobian(arrow._call, torch.zeros(8, dtype=torch.float64))
+    e = torch.randn(3, 8, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(arrow.solve_transposed(e), torch.linalg.solve(matrix.mT, e.mT).mT)
+
+
+def test_a_stuck_density_is_the_normal_one_with_the_gradient_by_the_draw():
+    generator = torch.Generator().manual_seed(8)
+    arrow, _ = random_arrow(generator)
+    matrix = torch.autograd.functional.jacobian(arrow._call, torch.zeros(8, dtype=torch.float64))
+    arrow.loc.requires_grad_()
+    arrow.shared.requires_grad_()
+    drawn = StuckNormal(arrow).rsample(torch.Size([5]))
+    exact = MultivariateNormal(arrow.loc.detach(), scale_tril=torch.linalg.cholesky(matrix @ matrix.mT))
+    stuck, expected = StuckNormal(arrow).log_prob(drawn), exact.log_prob(drawn)
+    torch.testing.assert_close(stuck, expected)
+    for found, wanted in zip(
+        torch.autograd.grad(stuck.sum(), [arrow.loc, arrow.shared], retain_graph=True),
+        torch.autograd.grad(expected.sum(), [arrow.loc, arrow.shared]),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_the_density_of_a_draw_is_exact_however_ill_conditioned_the_arrow():
+    """Solved for in single precision, the noise of such a draw is 10^20 times as large as it was."""
+    generator = torch.Generator().manual_seed(9)
+    n = 400
+    shared = (0.5 * torch.randn(n, n, generator=generator)).tril(-1) + torch.eye(n)
+    arrow = Arrow(torch.arange(n), torch.zeros(n), shared, [], [])
+    torch.manual_seed(0)
+    law = StuckNormal(arrow)
+    drawn = law.rsample(torch.Size([100]))
+    squares = -2 * law.log_prob(drawn) - n * math.log(2 * math.pi)  # chi-squared; the volume is 0
+    assert abs(float(squares.mean()) - n) < 5 * (2 * n / 100) ** 0.5
+    solved = arrow._inverse(drawn).square().sum(-1)
+    assert float(solved.mean()) > 1e6 * n
 
 
 def test_the_descent_finds_the_mode_of_a_bent_potential():
