@@ -84,11 +84,15 @@ def main() -> None:
     parser.add_argument("--guide", default="structured")
     parser.add_argument("--steps", type=int, default=400, help="of the optimiser, at most, after those to the mode")
     parser.add_argument("--visit-effect", action="store_true", help="of DIVE: for maps that are smooth")
+    parser.add_argument(
+        "--vertex-effect", action=argparse.BooleanOptionalAction, default=True, help="of DIVE: for what lasts of people"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     whole = Thickness.default(ageing=args.ageing)
     simulator = AnatomySimulator(thickness=whole.subset(np.arange(0, whole.size, args.every)))
-    model = VertexClusterMixture(n_clusters=3, visit_effect=args.visit_effect, covariates=COVARIATES)
+    effects = {"visit_effect": args.visit_effect, "vertex_effect": args.vertex_effect}
+    model = VertexClusterMixture(n_clusters=3, covariates=COVARIATES, **effects)
     truth, schedule = true_effect(simulator), Schedule(max_steps=args.steps)
     rows = read_rows(args.out)
     for seed in range(len(rows), args.cohorts):
