@@ -79,15 +79,16 @@ def fitted_thickness(
     label = model.assignments(result).argmax(1)
     mean = {site: x.mean(0) for site, x in result.posterior(draws).items()}
 
-    def spread(site: str) -> float:
-        """Root mean square over vertices of a cluster's sd, in the data's unit."""
-        return float(np.sqrt(((scale * mean[site][label]) ** 2).mean())) if site in mean else LEAST_SD
+    def spread(*sites: str) -> float:
+        """Root mean square over vertices of the clusters' sds, in the data's unit."""
+        variance = sum(((scale * mean[site][label]) ** 2).mean() for site in sites if site in mean)
+        return max(float(variance) ** 0.5, LEAST_SD)
 
     a, b, c, d = (mean[site][label] for site in "abcd")
     flat = np.full(len(location), ageing)
     arrays = {"baseline": location + scale * d, "a": scale * a, "b": b, "c": c, "ageing": flat}
     known: dict[str, Any] = {name: torch.as_tensor(x, dtype=torch.float32) for name, x in arrays.items()}
-    known |= {"subject_sd": spread("rho"), "visit_sd": spread("tau"), "white_sd": spread("sigma")}
+    known |= {"subject_sd": spread("rho", "omega"), "visit_sd": spread("tau"), "white_sd": spread("sigma")}
     return Thickness(field=SmoothField.on_mesh(mesh), mesh=mesh, labels=label, **known)
 
 

@@ -1,8 +1,8 @@
 r"""What lasts of a subject's departure at a single vertex, beyond the course, its offset in the cluster, and the visit.
 
 People differ in the shape of their cortex, and registration errs at the same place again.  So residuals of one subject
-at one vertex resemble each other from visit to visit.  To stage subjects this says little; to forecast their maps it
-says much.  With residuals R_nl, less their mean over the cluster's vertices at the visit (which is the offset's and the
+at one vertex resemble each other from visit to visit.  To stage subjects a cluster's own sd of them is enough
+(:mod:`neuropyro.models.vertex_effects`); to forecast their maps each vertex's own says more.  With residuals R_nl, less their mean over the cluster's vertices at the visit (which is the offset's and the
 visit's share),
 
 .. math::  R_{nl} = r_{i(n)l} + \epsilon_{nl}, \qquad r_{il} \sim \mathrm{Normal}(0, \omega_l), \quad
