@@ -114,7 +114,10 @@ for name, one in fits.items():
 
 # %%
 shown = ["extra", "slope", "slope_spread"]
-arviz.plot_trace(fits["nuts"].to_arviz(250), var_names=shown, figsize=(9, 5))
+axes = arviz.plot_trace(fits["nuts"].to_arviz(250), var_names=shown, figsize=(9, 5))
+for density, chain in axes:
+    density.set_xlabel("mL a year")
+    chain.set(xlabel="draw", ylabel="mL a year")
 plt.tight_layout()
 
 # %% [markdown]
@@ -131,6 +134,7 @@ arviz.plot_forest(
     colors=["#999999", "#E69F00", "#56B4E9", "#009E73", "#0072B2"],
     figsize=(7, 5.5),
 )
+plt.gca().set_xticks([-0.1, -0.05, 0, 0.05])
 plt.gca().axvline(0, color="0.7", lw=0.8, zorder=0)
 _ = plt.xlabel("mL, or mL a year")
 
@@ -156,7 +160,7 @@ print(str(table).split("\n\n")[0])
 plots.plot_comparison(table)
 
 # %% [markdown]
-# The higher ELBOs are those of `structured` and `flow`, whose sds are NUTS's; `normal` is a third of a nat below. k-hat is less
+# The higher ELBOs are those of `structured` and `flow`, whose sds are NUTS's; `normal` is some .4 nats below. k-hat is less
 # telling here: `normal` stays under .7, for six numbers that depend on each other moderately, though its interval is a
 # third too narrow. A k-hat under .7 says that reweighting can mend the guide, not that it needs no mending.
 #
@@ -171,8 +175,8 @@ figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
 axis.plot(loo["nuts"].shapes, ".", color="#0072B2", label="NUTS")
 axis.plot(loo["normal"].shapes, ".", color="#D55E00", label="normal")
 axis.axhline(0.7, color="k", lw=0.8, ls="--")
-axis.set(xlabel="person left out", ylabel="Pareto k")
-_ = axis.legend(frameon=False)
+axis.set(xlabel="person left out", ylabel="Pareto k", ylim=(None, 1.1))
+_ = axis.legend(frameon=False, loc="upper left", ncols=2)
 
 # %% [markdown]
 # ## The answer, and what could be wrong

@@ -76,7 +76,7 @@ _ = plt.xlabel("standardised value (sd of a vertex)")
 # %%
 whole = simulate_cohort(n_subjects=60, visits=4, n_clusters=3, mesh=cortex_mesh(("left",)), seed=3)
 cortex = whole.subset(vertices=np.arange(0, whole.n_vertices, 20))
-smooth = VertexClusterMixture(n_clusters=3, visit_effect=True)
+smooth = VertexClusterMixture(n_clusters=3, visit_effect=True, vertex_effect=True)
 lacking = Outcome(smooth, cortex, fit(smooth, cortex, guide="normal", seed=0, schedule=schedule, progress=False))
 print(lacking.fit.verdict)
 for check in check_predictive(lacking.fit, draws=100):

@@ -88,9 +88,10 @@ figure
 # The mean is nearer to the truth than the interpolation. A draw looks rougher than a brain: beside what the generator makes
 # it has a draw of what no generator's image has, small things that sixteen pixels a side do not show.
 #
-# The sd is largest along edges, where sixteen pixels a side leave most open: the brain's outline, the ventricles' wall,
-# sulci. Is it as large as the errors are? On the line of the right panel it would be, and near the line it is: in
-# super-resolution the sd can be read as the size of the error, pixel by pixel.
+# The sd is largest where edges are many, of which sixteen pixels a side leave most open: in the folds of the cortex and
+# along the midline. It is smaller in the white matter, and none to speak of outside of the head. Is it as large as the
+# errors are? On the line of the right panel it would be, and near the line it is: in super-resolution the sd can be read
+# as the size of the error, pixel by pixel.
 
 # %%
 plots.plot_sd(coarse)
@@ -112,7 +113,7 @@ print(f"posterior sd: {inside:.1f} in the hole, {outside:.1f} outside")
 plots.plot_reconstruction(holed)
 
 # %% [markdown]
-# The sd knows where the hole is: it is several times as large inside. But compare it with the error in the hole, printed
+# The sd knows where the hole is: it is ten times as large inside. But compare it with the error in the hole, printed
 # above: it is below. Most of that error is one brain's, whose ventricles were continued in another way than they are, and
 # no draw has them so: a guide finds one course of events, the likeliest, and stays near it.
 #
@@ -180,7 +181,7 @@ _ = axis.legend(frameon=False, fontsize=8, loc="upper center")
 # ## What could be wrong
 #
 # * **Where little was measured, intervals are too narrow.** In holes 90 % intervals hold fewer than 90 % of the pixels.
-#   Draws show what the guide has found, not all that is possible: brain 1 is darker in the hole than any of them. More
+#   Draws show what the guide has found, not all that is possible: brain 1 is darker in the hole than their interval. More
 #   `starts` find more, and no guide finds a brain that the generator cannot make.
 # * The generator knows phantoms, not patients. A tumour, another contrast or another plane is unlike all it has seen;
 #   `neuropyro reconstruct` says so (`checks.json`), and such images should not be believed.

@@ -114,7 +114,7 @@ def _elements(axis: Axes, comparison: Comparison, shown: tuple[str, ...]) -> Non
     axis.set_yticks(range(len(shown)), shown, fontsize=8)
     axis.set_ylim(len(shown) - 0.5, -0.5)
     axis.set_xlabel(f"mean and 90 % interval, in posterior sds of {reference.name!r} about its mean")
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _losses(axis: Axes, diagnosis: Diagnosis) -> None:
