@@ -28,7 +28,7 @@ from neuropyro.inference.simulation import replicates
 if TYPE_CHECKING:
     from neuropyro.inference.result import Fit
 
-__all__ = ["STATISTICS", "LeaveOneOut", "PredictiveCheck", "check_predictive", "leave_one_out"]
+__all__ = ["STATISTICS", "WITHIN", "LeaveOneOut", "PredictiveCheck", "check_predictive", "leave_one_out"]
 
 Values = NDArray[np.floating[Any]]
 Statistic = Callable[[Values], float]

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from neuropyro.inference.placement import default_dtype
-from neuropyro.inference.predictive_checks import LeaveOneOut, PredictiveCheck, check_predictive, leave_one_out
+from neuropyro.inference.predictive_checks import (
+    WITHIN,
+    LeaveOneOut,
+    PredictiveCheck,
+    check_predictive,
+    leave_one_out,
+)
 from neuropyro.inference.run_agreement import Agreement, compare_runs
 from neuropyro.inference.weights import KHAT_LIMIT, Weights, log_weights
 
@@ -155,7 +161,13 @@ def diagnose(
         agreement = compare_runs(fit, draws) if len(fit.runs) > 1 else None
         checks = tuple(check_predictive(fit, statistics, predictive_draws))
         loo = leave_one_out(fit, draws)
-    findings = (_converged(fit), _agrees(fit, agreement), _near(fit, weights), _predicts(checks), _leaves_out(fit, loo))
+    findings = (
+        _converged(fit),
+        _agrees(fit, agreement),
+        _near(fit, weights),
+        _predicts(fit, checks),
+        _leaves_out(fit, loo),
+    )
     return Diagnosis(fit, findings, weights, agreement, checks, loo)
 
 
@@ -228,7 +240,7 @@ def another_guide(*names: str) -> str:
     return f"{options}, in Python guide={arguments}"
 
 
-def _predicts(checks: Sequence[PredictiveCheck]) -> Finding:
+def _predicts(fit: Fit, checks: Sequence[PredictiveCheck]) -> Finding:
     question = "Does the fitted model make data like the data?"
     if not checks:
         return Finding(question, "unknown", "The model observes nothing.")
@@ -239,9 +251,11 @@ def _predicts(checks: Sequence[PredictiveCheck]) -> Finding:
             question, "yes", f"{len(checks)} statistics lie among the simulated ones; most extreme: {lowest}."
         )
     reason = "; ".join(map(str, extreme)) + "."
-    return Finding(
-        question, "no", reason, "a model with what is missing: another noise, or effects of subjects or groups"
-    )
+    advice = "a model with what is missing: another noise, or effects of subjects or groups"
+    too_alike = any(check.statistic == WITHIN and check.p_value < 0.5 for check in extreme)
+    if too_alike and getattr(fit.model, "vertex_effect", None) is False:
+        advice = "what lasts of a subject at each vertex: --vertex-effect, in Python vertex_effect=True"
+    return Finding(question, "no", reason, advice)
 
 
 def _leaves_out(fit: Fit, loo: LeaveOneOut | None) -> Finding:

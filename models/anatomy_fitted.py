@@ -30,6 +30,7 @@ True
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,8 +82,8 @@ def fitted_thickness(
 
     def spread(*sites: str) -> float:
         """Root mean square over vertices of the clusters' sds, in the data's unit."""
-        variance = sum(((scale * mean[site][label]) ** 2).mean() for site in sites if site in mean)
-        return max(float(variance) ** 0.5, LEAST_SD)
+        variance = sum(float(((scale * mean[site][label]) ** 2).mean()) for site in sites if site in mean)
+        return max(math.sqrt(variance), LEAST_SD)
 
     a, b, c, d = (mean[site][label] for site in "abcd")
     flat = np.full(len(location), ageing)

@@ -2,8 +2,8 @@ r"""What lasts of a subject's departure at a single vertex, beyond the course, i
 
 People differ in the shape of their cortex, and registration errs at the same place again.  So residuals of one subject
 at one vertex resemble each other from visit to visit.  To stage subjects a cluster's own sd of them is enough
-(:mod:`neuropyro.models.vertex_effects`); to forecast their maps each vertex's own says more.  With residuals R_nl, less their mean over the cluster's vertices at the visit (which is the offset's and the
-visit's share),
+(:mod:`neuropyro.models.vertex_effects`); to forecast their maps each vertex's own says more.  With residuals R_nl, less
+their mean over the cluster's vertices at the visit (which is the offset's and the visit's share),
 
 .. math::  R_{nl} = r_{i(n)l} + \epsilon_{nl}, \qquad r_{il} \sim \mathrm{Normal}(0, \omega_l), \quad
    \epsilon_{nl} \sim \mathrm{Normal}(0, \psi_l),

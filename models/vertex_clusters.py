@@ -27,9 +27,10 @@ prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.  Where labels are known
 
 Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d,
 sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho, tau, omega (K,)``; in the plate
-``subject``, ``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits, K)``; in a plate ``vertex``,
-``Z`` and the data ``V (vertices, visits)``.  With the spatial prior (:mod:`neuropyro.models.spatial`) there is no Z,
-the site ``coupling`` (a scalar) is added, and pi is fixed at equal shares.
+``subject``, ``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits, K)``; in a
+plate ``vertex``, ``Z`` and the data ``V (vertices, visits)``.  With the spatial prior
+(:mod:`neuropyro.models.spatial`) there is no Z, the site ``coupling`` (a scalar) is added, and pi is fixed at equal
+shares.
 Units: a, d, sigma, rho, tau, omega and scatter_a in sds of a vertex, c and scatter_c in scores, b per score.
 
 References
