@@ -87,10 +87,9 @@ plots.plot_entropy(outcome)
 # ## Along which course
 #
 # A dot is the mean of a cluster's vertices at one visit, at the mean of its posterior score. The line is the cluster's
-# trajectory, its band 90 % of the posterior, hardly wider than the line: thousands of vertices share one trajectory.
-# Dots scatter about it because people and visits have offsets of their own. They also depart from it together, most in
-# cluster 2: vertices of a cluster change sooner or later than each other, so that their mean falls less steeply than
-# the trajectory in their midst.
+# trajectory, its band 90 % of the posterior, no wider than the line: thousands of vertices share one trajectory.
+# Dots scatter about it because people and visits have offsets of their own, which show most in cluster 2, where least
+# is lost.
 
 # %%
 plots.plot_trajectories(outcome)
@@ -120,12 +119,13 @@ plots.plot_recovery(outcome)
 # %% [markdown]
 # ## What could be wrong
 #
-# * **The order is right for most, the axis is bent.** Points of the last figure lie along a curve, not on the line:
-#   patients are drawn together. A monotone change of the score, with trajectories changed to match, makes nearly the
-#   same maps. Two people stand far off the curve, one at each end, where all courses are flat and maps tell little.
-# * **So intervals of the scores are far too narrow** where, as here, a subject's map departs from everyone's, vertex by
-#   vertex, in a way that the model lacks. The share printed above should be 90 %. Use scores to order visits and people
-#   of one fit; do not read their intervals as what is known of the true score.
+# * **The order is right, the axis is bent.** Up to a score of 2 points of the last figure lie on the line; beyond it
+#   patients are drawn together. There one cluster changes and the others have little left to: a stretch of the score
+#   shrunk, with that cluster's trajectory made steeper to match, makes nearly the same maps.
+# * **So intervals of the scores are too narrow.** The share printed above should be 90 %. What is left of a map is smooth
+#   over the surface here, and the model takes what neighbours share of it, beyond what their whole cluster does, for so
+#   many independent witnesses. Use scores to order visits and people of one fit; do not read their intervals as what is
+#   known of the true score. Without `vertex_effect` all of this is far worse: the correlation would be .93.
 # * The clusters are well apart in this simulation, and hardly a vertex is in doubt. Where they overlap, labels are poor
 #   and too certain ([notebook 4](04_checks_and_calibration.ipynb)).
 # * The number of clusters was given. `neuropyro dive select` compares numbers by held-out likelihood.
