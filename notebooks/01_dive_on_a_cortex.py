@@ -52,7 +52,8 @@ plots.plot_map(cohort.mesh, cohort.values[0], f"thickness of {cohort.subject[0]}
 #
 # A visit of subject $i$ at age $t$ has the score $s = \alpha_i (t - t_0) + \beta_i$. A vertex of cluster $k$ follows
 # $f_k(s) = d_k + a_k / (1 + e^{-b_k (s - c_k)})$, with scatter of vertices about it; a subject may depart from it by an
-# offset that lasts, a visit by one that does not; and at every single vertex by what is the subject's own. Which cluster a vertex is of is summed out, never sampled.
+# offset that lasts, a visit by one that does not; and at every single vertex by what is the subject's own. Which cluster
+# a vertex is of is summed out, never sampled.
 #
 # `guide="normal"` approximates the posterior by independent normal distributions, which is fast;
 # [notebook 3](03_swap_the_guide.ipynb) shows what that costs.
