@@ -103,4 +103,4 @@ def _lower(raw: Tensor) -> Tensor:
 
 def _unit(n: int) -> float:
     """Return what a step of one size moves each of n couplings by: together they move a draw no further than few do."""
-    return min(1.0, math.sqrt(FEW / n))
+    return math.sqrt(min(1.0, FEW / max(n, 1)))

@@ -76,7 +76,8 @@ def _digest(data: Any, digest: Any) -> None:
         for value in data:
             _digest(value, digest)
     elif dataclasses.is_dataclass(data) and not isinstance(data, type):
-        _digest({field.name: getattr(data, field.name) for field in dataclasses.fields(data)}, digest)
+        own = [field.name for field in dataclasses.fields(data) if field.compare]  # the others follow from these
+        _digest({name: getattr(data, name) for name in own}, digest)
     elif "__repr__" not in {name for kind in type(data).__mro__[:-1] for name in vars(kind)}:  # an address at most
         digest.update(type(data).__qualname__.encode())
         _digest(vars(data) if hasattr(data, "__dict__") else (), digest)

@@ -135,7 +135,7 @@ class _Whitened:
         with torch.no_grad():
             law = guide.law()
             self.outer = law.transforms[-1]
-            self.inner = law.base_dist.frozen.transforms[-1]
+            self.inner = law.base_dist.arrow
 
     def __call__(self, e: Tensor) -> Tensor:
         x: Tensor = self.outer._call(self.inner._call(e))

@@ -84,7 +84,7 @@ class Visits:
     names: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     covariates: Tensor | None = None
     coding: CovariateCoding | None = None
-    subject_sums: SubjectSums | None = None
+    subject_sums: SubjectSums | None = field(default=None, compare=False)
 
     @property
     def n_vertices(self) -> int:

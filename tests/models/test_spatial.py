@@ -22,7 +22,7 @@ from neuropyro.models.spatial_sweeps import mean_field, neighbours_of
 
 K = 3
 GRID = Mesh.grid(2, 3)
-SWITCHES = {"standardise": None, "visit_effect": True}
+SWITCHES = {"standardise": None, "visit_effect": True, "vertex_effect": True}
 
 
 def cohort(missing: bool = False, mesh: Mesh | None = GRID) -> Cohort:
