@@ -50,9 +50,9 @@ def log_density(model, visits, draw):
 
 
 @pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
-@pytest.mark.parametrize("visit_effect", [False, True], ids=["", "visits"])
+@pytest.mark.parametrize("visit_effect", [False, True], ids=["", "visits and vertices"])
 def test_the_sum_over_all_labellings_is_the_enumerated_model(missing, visit_effect):
-    switches = {"visit_effect": visit_effect, "standardise": None}
+    switches = {"visit_effect": visit_effect, "vertex_effect": visit_effect, "standardise": None}
     enumerated = VertexClusterMixture(K, **switches)
     data = cohort(missing)
     visits = enumerated.prepare(data, dtype=torch.float64)
