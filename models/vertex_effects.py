@@ -37,8 +37,6 @@ from neuropyro.models.row_products import row_products, weighted_grams
 
 __all__ = ["Lasting", "SubjectSums"]
 
-CHUNK = 100_000  # sums that are worked out at once
-
 
 @dataclass(frozen=True, eq=False)
 class SubjectSums:
@@ -72,17 +70,14 @@ class SubjectSums:
         subject
             ``(visits,)`` int.
         """
+        of_subject = torch.nn.functional.one_hot(subject).mT.to(values)
+        whole = values @ of_subject.mT
         if observed is None:
-            member = torch.nn.functional.one_hot(subject).mT.to(values)
-            return cls(subject, member, values @ member.mT, None)
+            return cls(subject, of_subject, whole, None)
         member, rows, places = _patterns(observed, subject)
-        at = torch.stack([rows, places])
-        # Of a vertex's value at a visit, the place of the pattern that it is in is the one whose visits hold it.
-        sums = values.new_zeros(len(rows))
-        for begin in range(0, len(rows), CHUNK):
-            part = slice(begin, begin + CHUNK)
-            sums[part] = (values[rows[part]] * member[places[part]]).sum(-1)
-        shape = (len(values), len(member))
+        # What is missing is 0: a vertex's sum over a pattern is that over all visits of the subject.
+        sums = whole[rows, subject[member.argmax(-1)][places]]
+        at, shape = torch.stack([rows, places]), (len(values), len(member))
         sparse = [
             torch.sparse_coo_tensor(at, x, shape, check_invariants=True).coalesce()
             for x in (sums, torch.ones_like(sums))
