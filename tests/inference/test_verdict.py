@@ -146,18 +146,3 @@ def test_leave_one_out_is_of_the_best_restart_alone():
     bad = fit(heavy, y + 3, "laplace", progress=False).runs[0]
     expected, found = leave_one_out(good), leave_one_out(replace(good, runs=(*good.runs, bad)))
     np.testing.assert_array_equal(found.pointwise, expected.pointwise)
-
-
-def test_what_lasts_of_people_is_missed_and_named_and_then_there():
-    cohort = simulate_reference(n_subjects=15, n_vertices=30, n_clusters=2, seed=1)
-    lasting = 0.8 * np.random.default_rng(0).standard_normal((cohort.n_subjects, cohort.n_vertices))
-    cohort = replace(cohort, values=cohort.values + cohort.values.std() * lasting[cohort.subject_index])
-    options = {"guide": "map", "schedule": Schedule(max_steps=80), "progress": False}
-    within = "autocorrelation within subjects"
-    lacking, whole = (
-        diagnose(fit(VertexClusterMixture(2, vertex_effect=has), cohort, **options), 10, 100, [within])
-        for has in (False, True)
-    )
-    assert lacking.findings[3].answer == "no"
-    assert "--vertex-effect" in lacking.findings[3].advice
-    assert whole.findings[3].answer == "yes"

@@ -8,7 +8,8 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from neuropyro.data import simulate_reference
-from neuropyro.inference import Schedule, fit
+from neuropyro.inference import Schedule, diagnose, fit
+from neuropyro.inference.predictive_checks import WITHIN
 from neuropyro.models import VertexClusterMixture, VisitNormal
 from neuropyro.models.vertex_effects import Lasting, SubjectSums
 
@@ -114,19 +115,22 @@ def test_draws_have_the_covariance():
     assert ((drawn.mean(0) - one.loc[0]).abs() < 5 * sd / n**0.5).all()
 
 
-def test_scores_of_people_who_differ_everywhere():
-    """With white residuals alone, what is a subject's own at each vertex is taken for progression."""
+def test_people_who_differ_everywhere():
+    """With white residuals alone, what is a subject's own at each vertex is taken for progression, and is missed."""
     cohort = simulate_reference(n_subjects=25, n_vertices=60, n_clusters=2, seed=2)
     rng, sd = np.random.default_rng(0), cohort.values.std()
     values = cohort.values + sd * rng.standard_normal((cohort.n_subjects, cohort.n_vertices))[cohort.subject_index]
     values[rng.random(values.shape) < 0.2] = np.nan
     schedule = Schedule(max_steps=80, warm_up=80)
-    correlation = {}
+    correlation, predicts = {}, {}
     for has in (False, True):
         model = VertexClusterMixture(2, vertex_effect=has)
         result = fit(model, replace(cohort, values=values), "map", schedule=schedule, seed=0, progress=False)
         correlation[has] = np.corrcoef(result.posterior(1)["dps"][0], cohort.truth["dps"])[0, 1]
+        predicts[has] = diagnose(result, 10, 100, [WITHIN]).findings[3]
     assert correlation[False] < 0.8
     assert correlation[True] > 0.88
     omega = result.posterior(1)["omega"][0] * float(result.data.scale.mean())
     assert omega == pytest.approx(np.full(2, sd), rel=0.1)  # 1,500 effects: their sd is known to 2 %
+    assert (predicts[False].answer, predicts[True].answer) == ("no", "yes")
+    assert "--vertex-effect" in predicts[False].advice
