@@ -46,8 +46,10 @@ class StudyOptions:
     biomarkers
         Columns (a,b,c) of a table that are biomarkers; by default all numbers that are not subject, visit, time or
         diagnosis. The others are covariates.
-    subject, time
-        Columns of a table that name the subject, and the time in years; by default those of usual names.
+    subject
+        Column of a table that names the subject; by default one of the usual names.
+    time
+        Column of a table that is the time in years; by default one of the usual names.
     control
         The diagnosis that means a control, where it is none of those that are known (CN, NC, CTL, HC, control, healthy,
         or 1).

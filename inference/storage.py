@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 import neuropyro
 from neuropyro.guides import FlatGuide, find_latents
@@ -56,7 +56,7 @@ def save_fit(fit: Fit, folder: Path) -> None:
         tensors |= {f"{r}.stats.{name}": torch.as_tensor(values) for name, values in run.stats.items()}
         state = run.guide.state_dict()
         tensors |= {f"{r}.guide.{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    save_file(tensors, folder / TENSORS)
+    (folder / TENSORS).write_bytes(save(tensors))  # whose file of its own only its owner could read
     settings = {
         "versions": _versions(),
         "model": _describe(fit.model),

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neuropyro.adjustment import fit_adjustment
 from neuropyro.data import Cohort
 from neuropyro.site_harmonisation import harmonise_sites
@@ -54,7 +56,9 @@ def prepare_study(
 
 
 def remarks(cohort: Cohort, standardise: str) -> list[str]:
-    """Say what a user may not expect of the data: that no diagnosis is a control's.
+    """Say what a user may not expect of the data.
+
+    That no diagnosis is a control's; that a biomarker never changes within a subject, as a gene does.
 
     Examples
     --------
@@ -63,12 +67,35 @@ def remarks(cohort: Cohort, standardise: str) -> list[str]:
     >>> [line.split(":")[0] for line in remarks(cohort, "controls")]
     ['diagnoses are ill, well']
     """
+    return [*_without_controls(cohort, standardise), *_never_changing(cohort)]
+
+
+def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
     if standardise != "controls" or cohort.diagnosis is None or cohort.is_control.any():
         return []
     names = ", ".join(map(str, sorted(set(cohort.diagnosis))[:6]))
     return [
         f"diagnoses are {names}: none is a control's (CN, NC, CTL, HC, control, healthy, or 1), so that all subjects' "
         "first visits set the scales; name theirs by --control, if there are any"
+    ]
+
+
+def _never_changing(cohort: Cohort) -> list[str]:
+    """Name biomarkers that are the same at all visits of every subject who was seen more than once."""
+    if cohort.feature_names is None:
+        return []
+    low, high = (np.full((cohort.n_subjects, cohort.n_vertices), end) for end in (np.inf, -np.inf))
+    np.fmin.at(low, cohort.subject_index, cohort.values)  # what is missing is passed over
+    np.fmax.at(high, cohort.subject_index, cohort.values)
+    count = np.zeros_like(low)
+    np.add.at(count, cohort.subject_index, ~np.isnan(cohort.values))
+    constant = (count > 1).any(0) & ((low == high) | (count < 2)).all(0)
+    names = ", ".join(map(str, cohort.feature_names[constant]))
+    if not names:
+        return []
+    return [
+        f"{names}: never changes within a subject, so that it says nothing of progression; leave it out by "
+        "--biomarkers, and give it by --covariates if speed may depend on it"
     ]
 
 

@@ -58,3 +58,13 @@ def test_sites_first_then_covariates(cohort, tmp_path, monkeypatch):
     shift = expected - made.values
     slope = np.linalg.lstsq(np.c_[np.ones(40), cohort.time], shift, rcond=None)
     np.testing.assert_allclose(slope[1], 0, atol=1e-20)  # the rest is a line in age alone
+
+
+def test_a_biomarker_that_never_changes_is_named():
+    values = np.array([[1.0, 0, 5], [2.0, 0, 5], [1.5, 2, np.nan], [2.5, 2, 5], [3.0, 1, 5]])
+    names = np.array(["tau", "apoe4", "icv"])
+    cohort = Cohort(values, [70, 71, 64, 65, 80], ["a", "a", "b", "b", "c"], feature_names=names)
+    (said,) = remarks(cohort, "all")
+    assert said.startswith("apoe4, icv: never changes within a subject")
+    assert remarks(replace(cohort, feature_names=None), "all") == []
+    assert remarks(cohort.subset(visits=np.array([True, False, True, False, True])), "all") == []  # nobody seen twice
