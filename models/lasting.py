@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from neuropyro.models.course import Course
+from neuropyro.models.vertex_effects import lasting_weight
 from neuropyro.models.visits import Visits
 
 __all__ = ["Components", "by_subject", "centred_residuals", "components_of", "own_deviation"]
@@ -101,5 +102,5 @@ def by_subject(residual: Tensor, observed: Tensor | None, subject: Tensor, n_sub
 def own_deviation(components: Components, sums: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and variance of what lasts, ``(vertices, subjects)`` each, given what `by_subject` returns."""
     lasting, passing = (x.unsqueeze(-1) for x in components)
-    share = lasting / (passing + count * lasting)
+    share = lasting_weight(lasting, passing, count)
     return share * sums, share * passing

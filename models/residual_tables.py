@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from neuropyro.models.course import Course
-from neuropyro.models.vertex_effects import SubjectSums
+from neuropyro.models.vertex_effects import SubjectSums, lasting_weight
 from neuropyro.models.visits import Visits
 
 __all__ = ["FINE", "MapSums", "ResidualTables", "map_sums"]
@@ -142,8 +142,8 @@ class _LastingTable:
         self.grams = part.grams.expand(len(part.squares), -1, -1, -1)[of]
         self.member = sums.member[of.unsqueeze(-1), at.unsqueeze(1)] * real.unsqueeze(1)  # (subjects, p, m)
         count = self.member.sum(-1, keepdim=True)
-        lasting, variance = course.omega.square(), course.sigma.square()
-        weight = lasting / (variance + count * lasting) / variance
+        variance = course.sigma.square()
+        weight = lasting_weight(course.omega.square(), variance, count) / variance
         self.weight = weight * (of >= 0).unsqueeze(-1)  # (subjects, p, K)
 
     def at(self, left: Tensor, share: Tensor, mean: Tensor) -> Tensor:

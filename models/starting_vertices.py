@@ -33,6 +33,7 @@ from neuropyro.models.starting_courses import Courses, Curves
 from neuropyro.models.starting_curves import BinnedCurves
 from neuropyro.models.starting_descent import Start, Values, descend, one_of, stacked
 from neuropyro.models.trajectory import Trajectories
+from neuropyro.models.vertex_effects import lasting_weight
 from neuropyro.models.vertex_priors import SCATTER, VertexPriors
 from neuropyro.models.vertex_scatter import COLUMNS, scattered
 from neuropyro.models.visits import Visits
@@ -255,7 +256,7 @@ class _Clusters(Courses):
         if "log_omega" not in v:
             return None, columns
         lasting, variance = ((2 * v[name]).exp()[..., None] for name in ("log_omega", "log_sigma"))
-        weight = lasting / (variance + self.count * lasting)
+        weight = lasting_weight(lasting, variance, self.count)
         return weight, columns - self._of_visit(weight[..., None, :] * self._of_subject(columns.mT)).mT
 
     def _factors(self, v: Values, columns: Tensor, reduced: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -36,6 +36,7 @@ from neuropyro.models.covariates import effects_of, shifts
 from neuropyro.models.subject_integral import climb, derivatives, integrate, spanned
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.trajectory import Trajectories
+from neuropyro.models.vertex_effects import lasting_weight
 from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import Visits
 
@@ -251,7 +252,7 @@ class _Visits:
         grams = torch.einsum("ilm,ikmp->ilkp", self.mask, pairs).reshape(*sums.shape, -1)
         count, variance = self.mask.sum(-1, keepdim=True), population.sigma.square()
         lasting = population.omega.square()
-        weight = lasting / (variance + count * lasting)  # g of vertex_effects, (subjects, L or 1, K)
+        weight = lasting_weight(lasting, variance, count)  # (subjects, L or 1, K)
         total, weighted = left.sum(-1), weight.unsqueeze(-1) * sums
         return _Parts(
             left.square().sum(-1) - weight * total.square(),

@@ -35,7 +35,7 @@ from torch import Tensor
 
 from neuropyro.models.row_products import row_products, weighted_grams
 
-__all__ = ["Lasting", "SubjectSums"]
+__all__ = ["Lasting", "SubjectSums", "lasting_weight"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +115,8 @@ class Lasting(NamedTuple):
     @property
     def _weight(self) -> Tensor:
         """``(*batch, P)`` g."""
-        omega, sigma = self.omega.square().unsqueeze(-1), self.sigma.square().unsqueeze(-1)
-        return omega / (sigma + self.data.count * omega)
+        lasting, passing = (sd.square().unsqueeze(-1) for sd in (self.omega, self.sigma))
+        return lasting_weight(lasting, passing, self.data.count)
 
     def products(self, columns: Tensor) -> Tensor:
         """Of the data with columns ``(*batch, visits, c)``: ``(*batch with vertices, c)``."""
@@ -143,6 +143,11 @@ class Lasting(NamedTuple):
 
     def _sums(self, columns: Tensor) -> Tensor:
         return self.data.member @ columns
+
+
+def lasting_weight(lasting: Tensor, passing: Tensor, count: Tensor) -> Tensor:
+    """Return g, the share of a sum over visits that is taken for what lasts, from both variances and the visits."""
+    return lasting / (passing + count * lasting)
 
 
 def _patterns(observed: Tensor, subject: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from neuropyro.models.mixture import Mixture
+from neuropyro.models.vertex_effects import lasting_weight
 from neuropyro.models.visits import Visits
 
 __all__ = ["draw_vertices", "replicate_vertices"]
@@ -63,7 +64,7 @@ def _lasting(omega: Tensor, sigma: Tensor, expected: Tensor, visits: Visits) -> 
     """Draw what lasts of each subject given what is left of the values, at each visit, ``(vertices, visits)``."""
     seen = torch.ones_like(visits.values) if visits.observed is None else visits.observed
     left = visits.sum_of_subject((visits.values - expected) * seen)
-    omega, sigma = omega.square().unsqueeze(-1), sigma.square().unsqueeze(-1)
-    weight = omega / (sigma + visits.sum_of_subject(seen) * omega)
-    drawn = weight * left + (sigma * weight).sqrt() * torch.randn_like(left)
+    lasting, passing = (sd.square().unsqueeze(-1) for sd in (omega, sigma))
+    weight = lasting_weight(lasting, passing, visits.sum_of_subject(seen))
+    drawn = weight * left + (passing * weight).sqrt() * torch.randn_like(left)
     return drawn[:, visits.subject]
