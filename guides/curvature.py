@@ -23,7 +23,7 @@ from torch import Tensor
 from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks
 
-__all__ = ["ArrowHessian", "arrow_at", "arrow_hessian", "cost", "descend", "hessian_diagonal"]
+__all__ = ["ArrowHessian", "arrow_at", "arrow_hessian", "cost", "descend", "hessian_diagonal", "local_curvature"]
 
 Potential = Callable[[Tensor], Tensor]
 SCALINGS, PROBES = 2, 4  # probes of each number of a local block: to find the scale, then to be averaged
@@ -99,6 +99,13 @@ def hessian_diagonal(potential: Potential, point: Tensor, blocks: Blocks) -> Ten
         signs = _signs(point.shape, generator).to(point)
         total += signs * product(signs)
     return total / DIAGONAL_PROBES
+
+
+def local_curvature(potential: Potential, point: Tensor, index: Tensor) -> Tensor:
+    """Estimate the diagonal of the Hessian at places ``index (elements, m)``; returns ``(elements, m)``."""
+    product = curvature_products(potential, point)
+    blocks = _probe_blocks(product, point, index.to(point.device), torch.Generator().manual_seed(0))
+    return blocks.diagonal(dim1=-2, dim2=-1).to(point)
 
 
 def arrow_at(point: Tensor, hessian: ArrowHessian) -> Arrow:

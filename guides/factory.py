@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pyro.infer.autoguide.initialization import init_to_median, init_to_value
@@ -91,7 +92,11 @@ def find_latents(model: Callable[..., Any], data: Any, init_values: Mapping[str,
     >>> find_latents(model, torch.ones(9), {"mean": torch.tensor(2.0)}).start.tolist()
     [2.0]
     """
-    return read_latents(model, data, _starting_at(init_values))
+    latents = read_latents(model, data, _starting_at(init_values))
+    if not hasattr(model, "centring"):
+        return latents
+    latents = replace(latents, centring=model.centring(data))
+    return replace(latents, share=latents.start.new_zeros(latents.centred_site.shape))
 
 
 def check_name(name: str) -> None:

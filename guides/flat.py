@@ -8,6 +8,7 @@ standard normal under the posterior, and one learning rate suits every number.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pyro
@@ -45,10 +46,18 @@ class FlatGuide(PyroModule):  # type: ignore[misc]
     torch.Size([5])
     """
 
+    share: Tensor | None
+
     def __init__(self, latents: Latents, law: nn.Module) -> None:
         super().__init__()
-        self.latents = latents
+        self.sites = latents
         self.law = law
+        self.register_buffer("share", latents.share)
+
+    @property
+    def latents(self) -> Latents:
+        """The model's sites."""
+        return replace(self.sites, share=self.share)
 
     def forward(self, *args: Any) -> dict[str, Tensor]:
         """Sample the sites."""
@@ -59,8 +68,7 @@ class FlatGuide(PyroModule):  # type: ignore[misc]
         """Draw every site, and return the log-density of all particles together: what `forward` would tell Pyro."""
         law = self.law()
         flat = law.rsample(particles)
-        values = self.latents.values(flat)
-        volumes = self.latents.volumes(flat, values)
+        values, volumes = self.latents.changed(flat)
         return values, law.log_prob(flat).sum() - sum(volume.sum() for volume in volumes.values())
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyro
@@ -20,6 +20,8 @@ from pyro.infer.autoguide.initialization import InitMessenger
 from torch import Size, Tensor
 from torch.distributions import biject_to
 from torch.distributions.transforms import identity_transform
+
+from neuropyro.guides.centring import Centring
 
 __all__ = ["Latents", "Site", "is_enumerated", "read_latents"]
 
@@ -69,6 +71,11 @@ class Site:
         missing = len(particles) + self.event_dim - len(self.shape)
         return particles[:missing] + self.shape
 
+    def without_particles(self, value: Tensor, draws: int) -> Tensor:
+        """Return its value at ``draws`` particles, which may lie outside of plates that it is not in, as a batch."""
+        batch = self.shape[: len(self.shape) - self.event_dim]
+        return value.reshape(draws, *batch, *value.shape[value.dim() - self.value_event_dim :])
+
     def index(self) -> Tensor:
         """Return its places in the flat vector, in the shape of its unconstrained value."""
         return torch.arange(self.slice.start, self.slice.stop).reshape(self.shape)
@@ -96,6 +103,10 @@ class Latents:
         In the order of the model.
     start
         ``(size,)`` starting values.
+    centring
+        How a site in units of its population is centred, or None where the model has no such site.
+    share
+        How far each of its numbers is centred (:mod:`neuropyro.guides.centring`), in the site's shape.
 
     Examples
     --------
@@ -109,6 +120,8 @@ class Latents:
 
     sites: tuple[Site, ...]
     start: Tensor
+    centring: Centring | None = None
+    share: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -124,23 +137,41 @@ class Latents:
 
     def values(self, flat: Tensor) -> dict[str, Tensor]:
         """Return every site's value at ``flat (*particles, size)``, shaped as the model is to find it."""
-        return {site.name: site.transform(free) for site, free in self._split(flat)}
+        return self._as_sampled(self._free_values(flat))[0]
 
-    def volumes(self, flat: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the log-volumes of the changes of variables, of the sites' batch shapes, at ``flat`` and its values.
+    def changed(self, flat: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the values at ``flat``, and the log-volumes of the changes of variables, of the sites' batch shapes.
 
         Sites of the real line have none.
         """
-        changed = ((site, free) for site, free in self._split(flat) if site.is_changed)
-        return {site.name: site.volume(free, values[site.name]) for site, free in changed}
+        values = self._free_values(flat)
+        volumes = {site.name: site.volume(x, values[site.name]) for site, x in self._split(flat) if site.is_changed}
+        sampled, own = self._as_sampled(values)
+        return sampled, volumes | own
+
+    def centred(self, share: Tensor) -> Latents:
+        """Return them with a site centred as far as ``share`` says, the starting values moved along."""
+        return replace(self, share=share, start=self.moved(self.start, share))
+
+    def moved(self, flat: Tensor, share: Tensor) -> Tensor:
+        """Return where ``flat (size,)`` lies once a site is centred as far as ``share`` says."""
+        assert self.centring is not None
+        moved = flat.clone()
+        moved[self.centred_site.slice] = self.centring.centred(self.values(flat), share).reshape(-1)
+        return moved
+
+    @property
+    def centred_site(self) -> Site:
+        """The site in units of its population."""
+        assert self.centring is not None
+        return next(site for site in self.sites if site.name == self.centring.site)
 
     def emit(self, flat: Tensor) -> dict[str, Tensor]:
         """Sample every site at its part of ``flat (*particles, size)``; call it inside a guide.
 
         The density of each site's value under the change of variables goes into the guide's density.
         """
-        values = self.values(flat)
-        return self.emit_values(values, self.volumes(flat, values))
+        return self.emit_values(*self.changed(flat))
 
     def emit_values(self, values: dict[str, Tensor], volumes: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Sample every site at its value, of no density but that of the volumes; call it inside a guide."""
@@ -153,7 +184,19 @@ class Latents:
 
     def constrain(self, flat: Tensor) -> dict[str, Tensor]:
         """Return every site's value at ``flat (draws, size)``, each ``(draws, ...)``."""
-        return {site.name: site.transform(flat[:, site.slice].reshape(len(flat), *site.shape)) for site in self.sites}
+        nesting = max((-frame.dim for site in self.sites for frame in site.plates), default=0)
+        values = self.values(flat.reshape(len(flat), *[1] * nesting, self.size))
+        return {site.name: site.without_particles(values[site.name], len(flat)) for site in self.sites}
+
+    def _free_values(self, flat: Tensor) -> dict[str, Tensor]:
+        return {site.name: site.transform(free) for site, free in self._split(flat)}
+
+    def _as_sampled(self, values: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Take the centring of a site back; returns the values, and its log-volume by the site's name."""
+        if self.centring is None or self.share is None:
+            return values, {}
+        sampled, volume = self.centring.sampled(values, self.share)
+        return values | {self.centring.site: sampled}, {self.centring.site: volume}
 
     def _split(self, flat: Tensor) -> Iterator[tuple[Site, Tensor]]:
         parts = torch.split(flat, [site.size for site in self.sites], -1)

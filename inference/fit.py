@@ -45,7 +45,7 @@ from neuropyro.inference.optimise import Monitor, Progress, optimise
 from neuropyro.inference.placement import choose_device, default_dtype, described, fingerprint, prepare
 from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.result import Fit, Run
-from neuropyro.inference.warm_start import best_start, find_mode, nats_to_mode
+from neuropyro.inference.warm_start import best_start, centred, find_mode, nats_to_mode
 
 __all__ = ["build_guide", "fit"]
 
@@ -207,9 +207,10 @@ class _Task:
         searching = replace(monitor, stage=f"{monitor.stage}, mode")
         held = () if self.guide == "laplace" else getattr(self.model, "scale_sites", ())
         mode = find_mode(self.model, self.data, latents, self.schedule, searching, held)
-        guide = best_start(self.guide, self.model, self.data, mode, self.schedule)
         if self.guide != "laplace":
-            return self._optimise(guide, monitor)
+            start = centred(self.model, self.data, mode)
+            return self._optimise(best_start(self.guide, self.model, self.data, start, self.schedule), monitor)
+        guide = best_start(self.guide, self.model, self.data, mode, self.schedule)
         left = nats_to_mode(guide, mode)
         found = left < MODE_NATS
         verdict = (

@@ -54,11 +54,10 @@ class JointDensity:
         """Run the model once, in a plate of particles, and sum all but their dimension."""
         elbo = choose_elbo(self.model, self.data, particles=len(flat))
         column = flat.reshape(len(flat), *[1] * (elbo.max_plate_nesting - 1), -1)
-        values = self.latents.values(column)
+        values, volumes = self.latents.changed(column)
         trace = elbo.trace_at(self.model, values, self.data)
         terms = [(term, _dim_of_particles(term, trace, elbo)) for term in elbo.log_terms(trace)]
-        volumes = self.latents.volumes(column, values).values()
-        terms += [(volume, _dim_of_particles(volume, trace, elbo)) for volume in volumes]
+        terms += [(volume, _dim_of_particles(volume, trace, elbo)) for volume in volumes.values()]
         return torch.stack([_sum_but(term, dim).expand(len(flat)) for term, dim in terms]).sum(0)
 
     def bears_particles(self, flat: Tensor) -> bool:

@@ -170,8 +170,8 @@ def potential_of(elbo: Any, model: Any, data: Any, latents: Latents) -> Callable
     """Return the negative log joint density as a function of the flat vector ``(D,)``, change of variables included."""
 
     def potential(flat: Tensor) -> Tensor:
-        values = latents.values(flat)
+        values, volumes = latents.changed(flat)
         joint: Tensor = elbo.log_joint(model, values, data)
-        return -joint - sum(volume.sum() for volume in latents.volumes(flat, values).values())
+        return -joint - sum(volume.sum() for volume in volumes.values())
 
     return potential

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from neuropyro.guides import FlatGuide, Latents, Start, make_flat_guide
 from neuropyro.guides.blocks import one_block, plate_blocks
-from neuropyro.guides.curvature import cost, descend
+from neuropyro.guides.centring import share_known
+from neuropyro.guides.curvature import cost, descend, local_curvature
 from neuropyro.guides.point import Point
 from neuropyro.inference.convergence import CosineSchedule, Schedule
 from neuropyro.inference.objective import allowing_undefined, choose_elbo, potential_of
 from neuropyro.inference.optimise import Monitor, optimise
 
-__all__ = ["best_start", "find_mode", "nats_to_mode"]
+__all__ = ["best_start", "centred", "find_mode", "nats_to_mode"]
 
 TRIALS = 8
 CONTEST = 100  # steps in which two starts show which leads further
@@ -77,6 +78,20 @@ def find_mode(
     with allowing_undefined():
         point = descend(given_held, point, blocks, rounds)
     return Start(latents, point, potential)
+
+
+def centred(model: Any, data: Any, mode: Start) -> Start:
+    """Return the same start with what the model samples in units of its population centred as far as data know it.
+
+    See :mod:`neuropyro.guides.centring`.
+    """
+    latents, potential = mode.latents, mode.potential
+    if latents.centring is None or potential is None:
+        return mode
+    known = local_curvature(potential, mode.point, latents.centred_site.index())
+    share = share_known(known).reshape(latents.centred_site.shape)
+    new = latents.centred(share)
+    return Start(new, latents.moved(mode.point, share), potential_of(choose_elbo(model, data), model, data, new))
 
 
 def nats_to_mode(guide: FlatGuide, start: Start) -> float:

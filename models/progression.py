@@ -44,10 +44,9 @@ from neuropyro.models.new_subjects import Personalized, courses_for, personalize
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset, with_offsets, without_offsets
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
-from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
+from neuropyro.models.scores import SCORE_DIMS, SCORE_GLOBALS, Draws, ScorePriors, fix_gauge, sample_scores
 from neuropyro.models.starting_choice import likeliest
 from neuropyro.models.starting_values import start_biomarkers
-from neuropyro.models.subject_likelihood import SCORE_GLOBALS
 from neuropyro.models.trajectory import Trajectories, TrajectoryPriors, sample_trajectories, sigmoid
 from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_normal import VisitNormal

@@ -26,6 +26,7 @@ Betancourt & Girolami, "Hamiltonian Monte Carlo for hierarchical models", 2015 (
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,18 +36,19 @@ import pyro.distributions as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuropyro.models.covariates import EFFECT_SITES, shifts
+from neuropyro.models.covariates import EFFECT_SITES, effects_of, shifts
 from neuropyro.models.priors import Pair, log_normal, normal
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits
 
-__all__ = ["SCORE_DIMS", "Draws", "ScorePriors", "fix_gauge", "sample_scores"]
+__all__ = ["SCORE_DIMS", "SCORE_GLOBALS", "Draws", "ScorePriors", "fix_gauge", "place_law", "sample_scores"]
 
 SCORE_DIMS = dict.fromkeys(("log_alpha", "stage", "alpha", "beta"), ("subject",)) | {
     "place": ("subject", "coordinate"),
     "dps": ("visit",),
     **dict.fromkeys(EFFECT_SITES, ("covariate",)),
 }
+SCORE_GLOBALS = ("log_alpha_mean", "log_alpha_sd", "beta_mean", "beta_sd", "correlation")
 Draws = dict[str, NDArray[Any]]
 
 
@@ -101,12 +103,22 @@ def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> 
     sd_b = pyro.sample("beta_sd", log_normal(priors.beta_sd, like))
     concentration = like.new_full((), priors.correlation)
     rho = pyro.sample("correlation", dist.AffineBeta(concentration, concentration, -1.0, 2.0))
-    on_speed, on_beta = shifts(visits.covariates, _sample_effects(priors, visits))
-    hyper = Hyper(mean_a + on_speed, sd_a, mean_b + on_beta, sd_b, rho)
-    alpha, stage = _sample_places(SubjectPlace(hyper, visits.subject_time), subjects)
+    law = _place_law(Hyper(mean_a, sd_a, mean_b, sd_b, rho), _sample_effects(priors, visits), visits)
+    alpha, stage = _sample_places(law, subjects)
     scores = alpha[..., visits.subject] * visits.time_within + stage[..., visits.subject]
     dps: Tensor = pyro.deterministic("dps", scores)
     return dps
+
+
+def place_law(values: Mapping[str, Tensor], visits: Visits) -> SubjectPlace:
+    """Return the distribution of the subjects' places, given the sites of what they have in common."""
+    return _place_law(Hyper(*(values[site] for site in SCORE_GLOBALS)), effects_of(values), visits)
+
+
+def _place_law(population: Hyper, effects: Sequence[Tensor] | Tensor | None, visits: Visits) -> SubjectPlace:
+    on_speed, on_beta = shifts(visits.covariates, effects)
+    own = population._replace(mean_a=population.mean_a + on_speed, mean_b=population.mean_b + on_beta)
+    return SubjectPlace(own, visits.subject_time)
 
 
 def _sample_effects(priors: ScorePriors, visits: Visits) -> list[Tensor] | None:

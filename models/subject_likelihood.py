@@ -33,15 +33,14 @@ import torch
 from torch import Tensor
 
 from neuropyro.models.covariates import effects_of, shifts
+from neuropyro.models.scores import SCORE_GLOBALS, place_law
 from neuropyro.models.subject_integral import climb, derivatives, integrate, spanned
-from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.vertex_effects import lasting_weight
 from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import Visits
 
 __all__ = [
-    "SCORE_GLOBALS",
     "Population",
     "integrated_log_likelihood",
     "new_subject_terms",
@@ -49,7 +48,6 @@ __all__ = [
     "subject_terms",
 ]
 
-SCORE_GLOBALS = ("log_alpha_mean", "log_alpha_sd", "beta_mean", "beta_sd", "correlation")
 MOST_NUMBERS = 4_000_000  # values of a chunk of subjects, times clusters
 
 IMPORTANCE_DRAWS, MORE_DRAWS = 16, 64  # about a top, and about the mean of draws
@@ -118,13 +116,9 @@ def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None, visits: Vi
     rho, omega = (draw.get(site, torch.zeros_like(draw["pi"])) for site in ("rho", "omega"))
     scatter = torch.zeros_like(rho).unsqueeze(-1).expand(-1, 4) if scatter is None else scatter
     scores = torch.stack([draw[name] for name in SCORE_GLOBALS])
-    effects = effects_of(draw)
-    on_speed, on_beta = shifts(visits.covariates, effects)
-    mean_a, sd_a, mean_b, sd_b, correlation = scores
-    law = SubjectPlace(Hyper(mean_a + on_speed, sd_a, mean_b + on_beta, sd_b, correlation), visits.subject_time)
-    own = law.innovations(draw["place"])
+    own = place_law(draw, visits).innovations(draw["place"])
     offsets = draw["u"] / rho if "u" in draw else own.new_zeros(len(own), len(rho))
-    shared = Population(draw["pi"], theta, scatter, draw["sigma"], rho, omega, scores, effects)
+    shared = Population(draw["pi"], theta, scatter, draw["sigma"], rho, omega, scores, effects_of(draw))
     return shared, torch.cat([own, offsets], -1)
 
 

@@ -108,6 +108,31 @@ class SubjectPlace(dist.TorchDistribution):  # type: ignore[misc]
         """Return log speeds and stages ``(*, subjects)`` at places."""
         return self.hyper.mean_a + self.hyper.sd_a * self._speed(place), self.middle + self.sd * place[..., 0]
 
+    def centred(self, place: Tensor, share: Tensor) -> Tensor:
+        """Return places centred as far as ``share (subjects, 2)`` says, by :mod:`neuropyro.guides.centring`."""
+        return torch.stack(
+            [
+                share[..., 0] * self.middle + self.sd.pow(share[..., 0]) * place[..., 0],
+                share[..., 1] * self._speed_given(place[..., 0]) + self._speed_sd.pow(share[..., 1]) * place[..., 1],
+            ],
+            -1,
+        )
+
+    def sampled(self, centred: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the places of centred ones ``(*, subjects, 2)``, and the log-volume of that ``(*, subjects)``."""
+        first = (centred[..., 0] - share[..., 0] * self.middle) / self.sd.pow(share[..., 0])
+        second = (centred[..., 1] - share[..., 1] * self._speed_given(first)) / self._speed_sd.pow(share[..., 1])
+        return torch.stack([first, second], -1), -share[..., 0] * self.sd.log() - share[..., 1] * self._speed_sd.log()
+
+    def _speed_given(self, first: Tensor) -> Tensor:
+        """Return the expected log speed of a stage ``first`` sds from its middle."""
+        return self.hyper.mean_a + self.hyper.sd_a * self.slant * first
+
+    @property
+    def _speed_sd(self) -> Tensor:
+        """Sd of the log speed given the stage."""
+        return self.hyper.sd_a * self.own / self.sd
+
     def innovations(self, place: Tensor) -> Tensor:
         """Return the independent standard normals behind (log alpha, beta), ``(*, subjects, 2)``, at places."""
         log_alpha, stage = self.log_alpha_and_stage(place)

@@ -1,0 +1,43 @@
+r"""Centring a site that a model samples in units of its population, number by number, as far as data know it.
+
+A model may sample z ~ Normal(0, 1) where it means x = mu + sigma z: of numbers that data say little of, that is the
+better coordinate, for it knows nothing of mu and sigma.  Of numbers that data know well it is the worse one: x stays
+where it is, and every z has to move along whenever mu or sigma move.  Between the two lies
+
+.. math::  y = \lambda \mu + \sigma^\lambda z,
+
+z at \lambda = 0 and x at \lambda = 1.  With a likelihood of precision P about x, y and mu are independent given
+sigma under the posterior at \lambda = 1 - 1 / (1 + \sigma^2 P), and 1 + \sigma^2 P is the curvature of the log density
+in z.
+
+References
+----------
+Papaspiliopoulos, Roberts & Skold, "A general framework for the parametrization of hierarchical models", Statistical
+Science 2007, section 3; Gorinova, Moore & Hoffman, "Automatic reparameterisation of probabilistic programs", ICML 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+__all__ = ["Centring", "share_known"]
+
+
+class Centring(Protocol):
+    """What a model says of the site that it samples in units of its population: ``model.centring(data)``."""
+
+    site: str
+
+    def centred(self, values: Mapping[str, Tensor], share: Tensor) -> Tensor:
+        """Return y ``(*, elements, ...)`` where ``values`` of all sites has z, lambda being ``share``."""
+
+    def sampled(self, values: Mapping[str, Tensor], share: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z where ``values`` has y, and log |dz / dy| of the site's batch shape."""
+
+
+def share_known(curvature: Tensor) -> Tensor:
+    """Return lambda, given the second derivative of the negative log density by z."""
+    return 1 - 1 / curvature.clamp_min(1.0)
