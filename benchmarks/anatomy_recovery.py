@@ -22,6 +22,7 @@ from kept_rows import keep_row, read_rows
 
 from neuropyro.data import Cohort
 from neuropyro.inference import Schedule, fit
+from neuropyro.inference.convergence import CosineSchedule
 from neuropyro.models import AnatomySimulator, VertexClusterMixture
 from neuropyro.models.anatomy_thickness import AGEING, Thickness
 
@@ -77,29 +78,33 @@ def summary(rows: list[dict[str, Any]], truth: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cohorts", type=int, default=40)
+    parser.add_argument("--from", type=int, default=0, dest="first", help="so that several processes fill one file")
     parser.add_argument("--subjects", type=int, default=300)
     parser.add_argument("--visits", type=int, default=4)
     parser.add_argument("--every", type=int, default=40, help="take every so manyth vertex")
-    parser.add_argument("--ageing", type=float, default=AGEING, help="mm a year, which DIVE knows nothing of")
+    parser.add_argument("--ageing", type=float, default=AGEING, help="of the simulator, mm a year")
     parser.add_argument("--guide", default="structured")
     parser.add_argument("--steps", type=int, default=400, help="of the optimiser, at most, after those to the mode")
     parser.add_argument("--visit-effect", action="store_true", help="of DIVE: for maps that are smooth")
     parser.add_argument(
         "--vertex-effect", action=argparse.BooleanOptionalAction, default=True, help="of DIVE: for what lasts of people"
     )
+    parser.add_argument(
+        "--time-effect", action=argparse.BooleanOptionalAction, default=True, help="of DIVE: for ageing"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     whole = Thickness.default(ageing=args.ageing)
     simulator = AnatomySimulator(thickness=whole.subset(np.arange(0, whole.size, args.every)))
-    effects = {"visit_effect": args.visit_effect, "vertex_effect": args.vertex_effect}
+    effects = {"visit_effect": args.visit_effect, "vertex_effect": args.vertex_effect, "ageing": args.time_effect}
     model = VertexClusterMixture(n_clusters=3, covariates=COVARIATES, **effects)
-    truth, schedule = true_effect(simulator), Schedule(max_steps=args.steps)
-    rows = read_rows(args.out)
-    for seed in range(len(rows), args.cohorts):
+    truth, schedule = true_effect(simulator), CosineSchedule(max_steps=args.steps)
+    there = {int(row["cohort"]) for row in read_rows(args.out)}
+    for seed in (c for c in range(args.first, args.cohorts) if c not in there):
         cohort = simulator.simulate(args.subjects, args.visits, seed=seed, images=False)
         found = {"cohort": seed} | recovered(cohort, model, args.guide, schedule, seed, truth)
-        rows.append(keep_row(args.out, found))
-    print(summary(rows, truth))
+        keep_row(args.out, found)
+    print(summary(read_rows(args.out), truth))
 
 
 if __name__ == "__main__":

@@ -52,13 +52,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.models.ageing import aged
 from neuropyro.models.covariates import EFFECT_SITES, named_covariates
 from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.labelled import LabelledMixture, LabelledVisits, checked_labels, with_labels
 from neuropyro.models.labelling import align_labels
 from neuropyro.models.mixture import Mixture, curves
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset, with_offsets, without_offsets
-from neuropyro.models.priors import log_normal
+from neuropyro.models.priors import log_normal, normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
 from neuropyro.models.spatial import MeshVisits, PottsMixture, on_mesh
 from neuropyro.models.spatial_start import start_on_mesh
@@ -130,6 +131,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
     subject_effect: bool = True
     visit_effect: bool = False
     vertex_effect: bool = False
+    ageing: bool = False
     spatial: Literal["potts"] | None = None
     covariates: tuple[str, ...] = ()
     labels: tuple[int, ...] | None = None
@@ -212,11 +214,13 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             rho = pyro.sample("rho", log_normal(priors.rho, like)) if self.subject_effect else None
             tau = pyro.sample("tau", log_normal(priors.tau, like)) if self.visit_effect else None
             omega = pyro.sample("omega", log_normal(priors.omega, like)) if self.vertex_effect else None
+            ageing = pyro.sample("ageing", normal(priors.ageing, like)) if self.ageing else None
         share = pi.reshape(sigma.shape) if self.spatial is None else pi.expand(sigma.shape)
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         scores = sample_scores(self.score_priors, visits, subjects)
         spread = level_sd(tau, sigma, visits)
         loc, factor = curves(scores, theta, scatter)
+        loc = loc if ageing is None else loc + aged(ageing, visits)
         if rho is not None:
             known = spread.pow(-2).unsqueeze(-1) * visits.share_seen
             loc = loc + sample_offset(rho, known, loc, visits, subjects)
@@ -256,6 +260,8 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             del start["pi"]
         if visits.covariates is not None:
             start |= dict.fromkeys(EFFECT_SITES, np.zeros(visits.covariates.shape[1]))
+        if self.ageing:
+            start |= {"ageing": np.zeros(self.n_clusters)}
         sites = {site: torch.as_tensor(number).to(visits.values) for site, number in start.items()}
         return with_offsets(self._sample_mixture, visits, sites) if self.subject_effect else without_offsets(sites)
 

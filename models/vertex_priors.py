@@ -14,7 +14,7 @@ from neuropyro.models.trajectory import Trajectories
 __all__ = ["CLUSTER_SITES", "SCATTER", "VertexPriors"]
 
 SCATTER = ("scatter_c", "scatter_log_b", "scatter_a")
-CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", "tau", "omega", *SCATTER)
+CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", "tau", "omega", "ageing", *SCATTER)
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class VertexPriors:
         LogNormal (location, scale): sd of the visits' effects.
     omega
         LogNormal (location, scale): sd of what lasts of a subject at a single vertex.
+    ageing
+        Normal (location, scale): change a year of a cluster's vertices that is not of the progression.
     scatter
         LogNormal (location, scale): sds over a cluster's vertices of c, log b, a.
     baseline
@@ -49,6 +51,7 @@ class VertexPriors:
     rho: Pair = (-1.5, 0.8)
     tau: Pair = (-2.0, 1.0)
     omega: Pair = (-0.7, 0.7)
+    ageing: Pair = (0.0, 0.1)
     scatter: Pair = (-1.5, 0.5)
     baseline: float = 5.0
     coupling: Pair = (-0.3, 0.7)

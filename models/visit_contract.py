@@ -51,12 +51,11 @@ class OfVisits:
 
     def constant_data(self, visits: Visits) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
         """Return the design as (dimensions, array): visits' subjects and years, columns' units, standard covariates."""
-        years = visits.time_within + visits.subject_time[visits.subject]
         design = visits.covariates
         own = {} if design is None else {"covariates": (("subject", "covariate"), design.cpu().numpy())}
         return {
             "subject_index": (("visit",), visits.subject.cpu().numpy()),
-            "years": (("visit",), years.cpu().numpy()),
+            "years": (("visit",), visits.years.cpu().numpy()),
             "is_control": (("visit",), visits.is_control.cpu().numpy()),
             "location": ((self.column,), visits.location.cpu().numpy()),
             "scale": ((self.column,), visits.scale.cpu().numpy()),

@@ -102,6 +102,11 @@ class Visits:
         return self.subject_time.shape[0]
 
     @property
+    def years(self) -> Tensor:
+        """``(visits,)`` years from the cohort's mean time."""
+        return self.time_within + self.subject_time[self.subject]
+
+    @property
     def is_informative(self) -> Tensor:
         """``(vertices,)`` bool: False where a vertex is constant or never seen, and so says nothing."""
         if self.observed is None:
