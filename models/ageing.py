@@ -16,18 +16,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from neuropyro.models.visits import Visits
-
-__all__ = ["aged", "without_ageing"]
+__all__ = ["aged"]
 
 
-def aged(ageing: Tensor, visits: Visits) -> Tensor:
-    """Return what time adds at each visit, ``(*, K, visits)``, for ``ageing (*, K)`` a year."""
-    return ageing.unsqueeze(-1) * visits.years
-
-
-def without_ageing(ageing: Tensor | None, label: Tensor, visits: Visits) -> Visits:
-    """Return the visits as they were had nobody aged since t_0; ``label (vertices,)`` says each vertex's cluster."""
-    if ageing is None:
-        return visits
-    return visits.with_values(visits.values - aged(ageing, visits).to(visits.values)[label])
+def aged(ageing: Tensor, years: Tensor) -> Tensor:
+    """Return what time adds ``(*, K, n)`` at ``years (n,)`` from t_0, for ``ageing (*, K)`` a year."""
+    return ageing.unsqueeze(-1) * years

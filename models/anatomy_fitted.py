@@ -43,7 +43,7 @@ from neuropyro.models.anatomy_defaults import ScoreLine
 from neuropyro.models.anatomy_fields import SmoothField
 from neuropyro.models.anatomy_mechanism import Linear, ScalarMechanism
 from neuropyro.models.anatomy_mechanisms import Function, Gaussian, positive
-from neuropyro.models.anatomy_thickness import Thickness
+from neuropyro.models.anatomy_thickness import ORIGIN, Thickness
 from neuropyro.models.covariates import CovariateEffects, reported_effects
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.vertex_clusters import VertexClusterMixture
@@ -65,7 +65,8 @@ def fitted_thickness(
     mesh
         Of the cohort that was fitted, with coordinates.
     ageing
-        mm a year, everywhere; 0 where the fitted maps were as they are.
+        mm a year by which vertices thin, everywhere, beyond what the fit itself knows of ageing: what the maps were
+        adjusted for.
     draws
         Of the posterior, which means are taken of.
 
@@ -86,8 +87,9 @@ def fitted_thickness(
         return max(math.sqrt(variance), LEAST_SD)
 
     a, b, c, d = (mean[site][label] for site in "abcd")
-    flat = np.full(len(location), ageing)
-    arrays = {"baseline": location + scale * d, "a": scale * a, "b": b, "c": c, "ageing": flat}
+    grows = scale * mean["ageing"][label] if "ageing" in mean else np.zeros(len(location))  # a year
+    baseline = location + scale * d + grows * (ORIGIN - float(result.data.origin))
+    arrays = {"baseline": baseline, "a": scale * a, "b": b, "c": c, "ageing": ageing - grows}
     known: dict[str, Any] = {name: torch.as_tensor(x, dtype=torch.float32) for name, x in arrays.items()}
     known |= {"subject_sd": spread("rho", "omega"), "visit_sd": spread("tau"), "white_sd": spread("sigma")}
     return Thickness(field=SmoothField.on_mesh(mesh), mesh=mesh, labels=label, **known)

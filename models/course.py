@@ -7,8 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from neuropyro.models.ageing import aged
 from neuropyro.models.trajectory import Trajectories, sigmoid
 from neuropyro.models.vertex_scatter import scattered
+from neuropyro.models.visits import Visits
 
 __all__ = ["Course"]
 
@@ -20,7 +22,8 @@ class Course(NamedTuple):
     sds of subjects' offsets, or None; spread ``(K,)`` sds of visits' effects, or None; scores ``(5,)``: mean and sd of
     log speed, mean and sd of the score at the mean time, correlation; label ``(vertices,)``; own ``(vertices, 9)`` e of
     each vertex, or None; effects ``(2, C)`` of standardised covariates on log speed and on that score, or None; dps
-    ``(visits,)`` scores of the visits that were fitted, or None; omega ``(K,)`` sds of vertex effects, or None.
+    ``(visits,)`` scores of the visits that were fitted, or None; omega ``(K,)`` sds of vertex effects, or None; ageing
+    ``(K,)`` a year, or None.
     """
 
     theta: Trajectories
@@ -34,6 +37,7 @@ class Course(NamedTuple):
     effects: Tensor | None = None
     dps: Tensor | None = None
     omega: Tensor | None = None
+    ageing: Tensor | None = None
 
     def columns(self, scores: Tensor) -> Tensor:
         """Return F and the columns of J at ``scores (G,)``, ``(K, G, 1 or 10)``."""
@@ -41,6 +45,16 @@ class Course(NamedTuple):
             return sigmoid(scores, self.theta).unsqueeze(-1)
         mean, columns = scattered(scores, self.theta, self.scatter)
         return torch.cat([mean.unsqueeze(-1), columns], -1)
+
+    def aged(self, years: Tensor) -> Tensor:
+        """Return what time adds at ``years (n,)`` from the fitted cohort's mean time, ``(vertices or 1, n)``."""
+        if self.ageing is None:
+            return torch.zeros_like(years).unsqueeze(0)
+        return aged(self.ageing.to(years), years)[self.label]
+
+    def without_ageing(self, visits: Visits) -> Visits:
+        """Return the visits as if all had been at the fitted cohort's mean time."""
+        return visits if self.ageing is None else visits.with_values(visits.values - self.aged(visits.years))
 
     def only(self, k: int) -> Course:
         """Return the course of one cluster alone."""

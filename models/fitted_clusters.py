@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from neuropyro.models.ageing import aged
 from neuropyro.models.course import Course
 from neuropyro.models.covariates import effects_of, shifts
 from neuropyro.models.labelled import LabelledVisits
@@ -44,6 +45,10 @@ class Switches(Protocol):
     @property
     def visit_effect(self) -> bool:
         """Whether a visit has levels of its own."""
+
+    @property
+    def ageing(self) -> bool:
+        """Whether vertices change with time alone."""
 
     @property
     def vertex_priors(self) -> VertexPriors:
@@ -82,6 +87,7 @@ class FittedClusters:
         """Return the clusters under a draw."""
         theta = Trajectories(*(draw[name] for name in Trajectories._fields))
         loc, factor = curves(draw["dps"], theta, self._scatter(draw))
+        loc = loc + aged(draw["ageing"], self.visits.years) if self.model.ageing else loc
         loc = loc + draw["u"].mT[:, self.visits.subject] if self.model.subject_effect else loc
         loc = draw["level"].mT if self.model.visit_effect else loc
         return Mixture(draw["pi"], loc, factor, draw["sigma"], draw.get("coupling"), draw.get("omega"))
@@ -123,6 +129,7 @@ class FittedClusters:
             effects=effects_of(exact),
             dps=draw["dps"],
             omega=exact.get("omega"),
+            ageing=exact.get("ageing"),
         )
 
     def components(self, course: Course) -> Components:

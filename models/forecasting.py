@@ -5,9 +5,9 @@ speed, stage and offsets are drawn given its own visits (:mod:`neuropyro.models.
 those that were fitted or not; so is what lasts of its departure at each vertex (:mod:`neuropyro.models.lasting`).  A
 value at time t is then
 
-.. math::  V_{l}(t) = F_k(s(t)) + J_k(s(t))\, e_l + u_k + v_k + r_l + \epsilon_l,
+.. math::  V_{l}(t) = F_k(s(t)) + J_k(s(t))\, e_l + \gamma_k (t - t_0) + u_k + v_k + r_l + \epsilon_l,
 
-with e_l the vertex's own trajectory given all data, and v, epsilon the visit's and the value's own.  Intervals are of
+with gamma the ageing, if the fit has it, e_l the vertex's own trajectory given all data, and v, epsilon the visit's and the value's own.  Intervals are of
 each value by itself; draws of neighbouring vertices share nothing but s, u and v.
 """
 
@@ -200,6 +200,7 @@ def _predict(
             dps = alpha[row] * years + beta[row]
             scores.append(dps)
             expected = _expected(course, torch.as_tensor(dps).to(course.sigma), torch.as_tensor(u[row]))
+            expected = expected + course.aged(torch.as_tensor(years).to(expected)).mT
             lasts = history.lasting(course, variances, alpha, beta)
             values.append(_noisy(expected.to(visits.values) + lasts.mT[row], course, variances).cpu().numpy())
     return np.stack(values), np.stack(scores)
@@ -236,7 +237,7 @@ class _History:
         self.subject, self.n_subjects = place[visits.subject[rows]], len(who)
         self.values = visits.values[:, rows]
         self.observed = None if visits.observed is None else visits.observed[:, rows]
-        self.years = (visits.time_within + visits.subject_time[visits.subject])[rows]
+        self.years = visits.years[rows]
 
     def lasting(self, course: Course, variances: Components, alpha: Floats, beta: Floats) -> Tensor:
         """Draw what lasts of each subject at each vertex, ``(vertices, subjects)``."""
@@ -244,7 +245,7 @@ class _History:
         if not bool((variances.lasting > 0).any()):
             return self.values.new_zeros(len(self.values), self.n_subjects)
         dps = speed[self.subject] * self.years.to(speed) + stage[self.subject]
-        residual = centred_residuals(course, self.values, self.observed, dps)
+        residual = centred_residuals(course, self.values - course.aged(self.years), self.observed, dps)
         sums, count = by_subject(residual, self.observed, self.subject, self.n_subjects)
         mean, variance = own_deviation(variances, sums, count)
         drawn = mean + variance.sqrt() * torch.randn_like(mean)

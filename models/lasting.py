@@ -69,7 +69,7 @@ def centred_residuals(course: Course, values: Tensor, observed: Tensor | None, d
 
 def components_of(course: Course, visits: Visits, dps: Tensor) -> Components:
     """Estimate the variances from the visits that the course was fitted to, and their scores."""
-    residual = centred_residuals(course, visits.values, visits.observed, dps)
+    residual = centred_residuals(course, course.without_ageing(visits).values, visits.observed, dps)
     sums, count = by_subject(residual, visits.observed, visits.subject, visits.n_subjects)
     pairs = (count * (count - 1)).sum(-1)
     products = sums.square().sum(-1) - residual.double().square().sum(-1)

@@ -101,6 +101,7 @@ def draw_subjects(course: Course, visits: Visits, draws: int) -> Personalized:
     draws
         How many.
     """
+    visits = course.without_ageing(visits)
     sums = map_sums(course, visits)
     width = int(visits.visits_of_subject.max()) * len(course.sigma)
     width *= 1 if course.omega is None else sums.products.shape[-1]  # whose curves are read with all their columns

@@ -32,6 +32,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from neuropyro.models.ageing import aged
 from neuropyro.models.covariates import effects_of, shifts
 from neuropyro.models.scores import SCORE_GLOBALS, place_law
 from neuropyro.models.subject_integral import climb, derivatives, integrate, spanned
@@ -69,6 +70,8 @@ class Population:
         ``(5,)``: mean and sd of log speed, mean and sd of the score at the mean time, correlation.
     effects
         ``(2, C)`` of standardised covariates on log speed and on that score, or None.
+    ageing
+        ``(K,)`` a year, or None.
     """
 
     share: Tensor
@@ -79,6 +82,7 @@ class Population:
     omega: Tensor
     scores: Tensor
     effects: Tensor | None = None
+    ageing: Tensor | None = None
 
 
 class _Parts(NamedTuple):
@@ -118,7 +122,9 @@ def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None, visits: Vi
     scores = torch.stack([draw[name] for name in SCORE_GLOBALS])
     own = place_law(draw, visits).innovations(draw["place"])
     offsets = draw["u"] / rho if "u" in draw else own.new_zeros(len(own), len(rho))
-    shared = Population(draw["pi"], theta, scatter, draw["sigma"], rho, omega, scores, effects_of(draw))
+    shared = Population(
+        draw["pi"], theta, scatter, draw["sigma"], rho, omega, scores, effects_of(draw), draw.get("ageing")
+    )
     return shared, torch.cat([own, offsets], -1)
 
 
@@ -237,9 +243,11 @@ class _Visits:
         alpha = (mean_a + on_speed + sd_a * latent[:, 0]).exp()
         residual = (1 - correlation.square()).clamp_min(0).sqrt()
         beta = mean_b + on_beta + sd_b * (correlation * latent[:, 0] + residual * latent[:, 1])
-        scores = alpha[:, None] * (self.within + self.mean_time[:, None]) + beta[:, None]
+        years = self.within + self.mean_time[:, None]
+        scores = alpha[:, None] * years + beta[:, None]
         mean, columns = scattered(scores, population.theta, population.scatter)
         mean = mean + (population.rho * latent[:, 2:]).unsqueeze(-1)
+        mean = mean if population.ageing is None else mean + aged(population.ageing, years.unsqueeze(-2))
         left = (self.values.unsqueeze(2) - mean.unsqueeze(1)) * self.mask.unsqueeze(2)  # (subjects, L, K, m)
         sums = torch.einsum("ilm,ikmp->ilkp", self.mask, columns)
         pairs = (columns.unsqueeze(-1) * columns.unsqueeze(-2)).flatten(-2)

@@ -33,6 +33,7 @@ class VertexAnswers:
     subject_effect: bool
     visit_effect: bool
     vertex_effect: bool
+    ageing: bool
     spatial: str | None
     covariates: tuple[str, ...]
     labels: tuple[int, ...] | None
@@ -192,7 +193,8 @@ class VertexAnswers:
     @property
     def n_parameters(self) -> int:
         """How many numbers the clusters and the population have: subjects' and vertices' own are not counted."""
-        of_cluster = 5 + 3 * self.scatter + self.subject_effect + self.visit_effect + self.vertex_effect
+        effects = self.subject_effect + self.visit_effect + self.vertex_effect + self.ageing
+        of_cluster = 5 + 3 * self.scatter + effects
         labels = 1 if self.spatial is not None else 0 if self.labels is not None else self.n_clusters - 1
         return of_cluster * self.n_clusters + labels + 5 + 2 * len(self.covariates)
 

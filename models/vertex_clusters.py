@@ -21,17 +21,19 @@ Normal(theta_k, T_k), expanded around theta_k and integrated out, F_k being the 
 Without scatter and subject effects it is the model of the paper.  u_ik is sampled in units of its own sd given all else
 (:mod:`neuropyro.models.offsets`).  A visit may have an effect on a cluster as well, and then the cluster's level m_nk
 takes F_nk's place (:mod:`neuropyro.models.visit_effects`); and a subject may differ lastingly at every single vertex,
-which adds omega_k^2 to the covariance of its visits (:mod:`neuropyro.models.vertex_effects`).  Z is enumerated: p(V) =
+which adds omega_k^2 to the covariance of its visits (:mod:`neuropyro.models.vertex_effects`).  What all subjects age by
+may be told apart from what they progress by (:mod:`neuropyro.models.ageing`): F_nk then has gamma_k (t_n - t_0).  Z is enumerated: p(V) =
 prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.  Where labels are known, it is observed
 (:mod:`neuropyro.models.labelled`).
 
 Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d,
-sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho, tau, omega (K,)``; in the plate
+sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho, tau, omega, ageing (K,)``; in the plate
 ``subject``, ``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits, K)``; in a
 plate ``vertex``, ``Z`` and the data ``V (vertices, visits)``.  With the spatial prior
 (:mod:`neuropyro.models.spatial`) there is no Z, the site ``coupling`` (a scalar) is added, and pi is fixed at equal
 shares.
-Units: a, d, sigma, rho, tau, omega and scatter_a in sds of a vertex, c and scatter_c in scores, b per score.
+Units: a, d, sigma, rho, tau, omega and scatter_a in sds of a vertex, ageing (gamma) in these a year, c and scatter_c in
+scores, b per score.
 
 References
 ----------
@@ -94,6 +96,9 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
     vertex_effect
         Whether a subject lastingly differs at each single vertex, too: for maps of the cortex, which people keep
         (:mod:`neuropyro.models.vertex_effects`).
+    ageing
+        Whether all subjects' vertices change with time alone, besides with the progression, a cluster's by so much a
+        year: for cohorts of ages at which healthy people's maps change (:mod:`neuropyro.models.ageing`).
     spatial
         ``"potts"``: neighbours on the cohort's mesh tend to be of one cluster (:mod:`neuropyro.models.spatial`).
     covariates
@@ -220,7 +225,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         scores = sample_scores(self.score_priors, visits, subjects)
         spread = level_sd(tau, sigma, visits)
         loc, factor = curves(scores, theta, scatter)
-        loc = loc if ageing is None else loc + aged(ageing, visits)
+        loc = loc if ageing is None else loc + aged(ageing, visits.years)
         if rho is not None:
             known = spread.pow(-2).unsqueeze(-1) * visits.share_seen
             loc = loc + sample_offset(rho, known, loc, visits, subjects)

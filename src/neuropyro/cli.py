@@ -169,6 +169,7 @@ def dive_fit(
     subject_effect: bool = True,
     visit_effect: bool | None = None,
     vertex_effect: bool | None = None,
+    ageing: bool = False,
     spatial: bool = False,
     covariates: tuple[str, ...] = (),
     standardise: Literal["controls", "all", "none"] = "controls",
@@ -201,6 +202,8 @@ def dive_fit(
         Whether a visit has one too; by default where the cohort has a mesh, over which residuals are smooth.
     vertex_effect
         Whether a subject lastingly differs at each single vertex, too; by default where the cohort has a mesh.
+    ageing
+        Whether all subjects' vertices also change with time alone, which is then told apart from the progression.
     spatial
         Whether neighbours on the cohort's mesh tend to be of one cluster; how much so is learned.
     covariates
@@ -229,7 +232,7 @@ def dive_fit(
     if not notes:  # else it was left there, as adjusted
         out.mkdir(parents=True, exist_ok=True)
         loaded.save(out / "cohort.npz")
-    switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect}
+    switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
     switches |= effects_of_maps(loaded, visit_effect, vertex_effect)
     switches |= {"spatial": "potts" if spatial else None, "covariates": listed(covariates)}
     scaled = None if standardise == "none" else standardise

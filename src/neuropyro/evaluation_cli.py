@@ -37,6 +37,8 @@ class FitOptions:
         How posteriors are approximated.
     visit_effect, vertex_effect
         Whether a visit has offsets of its own, and a subject at each vertex; by default where the cohort has a mesh.
+    ageing
+        Whether all subjects' vertices also change with time alone.
     max_steps
         A fit that has not converged by then ends.
     seed
@@ -49,6 +51,7 @@ class FitOptions:
     guide: Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"] = "map"
     visit_effect: bool | None = None
     vertex_effect: bool | None = None
+    ageing: bool = False
     max_steps: int = 6000
     seed: int = 0
     device: str | None = None
@@ -58,7 +61,8 @@ class FitOptions:
         from neuropyro.models import VertexClusterMixture
         from neuropyro.study_preparation import effects_of_maps
 
-        return VertexClusterMixture(self.clusters, **effects_of_maps(cohort, self.visit_effect, self.vertex_effect))
+        switches = effects_of_maps(cohort, self.visit_effect, self.vertex_effect)
+        return VertexClusterMixture(self.clusters, ageing=self.ageing, **switches)
 
     def options(self) -> dict[str, Any]:
         """Return what `fit` takes."""

@@ -34,6 +34,7 @@ def select(
     subject_effect: bool = True,
     visit_effect: bool | None = None,
     vertex_effect: bool | None = None,
+    ageing: bool = False,
     spatial: bool = False,
     covariates: tuple[str, ...] = (),
     max_steps: int = 6000,
@@ -55,7 +56,7 @@ def select(
         Parts that subjects are dealt to.
     guide
         How posteriors are approximated.
-    scatter, subject_effect, visit_effect, vertex_effect, spatial, covariates
+    scatter, subject_effect, visit_effect, vertex_effect, ageing, spatial, covariates
         As for ``dive fit``.
     max_steps
         Of each fit of all data.
@@ -74,7 +75,7 @@ def select(
     wanted = numbers(clusters)
     loaded = Cohort.open(cohort, study)
     print(loaded, file=sys.stderr)
-    switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect}
+    switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
     switches |= effects_of_maps(loaded, visit_effect, vertex_effect)
     model = VertexClusterMixture(
         wanted[0], spatial="potts" if spatial else None, covariates=listed(covariates), **switches
