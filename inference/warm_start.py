@@ -88,8 +88,9 @@ def centred(model: Any, data: Any, mode: Start) -> Start:
     latents, potential = mode.latents, mode.potential
     if latents.centring is None or potential is None:
         return mode
-    known = local_curvature(potential, mode.point, latents.centred_site.index())
-    share = share_known(known).reshape(latents.centred_site.shape)
+    index = latents.centred_site.index()
+    known = local_curvature(potential, mode.point, index.reshape(len(index), -1))
+    share = share_known(known).reshape(index.shape)
     new = latents.centred(share)
     return Start(new, latents.moved(mode.point, share), potential_of(choose_elbo(model, data), model, data, new))
 

@@ -6,9 +6,9 @@ truth: a vertex of cluster k follows the cluster's trajectory on its own scale,
 .. math::  m_l = \mathrm{location}_l + \mathrm{scale}_l d_k, \quad a_l = \mathrm{scale}_l a_k, \quad b_l = b_k, \quad
    c_l = c_k,
 
-and log speed and onset are the fitted population's, onset given speed being normal.  DIVE knows no ageing apart from
-disease, so none is added unless it is given; genes and education act only as far as the fit had them as covariates, by
-the names of the simulator's nodes.
+and log speed and onset are the fitted population's, onset given speed being normal.  Vertices age as the fit says, if
+it was made with ageing, or else not unless that is given; genes and education act only as far as the fit had them as
+covariates, by the names of the simulator's nodes.
 
 Examples
 --------

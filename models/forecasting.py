@@ -7,8 +7,8 @@ value at time t is then
 
 .. math::  V_{l}(t) = F_k(s(t)) + J_k(s(t))\, e_l + \gamma_k (t - t_0) + u_k + v_k + r_l + \epsilon_l,
 
-with gamma the ageing, if the fit has it, e_l the vertex's own trajectory given all data, and v, epsilon the visit's and the value's own.  Intervals are of
-each value by itself; draws of neighbouring vertices share nothing but s, u and v.
+with gamma the ageing, if the fit has it, e_l the vertex's own trajectory given all data, and v, epsilon the visit's and
+the value's own.  Intervals are of each value by itself; draws of neighbouring vertices share nothing but s, u and v.
 """
 
 from __future__ import annotations

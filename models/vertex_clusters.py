@@ -22,12 +22,12 @@ Without scatter and subject effects it is the model of the paper.  u_ik is sampl
 (:mod:`neuropyro.models.offsets`).  A visit may have an effect on a cluster as well, and then the cluster's level m_nk
 takes F_nk's place (:mod:`neuropyro.models.visit_effects`); and a subject may differ lastingly at every single vertex,
 which adds omega_k^2 to the covariance of its visits (:mod:`neuropyro.models.vertex_effects`).  What all subjects age by
-may be told apart from what they progress by (:mod:`neuropyro.models.ageing`): F_nk then has gamma_k (t_n - t_0).  Z is enumerated: p(V) =
-prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.  Where labels are known, it is observed
+may be told apart from what they progress by (:mod:`neuropyro.models.ageing`): F_nk then has gamma_k (t_n - t_0).
+Z is enumerated: p(V) = prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.  Where labels are known, it is observed
 (:mod:`neuropyro.models.labelled`).
 
 Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d,
-sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho, tau, omega, ageing (K,)``; in the plate
+sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho, tau, omega, ageing (K,)``; in a plate
 ``subject``, ``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits, K)``; in a
 plate ``vertex``, ``Z`` and the data ``V (vertices, visits)``.  With the spatial prior
 (:mod:`neuropyro.models.spatial`) there is no Z, the site ``coupling`` (a scalar) is added, and pi is fixed at equal
