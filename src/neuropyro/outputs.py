@@ -107,11 +107,15 @@ class Outcome:
 
     @cached_property
     def trajectories(self) -> dict[str, NDArray[Any]]:
-        """Draws ``(draws, K)`` of pi, a, b, c, d, sigma; a, d and sigma in the unit of `unit_in_words`."""
+        """Draws ``(draws, K)`` of pi, a, b, c, d, sigma and, where the model has it, ageing (a year).
+
+        a, d, sigma and ageing are in the unit of `unit_in_words`.
+        """
         location, scale = self.unit
         p = self.posterior
         own = {"a": p["a"] * scale, "b": p["b"], "c": p["c"], "d": p["d"] * scale + location}
-        return {"pi": p["pi"]} | own | {"sigma": p["sigma"] * scale}
+        aged = {"ageing": p["ageing"] * scale} if self.model.ageing else {}
+        return {"pi": p["pi"]} | own | {"sigma": p["sigma"] * scale} | aged
 
     @cached_property
     def covariates(self) -> dict[str, NDArray[Any]]:
@@ -144,7 +148,7 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
 
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
     ``subjects.csv`` and ``stages.csv`` (with the diagnosis, at the first visit and at each, where it is known),
-    ``trajectories.csv`` (of clusters: a, d and sigma in the cohort's unit, of named
+    ``trajectories.csv`` (of clusters: a, d, sigma and ageing in the cohort's unit, of named
     biomarkers in standardised units, which a column says), ``biomarkers.csv`` where the columns have names (each one's
     cluster, and its own trajectory in its own unit), ``covariates.csv`` where the model has some,
     ``posterior.nc``, and maps in the cohort's own format (``lh.clusters.mgh``, ``clusters.dscalar.nii``,

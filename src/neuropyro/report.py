@@ -109,6 +109,7 @@ def _shown(title: str, picture: bytes, caption: str) -> str:
 
 def _trajectory_table(outcome: Outcome) -> str:
     names = {"a": "change a", "b": "steepness b", "c": "onset c", "d": "start d", "sigma": "residual sd"}
+    names |= {"ageing": "ageing a year"} if outcome.model.ageing else {}
     head = "".join(f"<th>{title}</th>" for title in ("cluster", outcome.columns, "share", *names.values()))
     share, rows = outcome.members / outcome.members.sum(), []
     for k in range(outcome.model.n_clusters):
@@ -117,7 +118,8 @@ def _trajectory_table(outcome: Outcome) -> str:
         rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     note = (
         f"{outcome.columns.capitalize()}: those of which this is the likeliest cluster; share: of all that vary. The "
-        f"others: mean and 90 % interval; a, d and the residual sd in {_unit(outcome)}, c in scores, b per score."
+        "others: mean and 90 % interval; a, d, the residual sd and ageing in "
+        f"{_unit(outcome)}, c in scores, b per score."
     )
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 
