@@ -170,16 +170,19 @@ def test_vertices_that_do_not_vary_are_told(tmp_path, monkeypatch, capsys):
     values[:, [3, 7, 9]] = 0.0
     Cohort(values, made.time, made.subject, made.diagnosis, mesh=made.mesh).save(tmp_path / "cohort.npz")
     line = ["neuropyro", "dive", "fit", str(tmp_path / "cohort.npz"), "--guide", "map", "--out", str(tmp_path / "fit")]
-    monkeypatch.setattr(sys, "argv", [*line, "--clusters", "2", "--max-steps", "10", "--json"])
+    monkeypatch.setattr(sys, "argv", [*line, "--clusters", "2", "--max-steps", "10", "--ageing", "--json"])
     main()
     said = capsys.readouterr()
     told = "3 of 16 vertices do not vary (medial wall?) and are left out"
     assert told in said.err.splitlines()
     facts = json.loads(said.out)
     assert (facts["left_out"], facts["vertices"]) == (3, 16)
-    assert told in (tmp_path / "fit" / "report.html").read_text()
+    report = (tmp_path / "fit" / "report.html").read_text()
+    assert told in report
+    assert "<th>ageing a year</th>" in report
     rows = table(tmp_path / "fit" / "trajectories.csv")
     assert sum(int(row["vertices"]) for row in rows) == 13
+    assert all(np.isfinite(float(row["ageing"])) for row in rows)
     assert [float(row["share"]) for row in rows] == pytest.approx([int(row["vertices"]) / 13 for row in rows])
 
 
