@@ -24,10 +24,19 @@ PAGE = Template("""<!doctype html>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem } img { max-width: 100% }
 table { border-collapse: collapse } td, th { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
-pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; font-size: 12px } .note { color: #666 }
-</style></head><body><h1>$title</h1>$body
-<p class="note">neuropyro. For research use only; not a medical device.</p></body></html>
+pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; font-size: 12px } .note, footer { color: #666 }
+.unconverged .note::before { content: "Not converged. "; color: #b00020; font-weight: bold }
+</style></head><body class="$state"><h1>$title</h1>$body
+<footer>neuropyro. For research use only; not a medical device.</footer></body></html>
 """)
+EFFECTS = {
+    "scatter": "courses of single {columns} about their cluster's",
+    "subject_effect": "offsets of subjects",
+    "visit_effect": "offsets of visits",
+    "vertex_effect": "what lasts of a subject at single {columns}",
+    "ageing": "ageing beside the progression",
+    "spatial": "neighbours that tend to be of one cluster",
+}
 
 
 def write_report(outcome: Outcome, path: Path) -> None:
@@ -36,9 +45,11 @@ def write_report(outcome: Outcome, path: Path) -> None:
     Verdict, cluster maps, trajectories, stages, ELBO, settings, and the truth where it is known.
     """
     body = "\n".join(_sections(outcome, path.parent))
-    path.write_text(
-        PAGE.substitute(title=f"Disease progression by clusters of {outcome.columns}", body=body), encoding="utf-8"
+    title, state = (
+        f"Disease progression by clusters of {outcome.columns}",
+        "" if outcome.fit.converged else "unconverged",
     )
+    path.write_text(PAGE.substitute(title=title, body=body, state=state), encoding="utf-8")
 
 
 def truth_lines(outcome: Outcome) -> list[str]:
@@ -56,6 +67,7 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield from (f"<p>{html.escape(note)}</p>" for note in outcome.notes)
     if outcome.left_out:
         yield f"<p>{outcome.remark_on_left_out}.</p>"
+    yield f"<p><b>Model:</b> {_model_in_words(outcome)}.</p>"
     yield f"<p><b>Optimisation:</b> {html.escape(outcome.fit.verdict)}. Final ELBO {outcome.fit.elbo:.6g} nats.</p>"
     if outcome.fit.is_point:
         yield "<p>This is a point estimate, without intervals; <code>--guide normal</code> gives them.</p>"
@@ -89,6 +101,21 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield from _figure("Convergence", plots.plot_loss(outcome), "Distance from the best ELBO that was seen.")
     settings = json.loads((folder / "fit.json").read_text())
     yield f"<h2>Settings</h2><pre>{html.escape(json.dumps(settings, indent=2))}</pre>"
+
+
+def _model_in_words(outcome: Outcome) -> str:
+    has, lacks = (
+        [
+            words.format(columns=outcome.columns)
+            for name, words in EFFECTS.items()
+            if bool(getattr(outcome.model, name)) is on
+        ]
+        for on in (True, False)
+    )
+    n = outcome.model.n_clusters
+    return (
+        f"{n} cluster{'s' * (n > 1)}; with {', '.join(has) or 'nothing else'}; without {', '.join(lacks) or 'nothing'}"
+    )
 
 
 def _figure(title: str, figure: Figure | None, caption: str) -> Iterator[str]:

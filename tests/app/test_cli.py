@@ -180,6 +180,11 @@ def test_vertices_that_do_not_vary_are_told(tmp_path, monkeypatch, capsys):
     report = (tmp_path / "fit" / "report.html").read_text()
     assert told in report
     assert "<th>ageing a year</th>" in report
+    assert '<body class="unconverged">' in report
+    assert (
+        "offsets of visits, what lasts of a subject at single vertices, ageing beside the progression; without"
+        in report
+    )
     rows = table(tmp_path / "fit" / "trajectories.csv")
     assert sum(int(row["vertices"]) for row in rows) == 13
     assert all(np.isfinite(float(row["ageing"])) for row in rows)
