@@ -126,7 +126,10 @@ class Outcome:
         """
         effects = self.model.covariate_effects(self.fit, self.draws)
         drawn = {"log_alpha": effects.log_alpha, "speed_ratio": np.exp(effects.log_alpha), "beta": effects.beta}
-        return {"term": np.array(effects.terms), "mean": effects.centre} | self.with_intervals(drawn)
+        columns = self.with_intervals(drawn)
+        for end in ("_5", "_95"):  # of percentiles interpolated between draws, one would not be the other's exponential
+            columns[f"speed_ratio{end}"] = np.exp(columns[f"log_alpha{end}"])
+        return {"term": np.array(effects.terms), "mean": effects.centre} | columns
 
     def with_intervals(self, draws: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return columns ``name, name_5, name_95`` of the summaries of draws ``(draws, rows)`` by name."""

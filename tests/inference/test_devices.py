@@ -93,14 +93,21 @@ def as_within_a_step():
         yield
 
 
+def latents_away(model, data, latents):
+    if latents.centring is None:
+        return dataclasses.replace(latents, start=latents.start.to(AWAY))
+    there = {"centring": model.centring(moved(data)), "share": latents.share.to(AWAY)}
+    return dataclasses.replace(latents, start=latents.start.to(AWAY), **there)
+
+
 def guide_away(name, model, data, init, curved=False):
     """Return a guide whose start was at home, built anew for the device of the data."""
     if name == "map":
         point = make_guide("map", model, data, init)
         point(data)
+        point.sites = latents_away(model, data, point.sites)
         return point.to(AWAY)
-    latents = find_latents(model, data, init)
-    latents = dataclasses.replace(latents, start=latents.start.to(AWAY))
+    latents = latents_away(model, data, find_latents(model, data, init))
     potential = potential_of(choose_elbo(model, data), model, moved(data), latents) if curved else None
     with Away(may_wait=True):  # once a fit
         return make_flat_guide(name, Start(latents, latents.start, potential))

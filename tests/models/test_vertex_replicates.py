@@ -9,14 +9,16 @@ from neuropyro.models.mixture import Mixture
 from neuropyro.models.vertex_replicates import replicate_vertices
 from neuropyro.models.visits import prepare_visits
 
-N_DRAWS = 4000
+COPIES = 200  # of each vertex, drawn at once
+N_DRAWS = 20 * COPIES
 
 
-def visits(missing):
+def visits(missing, copies=1):
     cohort = simulate_reference(n_subjects=3, n_vertices=2, visits=2, seed=1)
     values = cohort.values.copy()
     if missing:
         values[1, 0] = np.nan
+    values = np.tile(values, copies)
     return prepare_visits(Cohort(values, cohort.time, cohort.subject), None, dtype=torch.float64).with_subject_sums()
 
 
@@ -28,14 +30,15 @@ def mixture(loc, factor, sigma, omega=None):
 @pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
 def test_moments_are_those_of_new_values_given_the_old(missing, omega):
     """V and its replicate share M = J J' + omega^2 B B', S = sigma^2 I + M: their covariance is [[S, M], [M, S]]."""
-    data = visits(missing)
+    data = visits(missing, COPIES)
     generator = torch.Generator().manual_seed(0)
     loc = torch.randn(2, 6, generator=generator, dtype=torch.float64)
     factor = torch.randn(2, 6, 4, generator=generator, dtype=torch.float64)
     sigma = torch.tensor([0.7, 1.3], dtype=torch.float64)
     certain = torch.tensor([[0.0, -1e9], [-1e9, 0.0]], dtype=torch.float64)  # vertex l is of cluster l
     law = mixture(loc, factor, sigma, torch.tensor([omega, 0.5 * omega]).double() if omega else None)
-    drawn = torch.stack([replicate_vertices(certain, law, data) for _ in range(N_DRAWS)])
+    drawn = torch.stack([replicate_vertices(certain.repeat(COPIES, 1), law, data) for _ in range(20)])
+    drawn = drawn.reshape(N_DRAWS, 2, -1)
     same = (data.subject[:, None] == data.subject).double()
     for vertex in range(2):
         seen = torch.ones(6, dtype=torch.bool) if data.observed is None else data.observed[vertex] > 0
