@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 __all__ = ["Centring", "share_known"]
@@ -39,5 +40,5 @@ class Centring(Protocol):
 
 
 def share_known(curvature: Tensor) -> Tensor:
-    """Return lambda, given the second derivative of the negative log density by z."""
-    return 1 - 1 / curvature.clamp_min(1.0)
+    """Return lambda, given the second derivative of the negative log density by z; 0 where that is undefined."""
+    return torch.nan_to_num(1 - 1 / curvature.clamp_min(1.0), nan=0.0)

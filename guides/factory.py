@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from pyro.infer.autoguide.initialization import init_to_median, init_to_value
 from pyro.nn import PyroModule
 from torch import Tensor, nn
@@ -85,6 +86,11 @@ def make_flat_guide(name: str, start: Start) -> FlatGuide:
 def find_latents(model: Callable[..., Any], data: Any, init_values: Mapping[str, Tensor]) -> Latents:
     """Return a model's latent sites, started at ``init_values`` or else at their priors' medians.
 
+    Raises
+    ------
+    ValueError
+        Where the model's ``centring`` is of a site that it does not have, or that is not of the real line.
+
     Examples
     --------
     With the model of :mod:`neuropyro.inference.fit`:
@@ -95,8 +101,11 @@ def find_latents(model: Callable[..., Any], data: Any, init_values: Mapping[str,
     latents = read_latents(model, data, _starting_at(init_values))
     if not hasattr(model, "centring"):
         return latents
-    latents = replace(latents, centring=model.centring(data))
-    return replace(latents, share=latents.start.new_zeros(latents.centred_site.shape))
+    centring = model.centring(data)
+    site = next((site for site in latents.sites if site.name == centring.site), None)
+    if site is None or not torch.equal(latents.values(latents.start)[site.name].flatten(), latents.start[site.slice]):
+        raise ValueError(f"centring: site {centring.site!r} is no latent site of the real line")
+    return replace(latents, centring=centring, share=latents.start.new_zeros(site.shape))
 
 
 def check_name(name: str) -> None:

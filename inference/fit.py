@@ -76,7 +76,8 @@ def fit(
     model
         A Pyro program over one data object.  If it has ``prepare(data, device, dtype)``, that is called once; if it
         has ``init_values(data, seed)``, the guide starts there; those that ``scale_sites`` names, sds of populations,
-        are not moved before the guide itself learns; those that ``population_sites`` names stay there under ``"map"``.
+        are not moved before the guide itself learns; what ``centring(data)`` names is centred as far as data know it
+        (:mod:`neuropyro.guides.centring`); those that ``population_sites`` names stay there under ``"map"``.
     data
         What the model conditions on.
     guide

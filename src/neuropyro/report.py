@@ -45,10 +45,8 @@ def write_report(outcome: Outcome, path: Path) -> None:
     Verdict, cluster maps, trajectories, stages, ELBO, settings, and the truth where it is known.
     """
     body = "\n".join(_sections(outcome, path.parent))
-    title, state = (
-        f"Disease progression by clusters of {outcome.columns}",
-        "" if outcome.fit.converged else "unconverged",
-    )
+    title = f"Disease progression by clusters of {outcome.columns}"
+    state = "" if outcome.fit.converged else "unconverged"
     path.write_text(PAGE.substitute(title=title, body=body, state=state), encoding="utf-8")
 
 

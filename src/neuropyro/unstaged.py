@@ -53,7 +53,7 @@ def _timed(
     model: VertexClusterMixture, visits: Visits, start: dict[str, NDArray[np.float64]], seed: int
 ) -> dict[str, NDArray[np.float64]]:
     """Return starting values of scores that are times, and of the trajectories over them."""
-    time = np.asarray((visits.subject_time[visits.subject] + visits.time_within).double().cpu())
+    time = np.asarray(visits.years.double().cpu())
     reference = time[visits.reference.cpu().numpy()]
     shift, scale = reference.mean(), reference.std() or 1.0
     scores = (time - shift) / scale

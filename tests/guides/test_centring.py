@@ -11,6 +11,7 @@ import torch
 
 from neuropyro.data import simulate_reference
 from neuropyro.guides import find_latents
+from neuropyro.guides.centring import share_known
 from neuropyro.inference import Schedule, fit, load_fit
 from neuropyro.inference.joint_density import JointDensity
 from neuropyro.models import SubjectProgression, VertexClusterMixture
@@ -59,6 +60,20 @@ class Measured:
             return values["z"] - share * values["mean"], torch.zeros_like(values["z"])
 
         return SimpleNamespace(site="z", centred=centred, sampled=sampled)
+
+
+def test_what_cannot_be_centred_is_refused():
+    class Wrong(Measured):
+        def centring(self, data):
+            return SimpleNamespace(site="y")
+
+    with pytest.raises(ValueError, match="centring: site 'y' is no latent site of the real line"):
+        find_latents(Wrong(), SimpleNamespace(y=torch.zeros(2), sd=torch.ones(2)), {})
+
+
+def test_nothing_is_centred_where_the_density_is_undefined():
+    curvature = torch.tensor([torch.nan, torch.inf, -3.0, 1.0, 4.0])
+    assert share_known(curvature).tolist() == [0.0, 1.0, 0.0, 0.0, 0.75]
 
 
 def test_a_population_is_known_as_well_as_it_is(tmp_path):

@@ -71,6 +71,13 @@ def test_maps_are_those_of_the_clusters_on_each_vertexs_own_scale():
     a, b, c, d = (theta[name][label] for name in "abcd")
     s = np.array([-1.0, 0.5, 4.0])[:, None]
     np.testing.assert_allclose(maps, location + scale * (d + a / (1 + np.exp(-b * (s - c)))), rtol=1e-5)
+    rate = np.r_[-0.04, 0.02]
+    aged = fit_of(**theta, **sds, ageing=rate)
+    aged.data = SimpleNamespace(**vars(result.data))
+    older = fitted_thickness(model, aged, mesh, ageing=0.003).mean({name: torch.tensor(x) for name, x in given.items()})
+    years = np.array([60.0, 70.0, 80.0])[:, None]
+    expected = maps.numpy() + scale * rate[label] * (years - 72) - 0.003 * (years - 70)  # 72: the fit's origin of time
+    np.testing.assert_allclose(older[0], expected, rtol=1e-5)
     assert found.white_sd == pytest.approx(np.sqrt(((scale * sds["sigma"][label]) ** 2).mean()))
     assert found.subject_sd == pytest.approx(np.sqrt(((scale * sds["rho"][label]) ** 2).mean()))
     with pytest.raises(ValueError, match="mesh: 4 vertices, but the fit has 6"):
