@@ -18,7 +18,7 @@ ALIKE = replace(AGEING, ageing=False)
 
 @pytest.fixture
 def pair(known):
-    """A known truth with ageing, and the same without: results, cohorts, and what time did, in the values' unit."""
+    """A known truth with ageing, and the same without: results, cohorts, and what a year does, in the values' unit."""
     design = simulate_reference(n_subjects=12, n_vertices=10, n_clusters=1, seed=0)
     result, truth, cohort = known(AGEING, 3, design)
     visits = result.data
@@ -29,11 +29,11 @@ def pair(known):
     without["level"] = without["level"] - (truth["ageing"] * visits.years.numpy())[:, None]
     other = SimpleNamespace(**vars(result))
     other.data, other.posterior = moved, lambda _: {site: x[None] for site, x in without.items()}
-    return (result, cohort), (other, young), done, truth["ageing"][0] * visits.scale.numpy()
+    return (result, cohort), (other, young), truth["ageing"][0] * visits.scale.numpy()
 
 
 def test_the_density_is_that_of_the_same_people_young(pair):
-    (old, _), (young, _), _, _ = pair
+    (old, _), (young, _), _ = pair
     aged, plain = (
         FittedClusters(model, result).mixture(next(FittedClusters(model, result).draws(1)))
         for model, result in ((AGEING, old), (ALIKE, young))
@@ -44,14 +44,14 @@ def test_the_density_is_that_of_the_same_people_young(pair):
 
 
 def test_subjects_are_placed_as_if_nobody_had_aged(pair):
-    (old, cohort), (other, young), _, _ = pair
+    (old, cohort), (other, young), _ = pair
     found, expected = AGEING.personalize(old, cohort, 50), ALIKE.personalize(other, young, 50)
     for site in ("alpha", "beta", "dps", "u"):
         np.testing.assert_allclose(getattr(found, site), getattr(expected, site), rtol=1e-6, atol=1e-8)
 
 
 def test_forecasts_age_on(pair):
-    (old, cohort), (other, young), _, rate = pair
+    (old, cohort), (other, young), rate = pair
     found, expected = AGEING.forecast(old, cohort, 3.0, draws=40), ALIKE.forecast(other, young, 3.0, draws=40)
     np.testing.assert_allclose(found.dps, expected.dps, rtol=1e-6, atol=1e-8)
     years = found.time - float(old.data.origin)
@@ -60,7 +60,7 @@ def test_forecasts_age_on(pair):
 
 
 def test_likelihoods_of_subjects_are_those_of_the_same_people_young(pair):
-    (old, _), (other, _), _, _ = pair
+    (old, _), (other, _), _ = pair
     aged, plain = (model.integrated_log_likelihood(result) for model, result in ((AGEING, old), (ALIKE, other)))
     assert aged == pytest.approx(plain, rel=1e-9)
 
@@ -74,7 +74,7 @@ RATE = -0.01  # mm a year
 
 
 def ageing_cohort(n=60, vertices=60):
-    """People of 70 +- 6 years, a third of whom hardly progress."""
+    """People of 70 +- 6 years, each of a speed and an onset of its own."""
     rng = np.random.default_rng(0)
     time = (70 + 6 * rng.standard_normal(n))[:, None] + np.arange(4)
     log_alpha = -1.5 + 0.4 * rng.standard_normal(n)

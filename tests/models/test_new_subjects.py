@@ -22,12 +22,15 @@ def cases():
             (False, False, False, False),
             (True, True, False, False),
             (True, True, True, False),
+            (False, False, False, True),
             (True, True, True, True),
         ]
     ]
 
 
-@pytest.mark.parametrize("model", cases(), ids=["plain", "scatter and subjects", "visits too", "vertices too"])
+@pytest.mark.parametrize(
+    "model", cases(), ids=["plain", "scatter and subjects", "visits too", "vertices", "vertices too"]
+)
 def test_draws_follow_the_density_that_dense_algebra_gives(model, known):
     result, _, cohort = known(model, 3, DESIGN)
     (course,) = list(FittedClusters(model, result).courses(1))

@@ -24,9 +24,9 @@ from neuropyro.models.visits import Visits
 
 L, K = 4, 3
 SWITCHES = [(False, False, False), (True, False, False), (False, True, False), (True, True, False), (True, True, True)]
-SWITCHES = [(*switches, False) for switches in SWITCHES] + [(True, True, True, True)]
+SWITCHES = [(*switches, False) for switches in SWITCHES] + [(False, False, False, True), (True, True, True, True)]
 NAMES = ["plain", "scatter", "subject effect", "scatter and subject effect", "all with visit effect"]
-NAMES += ["all with vertex effect"]
+NAMES += ["vertex effect", "all with vertex effect"]
 CLUSTER_SITES = ("pi", "a", "b", "c", "d", "sigma", "rho", "tau", "omega", "scatter_c", "scatter_log_b", "scatter_a")
 Draw = dict[str, torch.Tensor]
 
