@@ -22,6 +22,7 @@ from torch import Tensor
 
 from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks
+from neuropyro.guides.hessian_products import curvature_products
 
 __all__ = ["ArrowHessian", "arrow_at", "arrow_hessian", "cost", "descend", "hessian_diagonal", "local_curvature"]
 
@@ -31,6 +32,7 @@ DIAGONAL_PROBES = 32
 LEAST = 1e-12
 ITERATIONS, MEMORY = 60, 30  # of a round of the descent to a mode
 ENOUGH = 0.1  # nats: a round that gains less is the last
+UNLIMITED = 1e3  # sds of a number, so far beyond which it is as good as not limited
 SHARED_FLOOR, LOCAL_FLOOR = 1e-4, 2e-2  # least eigenvalues of the curvature scaled to a unit diagonal
 
 
@@ -66,15 +68,16 @@ def arrow_hessian(potential: Potential, point: Tensor, blocks: Blocks) -> ArrowH
 
     Cost: G + (SCALINGS + PROBES) * (sum of m) gradients of a gradient.
     """
-    product = curvature_products(potential, point)
+    products = curvature_products(potential, point)
     generator = torch.Generator().manual_seed(0)
-    rows = [product(_one_at(int(place), point)) for place in blocks.shared]
-    shared_rows = torch.stack(rows) if rows else point.new_zeros(0, len(point)).double()
+    g = len(blocks.shared)
+    at_each = torch.arange(g, device=point.device), blocks.shared.to(point.device)
+    shared_rows = products(point.new_zeros(g, len(point)).index_put(at_each, point.new_ones(g)))
     couplings, local = [], []
     for index in blocks.local:
         at = index.to(point.device)
         couplings.append(shared_rows[:, at].permute(1, 2, 0))
-        local.append(_probe_blocks(product, point, at, generator))
+        local.append(_probe_blocks(products, point, at, generator))
     shared = shared_rows[:, blocks.shared.to(point.device)]
     return ArrowHessian(blocks, (shared + shared.mT) / 2, couplings, local)
 
@@ -92,30 +95,31 @@ def hessian_diagonal(potential: Potential, point: Tensor, blocks: Blocks) -> Ten
     """Estimate the diagonal of the Hessian, ``(D,)``, by blocks where that is cheap, else by random signs alone."""
     if _n_products(blocks) <= 4 * DIAGONAL_PROBES:
         return arrow_hessian(potential, point, blocks).diagonal()
-    product = curvature_products(potential, point)
-    generator = torch.Generator().manual_seed(0)
-    total = torch.zeros_like(point, dtype=torch.float64)
-    for _ in range(DIAGONAL_PROBES):
-        signs = _signs(point.shape, generator).to(point)
-        total += signs * product(signs)
-    return total / DIAGONAL_PROBES
+    signs = _signs((DIAGONAL_PROBES, len(point)), torch.Generator().manual_seed(0)).to(point)
+    return (signs * curvature_products(potential, point)(signs)).mean(0)
 
 
 def local_curvature(potential: Potential, point: Tensor, index: Tensor) -> Tensor:
     """Estimate the diagonal of the Hessian at places ``index (elements, m)``; returns ``(elements, m)``."""
-    product = curvature_products(potential, point)
-    blocks = _probe_blocks(product, point, index.to(point.device), torch.Generator().manual_seed(0))
+    products = curvature_products(potential, point)
+    blocks = _probe_blocks(products, point, index.to(point.device), torch.Generator().manual_seed(0))
     return blocks.diagonal(dim1=-2, dim2=-1).to(point)
 
 
-def arrow_at(point: Tensor, hessian: ArrowHessian) -> Arrow:
-    """Return the arrow that maps standard normals to Normal(point, H^{-1}); indefinite blocks are made definite."""
-    inverses = [_inverse_root(h, LOCAL_FLOOR) for h in hessian.local]  # H_ii^{-1} = R R'
+def arrow_at(point: Tensor, hessian: ArrowHessian, widest: Tensor | None = None) -> Arrow:
+    """Return the arrow that maps standard normals to Normal(point, H^{-1}).
+
+    Indefinite blocks are made definite; no direction of a block is then wider than ``widest (D,)``, sds, where given.
+    """
+    limits = _limits(hessian.blocks, widest)
+    inverses = [
+        _inverse_root(h, LOCAL_FLOOR, widest=limit) for h, limit in zip(hessian.local, limits[1:], strict=True)
+    ]  # H_ii^{-1} = R R'
     schur = hessian.shared
     for root, coupling in zip(inverses, hessian.couplings, strict=True):
         whitened = (root.mT @ coupling).flatten(0, 1)
         schur = schur - whitened.mT @ whitened
-    chol = _inverse_root(schur, SHARED_FLOOR, scale=hessian.shared.diagonal()) if len(schur) else schur
+    chol = _inverse_root(schur, SHARED_FLOOR, hessian.shared.diagonal(), limits[0]) if len(schur) else schur
     couplings = [
         -(root @ (root.mT @ coupling)) @ chol for root, coupling in zip(inverses, hessian.couplings, strict=True)
     ]
@@ -170,40 +174,45 @@ def _whitened_descent(potential: Potential, arrow: Arrow) -> Tensor:
     return arrow._call(whitened.detach())
 
 
-def _inverse_root(matrix: Tensor, floor: float, scale: Tensor | None = None) -> Tensor:
+def _limits(blocks: Blocks, widest: Tensor | None) -> list[Tensor | None]:
+    """Return the sds that no direction of a block exceeds, global block first."""
+    parts = [blocks.shared, *blocks.local]
+    return [None if widest is None else widest.double()[index.to(widest.device)] for index in parts]
+
+
+def _inverse_root(matrix: Tensor, floor: float, scale: Tensor | None = None, widest: Tensor | None = None) -> Tensor:
     """Return lower triangular R with R R' = matrix^{-1}, its scaled eigenvalues made positive, ``floor`` at least."""
     diagonal = (matrix.diagonal(dim1=-2, dim2=-1) if scale is None else scale).abs()
     size = diagonal.clamp_min(torch.finfo(matrix.dtype).tiny).sqrt().clamp_min(1e-6)
-    scaled = matrix / (size.unsqueeze(-1) * size.unsqueeze(-2))
-    values, vectors = torch.linalg.eigh(scaled)
-    inverse = (vectors / values.abs().clamp_min(floor).unsqueeze(-2)) @ vectors.mT
-    root: Tensor = torch.linalg.cholesky(inverse) / size.unsqueeze(-1)
+    values, vectors = torch.linalg.eigh(_by_both(matrix, 1 / size))
+    covariance = (vectors / values.abs().clamp_min(floor).unsqueeze(-2)) @ vectors.mT
+    if widest is not None:
+        covariance = _narrowed(covariance, widest * size)
+    root: Tensor = torch.linalg.cholesky(covariance) / size.unsqueeze(-1)
     return root
 
 
-def curvature_products(potential: Potential, point: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return the map from a vector ``(D,)`` to its product with the Hessian at ``point (D,)``, in double precision.
-
-    Each product costs a gradient of the gradient, which is found once.
-    """
-    at = point.detach().clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(potential(at), at, create_graph=True)
-
-    def product(vector: Tensor) -> Tensor:
-        (row,) = torch.autograd.grad(gradient, at, vector, retain_graph=True)
-        return row.detach().double()
-
-    return product
+def _narrowed(covariance: Tensor, widest: Tensor) -> Tensor:
+    """Return the covariance, its eigenvalues in units of the largest sds brought down to 1."""
+    units = torch.minimum(widest, UNLIMITED * covariance.diagonal(dim1=-2, dim2=-1).sqrt())
+    values, vectors = torch.linalg.eigh(_by_both(covariance, 1 / units))
+    excess = (vectors * (values - 1).clamp_min(0.0).unsqueeze(-2)) @ vectors.mT
+    return covariance - _by_both(excess, units)
 
 
-def _probe_blocks(product: Callable[[Tensor], Tensor], point: Tensor, at: Tensor, generator: torch.Generator) -> Tensor:
+def _by_both(matrix: Tensor, factor: Tensor) -> Tensor:
+    """Multiply rows and columns."""
+    return matrix * factor.unsqueeze(-1) * factor.unsqueeze(-2)
+
+
+def _probe_blocks(products: Potential, point: Tensor, at: Tensor, generator: torch.Generator) -> Tensor:
     """Estimate the local blocks at places ``at (elements, m)``; returns ``(elements, m, m)``."""
 
     def probe(scale: Tensor) -> Tensor:
         signs = _signs((len(at), 1), generator).to(scale)
         weights = signs * scale
         vectors = [torch.zeros_like(point).index_put((at[:, j],), weights[:, j].to(point)) for j in range(at.shape[1])]
-        return torch.stack([product(v)[at] * signs * scale for v in vectors], -1)
+        return products(torch.stack(vectors))[:, at].permute(1, 2, 0) * (signs * scale).unsqueeze(-1)
 
     scale = torch.ones(at.shape, dtype=torch.float64, device=point.device)
     for _ in range(SCALINGS):
@@ -214,9 +223,3 @@ def _probe_blocks(product: Callable[[Tensor], Tensor], point: Tensor, at: Tensor
 
 def _signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.randint(0, 2, shape, generator=generator) * 2.0 - 1.0
-
-
-def _one_at(place: int, like: Tensor) -> Tensor:
-    vector = torch.zeros_like(like)
-    vector[place] = 1.0
-    return vector

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuropyro.guides.curvature import curvature_products
+from neuropyro.guides.hessian_products import curvature_products
 
 __all__ = ["LeadingCurvature", "leading_curvature"]
 
@@ -53,7 +53,7 @@ def leading_curvature(potential: Callable[[Tensor], Tensor], point: Tensor, plac
     whole, at = curvature_products(potential, point), places.to(point.device)
 
     def product(block: Tensor) -> Tensor:
-        return whole(torch.zeros_like(point).index_put((at,), block.to(point)))[at]
+        return whole(torch.zeros_like(point).index_put((at,), block.to(point)).unsqueeze(0))[0, at]
 
     source = torch.Generator().manual_seed(0)
     basis = point.new_zeros(*at.shape, k).double()

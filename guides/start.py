@@ -39,6 +39,9 @@ class Start:
     shrunk
         Factor on the width of the guide that starts here: where the curvature at the point says little of the density
         some sds away, draws of the whole width would find nothing.
+    widest
+        ``(D,)`` sds that no direction exceeds at the start, those of the prior say: where the curvature is almost none,
+        its inverse is no width.
     found
         What the curvature was found to be, so that guides of several widths share it.
 
@@ -56,6 +59,7 @@ class Start:
     point: Tensor
     potential: Callable[[Tensor], Tensor] | None = None
     shrunk: float = 1.0
+    widest: Tensor | None = None
     found: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -71,6 +75,7 @@ class Start:
                 self.found["diagonal"] = hessian_diagonal(self.potential, self.point, plate_blocks(self.latents)).abs()
             curvature = self.found["diagonal"]
             scale = curvature.clamp_min(curvature.median() * 1e-6).rsqrt().to(self.point)
+            scale = scale if self.widest is None else torch.minimum(scale, self.widest)
         return AffineTransform(self.point, scale, event_dim=1)
 
     def arrow(self, blocks: Blocks) -> Arrow:
@@ -78,7 +83,9 @@ class Start:
         if self.potential is not None:
             blocked = f"{len(blocks.shared)} shared"
             if blocked not in self.found:
-                self.found[blocked] = arrow_at(self.point, arrow_hessian(self.potential, self.point, blocks))
+                self.found[blocked] = arrow_at(
+                    self.point, arrow_hessian(self.potential, self.point, blocks), self.widest
+                )
             found: Arrow = self.found[blocked]
             return found
         like, g = self.point, len(blocks.shared)

@@ -241,3 +241,35 @@ def test_the_descent_finds_the_mode_of_a_bent_potential():
     found = descend(potential, torch.tensor([1.1, 0.6]), one_block(latents), rounds=2).requires_grad_()
     (gradient,) = torch.autograd.grad(potential(found), found)
     assert gradient.abs().max() < 0.02
+
+
+def test_no_direction_of_an_arrow_is_wider_than_allowed():
+    """In units of the largest sds no eigenvalue of a block's covariance exceeds 1; what is narrower stays as it is."""
+    generator = torch.Generator().manual_seed(11)
+    latents = find_latents(hierarchy, Y, {})
+    blocks, d = plate_blocks(latents), latents.size
+    precision = random_spd(d, generator)
+    precision[0] *= 1e-3
+    precision[:, 0] *= 1e-3
+    widest = torch.full((d,), math.inf, dtype=torch.float64)
+    widest[blocks.shared[:3]] = torch.tensor([3.0, 0.5, 100.0], dtype=torch.float64)
+    point = torch.zeros(d, dtype=torch.float64)
+    hessian = arrow_hessian(lambda x: 0.5 * x @ precision @ x, point, blocks)
+    free, limited = (arrow_at(point, hessian, w) for w in (None, widest))
+    before, after = (arrow.shared @ arrow.shared.mT for arrow in (free, limited))
+    units = widest[blocks.shared].clamp_max(1e6)
+    assert torch.linalg.eigvalsh(before / units / units.unsqueeze(-1)).max() > 1.5
+    assert torch.linalg.eigvalsh(after / units / units.unsqueeze(-1)).max() < 1 + 1e-6
+    assert torch.linalg.eigvalsh(before - after).min() > -1e-6 * before.max()  # no direction is wider than it was
+    torch.testing.assert_close(free.scales, limited.scales)
+    (coupling,), (bounded,) = free.couplings, limited.couplings  # of elements on numbers, not on whitened ones
+    torch.testing.assert_close(
+        bounded @ torch.linalg.inv(limited.shared), coupling @ torch.linalg.inv(free.shared), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_mean_field_start_is_no_wider_than_allowed():
+    latents = find_latents(hierarchy, Y, {})
+    widest = torch.linspace(0.5, 3.0, latents.size)
+    start = Start(latents, latents.start, lambda x: 0.5 * x.square().sum(), widest=widest)
+    torch.testing.assert_close(start.diagonal().scale, widest.clamp_max(1.0))

@@ -20,6 +20,7 @@ from neuropyro.inference import Schedule, fit
 from neuropyro.inference.objective import choose_elbo, potential_of
 from neuropyro.inference.optimise import _State, _step
 from neuropyro.inference.sample import _Whitened
+from neuropyro.inference.warm_start import prior_sds
 from neuropyro.models import SubjectProgression, VertexClusterMixture
 
 AWAY = "meta"
@@ -108,9 +109,11 @@ def guide_away(name, model, data, init, curved=False):
         point.sites = latents_away(model, data, point.sites)
         return point.to(AWAY)
     latents = latents_away(model, data, find_latents(model, data, init))
-    potential = potential_of(choose_elbo(model, data), model, moved(data), latents) if curved else None
+    elbo, there = choose_elbo(model, data), moved(data)
+    start = Start(latents, latents.start, potential_of(elbo, model, there, latents) if curved else None)
     with Away(may_wait=True):  # once a fit
-        return make_flat_guide(name, Start(latents, latents.start, potential))
+        widest = prior_sds(elbo, model, there, start) if curved else None
+        return make_flat_guide(name, dataclasses.replace(start, widest=widest))
 
 
 @pytest.mark.parametrize("case", MODELS)
