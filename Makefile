@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
-# Modules are compiled when they are first imported: compiling all of torch would take most of the set-up.
+# Modules are compiled when they are first imported: compiling all of torch would take most of the set-up.  They are kept
+# compiled, whatever the environment says: the suite starts processes by the dozen, each of which would compile anew.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The newest Python from 3.12 on that is at hand and runs, for ArviZ 1.x; nothing where there is none.
