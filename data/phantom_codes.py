@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from scipy.special import betaincinv, ndtr
 from torch import Tensor
 
@@ -79,7 +79,7 @@ class PhantomCodes:
     def save(self, path: Path) -> None:
         """Write the axes to a safetensors file, for codes are the same only along the same ones."""
         partial = path.with_name(f".{path.name}.{os.getpid()}")
-        save_file({"axes": self.axes.contiguous(), "sensitivity": self.sensitivity}, partial)
+        partial.write_bytes(save({"axes": self.axes.contiguous(), "sensitivity": self.sensitivity}))
         partial.replace(path)
 
     @classmethod

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from neuropyro.generators.checkpoints import Checkpoint
@@ -125,7 +125,7 @@ def save_state(state: TrainingState, path: Path) -> None:
     header = json.dumps({"counts": counts, "networks": networks, "history": state.history})
     partial = path.with_suffix(".partial")
     tensors = {k: v.detach().cpu().contiguous() for k, v in state.tensors().items()}
-    save_file(tensors, partial, metadata={"format": FORMAT, "run": header})
+    partial.write_bytes(save(tensors, metadata={"format": FORMAT, "run": header}))
     partial.replace(path)
 
 

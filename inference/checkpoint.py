@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 __all__ = ["Checkpoint", "CheckpointError"]
@@ -72,9 +72,8 @@ class Checkpoint:
         header = {"identity": self.identity, "facts": json.dumps(facts)}
         path = self._path(stage)
         beside = path.with_suffix(".new")
-        save_file(
-            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, beside, header
-        )
+        kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        beside.write_bytes(save(kept, header))
         beside.replace(path)
         self._written = time.monotonic()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from neuropyro.generators.checkpoints import load_generator
@@ -79,7 +79,7 @@ def save_reconstruction(model: LatentReconstruction, folder: Path, generator: st
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS).write_text(json.dumps(said, indent=2) + "\n")
-    save_file({name: tensor.cpu().contiguous().clone() for name, tensor in arrays.items()}, folder / ARRAYS)
+    (folder / ARRAYS).write_bytes(save({name: tensor.cpu().contiguous().clone() for name, tensor in arrays.items()}))
 
 
 def load_reconstruction(folder: str | Path, generator: Any = None, features: Any = None) -> LatentReconstruction:

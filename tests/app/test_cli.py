@@ -25,7 +25,7 @@ def cortex(tmp_path_factory):
     mesh = cortex_mesh(("left",))
     cohort = simulate_cohort(n_subjects=24, visits=3, mesh=mesh, seed=3)
     path = tmp_path_factory.mktemp("cli") / "cohort.npz"
-    cohort.subset(vertices=np.arange(0, cohort.n_vertices, 16)).save(path)
+    cohort.subset(vertices=np.arange(0, cohort.n_vertices, 40)).save(path)
     return path
 
 

@@ -66,7 +66,8 @@ def test_a_fit_killed_half_way_goes_on_bit_by_bit(tmp_path, stage, guide, schedu
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert list((tmp_path / "killed").iterdir())
+    (tmp_path / "plain").touch()
+    assert {path.stat().st_mode for path in (tmp_path / "killed").iterdir()} == {(tmp_path / "plain").stat().st_mode}
     resumed = run(tmp_path / "killed", schedule=schedule, guide=guide)
     alone = fit(model, Y, guide, seed=3, restarts=2, schedule=schedule, progress=False)
     for left, right in zip(resumed.runs, alone.runs, strict=True):

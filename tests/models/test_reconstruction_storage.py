@@ -15,6 +15,7 @@ MASK = np.random.default_rng(0).random((8, 8)) > 0.3
 def test_round_trip(linear_generator, residual, settings, tmp_path):
     model = LatentReconstruction(linear_generator(), Mask(MASK), residual=residual, candidates=9, **settings)
     save_reconstruction(model, tmp_path, "linear")
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1  # the arrays are for others to read, too
     again = load_reconstruction(tmp_path, linear_generator())
     assert repr(again) == repr(model)
     assert (again.starts, again.candidates) == (model.starts, 9)
