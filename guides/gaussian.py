@@ -19,7 +19,7 @@ from neuropyro.guides.blocks import Blocks
 from neuropyro.guides.flat import Whitening
 from neuropyro.guides.start import Start
 
-__all__ = ["ArrowGaussian"]
+__all__ = ["ArrowGaussian", "StuckNormal"]
 
 FEW = 4  # couplings of a number, that may move by whole steps
 LEAST_LOG = -8.0  # of an sd beside that at the start: below, single precision could not solve for the density
@@ -77,17 +77,25 @@ class StuckNormal(dist.TorchDistribution):  # type: ignore[misc]
     def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch declares it)
         """Draw, differentiably."""
         noise = torch.randn(*sample_shape, *self.event_shape)
-        drawn: Tensor = self.arrow(noise.to(self.arrow.loc))
+        drawn: Tensor = self.arrow(self.mixed(noise.to(self.arrow.loc)))
         return drawn
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of ``value (*, D)``."""
         with torch.no_grad():
             e = self.arrow.inv(value)
+            density, by_noise = self.before_mixing(e)
+            slope = self.arrow.solve_transposed(by_noise)
             volume = self.arrow.log_abs_det_jacobian(e, value)
-            density: Tensor = -0.5 * (e.square().sum(-1) + e.shape[-1] * math.log(2 * math.pi)) - volume
-            slope = -self.arrow.solve_transposed(e)
-        return density + ((value - value.detach()) * slope).sum(-1)
+        return density - volume + ((value - value.detach()) * slope).sum(-1)
+
+    def mixed(self, noise: Tensor) -> Tensor:
+        """Return what the arrow mixes, of standard normal noise ``(*, D)``."""
+        return noise
+
+    def before_mixing(self, e: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log-density of what the arrow mixes ``(*, D)``, and its gradient."""
+        return -0.5 * (e.square().sum(-1) + e.shape[-1] * math.log(2 * math.pi)), -e
 
 
 def _identity(n: int, like: Tensor) -> Tensor:
