@@ -210,6 +210,9 @@ def _biomarkers(path: Path, options: StudyOptions) -> dict[str, Any]:
     if is_tadpole(path):
         return tadpole_table(path, chosen or None)
     cells = read_table(path)
+    cells.refuse_unknown({"--subject": options.subject, "--time": options.time})
+    for name in chosen:
+        cells.refuse_unknown({"--biomarkers": name})
     subject, time = options.subject or cells.first_of(SUBJECT), options.time or cells.first_of(TIME)
     diagnosis = cells.first_of(DIAGNOSIS)
     found = {"subject": (subject, SUBJECT), "time in years": (time, TIME)}
