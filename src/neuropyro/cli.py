@@ -45,8 +45,8 @@ Every command also takes: --config FILE.toml, whose tables are named as the comm
 [dive.fit] with clusters = 4, and which the command line overrides; --json, for the result as one JSON object on
 standard output; and --quiet (-q), for nothing but errors on standard error.
 
-Exit status: 0 done, also where a fit did not converge, which is said; 1 some files were left out; 2 an error of use or
-data, told in one line.
+Exit status: 0 done, also where a fit did not converge, which is said; 1 some of the files were left out; 2 an error of
+use or data (no file could be used, for one), told in one line.
 
 For research use only; not a medical device."""
 

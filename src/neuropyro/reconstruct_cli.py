@@ -52,7 +52,7 @@ def reconstruct(
 
     Each file gets a folder of its name in --out: the clean image in the file's own format, draws, the sd of each pixel,
     the posterior, checks, a figure, and metrics where the truth is given.  A file that cannot be used is told and left
-    out; the exit status is then 1.
+    out; the exit status is then 1, or 2 where no file could be used.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def reconstruct(
     say(done, out=out.resolve(), files=len(files), left_out=[str(file) for file in failed])
     if failed:
         complain(f"{len(failed)} of {len(files)} files were left out")
-        sys.exit(1)
+        sys.exit(1 if len(failed) < len(files) else 2)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def test_a_picture_smaller_than_the_generators_leaves_its_sd_in_grey_levels(gene
 
 def test_no_results_are_promised_where_no_file_could_be_used(generator, tmp_path, capsys):
     (tmp_path / "bad.png").write_text("no picture")
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="2"):
         run(tmp_path / "bad.png", corruption="superres:4", generator=generator, out=tmp_path / "out")
     printed = capsys.readouterr()
     assert printed.out == ""
