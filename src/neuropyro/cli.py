@@ -26,6 +26,7 @@ from neuropyro.cli_examples import show_examples
 from neuropyro.console import Manners, complain, listed, say, speaking, take_manners
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
+from neuropyro.option_errors import told
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
     from neuropyro.data import Cohort
@@ -83,7 +84,7 @@ def main() -> None:
     try:
         manners, words = take_manners(sys.argv[1:])
     except ValueError as error:
-        sys.exit(_failed(error))
+        sys.exit(_failed(str(error)))
     with speaking(manners):
         status = _run(words, manners)
     if status:
@@ -97,19 +98,17 @@ def _run(words: list[str], manners: Manners) -> int:
             app.config = (_configuration(manners.config),)
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        complain(" ".join(str(error).split()))
-        say("", error=" ".join(str(error).split()))
-        return 2
+        return _failed(told(error))
     except (ValueError, OSError, FloatingPointError) as error:
-        return _failed(error)
+        return _failed(str(error))
     finally:
         app.config = ()
     return 0
 
 
-def _failed(error: Exception) -> int:
-    complain(str(error))
-    say("", error=str(error))
+def _failed(said: str) -> int:
+    complain(said)
+    say("", error=said)
     return 2
 
 
