@@ -224,9 +224,11 @@ def dive_fit(
     """
     from neuropyro.data import Cohort
     from neuropyro.inference import Schedule
-    from neuropyro.study_preparation import effects_of_maps, prepare_study, remarks
+    from neuropyro.study_preparation import check_clusters, effects_of_maps, prepare_study, remarks
 
-    loaded, notes = prepare_study(Cohort.open(cohort, study), out, listed(adjust), site)
+    opened = Cohort.open(cohort, study)
+    check_clusters(opened, clusters)
+    loaded, notes = prepare_study(opened, out, listed(adjust), site)
     print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
     if not notes:  # else it was left there, as adjusted
         out.mkdir(parents=True, exist_ok=True)
