@@ -119,7 +119,9 @@ def test_a_forecast_is_what_was_seen_and_what_is_expected_of_each_biomarker_or_c
     bars = np.array(axes[0].collections[0].get_segments())[:, :, 1]
     np.testing.assert_allclose(bars.T, np.quantile(of_cluster, [0.05, 0.95], axis=0), rtol=1e-5)
     named = Cohort(seen.values, seen.time, seen.subject, feature_names=np.array(list("wxyz")))
-    panels = [axis for axis in plots.plot_forecast(later, named).axes if axis.lines]
+    panels = plots.plot_forecast(later, named).axes  # no empty ones beside them
+    assert all(axis.lines for axis in panels)
+    assert all(axis.xaxis.get_tick_params()["labelbottom"] for axis in panels)
     assert [axis.get_ylabel()[0] for axis in panels] == list("wxyz")
     np.testing.assert_allclose(panels[2].lines[1].get_ydata(), later.mean[:, 2])
 
