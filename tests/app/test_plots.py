@@ -279,10 +279,12 @@ def test_differences_of_all_worlds_are_in_the_same_colours():
     limits = [(axis.images or axis.collections)[0].get_clim() for axis in axes]
     assert limits[4] == limits[10] == pytest.approx((-0.2, 0.2))
     map_change, map_sd = 0.4 + 0.04 * draws.mean(), 0.04 * draws.std()
-    assert limits[6] == limits[12] == pytest.approx((-map_change, map_change))
+    assert limits[5] == limits[11] == pytest.approx((-map_change, map_change))
     assert limits[7] == limits[13] == pytest.approx((0, map_sd))
-    shade = [float(axes[k].collections[0].get_array().mean()) for k in (6, 13)]
+    shade = [float(axes[k].collections[0].get_array().mean()) for k in (5, 13)]
     assert shade == pytest.approx([-map_change / 2, map_sd], rel=1e-6)
+    changes = [(axes[k].images or axes[k].collections)[0] for k in (4, 5)]
+    assert len({picture.get_cmap().name for picture in changes}) == 1  # one colour is less in slices and in maps
 
 
 def test_selection_marks_the_number_chosen():
