@@ -231,6 +231,19 @@ def test_without_a_truth_there_is_no_error_and_a_hole_is_black():
     assert (axes[0].images[0].get_array()[:8] == -1).all()
 
 
+def test_a_hole_is_outlined_beside_the_input_and_lost_pixels_are_not():
+    mask = torch.ones(16, 16)
+    mask[4:9, 3:12] = 0
+    axes = plots.plot_reconstruction(images(Mask(mask, noise=0.01))).axes
+    outlined = [bool(axis.collections) for axis in axes if axis.images and axis.get_title()]
+    assert outlined == [False] + [True] * 7
+    (outline,) = axes[1].collections
+    np.testing.assert_allclose(outline.get_paths()[0].get_extents().bounds, (2.5, 3.5, 9, 5))
+    speckled = (torch.rand(16, 16, generator=torch.Generator().manual_seed(0)) > 0.3).float()
+    assert not plots.plot_reconstruction(images(Mask(speckled))).axes[1].collections
+    assert not plots.plot_reconstruction(images(Downsample(4))).axes[1].collections
+
+
 def test_errors_are_compared_with_sds_in_bins_of_like_sd():
     sd = np.repeat([1.0, 3.0], 600)
     said, true = errors_by_sd(sd, 2 * sd * np.tile([1.0, -1.0], 600))
