@@ -72,5 +72,6 @@ def unknown_covariate(cohort: Cohort, name: str, option: str = "", others: Seque
     columns = [] if cohort.feature_names is None else [str(column) for column in cohort.feature_names]
     alike = nearest(name, columns)
     if alike is not None and nearest(name, known) is None:
-        said += f"; {alike} is a biomarker in it: name the biomarkers without it, as --biomarkers a,b"
+        rest = ",".join(few(column for column in columns if column != alike))
+        said += f"; {alike} is a biomarker in it: give {f'{option} {alike}'.strip()} and --biomarkers {rest}"
     return CohortError(said)

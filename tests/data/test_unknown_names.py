@@ -21,6 +21,7 @@ def test_a_covariate_that_was_read_as_a_biomarker_is_told():
     cohort = Cohort(np.eye(2), [1, 2], ["a", "b"], feature_names=names, covariates={"sex": ["F", "M"]})
     said = str(unknown_covariate(cohort, "apoe", "--covariates"))
     assert said.startswith("covariate apoe: not in the cohort; there are sex; apoe4 is a biomarker in it:")
+    assert said.endswith("give --covariates apoe4 and --biomarkers MMSE")
     assert "\n" not in said
     meant = str(unknown_covariate(cohort, "sexe", "--covariates"))
     assert meant.endswith("there are sex; did you mean --covariates sex?")
