@@ -20,10 +20,11 @@ from neuropyro.data.control_diagnosis import are_controls, name_controls
 from neuropyro.data.errors import CohortError, read_only
 from neuropyro.data.map_space import MapSpace, space_arrays
 from neuropyro.data.mesh import Mesh
-from neuropyro.data.open_study import StudyOptions, is_study, study_fields
+from neuropyro.data.open_study import StudyOptions, is_study, refuse_missing, study_fields
 from neuropyro.data.space_storage import space_of_arrays
 from neuropyro.data.surface_space import template_space
 from neuropyro.data.truth import Truth
+from neuropyro.data.unknown_names import there_are
 
 __all__ = ["Cohort"]
 
@@ -196,7 +197,8 @@ class Cohort(CohortReaders):
         if subjects is not None:
             unknown = np.setdiff1d(np.asarray(subjects), self.subjects)
             if unknown.size:
-                raise CohortError(f"subject: {unknown[:1].tolist()[0]!r} is not in this cohort")
+                asked, own = unknown[:1].tolist()[0], [str(name) for name in self.subjects]
+                raise CohortError(f"subject: {asked!r} is not in this cohort; {there_are(str(asked), own)}")
             rows = rows[np.isin(self.subject[rows], np.asarray(subjects))]
         columns = checks.chosen("vertices", vertices, self.n_vertices)
         if not rows.size or not columns.size:
@@ -282,6 +284,7 @@ class Cohort(CohortReaders):
     def open(cls, path: str | Path, options: StudyOptions | None = None) -> Cohort:
         """Read a study in any format, as its path tells: a folder or a table by `study_fields`, else by `load`."""
         path, options = Path(path), options or StudyOptions()
+        refuse_missing(path)
         made = cls._of(path, study_fields(path, options)) if is_study(path) else cls.load(path)
         if options.control is None:
             return made

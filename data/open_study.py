@@ -11,7 +11,7 @@ from neuropyro.data.errors import CohortError
 from neuropyro.data.study_table import DATE, DIAGNOSIS, FILE, SESSION, SUBJECT, TIME, StudyTable, study_table
 from neuropyro.data.text_table import column_names, letters_of, read_table
 
-__all__ = ["NO_OPTIONS", "StudyOptions", "is_study", "study_fields"]
+__all__ = ["NO_OPTIONS", "StudyOptions", "is_study", "refuse_missing", "study_fields"]
 
 TABLES = ("participants.tsv", "visits.csv", "visits.tsv", "long.qdec.table.dat")
 MAPS = (".dscalar.nii", ".func.gii", ".shape.gii", ".gii", ".mgh", ".mgz", ".nii", ".nii.gz")
@@ -82,6 +82,16 @@ class StudyOptions:
         if len(self.hemispheres) > 1 and "{hemisphere}" not in self.surfaces:
             raise CohortError(f"{self.surfaces}: put {{hemisphere}} into the surfaces' name; each has its own")
         return {h: Path(self.surfaces.replace("{hemisphere}", h)) for h in self.hemispheres}
+
+
+def refuse_missing(path: Path) -> None:
+    """Refuse a path that is not there, and say what a cohort may be."""
+    if not path.exists():
+        made = f" (`neuropyro simulate cohort --out {path}` makes one to try)" if path.suffix == ".npz" else ""
+        raise CohortError(
+            f"{path}: no such file or folder; give a cohort: an .npz file{made}, a FreeSurfer subjects folder, a "
+            "folder of maps, or a table of visits"
+        )
 
 
 def is_study(path: Path) -> bool:
@@ -210,6 +220,9 @@ def _biomarkers(path: Path, options: StudyOptions) -> dict[str, Any]:
     if is_tadpole(path):
         return tadpole_table(path, chosen or None)
     cells = read_table(path)
+    cells.refuse_unknown({"--subject": options.subject, "--time": options.time})
+    for name in chosen:
+        cells.refuse_unknown({"--biomarkers": name})
     subject, time = options.subject or cells.first_of(SUBJECT), options.time or cells.first_of(TIME)
     diagnosis = cells.first_of(DIAGNOSIS)
     found = {"subject": (subject, SUBJECT), "time in years": (time, TIME)}

@@ -143,6 +143,7 @@ def study_table(
     cells = _cells(table)
     given = {"subject": subject, "time": time, "session": session, "diagnosis": diagnosis, "file": file}
     known = {"subject": SUBJECT, "time": TIME, "session": SESSION, "diagnosis": DIAGNOSIS, "file": FILE}
+    cells.refuse_unknown({f"--{role}": given[role] for role in ("subject", "time")})
     use = {role: given[role] or cells.first_of(names) for role, names in known.items()}
     use["folder"] = cells.first_of(FOLDER)
     roles = {"subject": SUBJECT, "time": (*TIME, *DATE)}

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
+from neuropyro.data.unknown_names import few, there_are
 
 __all__ = ["DAYS_A_YEAR", "MISSING", "TextTable", "column_names", "letters_of", "read_table", "table_of"]
 
@@ -53,7 +54,7 @@ class TextTable:
     def column(self, name: str) -> NDArray[Any]:
         """Return the cells of a column, which must exist."""
         if name not in self.columns:
-            raise CohortError(f"{self.source}: no column `{name}`; there are {', '.join(_few(self.columns))}")
+            raise CohortError(f"{self.source}: no column `{name}`; {there_are(name, list(self.columns))}")
         return self.columns[name]
 
     def first_of(self, names: Iterable[str]) -> str | None:
@@ -65,9 +66,16 @@ class TextTable:
         """Refuse a table that lacks columns, by role: says the names that each may have, and what columns there are."""
         if lacking:
             each = [f"no column for the {role}; call one {', '.join(names)}" for role, names in lacking.items()]
-            there = f"its columns are {', '.join(_few(self.columns))}"
+            there = f"its columns are {', '.join(few(self.columns))}"
             options = " and ".join(f"--{role.split()[0]} COLUMN" for role in lacking)
             raise CohortError(f"{self.source}: {'; and '.join(each)} ({there}); or name it by {options}")
+
+    def refuse_unknown(self, named: Mapping[str, str | None]) -> None:
+        """Refuse a column that a user named and that is not there, by the option that named it."""
+        for option, name in named.items():
+            if name is not None and name not in self.columns:
+                there = there_are(name, list(self.columns), option)
+                raise CohortError(f"{self.source}: no column `{name}`; {there}")
 
     def empty(self, name: str) -> NDArray[np.bool_]:
         """``(rows,)``: whether a cell stands for nothing."""
@@ -229,8 +237,3 @@ def _is_number(cell: str) -> bool:
 def letters_of(name: str) -> str:
     """Return a column's name by its letters and digits alone, so that AgeAtScan is age_at_scan."""
     return re.sub(r"[^0-9a-z]", "", name.lower())
-
-
-def _few(names: Iterable[str], most: int = 12) -> list[str]:
-    shown = list(names)
-    return [*shown[:most], "..."] if len(shown) > most else shown

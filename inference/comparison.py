@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropyro.inference.dimensions import Naming, naming_of
 from neuropyro.inference.fit import fit
 from neuropyro.inference.placement import default_dtype
 from neuropyro.inference.predictive_checks import LeaveOneOut, leave_one_out
@@ -45,7 +46,7 @@ class Row:
     loo
         Leave-one-out, or None.
     mean, sd
-        Of each small site's elements, by ``site`` or ``site[i]``.
+        Of each small site's elements, by ``site``, or ``site[i]``, or ``site[label]`` where the model names its axes.
     """
 
     name: str
@@ -198,7 +199,7 @@ def _row(name: str, fit: Fit, draws: int) -> Row:
     with default_dtype(fit.dtype):
         weights = None if fit.is_point or fit.is_sampled else log_weights(fit, draws)
         loo = leave_one_out(fit, draws)
-    elements = dict(_elements(small_sites(fit.posterior(draws))))
+    elements = _elements(small_sites(fit.posterior(draws)), naming_of(fit.model, fit.data))
     return Row(
         name=name,
         elbo=weights.elbo if weights else -math.inf if fit.is_point else math.nan,
@@ -212,14 +213,13 @@ def _row(name: str, fit: Fit, draws: int) -> Row:
     )
 
 
-def _elements(draws: Mapping[str, NDArray[Any]]) -> list[tuple[str, NDArray[Any]]]:
-    """Return each number of each site by itself, ``(draws,)``."""
-    found = []
-    for site, values in draws.items():
-        for index in np.ndindex(values.shape[1:]):
-            label = f"{site}[{', '.join(map(str, index))}]" if index else site
-            found.append((label, values[(slice(None), *index)].astype(np.float64)))
-    return found
+def _elements(draws: Mapping[str, NDArray[Any]], naming: Naming) -> dict[str, NDArray[Any]]:
+    """Return each number of each site by itself, ``(draws,)``, by its name."""
+    return {
+        name: column.astype(np.float64)
+        for site, values in draws.items()
+        for name, column in zip(naming.elements(site, values.shape[1:]), values.reshape(len(values), -1).T, strict=True)
+    }
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -115,7 +115,7 @@ class Plateau:
     best_error: float = 0.0
     idle: int = 0
     flat: bool = False
-    verdict: str = "the loss had not levelled off"
+    verdict: str = "the fit was still improving"
 
     @property
     def converged(self) -> bool:
@@ -130,14 +130,15 @@ class Plateau:
         progress = gain > max(tolerance, 2 * math.hypot(error, self.best_error)) or not math.isfinite(self.best)
         self.idle = 0 if progress else self.idle + 1
         if self.idle >= self.schedule.patience:
+            length = "as long as at first" if self.factor == 1 else f"{1 / self.factor:.2g} times shorter than at first"
             self.verdict = (
-                f"the loss improved by {max(gain, 0):.3g} nats in the last {self.schedule.window} steps, "
-                f"at {self.factor:.2g} of the first learning rate"
+                f"the last {self.schedule.window} steps, {length}, improved the fit by {max(gain, 0):.3g} nats (units "
+                "of log likelihood), no more than noise or the tolerance explain"
             )
             self.factor *= self.schedule.decay
             self.idle = 0
         if gradient < self.schedule.gradient:
-            self.flat, self.verdict = True, f"the largest derivative of the loss is {gradient:.2g}"
+            self.flat, self.verdict = True, f"the loss is flat there, its largest derivative {gradient:.2g}"
         if mean < self.best:
             self.best, self.best_error = mean, error
 
@@ -182,7 +183,9 @@ class Cosine:
             self.before, self.before_error = mean, error
         gain = self.before - mean
         enough = max(NAT, self.schedule.tolerance * abs(mean), 2 * math.hypot(error, self.before_error))
-        self.verdict = f"the loss improved by {max(gain, 0):.3g} nats over the last quarter of the cosine"
+        self.verdict = (
+            f"the last quarter of the steps improved the fit by {max(gain, 0):.3g} nats (units of log likelihood)"
+        )
         self.converged = self.steps >= self.schedule.max_steps and gain <= enough
 
     def facts(self) -> dict[str, Any]:

@@ -55,6 +55,23 @@ class Naming:
         labels = {d: self.coords.get(d, np.arange(n)) for d, n in sizes.items()}
         return xarray.Dataset(variables, {d: x for d, x in labels.items() if len(x) == sizes[d] and d not in variables})
 
+    def elements(self, site: str, shape: tuple[int, ...]) -> list[str]:
+        """Return what each number of a site is called, in order: by the labels of its axes, else by its place from 0.
+
+        Examples
+        --------
+        >>> naming = Naming({"effect": ("covariate",)}, {"covariate": np.array(["age", "sex"])})
+        >>> naming.elements("effect", (2,)), naming.elements("sd", ()), naming.elements("a", (2,))
+        (['effect[age]', 'effect[sex]'], ['sd'], ['a[0]', 'a[1]'])
+        """
+        if not shape:
+            return [site]
+        known = [self.coords.get(dim, np.empty(0)) for dim in self.dims.get(site, ())]
+        known += [np.empty(0)] * (len(shape) - len(known))
+        labels = [x if len(x) == n else np.arange(n) for x, n in zip(known, shape, strict=False)]
+        places = np.ndindex(shape)
+        return [f"{site}[{', '.join(str(x[i]) for x, i in zip(labels, place, strict=True))}]" for place in places]
+
 
 def naming_of(model: Any, data: Any) -> Naming:
     """Return the names that a model gives its axes, by ``dims`` and ``coords(data)``, or else by its plates."""

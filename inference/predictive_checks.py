@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.inference.arviz_versions import elpd_of, pareto_shapes
+from neuropyro.inference.dimensions import naming_of
 from neuropyro.inference.program import observed_values
 from neuropyro.inference.simulation import replicates
 
@@ -34,6 +35,7 @@ Values = NDArray[np.floating[Any]]
 Statistic = Callable[[Values], float]
 EXTREME = 0.01
 BAD_SHAPE = 0.7
+MOST_NAMED = 5  # units that are told by name
 
 STATISTICS: Mapping[str, Statistic] = {
     "mean": lambda values: float(np.nanmean(values)),
@@ -83,8 +85,10 @@ class PredictiveCheck:
     def __str__(self) -> str:
         """Return it as a line."""
         middle, spread = self.simulated.mean(), self.simulated.std()
-        simulated = f"{middle:.3g} ± {spread:.2g}"
-        return f"{self.statistic} of {self.site}: {self.observed:.3g}, simulated {simulated}, p {self.p_value:.3f}"
+        return (
+            f"{self.statistic} of the data ({self.site}) {self.observed:.3g}, of simulated data {middle:.3g} ± "
+            f"{spread:.2g}, larger in {self.p_value:.1%} of them"
+        )
 
 
 def check_predictive(
@@ -184,6 +188,10 @@ class LeaveOneOut:
         ``(units,)`` Pareto k of the importance weights that leave a unit out; above 0.7 it cannot be done so.
     pointwise
         ``(units,)`` terms of ``elpd``.
+    unit
+        What a unit is: the name of its axis.
+    names
+        ``(units,)`` the units' names, where the model knows them.
 
     Examples
     --------
@@ -195,6 +203,8 @@ class LeaveOneOut:
     error: float
     shapes: NDArray[np.float64]
     pointwise: NDArray[np.float64]
+    unit: str = "unit"
+    names: NDArray[Any] | None = None
 
     @property
     def bad(self) -> float:
@@ -203,7 +213,13 @@ class LeaveOneOut:
 
     def __str__(self) -> str:
         """Return it as a line."""
-        return f"elpd {self.elpd:.1f} ± {self.error:.1f}, {self.bad:.1%} of units with Pareto k above {BAD_SHAPE}"
+        worst = [i for i in np.argsort(-self.shapes)[:MOST_NAMED] if self.shapes[i] > BAD_SHAPE]
+        named = "" if self.names is None else ", ".join(f"{self.names[i]} {self.shapes[i]:.2g}" for i in worst)
+        return (
+            f"log predictive density (elpd) {self.elpd:.1f} ± {self.error:.1f} nats, a {self.unit} left out at a time; "
+            f"not known for {self.bad:.1%} of them, whose Pareto k is above {BAD_SHAPE}"
+            + (f" ({named})" if named else "")
+        )
 
 
 def leave_one_out(fit: Fit, draws: int = 500, unit: str | None = None) -> LeaveOneOut | None:
@@ -242,13 +258,17 @@ def leave_one_out(fit: Fit, draws: int = 500, unit: str | None = None) -> LeaveO
         terms = tree["log_likelihood"]
     except KeyError:
         return None
+    variable = unit or str(next(iter(terms.data_vars)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what ArviZ warns of is in `shapes`
         found = arviz.loo(
             tree,
             pointwise=True,
-            var_name=unit or next(iter(terms.data_vars)),
+            var_name=variable,
             reff=None if fit.is_sampled else 1.0,  # draws from a guide are independent
         )
     elpd, error, pointwise = elpd_of(found)
-    return LeaveOneOut(elpd, error, pareto_shapes(found).ravel(), pointwise.ravel())
+    axes = [str(dim) for dim in list(terms.data_vars[variable].dims)[2:]]  # after chain and draw
+    names = naming_of(fit.model, fit.data).coords.get(axes[0]) if len(axes) == 1 else None
+    called = axes[0] if len(axes) == 1 and "_dim_" not in axes[0] else "unit"
+    return LeaveOneOut(elpd, error, pareto_shapes(found).ravel(), pointwise.ravel(), called, names)

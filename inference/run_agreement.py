@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import arviz
 import numpy as np
 import xarray
 from numpy.typing import NDArray
+
+from neuropyro.inference.dimensions import naming_of
 
 if TYPE_CHECKING:
     from neuropyro.inference.result import Fit
@@ -29,10 +31,13 @@ class Agreement:
         ``(runs,)`` final ELBOs, nats.
     rhat
         The largest R-hat of each small site's numbers.
+    where
+        The name of that number, by site, as ``effect_beta[apoe4]``.
     """
 
     elbos: NDArray[np.float64]
     rhat: dict[str, float]
+    where: dict[str, str] = field(default_factory=dict)
 
     @property
     def spread(self) -> float:
@@ -41,8 +46,9 @@ class Agreement:
 
     @property
     def worst(self) -> tuple[str, float]:
-        """Site and value of the largest R-hat."""
-        return max(self.rhat.items(), key=lambda item: item[1]) if self.rhat else ("", float("nan"))
+        """Name and value of the largest R-hat."""
+        site, value = max(self.rhat.items(), key=lambda item: item[1], default=("", float("nan")))
+        return self.where.get(site, site), value
 
     @property
     def holds(self) -> bool:
@@ -67,9 +73,13 @@ def compare_runs(fit: Fit, draws: int = 500, limit: int = SMALL_SITE) -> Agreeme
     chains = [small_sites(fit.posterior(draws, run), limit) for run in range(len(fit.runs))]
     stacked = {site: np.stack([chain[site].reshape(draws, -1) for chain in chains]) for site in chains[0]}
     sites = {site: (("chain", "draw", f"{site}_dim"), values) for site, values in stacked.items()}
-    rhat = arviz.rhat(xarray.Dataset(sites))
-    largest = {site: float(np.nanmax(rhat[site].values)) for site in sites if np.isfinite(rhat[site].values).any()}
-    return Agreement(np.array([-run.final_loss for run in fit.runs]), largest)
+    found = arviz.rhat(xarray.Dataset(sites))
+    rhat = {site: np.asarray(found[site].values) for site in sites if np.isfinite(found[site].values).any()}
+    naming = naming_of(fit.model, fit.data)
+    names = {site: naming.elements(site, chains[0][site].shape[1:]) for site in rhat}
+    where = {site: names[site][int(np.nanargmax(values))] for site, values in rhat.items()}
+    largest = {site: float(np.nanmax(values)) for site, values in rhat.items()}
+    return Agreement(np.array([-run.final_loss for run in fit.runs]), largest, where)
 
 
 def small_sites(draws: dict[str, NDArray[Any]], limit: int = SMALL_SITE) -> dict[str, NDArray[Any]]:

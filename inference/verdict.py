@@ -21,7 +21,7 @@ from neuropyro.inference.predictive_checks import (
     check_predictive,
     leave_one_out,
 )
-from neuropyro.inference.run_agreement import Agreement, compare_runs
+from neuropyro.inference.run_agreement import RHAT_LIMIT, Agreement, compare_runs
 from neuropyro.inference.weights import KHAT_LIMIT, Weights, log_weights
 
 if TYPE_CHECKING:
@@ -192,8 +192,8 @@ def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
         advice = "chains=4" if fit.is_sampled else several
         return Finding(question, "unknown", "There is one run only.", advice)
     site, rhat = agreement.worst
-    spread = "" if fit.is_sampled else f"ELBOs within {agreement.spread:.3g} nats; "
-    reason = f"{spread}largest R-hat of the smaller sites {rhat:.3f} ({site})."
+    spread = "" if fit.is_sampled else f"Log evidence (ELBO) within {agreement.spread:.3g} nats; "
+    reason = f"{spread}largest R-hat of the smaller sites {rhat:.3f} ({site}; 1 is agreement, {RHAT_LIMIT} the limit)."
     if agreement.holds:
         return Finding(question, "yes", reason)
     advice = (
@@ -211,7 +211,7 @@ def _near(fit: Fit, weights: Weights | None) -> Finding:
             return Finding(question, "yes", "NUTS draws from the posterior itself, as far as its chains agree.")
         return Finding(question, "unknown", "A point has no spread to compare.", another_guide("laplace", "structured"))
     khat = weights.khat
-    reason = f"Pareto k-hat {khat:.2f} of {len(weights.log_weights)} draws."
+    reason = f"Pareto k-hat {khat:.2f} of {len(weights.log_weights)} draws (near: below {KHAT_LIMIT})."
     if khat < KHAT_LIMIT:
         return Finding(question, "yes", reason)
     far = "far from it" if khat > FAIR_KHAT else "somewhat off"
@@ -259,12 +259,13 @@ def _predicts(fit: Fit, checks: Sequence[PredictiveCheck]) -> Finding:
 
 
 def _leaves_out(fit: Fit, loo: LeaveOneOut | None) -> Finding:
-    question = "Can units be left out one by one?"
+    question = f"Can each {'unit' if loo is None else loo.unit} be left out in turn?"
     if loo is None:
         why = "A point has no draws to weigh." if fit.is_point else "The model has no pointwise log-likelihood."
         return Finding(question, "unknown", why)
+    reason = f"{str(loo)[0].upper()}{str(loo)[1:]}."
     if loo.bad <= MANY_BAD_UNITS:
-        return Finding(question, "yes", f"{loo}.")
+        return Finding(question, "yes", reason)
     subjects = 'whole subjects: neuropyro dive select, or in Python leave_one_out(fit, unit="subject_terms")'
     whole = subjects if hasattr(fit.model, "subject_log_likelihood") else ""
-    return Finding(question, "no", f"{loo}.", whole or "cross-validation in folds, since single units weigh too much")
+    return Finding(question, "no", reason, whole or "cross-validation in folds, since single units weigh too much")

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
 from neuropyro.data.covariate_terms import check_terms, is_missing, levels_of, terms_of
+from neuropyro.data.unknown_names import unknown_covariate
 
 __all__ = [
     "EFFECT_SITES",
@@ -115,7 +116,7 @@ def code_covariates(cohort: Cohort, covariates: Sequence[str]) -> CovariateCodin
         Where a covariate is not in the cohort, is missing for a subject, does not vary over subjects, or cannot be told
         from the others.
     """
-    cells = {name: _of_subjects(cohort, name) for name in covariates}
+    cells = {name: _of_subjects(cohort, name, "--covariates") for name in covariates}
     for name, column in cells.items():
         if len(np.unique(column)) < 2:
             raise CohortError(f"covariate {name}: the same for all {cohort.n_subjects} subjects; leave it out")
@@ -169,11 +170,10 @@ def reported_effects(coding: CovariateCoding, draws: dict[str, NDArray[Any]]) ->
     return CovariateEffects(coding.terms, coding.centre, log_alpha, beta)
 
 
-def _of_subjects(cohort: Cohort, name: str) -> NDArray[Any]:
-    """Return a covariate of each subject: its value at the earliest visit where it is known."""
+def _of_subjects(cohort: Cohort, name: str, option: str = "") -> NDArray[Any]:
+    """Return a covariate of each subject, named by an option: its value at the earliest visit where it is known."""
     if name not in cohort.covariates:
-        known = ", ".join(cohort.covariates) or "none"
-        raise CohortError(f"covariate {name}: not in the cohort; there are {known}")
+        raise unknown_covariate(cohort, name, option)
     column = _plain(cohort.covariates[name], name)
     order = np.lexsort((np.arange(cohort.n_visits), cohort.time, cohort.subject_index))
     order = order[~is_missing(column)[order]]

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from neuropyro.data import Cohort, CohortError
 from neuropyro.data.cohort_files import read_npz, write_npz
 from neuropyro.data.covariate_terms import check_terms, is_missing, levels_of, terms_of
+from neuropyro.data.unknown_names import unknown_covariate
 
 __all__ = ["Adjustment", "fit_adjustment", "load_adjustment"]
 
@@ -197,8 +198,7 @@ def _design(
 
 def _covariate(cohort: Cohort, name: str) -> NDArray[np.generic]:
     if name not in cohort.covariates and name != "age":
-        known = ", ".join(["age", *cohort.covariates])
-        raise CohortError(f"covariate {name}: not in the cohort; there are {known}")
+        raise unknown_covariate(cohort, name, "--adjust", ["age"])
     cells = np.asarray(cohort.covariates.get(name, cohort.time))
     lost = np.flatnonzero(is_missing(cells))
     if lost.size:

@@ -23,18 +23,19 @@ __all__ = ["draw_cortex", "plot_worlds"]
 
 SHOWN, NO_CHANGE = 0.995, 1e-3  # share of differences within their colours; where these end if there are none
 NO_DATA = 0.85
+SIDE = 1.15  # of a panel, inches
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is drawn of a node: its range, its colours and those of its differences; on a mesh, or as slices."""
+    """What is drawn of a node: its range and its colours; on a mesh, or as slices; and what less of it is called."""
 
     node: str
     low: float
     high: float
     colours: str
-    change_colours: str
-    unit: str = ""
+    unit: str
+    less: str
     mesh: Mesh | None = None
 
     def panels(self, summary: NDArray[Any]) -> NDArray[Any]:
@@ -43,15 +44,15 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Row:
-    """Panels ``(times, ...)`` of a kind, in colours from ``low`` to ``high``."""
+class Strip:
+    """Panels ``(times, ...)`` of a kind, in colours from ``low`` to ``high``, which the scale calls ``said``."""
 
-    label: str
     kind: Kind
     panels: NDArray[Any]
     colours: str
     low: float
     high: float
+    said: str
 
     def draw(self, axis: Axes, t: int) -> ScalarMappable:
         """Draw a panel; what is returned knows its colours."""
@@ -60,19 +61,23 @@ class Row:
         return axis.imshow(self.panels[t], cmap=self.colours, vmin=self.low, vmax=self.high)
 
 
-SLICES = Kind("image", -1.0, 1.0, "gray", "RdBu_r")
-MAPS = Kind("thickness", 1.5, 3.5, "viridis", "RdBu", "mm")
+Line = tuple[str, list[Strip]]
+"""A row of the figure: its label, and a strip of each kind side by side."""
+
+SLICES = Kind("image", -1.0, 1.0, "gray", "brightness", "darker")
+MAPS = Kind("thickness", 1.5, 3.5, "viridis", "mm", "thinner")
+CHANGE = "RdBu"  # red is less in slices and maps alike: where tissue is lost both are red
 
 
 def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None) -> Figure:
-    """Draw one subject: a block of rows a world, a column a time.
+    """Draw one subject: a block of rows a world, slices on the left and maps beside them, a column a time.
 
     Parameters
     ----------
     worlds
-        By what is done in them, of the same subject (the first is drawn) and times.  Each but the first has beside it
+        By what is done in them, of the same subject (the first is drawn) and times.  Each but the first has below it
         its difference from the first and, over draws, the sd of that: of slices (brightness, -1 to 1) and of maps (mm),
-        in the same colours for all worlds.
+        in the same colours for all worlds; red is less.
     mesh
         Of the maps; they are drawn where it is a template's.
 
@@ -84,50 +89,58 @@ def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None) 
     >>> len(plot_worlds(worlds).axes)  # a slice; a slice, its difference, and the sd of that; a scale of each
     8
     """
-    rows = _rows(worlds, mesh)
+    kinds = _kinds(next(iter(worlds.values())), mesh)
+    lines = _lines(worlds, kinds)
     times = next(iter(worlds.values())).times[0]
-    figure = Figure(figsize=(1.25 * len(times) + 1.8, 1.25 * max(len(rows), 1) + 0.4), layout="constrained")
-    axes = figure.subplots(max(len(rows), 1), len(times), squeeze=False)
+    columns = len(times) * max(len(kinds), 1)
+    size = (SIDE * columns + 0.8 * len(kinds) + 1.0, SIDE * max(len(lines), 1) + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(max(len(lines), 1), columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, age in zip(axes[0], times, strict=True):
-        axis.set_title(f"{age:.4g} years", fontsize=9)
-    for row, line in zip(rows, axes, strict=False):
-        drawn = [row.draw(axis, t) for t, axis in enumerate(line)]
-        line[0].text(-0.08, 0.5, row.label, transform=line[0].transAxes, ha="right", va="center", fontsize=8)
-        scale = figure.colorbar(drawn[0], ax=line.tolist(), aspect=10, pad=0.01, extend="both")
-        scale.set_label(row.kind.unit, fontsize=7)
-        scale.ax.tick_params(labelsize=6)
+    for column, axis in enumerate(axes[0]):
+        axis.set_title(f"{times[column % len(times)]:.4g} years", fontsize=9)
+    for (label, strips), row in zip(lines, axes, strict=False):
+        row[0].text(-0.08, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=8)
+        for strip, own in zip(strips, np.split(row, len(strips)), strict=True):
+            drawn = [strip.draw(axis, t) for t, axis in enumerate(own)]
+            scale = figure.colorbar(drawn[0], ax=own.tolist(), aspect=10, pad=0.01, extend="both")
+            scale.set_label(strip.said, fontsize=7)
+            scale.ax.tick_params(labelsize=6)
     return figure
 
 
-def _rows(worlds: Mapping[str, Counterfactual], mesh: Mesh | None) -> list[Row]:
+def _kinds(world: Counterfactual, mesh: Mesh | None) -> list[Kind]:
+    on_template = mesh is not None and mesh.template in TEMPLATE_VERTICES and mesh.template_index is not None
+    known = [SLICES, *([replace(MAPS, mesh=mesh)] if on_template else [])]
+    return [kind for kind in known if kind.node in world.nodes]
+
+
+def _lines(worlds: Mapping[str, Counterfactual], kinds: list[Kind]) -> list[Line]:
     """Return what is drawn, from above."""
     first = next(iter(worlds.values()))
-    on_template = mesh is not None and mesh.template in TEMPLATE_VERTICES and mesh.template_index is not None
-    kinds = [
-        kind for kind in (SLICES, *([replace(MAPS, mesh=mesh)] if on_template else [])) if kind.node in first.nodes
-    ]
     changes = {name: world.minus(first) for name, world in worlds.items() if world is not first}
-    changed = {kind.node: _changed(kind, changes) for kind in kinds}
-    rows = []
+    changed = [_changed(kind, changes) for kind in kinds]
+    lines: list[Line] = []
     for name, world in worlds.items():
-        for kind in kinds:
-            panels = kind.panels(world.mean(kind.node))
-            rows.append(Row(name.replace(",", ",\n"), kind, panels, kind.colours, kind.low, kind.high))
-        rows += [row for kind in kinds for row in changed[kind.node].get(name, ())]
-    return rows
+        panels = [(kind, kind.panels(world.mean(kind.node))) for kind in kinds]
+        strips = [Strip(kind, x, kind.colours, kind.low, kind.high, kind.unit) for kind, x in panels]
+        lines.append((name.replace(",", ",\n"), strips))
+        if name in changes and kinds:
+            means, sds = zip(*(own[name] for own in changed), strict=True)
+            lines += [("difference", list(means)), ("its sd", list(sds))]
+    return lines
 
 
-def _changed(kind: Kind, changes: Mapping[str, Counterfactual]) -> dict[str, tuple[Row, Row]]:
-    """Return for each world the rows of its difference and of its sd; all worlds have the same colours."""
+def _changed(kind: Kind, changes: Mapping[str, Counterfactual]) -> dict[str, tuple[Strip, Strip]]:
+    """Return for each world the strips of its difference and of its sd; all worlds have the same colours."""
     means = {name: kind.panels(change.mean(kind.node)) for name, change in changes.items()}
     sds = {name: kind.panels(change.sd(kind.node)) for name, change in changes.items()}
     most, spread = (max([NO_CHANGE, *(np.quantile(abs(x), SHOWN) for x in found.values())]) for found in (means, sds))
     return {
         name: (
-            Row("difference", kind, means[name], kind.change_colours, -most, most),
-            Row("its sd", kind, sds[name], "magma", 0.0, spread),
+            Strip(kind, means[name], CHANGE, -most, most, f"{kind.unit}; red: {kind.less}"),
+            Strip(kind, sds[name], "magma", 0.0, spread, kind.unit),
         )
         for name in changes
     }

@@ -26,6 +26,7 @@ from neuropyro.cli_examples import show_examples
 from neuropyro.console import Manners, complain, listed, say, speaking, take_manners
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
+from neuropyro.option_errors import told
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
     from neuropyro.data import Cohort
@@ -45,8 +46,8 @@ Every command also takes: --config FILE.toml, whose tables are named as the comm
 [dive.fit] with clusters = 4, and which the command line overrides; --json, for the result as one JSON object on
 standard output; and --quiet (-q), for nothing but errors on standard error.
 
-Exit status: 0 done, also where a fit did not converge, which is said; 1 some files were left out; 2 an error of use or
-data, told in one line.
+Exit status: 0 done, also where a fit did not converge, which is said; 1 some of the files were left out; 2 an error of
+use or data (no file could be used, for one), told in one line.
 
 For research use only; not a medical device."""
 
@@ -83,7 +84,7 @@ def main() -> None:
     try:
         manners, words = take_manners(sys.argv[1:])
     except ValueError as error:
-        sys.exit(_failed(error))
+        sys.exit(_failed(str(error)))
     with speaking(manners):
         status = _run(words, manners)
     if status:
@@ -97,19 +98,17 @@ def _run(words: list[str], manners: Manners) -> int:
             app.config = (_configuration(manners.config),)
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        complain(" ".join(str(error).split()))
-        say("", error=" ".join(str(error).split()))
-        return 2
+        return _failed(told(error))
     except (ValueError, OSError, FloatingPointError) as error:
-        return _failed(error)
+        return _failed(str(error))
     finally:
         app.config = ()
     return 0
 
 
-def _failed(error: Exception) -> int:
-    complain(str(error))
-    say("", error=str(error))
+def _failed(said: str) -> int:
+    complain(said)
+    say("", error=said)
     return 2
 
 
@@ -225,9 +224,11 @@ def dive_fit(
     """
     from neuropyro.data import Cohort
     from neuropyro.inference import Schedule
-    from neuropyro.study_preparation import effects_of_maps, prepare_study, remarks
+    from neuropyro.study_preparation import check_clusters, effects_of_maps, prepare_study, remarks
 
-    loaded, notes = prepare_study(Cohort.open(cohort, study), out, listed(adjust), site)
+    opened = Cohort.open(cohort, study)
+    check_clusters(opened, clusters)
+    loaded, notes = prepare_study(opened, out, listed(adjust), site)
     print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
     if not notes:  # else it was left there, as adjusted
         out.mkdir(parents=True, exist_ok=True)

@@ -177,8 +177,8 @@ def _shapes(axis: Axes, diagnosis: Diagnosis) -> None:
         return _nothing(axis, "no leave-one-out")
     axis.plot(diagnosis.loo.shapes, ".", color=BLUE, ms=3)
     axis.axhline(KHAT_LIMIT, color=RED, lw=0.8, ls="--")
-    axis.set_xlabel("unit")
-    axis.set_title("Pareto k of leaving each unit out", fontsize=10)
+    axis.set_xlabel(diagnosis.loo.unit)
+    axis.set_title(f"Pareto k of leaving each {diagnosis.loo.unit} out", fontsize=10)
 
 
 def _nothing(axis: Axes, why: str) -> None:

@@ -21,6 +21,7 @@ from scipy.stats import pearsonr, spearmanr
 from tqdm import tqdm
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.unknown_names import there_are
 from neuropyro.fixed_regions import with_regions
 from neuropyro.inference import fit
 from neuropyro.models import VertexClusterMixture
@@ -125,8 +126,8 @@ def association(
 
 def _covariate(cohort: Cohort, name: str) -> Floats:
     if name not in cohort.covariates:
-        there = ", ".join(cohort.covariates) or "none"
-        raise CohortError(f"covariate {name!r} is not in the cohort; there are {there}")
+        there = there_are(name, list(cohort.covariates), "--score")
+        raise CohortError(f"covariate {name!r} is not in the cohort; {there}")
     values = cohort.covariates[name]
     if values.dtype.kind not in "iuf":
         raise CohortError(f"covariate {name!r} is text; name a score in numbers")

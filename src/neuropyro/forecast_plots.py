@@ -59,7 +59,7 @@ def plot_forecast(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | 
     panels = _biomarkers(found, cohort) if cohort.feature_names is not None else _clusters(found, cohort, label)
     columns = min(len(panels), 3)
     figure = Figure(figsize=(3.2 * columns, 2.5 * -(-len(panels) // columns) + 0.4), layout="constrained")
-    axes = figure.subplots(-(-len(panels) // columns), columns, squeeze=False, sharex=True).flat
+    axes = list(figure.subplots(-(-len(panels) // columns), columns, squeeze=False, sharex=True).flat)
     before, after = np.argsort(cohort.time), np.argsort(found.time)
     for axis, panel in zip(axes, panels, strict=False):
         axis.plot(cohort.time[before], panel.seen[before], "o-", ms=3, lw=1, color=BLUE, label="seen")
@@ -68,8 +68,9 @@ def plot_forecast(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | 
         axis.errorbar(found.time[after], panel.mean[after], ends, fmt="o--", ms=3, lw=1, capsize=3, **told)
         axis.set_ylabel(panel.title)
         axis.set_xlabel("time (years)")
-    for axis in list(axes)[len(panels) :]:
-        axis.axis("off")
+        axis.tick_params(labelbottom=True)  # a shared axis has numbers in the last row alone, where panels may be few
+    for axis in axes[len(panels) :]:
+        axis.remove()
     figure.suptitle(f"subject {cohort.subjects[0]}", fontsize=10)
     figure.axes[0].legend(fontsize=8, frameon=False)
     return figure

@@ -52,7 +52,7 @@ def reconstruct(
 
     Each file gets a folder of its name in --out: the clean image in the file's own format, draws, the sd of each pixel,
     the posterior, checks, a figure, and metrics where the truth is given.  A file that cannot be used is told and left
-    out; the exit status is then 1.
+    out; the exit status is then 1, or 2 where no file could be used.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def reconstruct(
     say(done, out=out.resolve(), files=len(files), left_out=[str(file) for file in failed])
     if failed:
         complain(f"{len(failed)} of {len(files)} files were left out")
-        sys.exit(1)
+        sys.exit(1 if len(failed) < len(files) else 2)
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,11 @@ class _Work:
 
         failed, done, began = [], 0, time.perf_counter()
         folders = _folders(files, out)
-        with tqdm(files, unit="file", desc="reconstruct") as bar:
+        alone = len(files) == 1  # its steps are shown, for a bar of files would stand at 0 till the end
+        with tqdm(files, unit="file", desc="reconstruct", disable=alone) as bar:
             for i, file in enumerate(bar):
                 try:
-                    count, remarks = self.one(file, truths[i] if truths else None, folders[i], simulate)
+                    count, remarks = self.one(file, truths[i] if truths else None, folders[i], simulate, alone)
                 except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
                     failed.append(file)
                     _make_way(bar)
@@ -182,18 +183,18 @@ class _Work:
                 bar.set_postfix_str(f"{done / (time.perf_counter() - began):.2g} images/s")
         return failed
 
-    def one(self, file: Path, truth: Path | None, folder: Path, simulate: bool) -> tuple[int, list[str]]:
-        """Reconstruct one file; returns how many images it held, and its warnings."""
+    def one(self, file: Path, truth: Path | None, folder: Path, simulate: bool, alone: bool) -> tuple[int, list[str]]:
+        """Reconstruct one file, with bars where it is alone; returns how many images it held, and its warnings."""
         from neuropyro.reconstruct_inputs import job_of
         from neuropyro.reconstruct_outputs import write_reconstruction
 
         job = job_of(file, truth, self.corruption, self.framing, simulate, self.seed)
-        found = self.fitted(job)
+        found = self.fitted(job, alone or len(job.y) > 1 or sys.stderr.isatty())
         write_reconstruction(found, folder, self.generator)
         return len(job.y), found.warnings
 
-    def fitted(self, job: Job) -> Reconstruction:
-        """Fit the posterior of one file's images, all at once."""
+    def fitted(self, job: Job, progress: bool) -> Reconstruction:
+        """Fit the posterior of one file's images, all at once; ``progress`` shows the steps, below the files' bar."""
         from neuropyro.inference import fit
         from neuropyro.inference.convergence import CosineSchedule
         from neuropyro.reconstruct_outputs import Reconstruction
@@ -201,7 +202,7 @@ class _Work:
         model = self.model.with_corruption(job.corruption)
         schedule = CosineSchedule(RATES.get(self.guide, RATE), max_steps=self.steps, warm_up=self.steps // 2, window=20)
         options: dict[str, Any] = {"guide": self.guide, "schedule": schedule, "seed": self.seed, "device": self.device}
-        result = fit(model, job.y, progress=len(job.y) > 1, **options)  # a bar of steps, where one file takes long
+        result = fit(model, job.y, progress=progress, **options)
         return Reconstruction(job, model, result, self.draws, self.features)
 
 
@@ -218,6 +219,8 @@ def _folders(files: Sequence[Path], out: Path) -> list[Path]:
 
 def _make_way(bar: Any) -> None:
     """Take the bar off a screen, or end its line in a log, so that what is said next has a line of its own."""
+    if bar.disable:
+        return
     if sys.stderr.isatty():
         bar.clear()
     else:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.ndimage import label
 
 from neuropyro.image_baselines import zero_filled
 from neuropyro.plot_style import BLUE
@@ -23,12 +24,14 @@ LEAST_RANGE = 0.1  # grey levels: less is not drawn as if it were something
 POINT = "MAP: a point, no sd"
 GREY_LEVELS = 127.5  # of 0..255, for one unit of -1..1
 BINS = 12
+HOLE, MOST_HOLES = "#E69F00", 12  # colour of outlines; with more, as of single pixels, none are drawn
 
 
 def plot_reconstruction(found: Reconstruction) -> Figure:
     """Draw up to six slices, a row each: input, estimate, three draws, sd, and with a truth that and the error.
 
-    A point has neither draws nor sd, which its title says.
+    A point has neither draws nor sd, which its title says.  A hole, where pixels were not seen, is outlined in all
+    panels but the input.
 
     Examples
     --------
@@ -46,13 +49,15 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
     ['input', 'posterior mean', 'draw 1']
     """
     rows = np.linspace(0, len(found.clean) - 1, min(ROWS, len(found.clean))).round().astype(int)
-    columns = panels(found)
+    columns, holes = panels(found), holes_of(found)
     figure = Figure(figsize=(1.6 * len(columns), 1.6 * len(rows) + 0.8), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for k, (title, images, style) in enumerate(columns):
         for axis, i in zip(axes[:, k], rows, strict=True):
             shown = axis.imshow(as_shown(images[i]), interpolation="nearest", **style)
             axis.set_axis_off()
+            if holes is not None and k > 0:
+                axis.contour(holes[i], levels=[0.5], colors=[HOLE], linewidths=0.8)
         axes[0, k].set_title(title, fontsize=9)
         if "cmap" in style and style["cmap"] != "grey":
             figure.colorbar(shown, ax=axes[:, k].tolist(), location="bottom", shrink=0.9).ax.tick_params(labelsize=7)
@@ -151,6 +156,17 @@ def shown_input(found: Reconstruction) -> NDArray[Any]:
         return images.numpy()
     shown: NDArray[Any] = torch.where(corruption.observed(y) != 0, y, -1.0).numpy()
     return shown
+
+
+def holes_of(found: Reconstruction) -> NDArray[np.float64] | None:
+    """1 in the holes of each image (B, H, W); None where there are none, or so many that outlines would hide it all."""
+    y = found.job.y
+    if y.is_complex() or y.shape != found.clean.shape:
+        return None
+    seen = found.model.corruption.observed(y).expand_as(y)
+    holes: NDArray[Any] = (seen == 0).any(1).cpu().numpy()
+    counts = [label(hole)[1] for hole in holes]
+    return holes.astype(np.float64) if 0 < max(counts) <= MOST_HOLES else None
 
 
 def as_shown(picture: NDArray[Any]) -> NDArray[Any]:

@@ -70,10 +70,11 @@ def select(
     from neuropyro.models import VertexClusterMixture
     from neuropyro.selection import select as select_clusters
     from neuropyro.selection_plots import plot_selection
-    from neuropyro.study_preparation import effects_of_maps
+    from neuropyro.study_preparation import check_clusters, effects_of_maps
 
     wanted = numbers(clusters)
     loaded = Cohort.open(cohort, study)
+    check_clusters(loaded, max(wanted))
     print(loaded, file=sys.stderr)
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
     switches |= effects_of_maps(loaded, visit_effect, vertex_effect)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.unknown_names import unknown_covariate
 
 __all__ = ["Harmonisation", "harmonise_sites"]
 
@@ -87,7 +88,7 @@ def harmonise_sites(
         Where the library is not installed, a covariate is missing, a site has fewer than two visits, or a value is
         missing.
     """
-    sites = _column(cohort, site).astype(np.str_)
+    sites = _column(cohort, site, "--site").astype(np.str_)
     rows = np.flatnonzero(cohort.observed_rows)
     values = np.asarray(cohort.values[rows], np.float64)
     _check(values, sites[rows], site, rows)
@@ -135,12 +136,11 @@ def _combat(
         raise CohortError(f"sites: ComBat cannot tell sites and covariates apart ({error}); protect fewer") from error
 
 
-def _column(cohort: Cohort, name: str) -> NDArray[Any]:
+def _column(cohort: Cohort, name: str, option: str = "") -> NDArray[Any]:
     own = {"diagnosis": cohort.diagnosis, "age": cohort.time} | dict(cohort.covariates)
     cells = own.get(name)
     if cells is None:
-        known = ", ".join(n for n, there in own.items() if there is not None)
-        raise CohortError(f"covariate {name}: not in the cohort; there are {known}")
+        raise unknown_covariate(cohort, name, option, ["age"] if cohort.diagnosis is None else ["diagnosis", "age"])
     if name == "diagnosis":  # what is not known is a level of its own
         cells = np.where(cells.astype(np.str_) == "", "unknown", cells.astype(np.str_))
     cells = np.asarray(cells)

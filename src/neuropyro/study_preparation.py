@@ -9,10 +9,28 @@ from typing import Any
 import numpy as np
 
 from neuropyro.adjustment import fit_adjustment
-from neuropyro.data import Cohort
+from neuropyro.data import Cohort, CohortError
 from neuropyro.site_harmonisation import harmonise_sites
 
-__all__ = ["effects_of_maps", "prepare_study", "remarks"]
+__all__ = ["check_clusters", "effects_of_maps", "prepare_study", "remarks"]
+
+
+def check_clusters(cohort: Cohort, clusters: int) -> None:
+    """Refuse a number of clusters that a cohort cannot have, before anything is done to it.
+
+    Raises
+    ------
+    CohortError
+        Where there is no cluster, or there are more than columns.
+
+    Examples
+    --------
+    >>> check_clusters(Cohort(np.ones((2, 3)), time=[70, 71], subject=["a", "b"]), 3)
+    """
+    what = "vertices" if cohort.feature_names is None else "biomarkers"
+    if not 1 <= clusters <= cohort.n_vertices:
+        there = f"1 to {cohort.n_vertices}, for the cohort has {cohort.n_vertices} {what}"
+        raise CohortError(f"--clusters {clusters}: give a number from {there}")
 
 
 def prepare_study(

@@ -100,11 +100,12 @@ def load_with_cohort(folder: Path, data: Path | None = None) -> Fit:
     from neuropyro.data import Cohort
     from neuropyro.inference import load_fit
 
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; give one that `dive fit` wrote")
+    written = f"a fit is the folder that `neuropyro dive fit COHORT --out {folder}` writes"
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: no such folder; {written}")
     if not (folder / "fit.json").is_file():
-        raise FileNotFoundError(f"{folder}: no fit.json; give a folder that `dive fit` wrote")
+        raise FileNotFoundError(f"{folder}: no fit in it (no fit.json); {written}")
     kept = folder / "cohort.npz" if data is None else data
     if data is None and not kept.is_file():
-        raise FileNotFoundError(f"{kept}: no such file; name the cohort that was fitted with --data")
+        raise FileNotFoundError(f"{kept}: no such file; name the cohort (.npz) that was fitted, by --data")
     return load_fit(folder, Cohort.load(kept))

@@ -147,7 +147,11 @@ def test_a_users_error_is_one_line_and_status_2(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 2
-    assert capsys.readouterr().err == f"neuropyro: {tmp_path / 'no.npz'}: no such file\n"
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"neuropyro: {tmp_path / 'no.npz'}: no such file or folder; give a cohort: an .npz file (`neuro"
+    )
+    assert said.count("\n") == 1
 
 
 def test_a_fit_that_did_not_converge_says_the_remedy_and_keeps_its_results(tmp_path, monkeypatch, capsys):

@@ -119,7 +119,9 @@ def test_a_forecast_is_what_was_seen_and_what_is_expected_of_each_biomarker_or_c
     bars = np.array(axes[0].collections[0].get_segments())[:, :, 1]
     np.testing.assert_allclose(bars.T, np.quantile(of_cluster, [0.05, 0.95], axis=0), rtol=1e-5)
     named = Cohort(seen.values, seen.time, seen.subject, feature_names=np.array(list("wxyz")))
-    panels = [axis for axis in plots.plot_forecast(later, named).axes if axis.lines]
+    panels = plots.plot_forecast(later, named).axes  # no empty ones beside them
+    assert all(axis.lines for axis in panels)
+    assert all(axis.xaxis.get_tick_params()["labelbottom"] for axis in panels)
     assert [axis.get_ylabel()[0] for axis in panels] == list("wxyz")
     np.testing.assert_allclose(panels[2].lines[1].get_ydata(), later.mean[:, 2])
 
@@ -229,6 +231,19 @@ def test_without_a_truth_there_is_no_error_and_a_hole_is_black():
     assert (axes[0].images[0].get_array()[:8] == -1).all()
 
 
+def test_a_hole_is_outlined_beside_the_input_and_lost_pixels_are_not():
+    mask = torch.ones(16, 16)
+    mask[4:9, 3:12] = 0
+    axes = plots.plot_reconstruction(images(Mask(mask, noise=0.01))).axes
+    outlined = [bool(axis.collections) for axis in axes if axis.images and axis.get_title()]
+    assert outlined == [False] + [True] * 7
+    (outline,) = axes[1].collections
+    np.testing.assert_allclose(outline.get_paths()[0].get_extents().bounds, (2.5, 3.5, 9, 5))
+    speckled = (torch.rand(16, 16, generator=torch.Generator().manual_seed(0)) > 0.3).float()
+    assert not plots.plot_reconstruction(images(Mask(speckled))).axes[1].collections
+    assert not plots.plot_reconstruction(images(Downsample(4))).axes[1].collections
+
+
 def test_errors_are_compared_with_sds_in_bins_of_like_sd():
     sd = np.repeat([1.0, 3.0], 600)
     said, true = errors_by_sd(sd, 2 * sd * np.tile([1.0, -1.0], 600))
@@ -277,10 +292,12 @@ def test_differences_of_all_worlds_are_in_the_same_colours():
     limits = [(axis.images or axis.collections)[0].get_clim() for axis in axes]
     assert limits[4] == limits[10] == pytest.approx((-0.2, 0.2))
     map_change, map_sd = 0.4 + 0.04 * draws.mean(), 0.04 * draws.std()
-    assert limits[6] == limits[12] == pytest.approx((-map_change, map_change))
+    assert limits[5] == limits[11] == pytest.approx((-map_change, map_change))
     assert limits[7] == limits[13] == pytest.approx((0, map_sd))
-    shade = [float(axes[k].collections[0].get_array().mean()) for k in (6, 13)]
+    shade = [float(axes[k].collections[0].get_array().mean()) for k in (5, 13)]
     assert shade == pytest.approx([-map_change / 2, map_sd], rel=1e-6)
+    changes = [(axes[k].images or axes[k].collections)[0] for k in (4, 5)]
+    assert len({picture.get_cmap().name for picture in changes}) == 1  # one colour is less in slices and in maps
 
 
 def test_selection_marks_the_number_chosen():

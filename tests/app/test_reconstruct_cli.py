@@ -113,6 +113,7 @@ def test_one_bad_file_does_not_stop_the_others(generator, tmp_path, capsys):
     assert "bad.png: damaged" in said
     assert "1 of 3 files were left out" in said
     assert "images/s" in said
+    assert "step/s" not in said  # in a log they would be lines for each file
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a", "b"]
     assert not (tmp_path / "out" / "a" / "metrics.json").exists()
 
@@ -124,12 +125,15 @@ def test_a_picture_smaller_than_the_generators_leaves_its_sd_in_grey_levels(gene
     assert {p.name for p in folder.iterdir()} == EVERYTHING | {"clean.png", "sd.png", "sd_image.png"}
     levels = read_image(folder / "sd_image.png").pixels
     assert np.abs(levels - 127.5 * np.load(folder / "sd.npy").clip(0, 2)).max() <= 0.51
-    assert capsys.readouterr().out == f"results: {tmp_path / 'out'}\n"
+    printed = capsys.readouterr()
+    assert printed.out == f"results: {tmp_path / 'out'}\n"
+    assert "step/s" in printed.err  # of one file the steps are shown, not that none of one is done
+    assert "0/1" not in printed.err
 
 
 def test_no_results_are_promised_where_no_file_could_be_used(generator, tmp_path, capsys):
     (tmp_path / "bad.png").write_text("no picture")
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="2"):
         run(tmp_path / "bad.png", corruption="superres:4", generator=generator, out=tmp_path / "out")
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from neuropyro.adjustment import fit_adjustment
-from neuropyro.data import Cohort
-from neuropyro.study_preparation import prepare_study, remarks
+from neuropyro.data import Cohort, CohortError
+from neuropyro.study_preparation import check_clusters, prepare_study, remarks
 
 
 @pytest.fixture
@@ -35,6 +35,15 @@ def test_nothing_is_done_where_nothing_is_named(cohort, tmp_path):
     assert same is cohort
     assert notes == ()
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("clusters", [0, 4])
+def test_more_clusters_than_columns_are_refused_and_the_columns_named(cohort, clusters):
+    expected = f"--clusters {clusters}: give a number from 1 to 3, for the cohort has 3 "
+    with pytest.raises(CohortError, match=f"{expected}vertices"):
+        check_clusters(cohort, clusters)
+    with pytest.raises(CohortError, match=f"{expected}biomarkers"):
+        check_clusters(replace(cohort, feature_names=np.array(["a", "b", "c"])), clusters)
 
 
 def test_that_nobody_is_a_control_is_said_where_it_matters(cohort):

@@ -6,6 +6,7 @@ from neuropyro.cli import app
 from neuropyro.data import simulate_reference
 from neuropyro.inference import Schedule, fit
 from neuropyro.models import VertexClusterMixture
+from neuropyro.verdict_cli import load_with_cohort
 
 SHORT = Schedule(max_steps=30, warm_up=0)
 
@@ -46,3 +47,14 @@ def test_diagnose(folder, tmp_path, capsys):
 def test_no_fit_is_said(folder):
     with pytest.raises(ValueError, match="no fit"):
         run("compare", "--data", folder / "cohort.npz")
+
+
+def test_what_a_missing_fit_should_be_is_said(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no such folder; a fit is the folder that .* --out .*away` writes"):
+        load_with_cohort(tmp_path / "away")
+    with pytest.raises(
+        FileNotFoundError, match=r"no fit in it .*; a fit is the folder that `neuropyro dive fit COHORT"
+    ):
+        load_with_cohort(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"cohort\.npz: no such file; name the cohort .* by --data"):
+        load_with_cohort(folder / "map")

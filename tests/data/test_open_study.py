@@ -123,6 +123,11 @@ def test_subject_and_time_can_be_named(study, tmp_path):
     assert cohort.feature_names.tolist() == ["MMSE"]  # another number of the subject is no biomarker
     with pytest.raises(CohortError, match=r"t\.csv: no column `who`; there are Code, RID"):
         Cohort.open(path, StudyOptions(subject="who"))
+    for read in (Cohort.open, lambda table, options: study_table(table, subject=options.subject, time=options.time)):
+        with pytest.raises(CohortError, match=r"no column `code`; .*; did you mean --subject Code\?"):
+            read(path, StudyOptions(subject="code"))
+        with pytest.raises(CohortError, match=r"no column `jahr`; .*; did you mean --time Jahre\?"):
+            read(path, StudyOptions(subject="Code", time="jahr"))
 
 
 def test_the_subject_of_maps_can_be_named(study, tmp_path):
@@ -149,6 +154,8 @@ def test_biomarkers_and_controls_can_be_named(study, tmp_path):
     assert named.diagnosis.tolist() == ["SCD (control)", "AD", "SCD (control)"]  # the study's own word
     with pytest.raises(CohortError, match=r"t\.csv: no column `MoCA`; there are ID, TIME"):
         Cohort.open(path, StudyOptions(biomarkers=("MoCA",)))
+    with pytest.raises(CohortError, match=r"no column `volumes`; .*; did you mean --biomarkers volume\?"):
+        Cohort.open(path, StudyOptions(biomarkers=("MMSE,volumes",)))
     with pytest.raises(CohortError, match=r"t\.csv: no diagnosis is 'NL'; name one of AD, SCD, scd by --control"):
         Cohort.open(path, StudyOptions(control="NL"))
 

@@ -11,6 +11,8 @@ import torch
 
 from neuropyro.data import simulate_reference
 from neuropyro.inference import Schedule, check_predictive, diagnose, fit, leave_one_out, sample
+from neuropyro.inference.predictive_checks import LeaveOneOut
+from neuropyro.inference.run_agreement import compare_runs
 from neuropyro.models import VertexClusterMixture
 
 
@@ -89,7 +91,7 @@ def test_data_that_the_model_cannot_make_are_said():
     y = torch.cat([torch.linspace(-1, 1, 30), torch.tensor([9.0])])
     found = diagnose(fit(heavy, y, "laplace", progress=False), 200, 200)
     assert answers(found)[3] == "no"
-    assert "max of y" in found.findings[3].reason
+    assert "max of the data (y)" in found.findings[3].reason
 
 
 def test_predictive_p_values_in_closed_form():
@@ -146,3 +148,29 @@ def test_leave_one_out_is_of_the_best_restart_alone():
     bad = fit(heavy, y + 3, "laplace", progress=False).runs[0]
     expected, found = leave_one_out(good), leave_one_out(replace(good, runs=(*good.runs, bad)))
     np.testing.assert_array_equal(found.pointwise, expected.pointwise)
+
+
+def test_units_left_out_are_named_where_the_model_knows_their_names():
+    names = np.array(["MMSE", "FDG", "tau"])
+    found = LeaveOneOut(-12.0, 2.0, np.array([0.1, 0.9, 1.2]), np.zeros(3), "vertex", names)
+    said = str(found)
+    assert "a vertex left out at a time; not known for 66.7% of them" in said
+    assert said.endswith("above 0.7 (tau 1.2, FDG 0.9)")
+    assert "(" not in str(replace(found, names=None)).split("above 0.7")[1]
+
+
+class Named(Growth):
+    """The same, of children who have names."""
+
+    def coords(self, data):
+        return {"child": np.array([f"kid {i}" for i in range(15)])}
+
+
+def test_names_are_those_of_the_axes(growth):
+    result = fit(Named(), growth, "laplace", restarts=2, schedule=Schedule(max_steps=30, warm_up=30), progress=False)
+    found = leave_one_out(result, 60)
+    assert found.unit == "child"
+    assert found.names.tolist()[:2] == ["kid 0", "kid 1"]
+    rhat = compare_runs(result, 60, limit=15)
+    assert rhat.where["level"].startswith("level[kid ")
+    assert rhat.where["slope"] == "slope"

@@ -138,6 +138,7 @@ def test_tables_objects_are_numbers_or_text(cohort):
     ("columns", "names", "message"),
     [
         ({}, ("weight",), "covariate weight: not in the cohort; there are apoe4, sex"),
+        ({}, ("apoe",), r"covariate apoe: not in the cohort; .*; did you mean --covariates apoe4\?"),
         (
             {"apoe4": "lost"},
             NAMES,

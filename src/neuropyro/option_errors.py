@@ -1,0 +1,95 @@
+"""What is wrong with a command line, in one line: the option, what was given, and what is expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_origin
+
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
+
+__all__ = ["told"]
+
+EXPECTED: dict[Any, tuple[str, str]] = {
+    int: ("a whole number", "3"),
+    float: ("a number", "0.5"),
+    Path: ("a file or folder", "PATH"),
+}
+"""What a type is called, and an example of it."""
+
+
+def told(error: CycloptsError) -> str:
+    """Return an error of a command line as one line that says what to do.
+
+    Examples
+    --------
+    >>> told(CycloptsError(msg="Unknown option: --foo."))
+    'Unknown option: --foo.'
+    """
+    if isinstance(error, CoercionError):
+        said = _of_another_type(error)
+    elif isinstance(error, MissingArgumentError):
+        said = _missing(error)
+    elif isinstance(error, UnusedCliTokensError):
+        said = _left_over(error)
+    else:
+        said = None
+    return said or " ".join(str(error).split())
+
+
+def _of_another_type(error: CoercionError) -> str | None:
+    """Say what was given and what is expected; None where the type is none of ours."""
+    if error.token is None or error.argument is None:
+        return None
+    given, name = error.token.value, error.token.keyword or _place(error)
+    if error.target_type is bool:
+        return f"{name}: {given!r} is not true or false; {name} alone is true, --no-{name.lstrip('-')} false"
+    if error.target_type not in EXPECTED:
+        return None
+    parts = given.split(",")
+    if len(parts) > 1 and get_origin(error.argument.hint) in (tuple, list):
+        each = " ".join(f"{name} {part.strip()}" for part in parts)
+        return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; give each by itself, as {each}"
+    return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; give one, as {name} {_example(error)}"
+
+
+def _missing(error: MissingArgumentError) -> str | None:
+    """Say that an option has no value, or that it or a place on the command line is not there."""
+    if error.argument is None:
+        return None
+    if error.keyword is None and not error.argument.tokens:
+        return f"{_command(error)}: {_place(error)} is needed; {_help(error)}"
+    if error.argument.hint not in EXPECTED:
+        return None
+    name = error.keyword or error.argument.name
+    return f"{name}: no value; give {EXPECTED[error.argument.hint][0]}, as {name} {_example(error)}"
+
+
+def _left_over(error: UnusedCliTokensError) -> str | None:
+    left, words = (error.unused_tokens or [""])[0], error.root_input_tokens or []
+    before = words[words.index(left) - 1] if left in words[1:] else ""
+    if before.startswith("--"):
+        return f"{before} takes no value; leave out {left!r}"
+    return f"{_command(error)}: {left!r} is one word too many; {_help(error)}"
+
+
+def _example(error: CoercionError | MissingArgumentError) -> str:
+    """Return the option's own default where that is a number, else any value of its type."""
+    assert error.argument is not None
+    default = error.argument.field_info.default
+    kind = error.target_type if isinstance(error, CoercionError) else error.argument.hint
+    return f"{default:g}" if isinstance(default, int | float) else EXPECTED[kind][1]
+
+
+def _place(error: CycloptsError) -> str:
+    """Return the name of an option, or that of a place on the command line in capitals, as the help has it."""
+    assert error.argument is not None
+    name = str(error.argument.name)
+    return name.lstrip("-").upper() if error.argument.field_info.is_positional else name
+
+
+def _command(error: CycloptsError) -> str:
+    return " ".join(error.command_chain or ("neuropyro",))
+
+
+def _help(error: CycloptsError) -> str:
+    return f"see {' '.join(('neuropyro', *(error.command_chain or ()), '--help'))}"

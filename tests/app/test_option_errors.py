@@ -1,0 +1,45 @@
+"""A wrong command line is one line: the option, what was given, what is expected."""
+
+import shlex
+
+import pytest
+from cyclopts import CycloptsError
+
+from neuropyro.cli import app
+from neuropyro.option_errors import told
+
+FIT = "dive fit x.npz --out o"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (f"{FIT} --clusters two", "--clusters: 'two' is not a whole number; give one, as --clusters 3"),
+        (f"{FIT} --fwhm=5mm", "--fwhm: '5mm' is not a number; give one, as --fwhm 0.5"),
+        (
+            f"{FIT} --scatter=maybe",
+            "--scatter: 'maybe' is not true or false; --scatter alone is true, --no-scatter false",
+        ),
+        (
+            "dive forecast f --out o --years 1,2",
+            "--years: '1,2' is not a number; give each by itself, as --years 1 --years 2",
+        ),
+        (f"{FIT} --clusters", "--clusters: no value; give a whole number, as --clusters 3"),
+        (f"{FIT} --spatial yes", "--spatial takes no value; leave out 'yes'"),
+        (f"{FIT} more", "dive fit: 'more' is one word too many; see neuropyro dive fit --help"),
+        ("dive fit", "dive fit: COHORT is needed; see neuropyro dive fit --help"),
+        ("dive fit x.npz", "dive fit: --out is needed; see neuropyro dive fit --help"),
+    ],
+)
+def test_the_option_what_was_given_and_what_is_expected(line, expected):
+    with pytest.raises(CycloptsError) as raised:
+        app.parse_args(shlex.split(line), exit_on_error=False, print_error=False)
+    assert told(raised.value) == expected
+
+
+@pytest.mark.parametrize(("line", "part"), [(f"{FIT} --guide nomal", '"normal"?'), ("dive fitt", '"fit"?')])
+def test_other_errors_are_one_line_too(line, part):
+    with pytest.raises(CycloptsError) as raised:
+        app.parse_args(shlex.split(line), exit_on_error=False, print_error=False)
+    assert part in told(raised.value)
+    assert "\n" not in told(raised.value)
