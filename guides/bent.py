@@ -5,8 +5,9 @@ Noise is bent before the arrow mixes it,
 .. math::  h = \sinh\big((\operatorname{asinh} e + \epsilon)\, e^{\delta}\big),
 
 number by number; \epsilon = \delta = 0, where it starts, is a Gaussian.  A subject beyond the reach of every trajectory
-is one-sided under the posterior: anywhere beyond, nowhere within.  A Normal puts it too near, and be it by a tenth of
-its sd: over all such subjects that adds up to a scale of scores that is wrong by many of its own sds.
+is one-sided under the posterior: anywhere beyond, nowhere within.  A Normal is off by some part of
+its sd, and always to the same side: over all such subjects that adds up to a scale of scores that is wrong by many of
+its own sds.
 
 References
 ----------
@@ -16,9 +17,7 @@ Jones & Pewsey, "Sinh-arcsinh distributions", Biometrika 2009.
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
@@ -31,23 +30,15 @@ __all__ = ["ArrowBent", "StuckBent"]
 
 
 class ArrowBent(ArrowGaussian):
-    """An `ArrowGaussian` of bent noise.
-
-    Parameters
-    ----------
-    start
-        Where it starts.
-    blocks
-        The partition of the flat vector.
-    """
+    """An `ArrowGaussian`, started as one, of bent noise."""
 
     def __init__(self, start: Start, blocks: Blocks) -> None:
         super().__init__(start, blocks)
         self.skew, self.tail = (nn.Parameter(torch.zeros_like(self.loc)) for _ in range(2))
 
-    def forward(self) -> Any:
-        """Return the distribution of the flat vector."""
-        return dist.TransformedDistribution(StuckBent(self._arrow(), self.skew, self.tail), [self.whitening()])
+    def stuck(self) -> StuckBent:
+        """Return the distribution of the whitened vector."""
+        return StuckBent(self._arrow(), self.skew, self.tail)
 
 
 class StuckBent(StuckNormal):

@@ -50,7 +50,11 @@ class ArrowGaussian(nn.Module):
 
     def forward(self) -> Any:
         """Return the distribution of the flat vector."""
-        return dist.TransformedDistribution(StuckNormal(self._arrow()), [self.whitening()])
+        return dist.TransformedDistribution(self.stuck(), [self.whitening()])
+
+    def stuck(self) -> StuckNormal:
+        """Return the distribution of the whitened vector."""
+        return StuckNormal(self._arrow())
 
     def _arrow(self) -> Arrow:
         scales = [_lower(scale) for scale in self.scales]

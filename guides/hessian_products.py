@@ -49,7 +49,7 @@ def _products(gradient: Tensor, at: Tensor, vectors: Tensor) -> Tensor:
                 warnings.simplefilter("ignore", UserWarning)  # operations that are slower in batches
                 (rows,) = torch.autograd.grad(gradient, at, vectors, retain_graph=True, is_grads_batched=True)
                 return rows.detach()
-        except RuntimeError:
+        except RuntimeError:  # no batches of that operation, or no memory for them; other errors come again below
             pass
     return torch.stack([torch.autograd.grad(gradient, at, vector, retain_graph=True)[0] for vector in vectors]).detach()
 

@@ -40,8 +40,8 @@ class Start:
         Factor on the width of the guide that starts here: where the curvature at the point says little of the density
         some sds away, draws of the whole width would find nothing.
     widest
-        ``(D,)`` sds that no direction exceeds at the start, those of the prior say: where the curvature is almost none,
-        its inverse is no width.
+        ``(D,)`` sds that no direction exceeds at the start, for instance the prior's: where the curvature is almost
+        none, its inverse is no width.
     found
         What the curvature was found to be, so that guides of several widths share it.
 

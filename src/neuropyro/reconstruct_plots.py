@@ -56,7 +56,7 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
         for axis, i in zip(axes[:, k], rows, strict=True):
             shown = axis.imshow(as_shown(images[i]), interpolation="nearest", **style)
             axis.set_axis_off()
-            if holes is not None and k > 0:
+            if holes is not None and k > 0 and 0 < holes[i].mean() < 1:  # of another image there may be some
                 axis.contour(holes[i], levels=[0.5], colors=[HOLE], linewidths=0.8)
         axes[0, k].set_title(title, fontsize=9)
         if "cmap" in style and style["cmap"] != "grey":
