@@ -27,7 +27,6 @@ from neuropyro.models.visits import Visits
 __all__ = ["Courses", "Curves", "Placed"]
 
 NODES, WEIGHTS = torch.as_tensor(SPEED_NODES), torch.as_tensor(SPEED_WEIGHTS)
-PRIOR_SUBJECTS = 4.0  # what the sds before count for
 # Mean and sd, as in the whole model where it has them.
 PRIORS = {
     "a": (0.0, 5.0),
@@ -106,8 +105,8 @@ class Courses:
         }
 
     def start(self, v: Values) -> Start:
-        """Return the sites of one start's free numbers, its population's sds being those of its subjects."""
-        alone = stacked([self._with_own_sds(v)])
+        """Return the sites of one start's free numbers."""
+        alone = stacked([v])
         u = self._offsets(alone, self._curves(alone, self._placed(alone, alone["place"]).scores))
         sites = {
             "a": alone["a"],
@@ -126,26 +125,17 @@ class Courses:
         }
         return {name: np.asarray(value[0]) for name, value in sites.items()}
 
-    def _with_own_sds(self, v: Values) -> Values:
-        law = self._law(stacked([v]))
-        log_alpha, stage = law.log_alpha_and_stage(v["place"][None])
-        both = torch.stack([log_alpha, stage - log_alpha.exp() * self.time], -1)[0]
-        mean, sds = both.mean(0), torch.stack([v["log_sd_a"], v["log_sd_b"]]).exp()
-        total = (both - mean).T @ (both - mean) + PRIOR_SUBJECTS * sds.square().diag()
-        covariance = total / (len(both) + PRIOR_SUBJECTS)
-        sd_b = covariance[1, 1].sqrt()
-        shrunk = covariance[0, 1] / (sds[0].square().maximum(covariance[0, 0]).sqrt() * sd_b)
-        moved = v | {"mean_b": mean[1], "log_sd_b": sd_b.log(), "atanh": shrunk.atanh()}
-        return moved | {"place": self._law(stacked([moved])).place(log_alpha, stage)[0]}
-
     def trend(self) -> NDArray[np.float64]:
         """Return by how many standard errors each course rises over subjects' time, ``(K,)``."""
-        mean = self._of_subject(self.observed) / torch.bincount(self.subject)
-        own = self.observed - mean[:, self.subject]
+        own = self.observed - self._of_visit(self._subject_means())
         squares = self.within.square().sum().clamp(min=1e-12)
         slope = (own * self.within).sum(-1) / squares
         error = ((own - slope[:, None] * self.within).square().mean(-1) / squares).sqrt()
         return np.asarray(slope / error.clamp(min=1e-12))
+
+    def between(self) -> NDArray[np.float64]:
+        """Return the sds of subjects' mean values, ``(K,)``."""
+        return np.asarray(self._subject_means().std(-1))
 
     def loss(self, v: Values) -> Tensor:
         """Return the negative log joint density, places integrated out by Laplace's method, ``(starts,)``."""
@@ -229,6 +219,10 @@ class Courses:
     def _law(self, v: Values) -> SubjectPlace:
         hyper = Hyper(v["mean_a"], v["log_sd_a"].exp(), v["mean_b"], v["log_sd_b"].exp(), v["atanh"].tanh())
         return SubjectPlace(Hyper(*(part[:, None] for part in hyper)), self.time)
+
+    def _subject_means(self) -> Tensor:
+        """Return what each subject's courses have in the mean over its visits, ``(K, subjects)``."""
+        return self._of_subject(self.observed) / torch.bincount(self.subject)
 
     def _of_visit(self, x: Tensor) -> Tensor:
         """Return at each visit what its subject has, ``(*, visits)``."""

@@ -9,13 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["HELD", "Start", "Values", "descend", "one_of", "stacked"]
+__all__ = ["Start", "Values", "descend", "one_of", "stacked"]
 
 Start = dict[str, NDArray[np.float64]]
 Values = dict[str, Tensor]
-
-# A population's sds have their mode where few draws come near: they stay, and are then those of the subjects found.
-HELD = ("log_sd_a", "log_sd_b", "atanh")
 
 
 def descend(
@@ -28,20 +25,19 @@ def descend(
     loss
         Of each start, ``(starts,)``.
     values
-        ``(starts, *)`` each; those that are held stay.
+        ``(starts, *)`` each.
     steps
         How many.
     rate, last_rate
         Learning rate, which falls to the last along a cosine; or stays.
     """
-    free = {name: value for name, value in values.items() if name not in HELD}
     # One tensor, since Adam costs as much for every one of them as for all numbers in it.
-    flat = torch.cat([value.detach().reshape(len(value), -1) for value in free.values()], 1).requires_grad_()
-    sizes = [value[0].numel() for value in free.values()]
+    flat = torch.cat([value.detach().reshape(len(value), -1) for value in values.values()], 1).requires_grad_()
+    sizes = [value[0].numel() for value in values.values()]
 
     def found() -> Values:
-        parts = zip(free, torch.split(flat, sizes, 1), strict=True)
-        return values | {name: part.reshape(free[name].shape) for name, part in parts}
+        parts = zip(values, torch.split(flat, sizes, 1), strict=True)
+        return {name: part.reshape(values[name].shape) for name, part in parts}
 
     optimiser = torch.optim.Adam([flat], rate)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, rate if last_rate is None else last_rate)

@@ -2,8 +2,9 @@
 
 Where subjects differ lastingly in a cluster by more than they progress in it, the maps' first component is that
 difference, and a start that takes it for the course is never left: scores that are wrong together are a mode.  So
-onsets are tried at random too, and the sign turned round.  Each start is improved on the clusters' mean courses alone
-(:mod:`neuropyro.models.starting_courses`), whose density then tells which are the best.
+onsets are tried at random too, and the sign turned round; and each cluster in turn is followed alone, as far as
+subjects' places go, all that the others differ by being taken for lasting.  Each start is improved on the clusters'
+mean courses alone (:mod:`neuropyro.models.starting_courses`), whose density then tells which are the best.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.models.starting_courses import PRIORS, Courses
@@ -22,6 +24,7 @@ from neuropyro.models.visits import Visits
 __all__ = ["search"]
 
 RANDOM = 4  # starts beside the given one and its mirror image
+LEADERS = 4  # clusters that are followed alone, those that change most clearly
 STEPS, ROUNDS, RATE = 50, 1, 0.07  # of Adam, between looking for better places
 STAGES, SPEEDS = np.linspace(-3, 3, 31), (-1.5, 0.0, 1.5)  # places that are looked at
 NUMBERS = 300_000  # of courses, at the places that are looked at together
@@ -44,6 +47,7 @@ def search(visits: Visits, curves: BinnedCurves, start: Start, rng: np.random.Ge
     courses = Courses(visits, curves)
     starts = [courses.of(start), courses.of(_mirrored(start))]
     starts += [courses.of(_at_random(courses, start, rng)) for _ in range(RANDOM)]
+    starts += [courses.of(_led(courses, start, rng, leader)) for leader in _leaders(courses)]
     values = stacked(starts)
     _look_around(courses, values, slice(1, None))
     for _ in range(ROUNDS):
@@ -81,6 +85,19 @@ def _at_random(courses: Courses, start: Start, rng: np.random.Generator) -> Star
         "correlation": np.array(0.0),
     }
     return start | drawn
+
+
+def _leaders(courses: Courses) -> NDArray[np.int64]:
+    """Return the clusters that change most clearly over subjects' time."""
+    return np.argsort(-np.abs(courses.trend()))[:LEADERS]
+
+
+def _led(courses: Courses, start: Start, rng: np.random.Generator, leader: int) -> Start:
+    """Return random onsets, the other clusters' differences between subjects being lasting ones."""
+    drawn = _at_random(courses, start, rng)
+    rho = np.maximum(courses.between(), drawn["rho"])
+    rho[leader] = drawn["rho"][leader]
+    return drawn | {"rho": rho}
 
 
 @torch.no_grad()

@@ -38,7 +38,7 @@ LEAST_OFFSET = 0.01  # sd of subjects' offsets, in sds of a value
 LARGE_OFFSET = (
     0.03  # beside a cluster's whole change: the first component may be of offsets, and other starts are tried
 )
-KEPT = 3  # of the search's starts
+KEPT = 4  # of the search's starts
 VISIT_EFFECT = 0.1  # sd, in sds of a value
 GRID = 800  # scores at which visits are tried
 
