@@ -28,15 +28,21 @@ __all__ = ["Centring", "share_known"]
 
 
 class Centring(Protocol):
-    """What a model says of the site that it samples in units of its population: ``model.centring(data)``."""
+    """How guides see a model's sites: ``model.centring(data)``.  The site that is centred is of the real line."""
 
     site: str
 
-    def centred(self, values: Mapping[str, Tensor], share: Tensor) -> Tensor:
-        """Return y ``(*, elements, ...)`` where ``values`` of all sites has z, lambda being ``share``."""
+    def centred(self, values: Mapping[str, Tensor], share: Tensor) -> Mapping[str, Tensor]:
+        """Return what is seen of sampled ``values``: y ``(*, elements, ...)`` for z, lambda being ``share``.
 
-    def sampled(self, values: Mapping[str, Tensor], share: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z where ``values`` has y, and log |dz / dy| of the site's batch shape."""
+        Others may be seen in other units, but inside the same support.
+        """
+
+    def sampled(self, values: Mapping[str, Tensor], share: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """Return the same sites as they are sampled where ``values`` are seen, and the log-volumes of that.
+
+        Volumes are log |dz / dy| of a site's batch shape; a site of none has volume 0.
+        """
 
 
 def share_known(curvature: Tensor) -> Tensor:

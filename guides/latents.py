@@ -6,7 +6,7 @@ has degrees of freedom.  Guides approximate the posterior of the whole vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -104,9 +104,9 @@ class Latents:
     start
         ``(size,)`` starting values.
     centring
-        How a site in units of its population is centred, or None where the model has no such site.
+        How guides see sites, one of them centred; None where they see them as they are sampled.
     share
-        How far each of its numbers is centred (:mod:`neuropyro.guides.centring`), in the site's shape.
+        How far each number of that one is centred (:mod:`neuropyro.guides.centring`), in the site's shape.
 
     Examples
     --------
@@ -147,7 +147,7 @@ class Latents:
         values = self._free_values(flat)
         volumes = {site.name: site.volume(x, values[site.name]) for site, x in self._split(flat) if site.is_changed}
         sampled, own = self._as_sampled(values)
-        return sampled, volumes | own
+        return sampled, volumes | {name: volume + volumes.get(name, 0.0) for name, volume in own.items()}
 
     def centred(self, share: Tensor) -> Latents:
         """Return them with a site centred as far as ``share`` says, the starting values moved along."""
@@ -156,9 +156,15 @@ class Latents:
     def moved(self, flat: Tensor, share: Tensor) -> Tensor:
         """Return where ``flat (size,)`` lies once a site is centred as far as ``share`` says."""
         assert self.centring is not None
-        moved = flat.clone()
-        moved[self.centred_site.slice] = self.centring.centred(self.values(flat), share).reshape(-1)
+        moved, seen = flat.clone(), self.centring.centred(self.values(flat), share)
+        for site in self.sites:
+            if site.name in seen:
+                moved[site.slice] = site.transform.inv(seen[site.name]).reshape(-1)
         return moved
+
+    def seen(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return what guides see of sampled values, where that is another than these."""
+        return {} if self.centring is None or self.share is None else self.centring.centred(values, self.share)
 
     @property
     def centred_site(self) -> Site:
@@ -192,11 +198,11 @@ class Latents:
         return {site.name: site.transform(free) for site, free in self._split(flat)}
 
     def _as_sampled(self, values: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Take the centring of a site back; returns the values, and its log-volume by the site's name."""
+        """Take the model's centring back; returns the values, and its log-volumes by site."""
         if self.centring is None or self.share is None:
             return values, {}
-        sampled, volume = self.centring.sampled(values, self.share)
-        return values | {self.centring.site: sampled}, {self.centring.site: volume}
+        sampled, volumes = self.centring.sampled(values, self.share)
+        return values | dict(sampled), dict(volumes)
 
     def _split(self, flat: Tensor) -> Iterator[tuple[Site, Tensor]]:
         parts = torch.split(flat, [site.size for site in self.sites], -1)

@@ -7,7 +7,7 @@ So both starts are tried, and the one of the higher ELBO is taken.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -135,16 +135,23 @@ def prior_sds(elbo: Any, model: Any, data: Any, start: Start) -> Tensor:
     A posterior may have hardly any curvature along a number (a correlation's logarithmic odds, say, away from the mode
     of the sds beside it), but is no wider than what the model holds of it beforehand.
     """
-    latents = start.latents
-    nodes = elbo.trace_at(model, latents.values(start.point), data).nodes
-    sds = torch.full_like(start.point, math.inf)
+    latents, sds = start.latents, torch.full_like(start.point, math.inf)
+    values = latents.values(start.point)
+    nodes, changed = elbo.trace_at(model, values, data).nodes, latents.seen(values)
     with torch.random.fork_rng(devices=[] if start.point.device.type == "cpu" else None):
         torch.manual_seed(0)
         for site in latents.sites:
             if latents.centring is None or site is not latents.centred_site:
                 drawn = nodes[site.name]["fn"].sample(Size([PRIOR_DRAWS]))
+                if site.name in changed:
+                    drawn = torch.vmap(_seen_of(latents, values, site.name))(drawn)
                 sds[site.slice] = site.transform.inv(drawn).std(0).expand(site.shape).reshape(-1)
     return torch.where(sds > 0, sds, math.inf)  # undefined ones, too
+
+
+def _seen_of(latents: Latents, values: dict[str, Tensor], name: str) -> Callable[[Tensor], Tensor]:
+    """Return what guides see of a site as a function of its sampled value, all others being given."""
+    return lambda value: latents.seen({**values, name: value})[name]
 
 
 def _learned_loss(elbo: Any, model: Any, guide: FlatGuide, data: Any, schedule: Schedule) -> float:

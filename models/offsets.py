@@ -10,9 +10,9 @@ subject's visits, of the curve F that it is an offset from:
 with P_kn the precision at which a visit n of the subject determines u: none where nothing was seen.  The model is the
 same.  But its mode is not at rho = 0, where the joint density of u and rho has a pole; and since u given the data and f
 has mean w (mean of the data - f), what is sampled does not depend on f: neither an optimiser nor a guide has to move
-offsets along whenever scores move.  Where every vertex has a baseline of its own about d_k, data tell of an offset
-beside the vertices' mean baseline only, which is d_k give or take several sds of an offset: F is then the curve without
-d_k, or all offsets would have to move along with d_k.
+offsets along whenever scores move.  Where every vertex has a baseline of its own, data say nothing of what all offsets
+and the curve have in common: F is then the curve less its mean over all visits, or all offsets would have to move along
+whenever that moves.
 
 References
 ----------

@@ -228,7 +228,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         loc = loc if ageing is None else loc + aged(ageing, visits.years)
         if rho is not None:
             known = spread.pow(-2).unsqueeze(-1) * visits.share_seen
-            rise = loc if scatter is None else loc - theta.d.unsqueeze(-1)
+            rise = loc if scatter is None else loc - loc.mean(-1, keepdim=True)
             loc = loc + sample_offset(rho, known, rise, visits, subjects)
         level = loc if tau is None else sample_levels(loc, spread, visits)
         return Mixture(share, level, factor, sigma, coupling, omega)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from neuropyro.models.covariates import CovariateEffects, reported_effects
-from neuropyro.models.place_centring import PlaceCentring
+from neuropyro.models.population_units import PopulationUnits
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.visits import Visits
 
@@ -34,9 +34,9 @@ class OfVisits:
         named["covariate"] = None if visits.coding is None else np.array(visits.coding.terms)
         return {dim: np.asarray(names) for dim, names in named.items() if names is not None}
 
-    def centring(self, visits: Visits) -> PlaceCentring:
-        """Return how the site that is sampled in units of its population is centred, for guides that draw."""
-        return PlaceCentring(visits)
+    def centring(self, visits: Visits) -> PopulationUnits:
+        """Return how guides see the sites that are measured in scores."""
+        return PopulationUnits(visits)
 
     def default_particles(self, visits: Visits) -> int:
         """Return how many draws a step of a fit takes: several where a step costs hardly more for it."""

@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 
 from neuropyro.data import simulate_reference
 from neuropyro.guides import find_latents
@@ -20,25 +21,54 @@ KNOWN, VAGUE = 0.05, 3.0  # sds of the measurements, that of the population bein
 
 
 @pytest.mark.parametrize("model", [VertexClusterMixture(2, covariates=("sex",)), SubjectProgression()])
-def test_places_have_an_inverse_and_a_volume(model):
+def test_what_guides_see_has_an_inverse_and_a_volume(model):
+    visits, plain, flat, share = case(model)
+    sampled = find_latents(model, visits, {}).values(flat)
+    centred, moved = plain.centred(share), plain.moved(flat, share)
+    for site, value in centred.values(moved).items():
+        torch.testing.assert_close(value, sampled[site])
+    free = replace(plain, centring=None)  # as they are sampled
+    jacobian = torch.autograd.functional.jacobian(lambda y: free_of(free, centred.values(y)), moved)
+    changed = sum(volume.sum() for volume in centred.changed(moved)[1].values())
+    own = sum(volume.sum() for volume in free.changed(free_of(free, sampled))[1].values())
+    torch.testing.assert_close(changed - own, torch.linalg.slogdet(jacobian)[1])
+    several = torch.stack([moved, centred.start])
+    density = JointDensity(model, visits, centred)
+    torch.testing.assert_close(density.at_once(several), density.one_by_one(several))
+    for site, value in centred.constrain(several).items():
+        torch.testing.assert_close(value[0], sampled[site])
+
+
+def case(model):
+    """Twelve visited subjects, the sites as guides first see them, a point near the start, and shares at random."""
     cohort = simulate_reference(n_subjects=12, n_vertices=20, n_clusters=2, seed=1)
     sex = {"sex": (cohort.subject_index % 2).astype(float)}
     visits = model.prepare(replace(cohort, covariates=sex), "cpu", torch.float64)
     plain = find_latents(model, visits, {})
     generator = torch.Generator().manual_seed(0)
     share = torch.rand(12, 2, generator=generator, dtype=torch.float64)
-    flat = plain.start + 0.3 * torch.randn(plain.size, generator=generator, dtype=torch.float64)
+    return visits, plain, plain.start + 0.3 * torch.randn(plain.size, generator=generator, dtype=torch.float64), share
+
+
+def free_of(latents, values):
+    """Return the unconstrained numbers of sampled values."""
+    return torch.cat([site.transform.inv(values[site.name]).reshape(-1) for site in latents.sites])
+
+
+@pytest.mark.parametrize("model", [VertexClusterMixture(2, covariates=("sex",)), SubjectProgression()])
+def test_data_say_nothing_of_the_unit_of_scores(model):
+    """Where guides see scores in units of the population, its own mean and sd move no prediction."""
+    visits, plain, flat, share = case(model)
     centred, moved = plain.centred(share), plain.moved(flat, share)
-    for site, value in centred.values(moved).items():
-        torch.testing.assert_close(value, plain.values(flat)[site])
-    jacobian = torch.autograd.functional.jacobian(lambda y: centred.values(y)["place"].reshape(-1), moved)
-    volume = torch.linalg.slogdet(jacobian[:, centred.centred_site.slice])[1]
-    torch.testing.assert_close(centred.changed(moved)[1]["place"].sum(), volume)
-    several = torch.stack([moved, centred.start])
-    density = JointDensity(model, visits, centred)
-    torch.testing.assert_close(density.at_once(several), density.one_by_one(several))
-    for site, value in centred.constrain(several).items():
-        torch.testing.assert_close(value[0], plain.values(flat)[site])
+    other = moved.clone()
+    other[centred.places(["beta_mean", "beta_sd"])] += 0.7
+    label = {"Z": torch.arange(20) % 2}
+    traces = [
+        poutine.trace(poutine.condition(model, centred.values(y) | label)).get_trace(visits) for y in (moved, other)
+    ]
+    first, second = (trace.nodes["V"]["fn"].log_prob(visits.values) for trace in traces)
+    torch.testing.assert_close(first, second)
+    assert not torch.allclose(centred.values(moved)["c"], centred.values(other)["c"])
 
 
 class Measured:
@@ -54,10 +84,10 @@ class Measured:
 
     def centring(self, data):
         def centred(values, share):
-            return share * values["mean"] + values["z"]
+            return {"z": share * values["mean"] + values["z"]}
 
         def sampled(values, share):
-            return values["z"] - share * values["mean"], torch.zeros_like(values["z"])
+            return {"z": values["z"] - share * values["mean"]}, {"z": torch.zeros_like(values["z"])}
 
         return SimpleNamespace(site="z", centred=centred, sampled=sampled)
 

@@ -139,7 +139,7 @@ def cluster_by_hand(model, draw: Draw, data: Cohort, k: int) -> tuple[np.ndarray
         known = seen.mean(1) / level_variance_by_hand(model, draw, data, k)
         of_subject = data.subject_index == np.arange(len(counts))[:, None]
         precision = 1 / float(draw["rho"][k]) ** 2 + of_subject @ known
-        rise = mean - float(draw["d"][k]) if model.scatter else mean
+        rise = mean - mean.mean() if model.scatter else mean
         u = (draw["u_scaled"][:, k].numpy() - of_subject @ (known * rise) / np.sqrt(precision)) / np.sqrt(precision)
         mean = mean + u[data.subject_index]
     return mean, covariance
