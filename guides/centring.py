@@ -24,21 +24,30 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Centring", "share_known"]
+__all__ = ["Centring", "Frame", "share_known"]
+
+Frame = Mapping[str, Tensor]
 
 
 class Centring(Protocol):
-    """How guides see a model's sites: ``model.centring(data)``.  The site that is centred is of the real line."""
+    """How guides see a model's sites: ``model.centring(data)``.  The site that is centred is of the real line.
+
+    What they see may hang on constants taken from where a guide starts, its *frame*: ``share``, lambda of each number
+    of the centred site, and what else a model needs.
+    """
 
     site: str
 
-    def centred(self, values: Mapping[str, Tensor], share: Tensor) -> Mapping[str, Tensor]:
-        """Return what is seen of sampled ``values``: y ``(*, elements, ...)`` for z, lambda being ``share``.
+    def frame(self, values: Mapping[str, Tensor], share: Tensor) -> Frame:
+        """Return the constants, taken at sampled ``values``."""
+
+    def centred(self, values: Mapping[str, Tensor], frame: Frame) -> Mapping[str, Tensor]:
+        """Return what is seen of sampled ``values``: y ``(*, elements, ...)`` for z.
 
         Others may be seen in other units, but inside the same support.
         """
 
-    def sampled(self, values: Mapping[str, Tensor], share: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+    def sampled(self, values: Mapping[str, Tensor], frame: Frame) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         """Return the same sites as they are sampled where ``values`` are seen, and the log-volumes of that.
 
         Volumes are log |dz / dy| of a site's batch shape; a site of none has volume 0.

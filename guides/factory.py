@@ -105,7 +105,7 @@ def find_latents(model: Callable[..., Any], data: Any, init_values: Mapping[str,
     site = next((site for site in latents.sites if site.name == centring.site), None)
     if site is None or not torch.equal(latents.values(latents.start)[site.name].flatten(), latents.start[site.slice]):
         raise ValueError(f"centring: site {centring.site!r} is no latent site of the real line")
-    return replace(latents, centring=centring).centred(latents.start.new_zeros(site.shape))
+    return replace(latents, centring=centring).centred(latents.start.new_zeros(site.shape), latents.start)
 
 
 def check_name(name: str) -> None:

@@ -46,18 +46,17 @@ class FlatGuide(PyroModule):  # type: ignore[misc]
     torch.Size([5])
     """
 
-    share: Tensor | None
-
     def __init__(self, latents: Latents, law: nn.Module) -> None:
         super().__init__()
         self.sites = latents
         self.law = law
-        self.register_buffer("share", latents.share)
+        for name, constant in latents.frame.items():
+            self.register_buffer(f"frame_{name}", constant)
 
     @property
     def latents(self) -> Latents:
         """The model's sites."""
-        return replace(self.sites, share=self.share)
+        return replace(self.sites, frame={name: self.get_buffer(f"frame_{name}") for name in self.sites.frame})
 
     def forward(self, *args: Any) -> dict[str, Tensor]:
         """Sample the sites."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyro
@@ -21,7 +21,7 @@ from torch import Size, Tensor
 from torch.distributions import biject_to
 from torch.distributions.transforms import identity_transform
 
-from neuropyro.guides.centring import Centring
+from neuropyro.guides.centring import Centring, Frame
 
 __all__ = ["Latents", "Site", "is_enumerated", "read_latents"]
 
@@ -105,8 +105,8 @@ class Latents:
         ``(size,)`` starting values.
     centring
         How guides see sites, one of them centred; None where they see them as they are sampled.
-    share
-        How far each number of that one is centred (:mod:`neuropyro.guides.centring`), in the site's shape.
+    frame
+        The constants of that (:mod:`neuropyro.guides.centring`).
 
     Examples
     --------
@@ -121,7 +121,7 @@ class Latents:
     sites: tuple[Site, ...]
     start: Tensor
     centring: Centring | None = None
-    share: Tensor | None = None
+    frame: Frame = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -149,14 +149,16 @@ class Latents:
         sampled, own = self._as_sampled(values)
         return sampled, volumes | {name: volume + volumes.get(name, 0.0) for name, volume in own.items()}
 
-    def centred(self, share: Tensor) -> Latents:
-        """Return them with a site centred as far as ``share`` says, the starting values moved along."""
-        return replace(self, share=share, start=self.moved(self.start, share))
-
-    def moved(self, flat: Tensor, share: Tensor) -> Tensor:
-        """Return where ``flat (size,)`` lies once a site is centred as far as ``share`` says."""
+    def centred(self, share: Tensor, at: Tensor) -> Latents:
+        """Return them with a site centred as far as ``share`` says, seen from ``at (size,)``, and the start moved."""
         assert self.centring is not None
-        moved, seen = flat.clone(), self.centring.centred(self.values(flat), share)
+        frame = self.centring.frame(self.values(at), share)
+        return replace(self, frame=frame, start=self.moved(self.start, frame))
+
+    def moved(self, flat: Tensor, frame: Frame) -> Tensor:
+        """Return where ``flat (size,)`` lies in another frame."""
+        assert self.centring is not None
+        moved, seen = flat.clone(), self.centring.centred(self.values(flat), frame)
         for site in self.sites:
             if site.name in seen:
                 moved[site.slice] = site.transform.inv(seen[site.name]).reshape(-1)
@@ -164,7 +166,7 @@ class Latents:
 
     def seen(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return what guides see of sampled values, where that is another than these."""
-        return {} if self.centring is None or self.share is None else self.centring.centred(values, self.share)
+        return {} if self.centring is None else self.centring.centred(values, self.frame)
 
     @property
     def centred_site(self) -> Site:
@@ -199,9 +201,9 @@ class Latents:
 
     def _as_sampled(self, values: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Take the model's centring back; returns the values, and its log-volumes by site."""
-        if self.centring is None or self.share is None:
+        if self.centring is None or not self.frame:
             return values, {}
-        sampled, volumes = self.centring.sampled(values, self.share)
+        sampled, volumes = self.centring.sampled(values, self.frame)
         return values | dict(sampled), dict(volumes)
 
     def _split(self, flat: Tensor) -> Iterator[tuple[Site, Tensor]]:

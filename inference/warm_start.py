@@ -92,8 +92,8 @@ def centred(model: Any, data: Any, mode: Start) -> Start:
     index = latents.centred_site.index()
     known = local_curvature(potential, mode.point, index.reshape(len(index), -1))
     share = share_known(known).reshape(index.shape)
-    new = latents.centred(share)
-    return Start(new, latents.moved(mode.point, share), potential_of(choose_elbo(model, data), model, data, new))
+    new = latents.centred(share, mode.point)
+    return Start(new, latents.moved(mode.point, new.frame), potential_of(choose_elbo(model, data), model, data, new))
 
 
 def nats_to_mode(guide: FlatGuide, start: Start) -> float:

@@ -22,7 +22,7 @@ Science 2007 (partial centring).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyro
@@ -33,7 +33,7 @@ from torch import Tensor
 
 from neuropyro.models.visits import Visits
 
-__all__ = ["OFFSET_SITES", "sample_offset", "with_offsets", "without_offsets"]
+__all__ = ["OFFSET_SITES", "law_of_offsets", "offset_precision", "sample_offset", "with_offsets", "without_offsets"]
 
 OFFSET_SITES = ("u", "u_scaled")
 
@@ -55,7 +55,7 @@ def sample_offset(rho: Tensor, information: Tensor, curve: Tensor, visits: Visit
     Each visit's u, ``(*, K, visits)``
     """
     sd = rho.unsqueeze(-2)
-    scale = (sd.pow(-2) + visits.sum_of_subject(information).mT).sqrt()
+    scale = offset_precision(rho, information, visits)
     mean = visits.sum_of_subject(information * curve).mT / scale
     with subjects:
         scaled = pyro.sample("u_scaled", dist.Normal(mean, sd * scale).to_event(1))
@@ -63,13 +63,24 @@ def sample_offset(rho: Tensor, information: Tensor, curve: Tensor, visits: Visit
     return own.mT[..., visits.subject]
 
 
+def offset_precision(rho: Tensor, information: Tensor, visits: Visits) -> Tensor:
+    """Return the square root p ``(*, subjects, K)`` of the precision of u given all else; see `sample_offset`."""
+    return (rho.unsqueeze(-2).pow(-2) + visits.sum_of_subject(information).mT).sqrt()
+
+
 def with_offsets(program: Callable[[Visits], Any], visits: Visits, sites: dict[str, Tensor]) -> dict[str, Tensor]:
     """Put u_scaled in the place of ``u (subjects, K)`` among values of a program's sites."""
     given = without_offsets(sites) | {"rho": sites["rho"]}
-    with torch.no_grad(), torch.random.fork_rng(), poutine.block():
-        trace = poutine.trace(poutine.condition(program, given)).get_trace(visits)
-    law = trace.nodes["u_scaled"]["fn"].base_dist
+    law = law_of_offsets(program, visits, given)
     return given | {"u_scaled": law.loc + sites["u"] * law.scale / sites["rho"]}
+
+
+@torch.no_grad()
+def law_of_offsets(program: Callable[[Visits], Any], visits: Visits, given: Mapping[str, Tensor]) -> Any:
+    """Return the Normal of u_scaled ``(subjects, K)``, given a program's other sites."""
+    with torch.random.fork_rng(), poutine.block():
+        trace = poutine.trace(poutine.condition(program, dict(given))).get_trace(visits)
+    return trace.nodes["u_scaled"]["fn"].base_dist
 
 
 def without_offsets(sites: dict[str, Tensor]) -> dict[str, Tensor]:

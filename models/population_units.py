@@ -20,6 +20,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from neuropyro.models.offset_centring import OffsetCentring
 from neuropyro.models.scores import place_law
 from neuropyro.models.subject_place import SubjectPlace
 from neuropyro.models.visits import Visits
@@ -37,28 +38,41 @@ class PopulationUnits:
     ----------
     visits
         When subjects were seen, and their covariates.
+    offsets
+        Of subjects' offsets, where the model has such.
     """
 
     visits: Visits
+    offsets: OffsetCentring | None = None
 
     site: ClassVar[str] = "place"
 
-    def centred(self, values: Mapping[str, Tensor], share: Tensor) -> dict[str, Tensor]:
+    def frame(self, values: Mapping[str, Tensor], share: Tensor) -> dict[str, Tensor]:
+        """Return ``share (subjects, 2)``, and where there are offsets ``curves (subjects, K)``."""
+        return {"share": share} | ({} if self.offsets is None else {"curves": self.offsets.curves(values)})
+
+    def centred(self, values: Mapping[str, Tensor], frame: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return what guides see of sampled values: centred places ``(*, subjects, 2)``, and the rest in its units."""
         unit = values["beta_sd"]
         seen = {name: values[name] / unit**power for name, power in POWERS.items() if name in values}
         seen["c"] = seen["c"] - values["beta_mean"] / unit
         seen["log_alpha_mean"] = values["log_alpha_mean"] - unit.log()
-        return seen | {"place": self._law({**values, **seen}).centred(values["place"], share)}
+        if self.offsets is not None:
+            seen["u_scaled"] = values["u_scaled"] - self.offsets.moved(values, frame["curves"])
+        return seen | {"place": self._law({**values, **seen}).centred(values["place"], frame["share"])}
 
-    def sampled(self, values: Mapping[str, Tensor], share: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def sampled(
+        self, values: Mapping[str, Tensor], frame: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the sampled values of those seen, and the log-volumes of that, of the sites' batch shapes."""
         unit = values["beta_sd"]
-        place, volume = self._law(values).sampled(values["place"], share)
+        place, volume = self._law(values).sampled(values["place"], frame["share"])
         known = {name: power for name, power in POWERS.items() if name in values}
         sampled = {name: values[name] * unit**power for name, power in known.items()}
         sampled["c"] = sampled["c"] + values["beta_mean"]
         sampled["log_alpha_mean"] = values["log_alpha_mean"] + unit.log()
+        if self.offsets is not None:
+            sampled["u_scaled"] = values["u_scaled"] + self.offsets.moved(values, frame["curves"])
         volumes = {name: (power * unit.log()).expand_as(sampled[name]) for name, power in known.items()}
         return sampled | {"place": place}, volumes | {"place": volume}
 

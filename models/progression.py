@@ -24,7 +24,7 @@ NeuroImage 2019 (DIVE).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,6 +41,7 @@ from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.forecasting import Forecasted, forecast_visits, requested
 from neuropyro.models.lasting import Components
 from neuropyro.models.new_subjects import Personalized, courses_for, personalized
+from neuropyro.models.offset_centring import OffsetCentring
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset, with_offsets, without_offsets
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
@@ -134,9 +135,16 @@ class SubjectProgression(OfVisits):
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         loc = sigmoid(sample_scores(self.score_priors, visits, subjects), theta)
         if rho is not None:
-            known = sigma.pow(-2).unsqueeze(-1) * (1.0 if visits.observed is None else visits.observed)
-            loc = loc + sample_offset(rho, known.expand_as(loc), loc, visits, subjects)
+            loc = loc + sample_offset(rho, _information(sigma, visits), loc, visits, subjects)
         return loc, sigma
+
+    def offset_centring(self, visits: Visits) -> OffsetCentring | None:
+        """Return how guides see subjects' offsets; None without them."""
+
+        def information(values: Mapping[str, Tensor]) -> Tensor:
+            return _information(values["sigma"], visits)
+
+        return OffsetCentring(visits, self._story, information) if self.subject_effect else None
 
     def _story(self, visits: Visits) -> None:
         self._sample_means(visits, pyro.plate("biomarker", visits.n_vertices, dim=-1))
@@ -233,6 +241,12 @@ class SubjectProgression(OfVisits):
 
     def _count(self, result: Posterior, cohort: Cohort, draws: int) -> int:
         return 1 if result.is_point else courses_for(cohort.n_subjects, draws, is_point=False)
+
+
+def _information(sigma: Tensor, visits: Visits) -> Tensor:
+    """Return the precision ``(*, biomarkers, visits)`` at which visits determine offsets."""
+    precision = sigma.pow(-2).unsqueeze(-1)
+    return precision.expand(*sigma.shape, visits.n_visits) if visits.observed is None else precision * visits.observed
 
 
 def _all_passes(course: Course) -> Components:

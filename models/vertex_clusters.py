@@ -43,6 +43,7 @@ NeuroImage 2019.  Scatter and the effects of subjects, visits and vertices are o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -60,6 +61,7 @@ from neuropyro.models.deterministic import with_deterministic
 from neuropyro.models.labelled import LabelledMixture, LabelledVisits, checked_labels, with_labels
 from neuropyro.models.labelling import align_labels
 from neuropyro.models.mixture import Mixture, curves
+from neuropyro.models.offset_centring import OffsetCentring
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset, with_offsets, without_offsets
 from neuropyro.models.priors import log_normal, normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
@@ -71,7 +73,7 @@ from neuropyro.models.trajectory import TrajectoryPriors, sample_trajectories
 from neuropyro.models.vertex_answers import VertexAnswers
 from neuropyro.models.vertex_priors import CLUSTER_SITES, SCATTER, VertexPriors
 from neuropyro.models.visit_contract import OfVisits
-from neuropyro.models.visit_effects import level_sd, sample_levels
+from neuropyro.models.visit_effects import level_sd, offset_information, sample_levels
 from neuropyro.models.visits import Standardise, Visits, prepare_visits
 
 __all__ = ["VertexClusterMixture"]
@@ -227,11 +229,18 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         loc, factor = curves(scores, theta, scatter)
         loc = loc if ageing is None else loc + aged(ageing, visits.years)
         if rho is not None:
-            known = spread.pow(-2).unsqueeze(-1) * visits.share_seen
             rise = loc if scatter is None else loc - loc.mean(-1, keepdim=True)
-            loc = loc + sample_offset(rho, known, rise, visits, subjects)
+            loc = loc + sample_offset(rho, offset_information(spread, visits), rise, visits, subjects)
         level = loc if tau is None else sample_levels(loc, spread, visits)
         return Mixture(share, level, factor, sigma, coupling, omega)
+
+    def offset_centring(self, visits: Visits) -> OffsetCentring | None:
+        """Return how guides see subjects' offsets; None without them."""
+
+        def information(values: Mapping[str, Tensor]) -> Tensor:
+            return offset_information(level_sd(values.get("tau"), values["sigma"], visits), visits)
+
+        return OffsetCentring(visits, self._sample_mixture, information) if self.subject_effect else None
 
     def _sample_labels_prior(self, like: Tensor) -> tuple[Tensor, Tensor | None]:
         """Sample the clusters' shares ``(*, 1 or none, K)``, or the coupling where all labels are alike."""

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from neuropyro.models.covariates import CovariateEffects, reported_effects
+from neuropyro.models.offset_centring import OffsetCentring
 from neuropyro.models.population_units import PopulationUnits
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.visits import Visits
@@ -36,7 +37,11 @@ class OfVisits:
 
     def centring(self, visits: Visits) -> PopulationUnits:
         """Return how guides see the sites that are measured in scores."""
-        return PopulationUnits(visits)
+        return PopulationUnits(visits, self.offset_centring(visits))
+
+    def offset_centring(self, visits: Visits) -> OffsetCentring | None:
+        """Return how guides see subjects' offsets; None where the model has none."""
+        return None
 
     def default_particles(self, visits: Visits) -> int:
         """Return how many draws a step of a fit takes: several where a step costs hardly more for it."""

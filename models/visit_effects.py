@@ -19,7 +19,7 @@ from torch import Tensor
 
 from neuropyro.models.visits import Visits
 
-__all__ = ["level_sd", "sample_levels"]
+__all__ = ["level_sd", "offset_information", "sample_levels"]
 
 
 def level_sd(tau: Tensor | None, sigma: Tensor, visits: Visits) -> Tensor:
@@ -30,6 +30,11 @@ def level_sd(tau: Tensor | None, sigma: Tensor, visits: Visits) -> Tensor:
     """
     noise = sigma.square() * sigma.shape[-1] / visits.n_vertices
     return (noise if tau is None else tau.square() + noise).sqrt()
+
+
+def offset_information(sd: Tensor, visits: Visits) -> Tensor:
+    """Return the precision ``(*, K, visits)`` at which visits determine offsets, given the sd ``(*, K)`` of levels."""
+    return sd.pow(-2).unsqueeze(-1) * visits.share_seen
 
 
 def sample_levels(curve: Tensor, sd: Tensor, visits: Visits) -> Tensor:

@@ -23,8 +23,9 @@ KNOWN, VAGUE = 0.05, 3.0  # sds of the measurements, that of the population bein
 @pytest.mark.parametrize("model", [VertexClusterMixture(2, covariates=("sex",)), SubjectProgression()])
 def test_what_guides_see_has_an_inverse_and_a_volume(model):
     visits, plain, flat, share = case(model)
-    sampled = find_latents(model, visits, {}).values(flat)
-    centred, moved = plain.centred(share), plain.moved(flat, share)
+    sampled = plain.values(flat)
+    centred = plain.centred(share, flat)
+    moved = plain.moved(flat, centred.frame)
     for site, value in centred.values(moved).items():
         torch.testing.assert_close(value, sampled[site])
     free = replace(plain, centring=None)  # as they are sampled
@@ -59,7 +60,8 @@ def free_of(latents, values):
 def test_data_say_nothing_of_the_unit_of_scores(model):
     """Where guides see scores in units of the population, its own mean and sd move no prediction."""
     visits, plain, flat, share = case(model)
-    centred, moved = plain.centred(share), plain.moved(flat, share)
+    centred = plain.centred(share, flat)
+    moved = plain.moved(flat, centred.frame)
     other = moved.clone()
     other[centred.places(["beta_mean", "beta_sd"])] += 0.7
     label = {"Z": torch.arange(20) % 2}
@@ -83,13 +85,16 @@ class Measured:
             pyro.sample("y", dist.Normal(mean + z, data.sd), obs=data.y)
 
     def centring(self, data):
-        def centred(values, share):
-            return {"z": share * values["mean"] + values["z"]}
+        def frame(values, share):
+            return {"share": share}
 
-        def sampled(values, share):
-            return {"z": values["z"] - share * values["mean"]}, {"z": torch.zeros_like(values["z"])}
+        def centred(values, frame):
+            return {"z": frame["share"] * values["mean"] + values["z"]}
 
-        return SimpleNamespace(site="z", centred=centred, sampled=sampled)
+        def sampled(values, frame):
+            return {"z": values["z"] - frame["share"] * values["mean"]}, {"z": torch.zeros_like(values["z"])}
+
+        return SimpleNamespace(site="z", frame=frame, centred=centred, sampled=sampled)
 
 
 def test_what_cannot_be_centred_is_refused():
@@ -112,7 +117,7 @@ def test_a_population_is_known_as_well_as_it_is(tmp_path):
     y = 2 + torch.randn(80, generator=torch.Generator().manual_seed(1)) * (1 + sd**2).sqrt()
     data = SimpleNamespace(y=y, sd=sd)
     result = fit(Measured(), data, schedule=Schedule(max_steps=600), seed=0, progress=False)
-    torch.testing.assert_close(result.guide.share, 1 - 1 / (1 + sd**-2), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(result.guide.latents.frame["share"], 1 - 1 / (1 + sd**-2), rtol=1e-3, atol=1e-4)
     precision = 0.01 + (1 / (1 + sd**2)).sum()
     exact = float((y / (1 + sd**2)).sum() / precision), float(precision**-0.5)
     mean = result.posterior(4000)["mean"]

@@ -97,7 +97,8 @@ def as_within_a_step():
 def latents_away(model, data, latents):
     if latents.centring is None:
         return dataclasses.replace(latents, start=latents.start.to(AWAY))
-    there = {"centring": model.centring(moved(data)), "share": latents.share.to(AWAY)}
+    frame = {name: constant.to(AWAY) for name, constant in latents.frame.items()}
+    there = {"centring": model.centring(moved(data)), "frame": frame}
     return dataclasses.replace(latents, start=latents.start.to(AWAY), **there)
 
 
