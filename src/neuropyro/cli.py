@@ -26,7 +26,7 @@ from neuropyro.cli_examples import show_examples
 from neuropyro.console import Manners, complain, listed, say, speaking, take_manners
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
-from neuropyro.option_errors import told
+from neuropyro.option_errors import refuse_fractions, told
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
     from neuropyro.data import Cohort
@@ -56,6 +56,7 @@ app = App(
     version=neuropyro.__version__,
     help="A Pyro model zoo for brain imaging.",
     help_epilogue=EVERYWHERE,
+    config=(refuse_fractions,),
 )
 dive = App(name="dive", help="Vertexwise disease progression.")
 simulate = App(name="simulate", help="Simulated data with a known truth.")
@@ -95,14 +96,14 @@ def _run(words: list[str], manners: Manners) -> int:
     """Run one command; returns the exit status."""
     try:
         if manners.config is not None:
-            app.config = (_configuration(manners.config),)
+            app.config = (_configuration(manners.config), refuse_fractions)
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return _failed(told(error))
     except (ValueError, OSError, FloatingPointError) as error:
         return _failed(str(error))
     finally:
-        app.config = ()
+        app.config = (refuse_fractions,)
     return 0
 
 

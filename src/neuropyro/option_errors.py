@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_origin
 
-from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
+from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
-__all__ = ["told"]
+__all__ = ["refuse_fractions", "told"]
 
 EXPECTED: dict[Any, tuple[str, str]] = {
     int: ("a whole number", "3"),
@@ -34,6 +34,27 @@ def told(error: CycloptsError) -> str:
     else:
         said = None
     return said or " ".join(str(error).split())
+
+
+def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse 2.5 where a whole number is asked for, which would be rounded; a configuration of cyclopts.
+
+    Raises
+    ------
+    CoercionError
+        For the first such option.
+    """
+    for argument in arguments:
+        for token in argument.tokens if argument.hint is int else ():
+            if _is_fraction(token.value):
+                raise CoercionError(token=token, argument=argument, target_type=int)
+
+
+def _is_fraction(given: str) -> bool:
+    try:
+        return not float(given).is_integer()
+    except ValueError:
+        return False  # no number at all, of which cyclopts says so
 
 
 def _of_another_type(error: CoercionError) -> str | None:

@@ -15,6 +15,7 @@ FIT = "dive fit x.npz --out o"
     ("line", "expected"),
     [
         (f"{FIT} --clusters two", "--clusters: 'two' is not a whole number; give one, as --clusters 3"),
+        (f"{FIT} --clusters 2.5", "--clusters: '2.5' is not a whole number; give one, as --clusters 3"),
         (f"{FIT} --fwhm=5mm", "--fwhm: '5mm' is not a number; give one, as --fwhm 0.5"),
         (
             f"{FIT} --scatter=maybe",
