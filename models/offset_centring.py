@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuropyro.models.offsets import law_of_offsets, offset_precision
+from neuropyro.models.offsets import law_of_offsets
 from neuropyro.models.visits import Visits
 
 __all__ = ["OffsetCentring"]
@@ -53,5 +53,5 @@ class OffsetCentring:
 
     def _weight(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return p w."""
-        precision = offset_precision(values["rho"], self.information(values), self.visits)
-        return precision - values["rho"].unsqueeze(-2).pow(-2) / precision
+        known = self.visits.sum_of_subject(self.information(values)).mT
+        return known / (values["rho"].unsqueeze(-2).pow(-2) + known).sqrt()

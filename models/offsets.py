@@ -33,7 +33,7 @@ from torch import Tensor
 
 from neuropyro.models.visits import Visits
 
-__all__ = ["OFFSET_SITES", "law_of_offsets", "offset_precision", "sample_offset", "with_offsets", "without_offsets"]
+__all__ = ["OFFSET_SITES", "law_of_offsets", "sample_offset", "with_offsets", "without_offsets"]
 
 OFFSET_SITES = ("u", "u_scaled")
 
@@ -55,17 +55,12 @@ def sample_offset(rho: Tensor, information: Tensor, curve: Tensor, visits: Visit
     Each visit's u, ``(*, K, visits)``
     """
     sd = rho.unsqueeze(-2)
-    scale = offset_precision(rho, information, visits)
+    scale = (sd.pow(-2) + visits.sum_of_subject(information).mT).sqrt()
     mean = visits.sum_of_subject(information * curve).mT / scale
     with subjects:
         scaled = pyro.sample("u_scaled", dist.Normal(mean, sd * scale).to_event(1))
         own: Tensor = pyro.deterministic("u", (scaled - mean) / scale, event_dim=1)
     return own.mT[..., visits.subject]
-
-
-def offset_precision(rho: Tensor, information: Tensor, visits: Visits) -> Tensor:
-    """Return the square root p ``(*, subjects, K)`` of the precision of u given all else; see `sample_offset`."""
-    return (rho.unsqueeze(-2).pow(-2) + visits.sum_of_subject(information).mT).sqrt()
 
 
 def with_offsets(program: Callable[[Visits], Any], visits: Visits, sites: dict[str, Tensor]) -> dict[str, Tensor]:

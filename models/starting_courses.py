@@ -135,7 +135,7 @@ class Courses:
 
     def between(self) -> NDArray[np.float64]:
         """Return the sds of subjects' mean values, ``(K,)``."""
-        return np.asarray(self._subject_means().std(-1))
+        return np.asarray(self._subject_means().std(-1, correction=0))
 
     def loss(self, v: Values) -> Tensor:
         """Return the negative log joint density, places integrated out by Laplace's method, ``(starts,)``."""
