@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coverage import since_entry
+from coverage import drawn, since_entry
 from kept_rows import keep_row, read_rows
 from numpy.typing import NDArray
 
 from neuropyro.data import Cohort, simulate_reference
-from neuropyro.inference import fit, sample, simulate_prior
+from neuropyro.inference import Fit, fit, sample
 from neuropyro.models import VertexClusterMixture
+from neuropyro.models.visits import Visits
 
 SITES = {
     "dps": "scores",
@@ -64,17 +65,22 @@ def main() -> None:
 
 def beside(design: Cohort, guide: str, seed: int, dataset: int) -> list[dict[str, Any]]:
     """Draw data, fit them both ways, and compare."""
-    drawn, fitted = (int(word) for word in np.random.SeedSequence((seed, dataset)).generate_state(2))
-    model = VertexClusterMixture(n_clusters=3)
-    simulated = simulate_prior(model, design, drawn)
+    model, simulated, fitted = drawn(design, seed, dataset)
     began = time.process_time()
     results = [sample(model, simulated.data, seed=fitted, progress=False, **CHAIN)]
     sampled = time.process_time()
     results.append(fit(model, simulated.data, guide, seed=fitted, progress=False))
     seconds = {"nuts_seconds": sampled - began, "seconds": time.process_time() - sampled}
-    exact, found = (simulated.beside(model, result, CHAIN["draws"])[1] for result in results)
+    exact, found = identified_together(model, results, simulated.data)
     row = {"guide": guide, "dataset": dataset}
     return [row | {"site": site} | compared(found[site], exact[site]) | seconds for site in SITES]
+
+
+def identified_together(model: VertexClusterMixture, results: list[Fit], data: Visits) -> list[dict[str, NDArray[Any]]]:
+    """Return each result's draws in one labelling: by themselves, clusters of nearly one onset may be in any order."""
+    draws = [result.unidentified(CHAIN["draws"]) for result in results]
+    both = model.identify({site: np.concatenate([own[site] for own in draws]) for site in draws[0]}, data)
+    return [{site: x[:n] if n > 0 else x[n:] for site, x in both.items()} for n in (CHAIN["draws"], -CHAIN["draws"])]
 
 
 def compared(found: NDArray[Any], exact: NDArray[Any]) -> dict[str, float]:

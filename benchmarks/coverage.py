@@ -20,7 +20,7 @@ import numpy as np
 from kept_rows import keep_row, read_rows
 
 from neuropyro.data import Cohort, simulate_reference
-from neuropyro.inference import Fit, fit, interval_coverage, sample, simulate_prior
+from neuropyro.inference import Fit, Simulated, fit, interval_coverage, sample, simulate_prior
 from neuropyro.models import VertexClusterMixture
 
 SITES = {"dps": "scores", "alpha": "speeds", "beta": "onsets (beta)", "c": "midpoints c", "b": "steepnesses b"}
@@ -61,9 +61,8 @@ def since_entry(cohort: Cohort) -> Cohort:
 
 def covered(design: Cohort, guide: str, seed: int, dataset: int) -> dict[str, Any]:
     """Draw truth and data, fit, and count the truths inside the intervals."""
-    drawn, fitted = (int(word) for word in np.random.SeedSequence((seed, dataset)).generate_state(2))
-    model, began = VertexClusterMixture(n_clusters=3), time.process_time()
-    simulated = simulate_prior(model, design, drawn)
+    began = time.process_time()
+    model, simulated, fitted = drawn(design, seed, dataset)
     result = runner(guide)(model, simulated.data, seed=fitted, progress=False)
     truth, posterior = simulated.beside(model, result, DRAWS)
     row = {"guide": guide, "dataset": dataset} | {
@@ -71,6 +70,13 @@ def covered(design: Cohort, guide: str, seed: int, dataset: int) -> dict[str, An
     }
     row["correlation"] = float(np.corrcoef(posterior["dps"].mean(0), truth["dps"])[0, 1])
     return row | {"loss": float(result.losses[-1]), "seconds": time.process_time() - began}
+
+
+def drawn(design: Cohort, seed: int, dataset: int) -> tuple[VertexClusterMixture, Simulated, int]:
+    """Return the model, what was drawn from its prior, and the seed of the fit."""
+    first, fitted = (int(word) for word in np.random.SeedSequence((seed, dataset)).generate_state(2))
+    model = VertexClusterMixture(n_clusters=3)
+    return model, simulate_prior(model, design, first), fitted
 
 
 def runner(guide: str) -> Callable[..., Fit]:

@@ -5,9 +5,8 @@ Noise is bent before the arrow mixes it,
 .. math::  h = \sinh\big((\operatorname{asinh} e + \epsilon)\, e^{\delta}\big),
 
 number by number; \epsilon = \delta = 0, where it starts, is a Gaussian.  A subject beyond the reach of every trajectory
-is one-sided under the posterior: anywhere beyond, nowhere within.  A Normal is off by some part of
-its sd, and always to the same side: over all such subjects that adds up to a scale of scores that is wrong by many of
-its own sds.
+is one-sided under the posterior: anywhere beyond, nowhere within.  A Normal is off by some part of its sd, and always
+to the same side: over all such subjects that adds up to a scale of scores that is wrong by many of its own sds.
 
 References
 ----------

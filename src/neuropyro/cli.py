@@ -94,16 +94,17 @@ def main() -> None:
 
 def _run(words: list[str], manners: Manners) -> int:
     """Run one command; returns the exit status."""
+    checks = app.config
     try:
         if manners.config is not None:
-            app.config = (_configuration(manners.config), refuse_fractions)
+            app.config = (_configuration(manners.config), *checks)
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return _failed(told(error))
     except (ValueError, OSError, FloatingPointError) as error:
         return _failed(str(error))
     finally:
-        app.config = (refuse_fractions,)
+        app.config = checks
     return 0
 
 
