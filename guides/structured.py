@@ -30,6 +30,8 @@ approximation with sparse precision matrices", Statistics and Computing 2018.
 
 from __future__ import annotations
 
+from typing import Any
+
 from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import plate_blocks
 from neuropyro.guides.curved import ArrowCurved
@@ -57,6 +59,7 @@ class ArrowTied(ArrowCurved):
         super().__init__(arrow, width)
         self.ties = ties
 
-    def forward(self) -> TiedLaw:
+    def forward(self) -> Any:
         """Return the distribution of the flat vector and the ties behind it."""
-        return TiedLaw(super().forward(), self.ties)
+        law = super().forward()
+        return TiedLaw(law, self.ties) if len(self.ties.weights) else law

@@ -45,7 +45,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyro
@@ -233,6 +233,10 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             loc = loc + sample_offset(rho, offset_information(spread, visits), rise, visits, subjects)
         level = loc if tau is None else sample_levels(loc, spread, visits)
         return Mixture(share, level, factor, sigma, coupling, omega)
+
+    def coords(self, visits: Visits) -> dict[str, NDArray[Any]]:
+        """Return names along axes: clusters are counted from 1, as in tables and maps, where 0 is no cluster."""
+        return super().coords(visits) | {"cluster": np.arange(1, self.n_clusters + 1)}
 
     def offset_centring(self, visits: Visits) -> OffsetCentring | None:
         """Return how guides see subjects' offsets; None without them."""

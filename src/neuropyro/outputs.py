@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -151,13 +152,13 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
 
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
     ``subjects.csv`` and ``stages.csv`` (with the diagnosis, at the first visit and at each, where it is known),
-    ``trajectories.csv`` (of clusters: a, d, sigma and ageing in the cohort's unit, of named
-    biomarkers in standardised units, which a column says), ``biomarkers.csv`` where the columns have names (each one's
-    cluster, and its own trajectory in its own unit), ``covariates.csv`` where the model has some,
-    ``posterior.nc``, and maps in the cohort's own format (``lh.clusters.mgh``, ``clusters.dscalar.nii``,
-    ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where its mesh is a template's; so are ``vertices``,
-    each vertex's own baseline, change, onset, speed and years to onset, and the entropy of its cluster, with
-    ``vertices.json``, which says what each of those maps is and its unit.
+    ``trajectories.csv`` (of clusters: a, d, sigma and ageing in the cohort's unit, of named biomarkers in standardised
+    units, which a column says), ``biomarkers.csv`` where the columns have names (each one's cluster, and its own
+    trajectory in its own unit) with ``biomarkers.json``, which says what each column is and its unit,
+    ``covariates.csv`` where the model has some, ``posterior.nc``, and maps in the cohort's own format
+    (``lh.clusters.mgh``, ``clusters.dscalar.nii``, ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where
+    its mesh is a template's; so are ``vertices``, each vertex's own baseline, change, onset, speed and years to onset,
+    and the entropy of its cluster, with ``vertices.json``, which says what each of those maps is and its unit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     outcome.fit.save(folder)
@@ -220,6 +221,10 @@ def _write_biomarkers(outcome: Outcome, path: Path) -> None:
     for name in maps.mean:
         found |= {name: maps.mean[name], f"{name}_5": maps.lower[name], f"{name}_95": maps.upper[name]}
     write_csv(path, found)
+    said = {name.replace(" ", "_").rstrip("%"): what for name, what in maps.described().items()}
+    own = {"cluster": "likeliest cluster, as in trajectories.csv", "probability": "posterior of that cluster"}
+    described = {name: {"Description": what} for name, what in own.items()}
+    _write_json(described | {name: said[name] for name in found if name in said}, path.with_suffix(".json"))
 
 
 def _write_maps(outcome: Outcome, folder: Path) -> None:
@@ -232,5 +237,8 @@ def _write_maps(outcome: Outcome, folder: Path) -> None:
     outcome.cohort.write_maps(maps | posterior, folder / "clusters")
     if outcome.cohort.can_write_maps:
         outcome.cohort.write_maps(dict(outcome.vertex_maps.named()), folder / "vertices")
-        units = json.dumps(outcome.vertex_maps.described(), indent=2)
-        (folder / "vertices.json").write_text(units + "\n", encoding="utf-8")
+        _write_json(outcome.vertex_maps.described(), folder / "vertices.json")
+
+
+def _write_json(said: Mapping[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

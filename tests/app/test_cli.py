@@ -103,6 +103,9 @@ def test_biomarkers_are_told_by_name_and_in_their_own_unit(tmp_path):
     app(["dive", "fit", str(tmp_path / "four.npz"), *short, "--out", fitted], result_action="return_value")
     rows = table(tmp_path / "fit" / "biomarkers.csv")
     assert [row["biomarker"] for row in rows] == names.tolist()
+    described = json.loads((tmp_path / "fit" / "biomarkers.json").read_text())
+    assert list(described) == [column for column in rows[0] if column != "biomarker"]
+    assert described["speed_95"]["Units"] == "the data's unit a year"
     for row, column in zip(rows, values.T, strict=True):
         # From its baseline to its end, a biomarker's own curve stays near what was seen of it.
         ends = float(row["baseline"]), float(row["baseline"]) + float(row["change"])

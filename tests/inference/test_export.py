@@ -60,6 +60,7 @@ def test_groups_dimensions_and_coordinates(tree):
     assert set(group_names(tree)) == GROUPS
     posterior = tree["posterior"]
     assert posterior["c"].dims == ("chain", "draw", "cluster")
+    assert posterior["c"].coords["cluster"].values.tolist() == [1, 2]
     assert posterior["dps"].shape == (2, 30, 32)
     assert posterior["dps"].dims[2] == "visit"
     assert posterior["alpha"].coords["subject"].values[1] == "sub-1"
