@@ -21,7 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from neuropyro.guides.arrow import Arrow
+from neuropyro.guides.blocks import Blocks
 from neuropyro.guides.gaussian import ArrowGaussian, StuckNormal
+from neuropyro.guides.start import Start
 
 __all__ = ["ArrowBent", "StuckBent"]
 
@@ -29,8 +31,8 @@ __all__ = ["ArrowBent", "StuckBent"]
 class ArrowBent(ArrowGaussian):
     """An `ArrowGaussian`, started as one, of bent noise."""
 
-    def __init__(self, arrow: Arrow, width: float) -> None:
-        super().__init__(arrow, width)
+    def __init__(self, start: Start, blocks: Blocks) -> None:
+        super().__init__(start, blocks)
         self.skew, self.tail = (nn.Parameter(torch.zeros_like(self.loc)) for _ in range(2))
 
     def stuck(self) -> StuckBent:

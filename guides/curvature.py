@@ -24,16 +24,7 @@ from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks
 from neuropyro.guides.hessian_products import curvature_products
 
-__all__ = [
-    "ArrowHessian",
-    "arrow_at",
-    "arrow_hessian",
-    "cost",
-    "descend",
-    "hessian_diagonal",
-    "inverse_root",
-    "local_curvature",
-]
+__all__ = ["ArrowHessian", "arrow_at", "arrow_hessian", "cost", "descend", "hessian_diagonal", "local_curvature"]
 
 Potential = Callable[[Tensor], Tensor]
 SCALINGS, PROBES = 2, 4  # probes of each number of a local block: to find the scale, then to be averaged
@@ -122,13 +113,13 @@ def arrow_at(point: Tensor, hessian: ArrowHessian, widest: Tensor | None = None)
     """
     limits = _limits(hessian.blocks, widest)
     inverses = [
-        inverse_root(h, LOCAL_FLOOR, widest=limit) for h, limit in zip(hessian.local, limits[1:], strict=True)
+        _inverse_root(h, LOCAL_FLOOR, widest=limit) for h, limit in zip(hessian.local, limits[1:], strict=True)
     ]  # H_ii^{-1} = R R'
     schur = hessian.shared
     for root, coupling in zip(inverses, hessian.couplings, strict=True):
         whitened = (root.mT @ coupling).flatten(0, 1)
         schur = schur - whitened.mT @ whitened
-    chol = inverse_root(schur, SHARED_FLOOR, hessian.shared.diagonal(), limits[0]) if len(schur) else schur
+    chol = _inverse_root(schur, SHARED_FLOOR, hessian.shared.diagonal(), limits[0]) if len(schur) else schur
     couplings = [
         -(root @ (root.mT @ coupling)) @ chol for root, coupling in zip(inverses, hessian.couplings, strict=True)
     ]
@@ -189,7 +180,7 @@ def _limits(blocks: Blocks, widest: Tensor | None) -> list[Tensor | None]:
     return [None if widest is None else widest.double()[index.to(widest.device)] for index in parts]
 
 
-def inverse_root(matrix: Tensor, floor: float, scale: Tensor | None = None, widest: Tensor | None = None) -> Tensor:
+def _inverse_root(matrix: Tensor, floor: float, scale: Tensor | None = None, widest: Tensor | None = None) -> Tensor:
     """Return lower triangular R with R R' = matrix^{-1}, its scaled eigenvalues made positive, ``floor`` at least."""
     diagonal = (matrix.diagonal(dim1=-2, dim2=-1) if scale is None else scale).abs()
     size = diagonal.clamp_min(torch.finfo(matrix.dtype).tiny).sqrt().clamp_min(1e-6)

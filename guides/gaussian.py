@@ -15,7 +15,9 @@ from torch import Size, Tensor, nn
 from torch.distributions import constraints
 
 from neuropyro.guides.arrow import Arrow
+from neuropyro.guides.blocks import Blocks
 from neuropyro.guides.flat import Whitening
+from neuropyro.guides.start import Start
 
 __all__ = ["ArrowGaussian", "StuckNormal"]
 
@@ -28,20 +30,22 @@ class ArrowGaussian(nn.Module):
 
     Parameters
     ----------
-    arrow
-        Where it starts, as a map of standard normal noise.
-    width
-        Its sd at the start, in units of that.
+    start
+        Where it starts.
+    blocks
+        The partition of the flat vector.
     """
 
-    def __init__(self, arrow: Arrow, width: float) -> None:
+    def __init__(self, start: Start, blocks: Blocks) -> None:
         super().__init__()
-        self.whitening = Whitening(arrow)
-        self.loc = nn.Parameter(torch.zeros_like(arrow.loc))
-        self.shared = nn.Parameter(math.log(width) * _identity(len(arrow.shared), arrow.loc))
-        self.couplings = nn.ParameterList(torch.zeros_like(coupling) for coupling in arrow.couplings)
+        like, g = start.point, len(blocks.shared)
+        self.whitening = Whitening(start.arrow(blocks))
+        self.loc = nn.Parameter(torch.zeros_like(like))
+        width = math.log(start.width)
+        self.shared = nn.Parameter(_identity(g, like) * width)
+        self.couplings = nn.ParameterList(like.new_zeros(*index.shape, g) for index in blocks.local)
         self.scales = nn.ParameterList(
-            math.log(width) * _identity(scale.shape[-1], arrow.loc).repeat(len(scale), 1, 1) for scale in arrow.scales
+            _identity(index.shape[1], like).repeat(len(index), 1, 1) * width for index in blocks.local
         )
 
     def forward(self) -> Any:

@@ -1,8 +1,7 @@
 """A model's continuous latent sites as one flat vector of unconstrained numbers.
 
 Site by site, a constrained value (a positive scale, a point of a simplex) is a bijection of as many free numbers as it
-has degrees of freedom.  Guides approximate the posterior of the whole vector; numbers that a guide adds behind it are
-let pass.
+has degrees of freedom.  Guides approximate the posterior of the whole vector.
 """
 
 from __future__ import annotations
@@ -194,7 +193,7 @@ class Latents:
     def constrain(self, flat: Tensor) -> dict[str, Tensor]:
         """Return every site's value at ``flat (draws, size)``, each ``(draws, ...)``."""
         nesting = max((-frame.dim for site in self.sites for frame in site.plates), default=0)
-        values = self.values(flat.reshape(len(flat), *[1] * nesting, -1))
+        values = self.values(flat.reshape(len(flat), *[1] * nesting, self.size))
         return {site.name: site.without_particles(values[site.name], len(flat)) for site in self.sites}
 
     def _free_values(self, flat: Tensor) -> dict[str, Tensor]:
@@ -208,7 +207,7 @@ class Latents:
         return values | dict(sampled), dict(volumes)
 
     def _split(self, flat: Tensor) -> Iterator[tuple[Site, Tensor]]:
-        parts = torch.split(flat[..., : self.size], [site.size for site in self.sites], -1)
+        parts = torch.split(flat, [site.size for site in self.sites], -1)
         for site, part in zip(self.sites, parts, strict=True):
             yield site, part.reshape(site.shape_among(flat.shape[:-1]))
 

@@ -30,7 +30,7 @@ def mvn_guide(start: Start) -> FlatGuide:
         Where there are too many latent variables for a full covariance.
     """
     check_size("mvn", start.latents)
-    return FlatGuide(start.latents, ArrowGaussian(start.arrow(one_block(start.latents)), start.width))
+    return FlatGuide(start.latents, ArrowGaussian(start, one_block(start.latents)))
 
 
 def check_size(name: str, latents: Latents) -> None:

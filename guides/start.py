@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,9 +16,8 @@ from neuropyro.guides.curvature import arrow_at, arrow_hessian, hessian_diagonal
 from neuropyro.guides.directions import MainDirections, Reflections
 from neuropyro.guides.lanczos import leading_curvature
 from neuropyro.guides.latents import Latents
-from neuropyro.guides.ties import Ties, n_ties, strongest_ties, tie, with_ties
 
-__all__ = ["Start", "is_wide"]
+__all__ = ["Start"]
 
 WIDE = 64  # numbers of an element, above which it has main directions and no full covariance
 RANK = 128  # main directions of an element
@@ -90,35 +88,16 @@ class Start:
                 )
             found: Arrow = self.found[blocked]
             return found
-        return self._unknown(blocks)
-
-    def _unknown(self, blocks: Blocks) -> Arrow:
-        """Return the arrow that leaves all as it is, but for the point."""
-        like, g = self.point.new_zeros(len(blocks.order)), len(blocks.shared)
-        like[: len(self.point)] = self.point
+        like, g = self.point, len(blocks.shared)
         couplings = [like.new_zeros(*index.shape, g) for index in blocks.local]
         scales = [torch.eye(index.shape[1]).to(like).repeat(len(index), 1, 1) for index in blocks.local]
         return Arrow(blocks.order.to(like.device), like, torch.eye(g).to(like), couplings, scales)
 
-    def tied(self, blocks: Blocks) -> tuple[Arrow, Ties]:
-        """Whiten by blocks, of whose numbers the last of the global ones are ties: see :mod:`neuropyro.guides.ties`."""
-        if self.potential is None:
-            none = self.point.new_zeros(n_ties(blocks), self.latents.size)
-            return self._unknown(with_ties(blocks, *none.shape)), Ties(none, self.point)
-        if "tied" not in self.found:
-            hessian = arrow_hessian(self.potential, self.point, blocks)
-            weights = strongest_ties(self.potential, self.point, hessian)
-            none = self.point.new_zeros(len(weights))
-            widest = None if self.widest is None else torch.cat([self.widest, torch.full_like(none, math.inf)])
-            arrow = arrow_at(torch.cat([self.point, none]), tie(hessian, weights), widest)
-            self.found["tied"] = arrow, Ties(weights, self.point)
-        found: tuple[Arrow, Ties] = self.found["tied"]
-        return found
-
     def by_plates(self) -> Arrow | MainDirections:
         """Whiten by the blocks of the model's plates, or by main directions where an element has many numbers."""
         blocks = plate_blocks(self.latents)
-        return self.directions(blocks) if is_wide(blocks) else self.arrow(blocks)
+        wide = any(index.shape[1] > WIDE for index in blocks.local)
+        return self.directions(blocks) if wide else self.arrow(blocks)
 
     def directions(self, blocks: Blocks) -> MainDirections:
         """Turn each element of a local plate into its main directions, each scaled by its sd given all others.
@@ -147,8 +126,3 @@ class Start:
             scale[index.to(scale.device)] = known.clamp_min(known.median() * 1e-6).rsqrt().to(scale)
             turns.append(Reflections.of(leading.directions.to(scale)))
         return MainDirections(order, self.point, scale, turns)
-
-
-def is_wide(blocks: Blocks) -> bool:
-    """Whether an element of a plate has too many numbers for a full covariance."""
-    return any(index.shape[1] > WIDE for index in blocks.local)

@@ -30,36 +30,19 @@ approximation with sparse precision matrices", Statistics and Computing 2018.
 
 from __future__ import annotations
 
-from typing import Any
-
-from neuropyro.guides.arrow import Arrow
+from neuropyro.guides.bent import ArrowBent
 from neuropyro.guides.blocks import plate_blocks
-from neuropyro.guides.curved import ArrowCurved
+from neuropyro.guides.directions import MainDirections
 from neuropyro.guides.flat import FlatGuide
 from neuropyro.guides.normal import MeanField
-from neuropyro.guides.start import Start, is_wide
-from neuropyro.guides.ties import TiedLaw, Ties
+from neuropyro.guides.start import Start
 
 __all__ = ["structured_guide"]
 
 
 def structured_guide(start: Start) -> FlatGuide:
     """Return a bent Normal whose covariance has the shape of the model's plates."""
-    blocks = plate_blocks(start.latents)
-    if is_wide(blocks):
-        return FlatGuide(start.latents, MeanField(start, start.directions(blocks)))
-    arrow, ties = start.tied(blocks)
-    return FlatGuide(start.latents, ArrowTied(arrow, start.width, ties))
-
-
-class ArrowTied(ArrowCurved):
-    """An `ArrowCurved` over sites and ties together."""
-
-    def __init__(self, arrow: Arrow, width: float, ties: Ties) -> None:
-        super().__init__(arrow, width)
-        self.ties = ties
-
-    def forward(self) -> Any:
-        """Return the distribution of the flat vector and the ties behind it."""
-        law = super().forward()
-        return TiedLaw(law, self.ties) if len(self.ties.weights) else law
+    whitening = start.by_plates()
+    if isinstance(whitening, MainDirections):
+        return FlatGuide(start.latents, MeanField(start, whitening))
+    return FlatGuide(start.latents, ArrowBent(start, plate_blocks(start.latents)))

@@ -25,7 +25,6 @@ from torch import Tensor
 
 from neuropyro.guides import FlatGuide
 from neuropyro.guides.recorded import Recorded
-from neuropyro.guides.ties import TiedLaw
 from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.fit import fit
 from neuropyro.inference.objective import choose_elbo, potential_of
@@ -109,45 +108,38 @@ def _chain(start: Fit, draws: int, warm_up: int, target_accept: float, seed: int
     energies: list[float] = []
 
     def potential(position: dict[str, Tensor]) -> Tensor:
-        both = whiten(position["e"])
-        return density(both) - whiten.of_ties(both)
+        return density(whiten(position["e"]))
 
     def record(kernel: Any, _: Any, stage: str, __: int) -> None:
         if stage == "Sample":
             energies.append(float(kernel._potential_energy_last))
 
     kernel = NUTS(potential_fn=potential, target_accept_prob=target_accept, adapt_mass_matrix=False)
-    first = {"e": torch.randn_like(whiten.inner.loc)}
+    first = {"e": torch.randn_like(guide.latents.start)}
     mcmc = MCMC(kernel, draws, warmup_steps=warm_up, initial_params=first, disable_progbar=not progress, hook_fn=record)
     mcmc.run()
     with torch.no_grad():
-        both = whiten(mcmc.get_samples()["e"])
-        losses = np.array(energies) + whiten.of_ties(both).numpy(force=True)
-        flat = both[..., : guide.latents.size]
+        flat = whiten(mcmc.get_samples()["e"])
     diverging = np.zeros(draws, bool)
     diverging[mcmc.diagnostics()["divergences"]["chain 0"]] = True
     seconds = time.perf_counter() - began
-    return Run(FlatGuide(guide.latents, Recorded(flat)), losses, True, "", seconds, {"diverging": diverging})
+    return Run(
+        FlatGuide(guide.latents, Recorded(flat)), np.array(energies), True, "", seconds, {"diverging": diverging}
+    )
 
 
 class _Whitened:
-    """The affine map under the structured guide, from standard normals to the flat vector and the ties behind it."""
+    """The affine map under a Gaussian guide, from standard normals to the flat vector."""
 
     def __init__(self, guide: FlatGuide) -> None:
         with torch.no_grad():
             law = guide.law()
-            self.ties = law.ties if isinstance(law, TiedLaw) else None
-            law = law.law if isinstance(law, TiedLaw) else law
             self.outer = law.transforms[-1]
             self.inner = law.base_dist.arrow
 
     def __call__(self, e: Tensor) -> Tensor:
-        both: Tensor = self.outer._call(self.inner._call(e))
-        return both
-
-    def of_ties(self, both: Tensor) -> Tensor:
-        """Return the log-density of the ties given the rest, 0 where there are none."""
-        return both.new_zeros(both.shape[:-1]) if self.ties is None else self.ties.log_prob(both)
+        x: Tensor = self.outer._call(self.inner._call(e))
+        return x
 
 
 def _with_verdict(result: Fit, draws: int) -> Fit:
