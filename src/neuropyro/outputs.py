@@ -221,10 +221,15 @@ def _write_biomarkers(outcome: Outcome, path: Path) -> None:
     for name in maps.mean:
         found |= {name: maps.mean[name], f"{name}_5": maps.lower[name], f"{name}_95": maps.upper[name]}
     write_csv(path, found)
-    said = {name.replace(" ", "_").rstrip("%"): what for name, what in maps.described().items()}
+    said = {name: what for name, what in _described_columns(maps).items() if name in found}
+    _write_json(said, path.with_suffix(".json"))
+
+
+def _described_columns(maps: VertexMaps) -> dict[str, dict[str, str]]:
+    """Return what the columns of a table are, and their units: ``onset_5`` is what a map calls ``onset 5%``."""
     own = {"cluster": "likeliest cluster, as in trajectories.csv", "probability": "posterior of that cluster"}
-    described = {name: {"Description": what} for name, what in own.items()}
-    _write_json(described | {name: said[name] for name in found if name in said}, path.with_suffix(".json"))
+    of_maps = {name.replace(" ", "_").rstrip("%"): what for name, what in maps.described().items()}
+    return {name: {"Description": what} for name, what in own.items()} | of_maps
 
 
 def _write_maps(outcome: Outcome, folder: Path) -> None:
