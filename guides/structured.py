@@ -12,19 +12,18 @@ Represents: all linear correlations of a hierarchical model but those that remai
 sites are known, and skew; one mode.  Cost: for n elements of m numbers and G global ones, G + 2 m gradients to start,
 and n m (G + m) a step; of wide elements some 400 gradients to start, and 500 n m a step.
 
-Coverage: on small studies of DIVE's own prior (60 subjects, 200 vertices, four yearly visits; 50 data sets, eight
-draws a step) its 90 % intervals held 87 +- 1 % of the true scores, 87 +- 2 % of the speeds, 75 +- 4 and 83 +- 3 % of
-the clusters' onsets c and steepnesses b: these are too narrow. In one of the 50, where most vertices show no
-progression, scores had nothing to do with the true ones (54 % held); in the others 65 to 94 % were held
-(docs/coverage.md). Beside NUTS on five of them (docs/beside_nuts.md): in four, means of scores are .20 sds of NUTS
-apart and those of c .32, and sds are .93 (scores), .84 (b) and .80 (c) of NUTS's; in the fifth, where most vertices
-show no progression too, two clusters are in another mode. What is missed: all subjects' offsets can move together,
-and how well a subject is known depends on the curves. Of 40 simulated cortices (300 subjects, 491 vertices, DIVE with
-ageing and vertex effects, 400 steps along a cosine) its intervals of what an allele adds to the log speed held that
-in 34 (measured before its noise was bent and scores were in units of their population). Of reconstructed brains (32
-held-out phantoms, 64 px) they held 92 % of the pixels in super-resolution, 86 % from a quarter of k-space, 87 % where
-a square was missing, but 78 % of those in the square (8 phantoms): what may be there has more courses than the one
-that it is about.
+Coverage: on small studies of DIVE's own prior (60 subjects, 200 vertices, four yearly visits; 50 data sets, eight draws
+a step) its 90 % intervals held 87 +- 1 % of the true scores, 87 +- 2 % of the speeds, 75 +- 4 and 83 +- 3 % of the
+clusters' onsets c and steepnesses b: these are too narrow.  In one of the 50, where most vertices show no progression,
+scores had nothing to do with the true ones (54 % held); in the others 65 to 94 % were held (docs/coverage.md).  Beside
+NUTS on five of them (docs/beside_nuts.md): in four, means of scores are .20 sds of NUTS apart and those of c .32, and
+sds are .93 (scores), .84 (b) and .80 (c) of NUTS's; in the fifth, where most vertices show no progression too, two
+clusters are in another mode.  What is missed: all subjects' offsets can move together, and how well a subject is known
+depends on the curves.  Of 40 simulated cortices (300 subjects, 491 vertices, DIVE with ageing and vertex effects, 400
+steps along a cosine) its intervals of what an allele adds to the log speed held that in 34 (measured before its noise
+was bent and scores were in units of their population).  Of reconstructed brains (32 held-out phantoms, 64 px) they held
+92 % of the pixels in super-resolution, 86 % from a quarter of k-space, 87 % where a square was missing, but 78 % of
+those in the square (8 phantoms): what may be there has more courses than the one that it is about.
 
 References
 ----------
