@@ -7,6 +7,8 @@ couplings in whitened units would wander as far as at full width, and blow the g
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyro.distributions as dist
@@ -56,6 +58,43 @@ class ArrowGaussian(nn.Module):
         """Return the distribution of the whitened vector."""
         return StuckNormal(self._arrow())
 
+    @property
+    def global_places(self) -> Tensor:
+        """``(G,)`` places of the global block in the flat vector."""
+        return self.whitening.order[: len(self.shared)]
+
+    @torch.no_grad()
+    def respread(self, shift: Tensor, root: Tensor) -> None:
+        """Let the global block mix ``shift + root h`` where it mixed h; elements given the global sites stay the same.
+
+        Parameters
+        ----------
+        shift
+            ``(G,)``.
+        root
+            ``(G, G)`` lower triangular, of a positive diagonal.
+        """
+        arrow = self._arrow()
+        moved = torch.zeros_like(self.loc).index_put((self.global_places,), shift)
+        self.loc.copy_(arrow._call(moved))
+        self.shared.copy_(_raw(arrow.shared @ root))
+        for coupling in self.couplings:
+            coupling.copy_(coupling @ root)
+
+    @contextmanager
+    def global_block_held(self) -> Iterator[None]:
+        """Within, the global block's own law learns nothing."""
+        free = torch.ones_like(self.loc).index_fill(0, self.global_places, 0.0)
+        by_number = [p for p in self.parameters(recurse=False) if p.shape == self.loc.shape]
+        hooks = [p.register_hook(lambda gradient: gradient * free) for p in by_number]  # type: ignore[no-untyped-call]
+        self.shared.requires_grad_(False)
+        try:
+            yield
+        finally:
+            self.shared.requires_grad_(True)
+            for hook in hooks:
+                hook.remove()
+
     def _arrow(self) -> Arrow:
         scales = [_lower(scale) for scale in self.scales]
         unit = _unit(len(self.shared))
@@ -97,6 +136,10 @@ class StuckNormal(dist.TorchDistribution):  # type: ignore[misc]
         """Return what the arrow mixes, of standard normal noise ``(*, D)``."""
         return noise
 
+    def stretch(self, noise: Tensor) -> Tensor:
+        """Return the logarithm of what `mixed` stretches each number of noise by."""
+        return torch.zeros_like(noise)
+
     def before_mixing(self, e: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log-density of what the arrow mixes ``(*, D)``, and its gradient."""
         return -0.5 * (e.square().sum(-1) + e.shape[-1] * math.log(2 * math.pi)), -e
@@ -111,6 +154,13 @@ def _lower(raw: Tensor) -> Tensor:
     scale = raw.diagonal(dim1=-2, dim2=-1).clamp_min(LEAST_LOG).exp()
     n = raw.shape[-1]
     return scale.unsqueeze(-1) * (_unit(n) * raw.tril(-1) + _identity(n, raw))
+
+
+def _raw(scale: Tensor) -> Tensor:
+    """Return what `_lower` makes the lower triangular ``scale`` of."""
+    diagonal = scale.diagonal(dim1=-2, dim2=-1)
+    below = (scale / diagonal.unsqueeze(-1)).tril(-1) / _unit(scale.shape[-1])
+    return torch.diag_embed(diagonal.log()) + below
 
 
 def _unit(n: int) -> float:

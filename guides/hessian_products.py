@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from neuropyro.guides.kept_numbers import kept_numbers
 
 __all__ = ["curvature_products"]
 
@@ -29,8 +30,7 @@ def curvature_products(potential: Callable[[Tensor], Tensor], point: Tensor) -> 
     The gradient is found once, and its graph kept for as long as the map is.
     """
     at = point.detach().clone().requires_grad_()
-    kept = _Kept()
-    with torch.autograd.graph.saved_tensors_hooks(kept.note, lambda tensor: tensor):
+    with kept_numbers() as kept:
         (gradient,) = torch.autograd.grad(potential(at), at, create_graph=True)
     size = min(max(NUMBERS // max(kept.numbers, 1), 1), AT_ONCE)
 
@@ -52,19 +52,3 @@ def _products(gradient: Tensor, at: Tensor, vectors: Tensor) -> Tensor:
         except RuntimeError:  # no batches of that operation, or no memory for them; other errors come again below
             pass
     return torch.stack([torch.autograd.grad(gradient, at, vector, retain_graph=True)[0] for vector in vectors]).detach()
-
-
-@dataclass
-class _Kept:
-    """How many numbers a graph keeps, each tensor counted once."""
-
-    numbers: int = 0
-    seen: set[tuple[int, int]] = field(default_factory=set)
-
-    def note(self, tensor: Tensor) -> Tensor:
-        """Count a tensor that is being kept."""
-        known = (tensor.untyped_storage()._cdata, tensor.numel())
-        if known not in self.seen:
-            self.seen.add(known)
-            self.numbers += tensor.numel()
-        return tensor

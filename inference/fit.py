@@ -37,8 +37,10 @@ from neuropyro.guides import (
     make_flat_guide,
     make_guide,
 )
+from neuropyro.guides.bent import ArrowBent
 from neuropyro.inference.checkpoint import Checkpoint
 from neuropyro.inference.convergence import Schedule
+from neuropyro.inference.global_spread import affordable_chains, match_global_block
 from neuropyro.inference.joint_density import bears_particles
 from neuropyro.inference.objective import choose_elbo
 from neuropyro.inference.optimise import Monitor, Progress, optimise
@@ -190,7 +192,7 @@ class _Task:
             monitor = replace(self.monitor, stage=f"restart {restart + 1} of {restarts}")
             start = self._init_values(seed + restart, monitor)
             if isinstance(self.guide, str) and self.guide in FLAT_GUIDES:
-                run = self._fit_flat(start, monitor)
+                run = self._respread(self._fit_flat(start, monitor), seed + restart, monitor)
             else:
                 built = build_guide(self.model, self.data, self.guide, start)
                 if isinstance(built, PointGuide):
@@ -218,6 +220,18 @@ class _Task:
             f"{'converged' if found else 'not converged'}: a step of Newton's to the mode would gain {left:.2g} nats"
         )
         return Run(guide, self._evaluate(guide), found, verdict if found else f"{verdict}; allow more warm_up")
+
+    def _respread(self, run: Run, seed: int, monitor: Monitor) -> Run:
+        """Let short chains tell how wide the global block of a fitted `structured` guide is."""
+        if not isinstance(run.guide.law, ArrowBent) or not len(run.guide.law.shared):
+            return run
+        particles, _ = self._choose_particles(run.guide)
+        chains = affordable_chains(len(run.losses), particles)
+        if not chains:
+            return run
+        torch.manual_seed(seed)  # whatever has been drawn before: a fit that goes on from a checkpoint drew less
+        said = match_global_block(self.model, run.guide, self.data, chains, particles, self.schedule, monitor)
+        return replace(run, verdict=f"{run.verdict}; {said}")
 
     def _optimise(self, guide: Any, monitor: Monitor) -> Run:
         if not any(p.requires_grad for p in guide.parameters()):

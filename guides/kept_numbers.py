@@ -1,0 +1,36 @@
+"""How many numbers a graph keeps for its gradient: what many of them at once would need of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+__all__ = ["Kept", "kept_numbers"]
+
+
+@dataclass
+class Kept:
+    """A count, each tensor counted once."""
+
+    numbers: int = 0
+    seen: set[tuple[int, int]] = field(default_factory=set)
+
+    def note(self, tensor: Tensor) -> Tensor:
+        """Count a tensor that is being kept."""
+        known = (tensor.untyped_storage()._cdata, tensor.numel())
+        if known not in self.seen:
+            self.seen.add(known)
+            self.numbers += tensor.numel()
+        return tensor
+
+
+@contextmanager
+def kept_numbers() -> Iterator[Kept]:
+    """Count what the operations within keep."""
+    kept = Kept()
+    with torch.autograd.graph.saved_tensors_hooks(kept.note, lambda tensor: tensor):
+        yield kept

@@ -1,0 +1,171 @@
+r"""How wide a guide's global block is, by short chains and not by the ELBO.
+
+The ELBO makes a guide too narrow in what all elements of a plate hang on: where an element's law given the global sites
+is only nearly right, it is less right the farther these are from their means, and hundreds of elements are as many
+reasons to stay there.  Chains from the guide's own draws know no such reason
+(:mod:`neuropyro.inference.short_chains`).  The global block takes over their mean and covariance, which is what makes
+KL(chains || guide) least; elements given the global block stay as they are, or learn again where it changed by much.
+What chains say is known up to its Monte Carlo error: changes are shrunk by the share of error in them, so that a guide
+that is right is left as it is.
+
+References
+----------
+Ruiz & Titsias, "A contrastive divergence for combining variational inference and MCMC", ICML 2019; James & Stein,
+"Estimation with quadratic loss", 1961.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuropyro.guides import FlatGuide
+from neuropyro.guides.gaussian import ArrowGaussian, StuckNormal
+from neuropyro.inference.convergence import CosineSchedule, Schedule
+from neuropyro.inference.joint_density import JointDensity
+from neuropyro.inference.objective import allowing_undefined, choose_elbo
+from neuropyro.inference.optimise import Monitor, optimise
+from neuropyro.inference.progress_bars import progress_bar
+from neuropyro.inference.short_chains import LEAPS, Paths, short_chains
+
+__all__ = ["Change", "affordable_chains", "match_global_block"]
+
+SETTLING, KEPT = 8, 16  # paths of a chain
+FEWEST, MOST = 4, 64  # chains
+ROUNDS = 3
+MUCH = 3.0  # nats between a global block before and after, from which elements learn again
+LEARNING = 200  # steps in which they do
+LEAST_ACCEPTED = 0.3  # of paths, below which chains say nothing
+FAR = 4.0  # of the guide's sds from the chains' mean: draws beyond count as there
+GRID = 2000
+
+
+@dataclass(frozen=True)
+class Change:
+    """What chains make of the global block's mixed noise h: shift + root h.
+
+    Parameters
+    ----------
+    shift
+        ``(G,)``.
+    root
+        ``(G, G)`` lower triangular.
+    wider
+        Geometric mean of the new sds over the old.
+    nats
+        KL of the new block from the old.
+    """
+
+    shift: Tensor
+    root: Tensor
+    wider: float
+    nats: float
+
+
+def affordable_chains(steps: int, particles: int) -> int:
+    """Return how many chains take no more gradients than a fit of so many steps did; 0 where too few to learn from."""
+    chains = steps * particles // ((SETTLING + KEPT) * LEAPS)
+    return min(chains, MOST) if chains >= FEWEST else 0
+
+
+def match_global_block(
+    model: Any, guide: FlatGuide, data: Any, chains: int, particles: int, schedule: Schedule, monitor: Monitor
+) -> str:
+    """Give the guide's global block the mean and covariance that short chains have; returns what was done, in words.
+
+    Parameters
+    ----------
+    model, guide, data
+        The guide is fitted, of a law that is an `ArrowGaussian`; it is changed in place.
+    chains
+        How many.
+    particles
+        Draws a step where elements learn again.
+    schedule
+        Its learning rate serves elements that learn again.
+    monitor
+        Who follows.
+    """
+    joint, wider = JointDensity(model, data, guide.latents), 1.0
+    family = guide.law
+    assert isinstance(family, ArrowGaussian)
+    for _ in range(ROUNDS):
+        with allowing_undefined():
+            paths = _run(guide, joint, chains, monitor)
+        if not paths.accepted >= LEAST_ACCEPTED:
+            return f"short chains were not accepted ({paths.accepted:.0%}): its global block is as the ELBO has it"
+        change = _change(family, paths)
+        family.respread(change.shift, change.root)
+        wider *= change.wider
+        if change.nats < MUCH:
+            break
+        _learn_elements(model, guide, data, particles, schedule, monitor)
+    return f"its global block, by {chains} short chains, {wider:.2f} times as wide as by the ELBO"
+
+
+def _run(guide: FlatGuide, joint: JointDensity, chains: int, monitor: Monitor) -> Paths:
+    """Run chains from draws of the guide, in its noise."""
+    with torch.no_grad():
+        law = guide.law()
+    stuck, whitening = law.base_dist, law.transforms[-1]
+
+    def density(e: Tensor) -> Tensor:
+        value: Tensor = joint(whitening._call(stuck.arrow._call(stuck.mixed(e)))) + stuck.stretch(e).sum(-1)
+        return value
+
+    first = torch.randn(chains, guide.latents.size).to(guide.latents.start)
+    with progress_bar(f"{monitor.stage}, short chains", monitor.progress, total=SETTLING + KEPT, unit="path") as bar:
+        return short_chains(density, first, SETTLING, KEPT, bar.update)
+
+
+@torch.no_grad()
+def _change(law: ArrowGaussian, paths: Paths) -> Change:
+    """Compare chains with the guide, in units of its own means and sds."""
+    stuck, places = law.stuck(), law.global_places
+    mean, sd = _own_moments(stuck, places)
+    found = (stuck.mixed(paths.states)[..., places] - mean) / sd
+    centre = _shrunk(found.mean(0))
+    away = (found - found.mean((0, 1))).clamp(-FAR, FAR)
+    variance = away.square().mean((0, 1))
+    scaled = away / variance.sqrt()
+    correlation = torch.einsum("pci,pcj->cij", scaled, scaled) / len(scaled)
+    same = torch.eye(len(mean)).to(mean)
+    sds = (1 + _shrunk(away.square().mean(0) - 1)).sqrt()
+    correlated = same + _shrunk(correlation * (1 - same))
+    root = sds.unsqueeze(-1) * torch.linalg.cholesky(correlated.double()).to(sds)
+    whole = sd.unsqueeze(-1) * root / sd
+    widening = root.diagonal().log().sum()
+    nats = 0.5 * (root.square().sum() + centre.square().sum() - len(mean)) - widening
+    wider = sds.log().mean().exp() if len(mean) else torch.ones(())
+    return Change(mean + sd * centre - whole @ mean, whole, float(wider), float(nats))
+
+
+def _own_moments(stuck: StuckNormal, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and sd of the guide's mixed noise, ``(G,)`` each, by the quantiles of the normal."""
+    share = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
+    quantiles = math.sqrt(2) * torch.erfinv(2 * share - 1)
+    mixed = stuck.mixed(quantiles.to(stuck.arrow.loc).unsqueeze(-1).expand(-1, len(stuck.arrow.loc)))[:, places]
+    return mixed.mean(0), mixed.std(0)
+
+
+def _shrunk(by_chain: Tensor) -> Tensor:
+    """Return the mean over chains, the first dimension, times the share of its sum of squares that is not error."""
+    mean = by_chain.mean(0)
+    error = by_chain.var(0).sum() / len(by_chain)
+    total = mean.square().sum().clamp_min(torch.finfo(mean.dtype).tiny)
+    return mean * (1 - error / total).clamp_min(0.0)
+
+
+def _learn_elements(
+    model: Any, guide: FlatGuide, data: Any, particles: int, schedule: Schedule, monitor: Monitor
+) -> None:
+    """Let the elements learn, the global block's own law being held."""
+    steps = CosineSchedule(learning_rate=schedule.learning_rate, max_steps=LEARNING)
+    objective, family = choose_elbo(model, data, particles), guide.law
+    assert isinstance(family, ArrowGaussian)
+    with family.global_block_held():
+        optimise(objective, model, guide, data, steps, Monitor(f"{monitor.stage}, elements again", monitor.progress))
