@@ -57,6 +57,10 @@ class ArrowHessian:
     couplings: list[Tensor]
     local: list[Tensor]
 
+    def is_finite(self) -> bool:
+        """Whether all is known: not at a pole of the density."""
+        return all(bool(part.isfinite().all()) for part in (self.shared, *self.couplings, *self.local))
+
     def diagonal(self) -> Tensor:
         """Return the diagonal, ``(D,)``, in the order of the flat vector."""
         parts = [self.shared.diagonal(), *(h.diagonal(dim1=-2, dim2=-1).reshape(-1) for h in self.local)]
@@ -133,7 +137,8 @@ def descend(potential: Potential, point: Tensor, blocks: Blocks, rounds: int) ->
     """Descend from a point near a mode to the mode, in rounds: whiten by the curvature there, then go by L-BFGS.
 
     In whitened coordinates the valleys of a posterior are near round, and some tens of steps do for what takes Adam
-    thousands (Liu & Nocedal, "On the limited memory BFGS method", Mathematical Programming 1989).
+    thousands (Liu & Nocedal, "On the limited memory BFGS method", Mathematical Programming 1989).  Where the density
+    grows without bound, the descent ends at the last point of which the curvature is known.
 
     Parameters
     ----------
@@ -147,8 +152,12 @@ def descend(potential: Potential, point: Tensor, blocks: Blocks, rounds: int) ->
         At most so many; each costs what `cost` says.
     """
     loss = float(potential(point.detach()))
+    known = point
     for _ in range(rounds):
-        found = _whitened_descent(potential, arrow_at(point, arrow_hessian(potential, point, blocks)))
+        hessian = arrow_hessian(potential, point, blocks)
+        if not hessian.is_finite():
+            return known
+        known, found = point, _whitened_descent(potential, arrow_at(point, hessian))
         gain = loss - float(potential(found))
         if not gain > 0:
             break

@@ -85,13 +85,12 @@ class ArrowGaussian(nn.Module):
     def global_block_held(self) -> Iterator[None]:
         """Within, the global block's own law learns nothing."""
         free = torch.ones_like(self.loc).index_fill(0, self.global_places, 0.0)
-        by_number = [p for p in self.parameters(recurse=False) if p.shape == self.loc.shape]
+        by_number = [p for p in self.parameters(recurse=False) if p is not self.shared]
         hooks = [p.register_hook(lambda gradient: gradient * free) for p in by_number]  # type: ignore[no-untyped-call]
-        self.shared.requires_grad_(False)
+        hooks.append(self.shared.register_hook(torch.zeros_like))  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
-            self.shared.requires_grad_(True)
             for hook in hooks:
                 hook.remove()
 

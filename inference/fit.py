@@ -223,7 +223,8 @@ class _Task:
 
     def _respread(self, run: Run, seed: int, monitor: Monitor) -> Run:
         """Let short chains tell how wide the global block of a fitted `structured` guide is."""
-        if not isinstance(run.guide.law, ArrowBent) or not len(run.guide.law.shared):
+        law = run.guide.law
+        if not isinstance(law, ArrowBent) or not len(law.shared) or not len(law.scales):
             return run
         particles, _ = self._choose_particles(run.guide)
         chains = affordable_chains(len(run.losses), particles)

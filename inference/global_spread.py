@@ -37,7 +37,7 @@ __all__ = ["Change", "affordable_chains", "match_global_block"]
 SETTLING, KEPT = 8, 16  # paths of a chain
 FEWEST, MOST = 4, 64  # chains
 ROUNDS = 3
-MUCH = 3.0  # nats between a global block before and after, from which elements learn again
+MUCH, FAR_WIDER = 3.0, 2.0  # nats between a global block before and after, or sds of one number: elements learn again
 LEARNING = 200  # steps in which they do
 LEAST_ACCEPTED = 0.3  # of paths, below which chains say nothing
 FAR = 4.0  # of the guide's sds from the chains' mean: draws beyond count as there
@@ -56,14 +56,14 @@ class Change:
         ``(G, G)`` lower triangular.
     wider
         Geometric mean of the new sds over the old.
-    nats
-        KL of the new block from the old.
+    is_much
+        Whether elements that knew the old block do not know the new one.
     """
 
     shift: Tensor
     root: Tensor
     wider: float
-    nats: float
+    is_much: bool
 
 
 def affordable_chains(steps: int, particles: int) -> int:
@@ -101,7 +101,7 @@ def match_global_block(
         change = _change(family, paths)
         family.respread(change.shift, change.root)
         wider *= change.wider
-        if change.nats < MUCH:
+        if not change.is_much:
             break
         _learn_elements(model, guide, data, particles, schedule, monitor)
     return f"its global block, by {chains} short chains, {wider:.2f} times as wide as by the ELBO"
@@ -140,8 +140,8 @@ def _change(law: ArrowGaussian, paths: Paths) -> Change:
     whole = sd.unsqueeze(-1) * root / sd
     widening = root.diagonal().log().sum()
     nats = 0.5 * (root.square().sum() + centre.square().sum() - len(mean)) - widening
-    wider = sds.log().mean().exp() if len(mean) else torch.ones(())
-    return Change(mean + sd * centre - whole @ mean, whole, float(wider), float(nats))
+    is_much = bool((nats > MUCH) | (sds.max() > FAR_WIDER))
+    return Change(mean + sd * centre - whole @ mean, whole, float(sds.log().mean().exp()), is_much)
 
 
 def _own_moments(stuck: StuckNormal, places: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,8 +41,8 @@ class JointDensity:
 
     def __call__(self, flat: Tensor) -> Tensor:
         """Return ``(draws,)`` nats of ``flat (draws, D)``, double precision."""
-        if self.vectorised is None:
-            self.vectorised = self.bears_particles(flat[:2])
+        if self.vectorised is None and len(flat) > 1:
+            self.vectorised = self.bears_particles(flat[:2].detach())
         return self.at_once(flat) if self.vectorised and len(flat) > 1 else self.one_by_one(flat)
 
     def one_by_one(self, flat: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from neuropyro.models.visits import Visits
 
 __all__ = ["search"]
 
-RANDOM = 4  # starts beside the given one and its mirror image
+RANDOM = 8  # starts beside the given one and its mirror image
 LEADERS = 4  # clusters that are followed alone, those that change most clearly
 STEPS, ROUNDS, RATE = 50, 1, 0.07  # of Adam, between looking for better places
 STAGES, SPEEDS = np.linspace(-3, 3, 31), (-1.5, 0.0, 1.5)  # places that are looked at

@@ -38,7 +38,8 @@ LEAST_OFFSET = 0.01  # sd of subjects' offsets, in sds of a value
 LARGE_OFFSET = (
     0.03  # beside a cluster's whole change: the first component may be of offsets, and other starts are tried
 )
-KEPT = 4  # of the search's starts
+LABELLINGS, AGREED = 6, 5.0  # tried, where there is more than one start, until two are as good, but for so many nats
+KEPT = 8  # of the search's starts
 VISIT_EFFECT = 0.1  # sd, in sds of a value
 GRID = 800  # scores at which visits are tried
 
@@ -54,7 +55,18 @@ def start_clusters(
         Sd of log speed over a cluster's vertices: the mean of their sigmoids has longer tails than a sigmoid.
     """
     curves, starts = group_and_start(visits, n_clusters, rng, spread)
-    return improved(visits, curves, starts)
+    if not _can_be_improved(curves, starts):
+        return starts
+    found = [refine(visits, curves, starts)]
+    while len(found) < LABELLINGS and not _found_again([bound for bound, _ in found]):
+        found.append(refine(visits, *group_and_start(visits, n_clusters, rng, spread)))
+    return [min(found, key=lambda one: one[0])[1]]
+
+
+def _found_again(bounds: list[float]) -> bool:
+    """Whether the best has been found twice: a mixture of vertices may end in many modes, hundreds of nats apart."""
+    best = sorted(bounds)[:2]
+    return len(best) == 2 and best[1] - best[0] < AGREED
 
 
 def group_and_start(
@@ -70,12 +82,13 @@ def group_and_start(
 def improved(
     visits: Visits, curves: BinnedCurves, starts: list[dict[str, Floats]], labels_known: bool = False
 ) -> list[dict[str, Floats]]:
-    """Return the best of several starts by all that scattered vertices say; else the starts as they are.
+    """Return the best of several starts by all that scattered vertices say; else the starts as they are."""
+    return [refine(visits, curves, starts, labels_known)[1]] if _can_be_improved(curves, starts) else starts
 
-    Where subjects hardly differ lastingly there is but one, and mean courses have said enough.
-    """
-    several = len(starts) > 1
-    return [refine(visits, curves, starts, labels_known)] if several and curves.spread else starts
+
+def _can_be_improved(curves: BinnedCurves, starts: list[dict[str, Floats]]) -> bool:
+    """Where subjects hardly differ lastingly there is but one start, and mean courses have said enough."""
+    return len(starts) > 1 and curves.spread > 0
 
 
 def start_labelled(visits: Visits, label: Tensor, spread: float = 0.0) -> list[dict[str, Floats]]:

@@ -47,8 +47,10 @@ COMPONENTS, PASSES = 32, 2  # of the maps; of the randomised decomposition
 PRIORS = {"log_sigma": (0.0, 0.5), "log_scatter": (-1.5, 0.5), "log_omega": (-0.7, 0.7)}
 
 
-def refine(visits: Visits, curves: BinnedCurves, starts: Sequence[Start], labels_known: bool = False) -> Start:
-    """Return the best of some starts, all improved, with the sites of sigma, pi and scatter.
+def refine(
+    visits: Visits, curves: BinnedCurves, starts: Sequence[Start], labels_known: bool = False
+) -> tuple[float, Start]:
+    """Return the best of some starts, all improved, with the sites of sigma, pi and scatter, after its bound in nats.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ def refine(visits: Visits, curves: BinnedCurves, starts: Sequence[Start], labels
         values, shares, which = stacked([courses.of(one) for one in starts]), first, 0
     courses.see(shares[which, None])
     with torch.no_grad():
-        return starts[which] | courses.start(one_of(values, which))
+        return best, starts[which] | courses.start(one_of(values, which))
 
 
 @torch.no_grad()
