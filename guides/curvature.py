@@ -57,9 +57,17 @@ class ArrowHessian:
     couplings: list[Tensor]
     local: list[Tensor]
 
-    def is_finite(self) -> bool:
-        """Whether all is known: not at a pole of the density."""
-        return all(bool(part.isfinite().all()) for part in (self.shared, *self.couplings, *self.local))
+    @property
+    def is_known(self) -> Tensor:
+        """Whether all of it is finite, as it is not at a pole of the density; no dimensions."""
+        return torch.stack([part.isfinite().all() for part in (self.shared, *self.couplings, *self.local)]).all()
+
+    def or_identity(self) -> ArrowHessian:
+        """Return the identity where it is not known."""
+        known = self.is_known
+        shared, *local = (torch.where(known, h, torch.eye(h.shape[-1]).to(h)) for h in (self.shared, *self.local))
+        couplings = [torch.where(known, h, torch.zeros_like(h)) for h in self.couplings]
+        return ArrowHessian(self.blocks, shared, couplings, local)
 
     def diagonal(self) -> Tensor:
         """Return the diagonal, ``(D,)``, in the order of the flat vector."""
@@ -114,7 +122,9 @@ def arrow_at(point: Tensor, hessian: ArrowHessian, widest: Tensor | None = None)
     """Return the arrow that maps standard normals to Normal(point, H^{-1}).
 
     Indefinite blocks are made definite; no direction of a block is then wider than ``widest (D,)``, sds, where given.
+    A Hessian that is not known counts as the identity.
     """
+    hessian = hessian.or_identity()
     limits = _limits(hessian.blocks, widest)
     inverses = [
         _inverse_root(h, LOCAL_FLOOR, widest=limit) for h, limit in zip(hessian.local, limits[1:], strict=True)
@@ -155,7 +165,7 @@ def descend(potential: Potential, point: Tensor, blocks: Blocks, rounds: int) ->
     known = point
     for _ in range(rounds):
         hessian = arrow_hessian(potential, point, blocks)
-        if not hessian.is_finite():
+        if not hessian.is_known:
             return known
         known, found = point, _whitened_descent(potential, arrow_at(point, hessian))
         gain = loss - float(potential(found))
@@ -179,7 +189,12 @@ def _whitened_descent(potential: Potential, arrow: Arrow) -> Tensor:
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    search.step(closure)  # type: ignore[no-untyped-call]
+    try:
+        search.step(closure)  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        return arrow.loc  # a step beyond all numbers, towards a pole of the density
     return arrow._call(whitened.detach())
 
 

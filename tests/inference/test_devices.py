@@ -151,6 +151,16 @@ def test_the_potential_of_nuts_is_where_the_data_are(case):
     assert {gradient.device.type} | {x.device.type for x in drawn.values()} == {AWAY}
 
 
+def test_a_global_block_is_spread_where_it_is():
+    law = guide_away("structured", *case_of("growth")).law
+    g = len(law.shared)
+    with Away():
+        law.respread(torch.zeros(g, device=AWAY), torch.zeros(g, g, device=AWAY))
+        with law.global_block_held():
+            law.stuck().rsample().sum().backward()
+    assert {p.grad.device.type for p in law.parameters()} == {AWAY}
+
+
 def test_what_is_looked_for_would_be_found():
     x, away = torch.ones(3, 3), torch.ones(3, 3, device=AWAY)
     waiting = [lambda: away[away > 0], lambda: torch.linalg.cholesky(away), lambda: away.sum().item()]
