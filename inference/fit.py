@@ -226,12 +226,13 @@ class _Task:
         law = run.guide.law
         if not isinstance(law, ArrowBent) or not len(law.shared) or not len(law.scales):
             return run
-        particles, _ = self._choose_particles(run.guide)
+        particles, at_once = self._choose_particles(run.guide)
         chains = affordable_chains(len(run.losses), particles)
         if not chains:
             return run
         torch.manual_seed(seed)  # whatever has been drawn before: a fit that goes on from a checkpoint drew less
-        said = match_global_block(self.model, run.guide, self.data, chains, particles, self.schedule, monitor)
+        objective, rate = choose_elbo(self.model, self.data, particles, at_once), self.schedule.learning_rate
+        said = match_global_block(self.model, run.guide, self.data, objective, chains, rate, monitor)
         return replace(run, verdict=f"{run.verdict}; {said}")
 
     def _optimise(self, guide: Any, monitor: Monitor) -> Run:

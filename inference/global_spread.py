@@ -25,9 +25,9 @@ from torch import Tensor
 
 from neuropyro.guides import FlatGuide
 from neuropyro.guides.gaussian import ArrowGaussian, StuckNormal
-from neuropyro.inference.convergence import CosineSchedule, Schedule
+from neuropyro.inference.convergence import CosineSchedule
 from neuropyro.inference.joint_density import JointDensity
-from neuropyro.inference.objective import allowing_undefined, choose_elbo
+from neuropyro.inference.objective import allowing_undefined
 from neuropyro.inference.optimise import Monitor, optimise
 from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.short_chains import LEAPS, Paths, short_chains
@@ -73,7 +73,7 @@ def affordable_chains(steps: int, particles: int) -> int:
 
 
 def match_global_block(
-    model: Any, guide: FlatGuide, data: Any, chains: int, particles: int, schedule: Schedule, monitor: Monitor
+    model: Any, guide: FlatGuide, data: Any, objective: Any, chains: int, rate: float, monitor: Monitor
 ) -> str:
     """Give the guide's global block the mean and covariance that short chains have; returns what was done, in words.
 
@@ -81,29 +81,29 @@ def match_global_block(
     ----------
     model, guide, data
         The guide is fitted, of a law that is an `ArrowGaussian`; it is changed in place.
+    objective
+        A Pyro ELBO, by which elements learn again, at the learning rate ``rate``.
     chains
         How many.
-    particles
-        Draws a step where elements learn again.
-    schedule
-        Its learning rate serves elements that learn again.
     monitor
         Who follows.
     """
-    joint, wider = JointDensity(model, data, guide.latents), 1.0
-    family = guide.law
+    joint, family, wider = JointDensity(model, data, guide.latents), guide.law, 1.0
     assert isinstance(family, ArrowGaussian)
     for _ in range(ROUNDS):
         with allowing_undefined():
             paths = _run(guide, joint, chains, monitor)
         if not paths.accepted >= LEAST_ACCEPTED:
-            return f"short chains were not accepted ({paths.accepted:.0%}): its global block is as the ELBO has it"
+            return f"{paths.accepted:.0%} of short chains' paths were accepted, too few to widen its global block by"
         change = _change(family, paths)
         family.respread(change.shift, change.root)
         wider *= change.wider
         if not change.is_much:
             break
-        _learn_elements(model, guide, data, particles, schedule, monitor)
+        with family.global_block_held():
+            steps = CosineSchedule(learning_rate=rate, max_steps=LEARNING)
+            again = Monitor(f"{monitor.stage}, elements again", monitor.progress)
+            optimise(objective, model, guide, data, steps, again)
     return f"its global block, by {chains} short chains, {wider:.2f} times as wide as by the ELBO"
 
 
@@ -158,14 +158,3 @@ def _shrunk(by_chain: Tensor) -> Tensor:
     error = by_chain.var(0).sum() / len(by_chain)
     total = mean.square().sum().clamp_min(torch.finfo(mean.dtype).tiny)
     return mean * (1 - error / total).clamp_min(0.0)
-
-
-def _learn_elements(
-    model: Any, guide: FlatGuide, data: Any, particles: int, schedule: Schedule, monitor: Monitor
-) -> None:
-    """Let the elements learn, the global block's own law being held."""
-    steps = CosineSchedule(learning_rate=schedule.learning_rate, max_steps=LEARNING)
-    objective, family = choose_elbo(model, data, particles), guide.law
-    assert isinstance(family, ArrowGaussian)
-    with family.global_block_held():
-        optimise(objective, model, guide, data, steps, Monitor(f"{monitor.stage}, elements again", monitor.progress))
