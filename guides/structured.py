@@ -8,20 +8,21 @@ are jointly Normal given the global ones; elements are independent of each other
 data say most, and any others across them (:mod:`neuropyro.guides.directions`); their correlations with global sites are
 left out.
 
+What the ELBO makes of the global block is too narrow, the more so the more elements there are; its mean and covariance
+are those of short Hamiltonian chains from the guide's own draws instead (:mod:`neuropyro.inference.global_spread`),
+where the fit took steps enough to pay for them.
+
 Represents: all linear correlations of a hierarchical model but those that remain between two elements once the global
 sites are known, and skew; one mode.  Cost: for n elements of m numbers and G global ones, G + 2 m gradients to start,
 and n m (G + m) a step; of wide elements some 400 gradients to start, and 500 n m a step.
 
 Coverage: on small studies of DIVE's own prior (60 subjects, 200 vertices, four yearly visits; 50 data sets, eight draws
-a step) its 90 % intervals held 87 +- 1 % of the true scores, 87 +- 2 % of the speeds, 75 +- 4 and 83 +- 3 % of the
-clusters' onsets c and steepnesses b: these are too narrow.  In one of the 50, where most vertices show no progression,
-scores had nothing to do with the true ones (54 % held); in the others 65 to 94 % were held (docs/coverage.md).  Beside
-NUTS on five of them (docs/beside_nuts.md): in four, means of scores are .20 sds of NUTS apart and those of c .32, and
-sds are .93 (scores), .84 (b) and .80 (c) of NUTS's; in the fifth, where most vertices show no progression too, two
-clusters are in another mode.  What is missed: all subjects' offsets can move together, and how well a subject is known
-depends on the curves.  Of 40 simulated cortices (300 subjects, 491 vertices, DIVE with ageing and vertex effects, 400
+a step) its 90 % intervals held 88 +- 1 % of the true scores, 87 +- 2 % of the speeds, 87 +- 3 % of the clusters'
+steepnesses b and 81 +- 4 % of their onsets c: these are still too narrow.  By the data set 65 to 96 % of the scores were
+held (docs/coverage.md).  @@NUTS@@  What is missed: all
+subjects' places and offsets can move together.  Of 40 simulated cortices (300 subjects, 491 vertices, DIVE with ageing and vertex effects, 400
 steps along a cosine) its intervals of what an allele adds to the log speed held that in 34 (measured before its noise
-was bent and scores were in units of their population).  Of reconstructed brains (32 held-out phantoms, 64 px) they held
+was bent, scores were in units of their population, and the global block was by chains).  Of reconstructed brains (32 held-out phantoms, 64 px) they held
 92 % of the pixels in super-resolution, 86 % from a quarter of k-space, 87 % where a square was missing, but 78 % of
 those in the square (8 phantoms): what may be there has more courses than the one that it is about.
 

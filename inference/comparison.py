@@ -98,8 +98,9 @@ class Comparison:
         return max(self.rows, key=lambda row: row.elbo if math.isfinite(row.elbo) else -math.inf)
 
     def loo_difference(self, row: Row) -> tuple[float, float]:
-        """Return how far a row's elpd is below the best, and the standard error of that; NaN where not known."""
-        loo, best = row.loo, self.best.loo
+        """Return how far a row's elpd is below the highest, and the standard error of that; NaN where not known."""
+        loo = row.loo
+        best = max((other.loo for other in self.rows if other.loo is not None), key=lambda one: one.elpd, default=None)
         if loo is None or best is None or loo.pointwise.shape != best.pointwise.shape:
             return math.nan, math.nan
         difference = loo.pointwise - best.pointwise

@@ -111,6 +111,8 @@ def fit(
     Returns
     -------
     Fit
+        Losses are those of the ELBO; the global sites of `structured` are spread anew after it, as the verdict tells
+        (:mod:`neuropyro.inference.global_spread`).
 
     Raises
     ------

@@ -60,8 +60,8 @@ for check in check_predictive(good.fit, draws=100):
     print(check, "  <-- extreme" if check.is_extreme else "")
 
 # %% [markdown]
-# No check is extreme. Each line is a statistic of the data and of a hundred data sets from the posterior; `p` is the
-# share of those that exceed it. ArviZ draws the whole distribution of the values:
+# No check is extreme. Each line is a statistic of the data and of a hundred data sets from the posterior, and the share of
+# those in which it is larger. ArviZ draws the whole distribution of the values:
 
 # %%
 arviz.plot_ppc(good.fit.to_arviz(100, predictive_draws=30), num_pp_samples=30, figsize=(6, 3))
@@ -111,10 +111,10 @@ for name, (draws, truth) in results.items():
 plots.plot_coverage(results)
 
 # %% [markdown]
-# On data of its own kind, intervals are too narrow too, though all checks were passed: `normal` takes numbers as
-# independent that are known only together (`structured` is the guide to try). On the cortex a fifth of what they promise
-# is held. With what the check asked for it is nearly half, and scores are nearer to the truth. The rest passes all checks
-# that were made: what is left of a map is smooth over the surface, so that neighbours are no independent witnesses.
+# On data of its own kind intervals hold nearly what they promise; not in every such data set, for `normal` takes numbers as
+# independent that are known only together (`structured` is the guide to try). On the cortex a sixth of what they promise
+# is held. With what the check asked for it is more than a third, and scores are nearer to the truth. The rest passes all
+# checks that were made: what is left of a map is smooth over the surface, so that neighbours are no independent witnesses.
 #
 # ## Do probabilities of labels mean what they say?
 #
@@ -167,9 +167,9 @@ plots.plot_sd(brains)
 #
 # | | checks of the data | intervals, probabilities |
 # |---|---|---|
-# | DIVE, data of its own kind | passed | scores' intervals too narrow with `normal` |
+# | DIVE, data of its own kind | passed | scores' intervals hold nearly what they promise |
 # | DIVE, cortex | one failed: what lasts of a person | scores' intervals hold a small part of what they promise |
-# | DIVE, cortex, with `vertex_effect` | passed | scores' intervals hold half of what they promise |
+# | DIVE, cortex, with `vertex_effect` | passed | scores' intervals hold a third of what they promise |
 # | DIVE, overlapping clusters | not asked here | labels far too certain |
 # | reconstruction | two failed: the darkest and the brightest pixel | pixels' intervals hold nearly what they promise |
 #
