@@ -18,13 +18,16 @@ and n m (G + m) a step; of wide elements some 400 gradients to start, and 500 n 
 
 Coverage: on small studies of DIVE's own prior (60 subjects, 200 vertices, four yearly visits; 50 data sets, eight draws
 a step) its 90 % intervals held 88 +- 1 % of the true scores, 87 +- 2 % of the speeds, 87 +- 3 % of the clusters'
-steepnesses b and 81 +- 4 % of their onsets c: these are still too narrow.  By the data set 65 to 96 % of the scores were
-held (docs/coverage.md).  @@NUTS@@  What is missed: all
-subjects' places and offsets can move together.  Of 40 simulated cortices (300 subjects, 491 vertices, DIVE with ageing and vertex effects, 400
-steps along a cosine) its intervals of what an allele adds to the log speed held that in 34 (measured before its noise
-was bent, scores were in units of their population, and the global block was by chains).  Of reconstructed brains (32 held-out phantoms, 64 px) they held
-92 % of the pixels in super-resolution, 86 % from a quarter of k-space, 87 % where a square was missing, but 78 % of
-those in the square (8 phantoms): what may be there has more courses than the one that it is about.
+steepnesses b, and 81 +- 4 % of their onsets c: these are still too narrow.  By the data set 65 to 95 % of the scores
+were held (docs/coverage.md).  Beside NUTS on five of them (docs/beside_nuts.md): in four, means of scores are .14 sds
+of NUTS apart and those of c .26, and sds are .93 (scores) and .92 (b, c) of NUTS's; in the fifth, where most vertices
+show no progression, two clusters are in another mode.  What is missed: all subjects' places, and all their offsets, can
+move together.  Of 40 simulated cortices (300 subjects, 491 vertices, DIVE with ageing and vertex effects, 400 steps
+along a cosine) its intervals of what an allele adds to the log speed held that in 34 (measured before its noise was
+bent, scores were in units of their population, and the global block was by chains).  Of reconstructed brains (32
+held-out phantoms, 64 px) they held 92 % of the pixels in super-resolution, 86 % from a quarter of k-space, 87 % where a
+square was missing, but 78 % of those in the square (8 phantoms): what may be there has more courses than the one that
+it is about.
 
 References
 ----------
