@@ -60,7 +60,7 @@ def quadrature(y=SCALED):
 
 def learned(model, y, steps=500):
     schedule = Schedule(max_steps=steps, warm_up=100)
-    return fit(model, y, "structured", particles=8, schedule=schedule, seed=0, progress=False)
+    return fit(model, y, "structured", particles=16, schedule=schedule, seed=0, progress=False)
 
 
 def test_a_guide_that_is_right_is_left_as_it_is():
@@ -75,7 +75,7 @@ def test_a_guide_that_is_right_is_left_as_it_is():
 
 def test_by_the_elbo_it_is_too_narrow(by_the_elbo):
     _, sd = quadrature()
-    assert learned(scaled, SCALED).posterior(2000)["log_sd"].std() < 0.85 * sd
+    assert learned(scaled, SCALED).posterior(2000)["log_sd"].std() < 0.77 * sd
 
 
 def test_by_short_chains_it_is_as_wide_as_quadrature_says():
@@ -83,6 +83,7 @@ def test_by_short_chains_it_is_as_wide_as_quadrature_says():
     result = learned(scaled, SCALED)
     draws = result.posterior(4000)["log_sd"]
     assert "short chains" in result.verdict
+    # .94 to 1.04 with five seeds; by the ELBO .66 to .72.
     assert draws.std() == pytest.approx(sd, rel=0.15)
     assert draws.mean() == pytest.approx(mean, abs=0.25 * sd)
 
