@@ -105,7 +105,7 @@ def test_chains_that_do_not_move_change_nothing(monkeypatch):
     np.testing.assert_array_equal(result.posterior(5)["log_sd"], learned(scaled, SCALED, 60).posterior(5)["log_sd"])
 
 
-def test_it_costs_no_more_gradients_than_the_fit_did():
+def test_a_round_costs_no_more_gradients_than_the_fit_did():
     path = (module.SETTLING + module.KEPT) * module.LEAPS
     assert affordable_chains(900, 8) * path <= 900 * 8
     assert affordable_chains(10 * FEWEST, 1) == 0
