@@ -67,7 +67,7 @@ class Change:
 
 
 def affordable_chains(steps: int, particles: int) -> int:
-    """Return of how many chains a round takes no more gradients than a fit of so many steps; 0 where too few to tell."""
+    """Return how many chains take no more gradients a round than a fit of so many steps; 0 where too few to tell."""
     chains = steps * particles // ((SETTLING + KEPT) * LEAPS)
     return min(chains, MOST) if chains >= FEWEST else 0
 
