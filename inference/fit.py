@@ -37,7 +37,7 @@ from neuropyro.guides import (
     make_flat_guide,
     make_guide,
 )
-from neuropyro.guides.bent import ArrowBent
+from neuropyro.guides.gaussian import ArrowGaussian
 from neuropyro.inference.checkpoint import Checkpoint
 from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.global_spread import affordable_chains, match_global_block
@@ -224,9 +224,9 @@ class _Task:
         return Run(guide, self._evaluate(guide), found, verdict if found else f"{verdict}; allow more warm_up")
 
     def _respread(self, run: Run, seed: int, monitor: Monitor) -> Run:
-        """Let short chains tell how wide the global block of a fitted `structured` guide is."""
+        """Let short chains tell how wide a fitted guide's global block is, where it has one beside elements."""
         law = run.guide.law
-        if not isinstance(law, ArrowBent) or not len(law.shared) or not len(law.scales):
+        if not isinstance(law, ArrowGaussian) or not len(law.shared) or not len(law.scales):
             return run
         particles, at_once = self._choose_particles(run.guide)
         chains = affordable_chains(len(run.losses), particles)
