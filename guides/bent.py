@@ -24,6 +24,7 @@ from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks
 from neuropyro.guides.gaussian import ArrowGaussian, StuckNormal
 from neuropyro.guides.start import Start
+from neuropyro.guides.ties import TiedArrow
 
 __all__ = ["ArrowBent", "StuckBent"]
 
@@ -37,7 +38,7 @@ class ArrowBent(ArrowGaussian):
 
     def stuck(self) -> StuckBent:
         """Return the distribution of the whitened vector."""
-        return StuckBent(self._arrow(), self.skew, self.tail)
+        return StuckBent(self.tied_arrow(), self.skew, self.tail)
 
 
 class StuckBent(StuckNormal):
@@ -51,7 +52,7 @@ class StuckBent(StuckNormal):
         epsilon and delta, ``(D,)``.
     """
 
-    def __init__(self, arrow: Arrow, skew: Tensor, tail: Tensor) -> None:
+    def __init__(self, arrow: Arrow | TiedArrow, skew: Tensor, tail: Tensor) -> None:
         self.skew, self.tail = skew, tail
         super().__init__(arrow)
 

@@ -220,8 +220,9 @@ def _narrowed(covariance: Tensor, widest: Tensor) -> Tensor:
     """Return the covariance, its eigenvalues in units of the largest sds brought down to 1."""
     units = torch.minimum(widest, UNLIMITED * covariance.diagonal(dim1=-2, dim2=-1).sqrt())
     values, vectors = torch.linalg.eigh(_by_both(covariance, 1 / units))
-    excess = (vectors * (values - 1).clamp_min(0.0).unsqueeze(-2)) @ vectors.mT
-    return covariance - _by_both(excess, units)
+    rounding = torch.finfo(values.dtype).eps * values[..., -1:]
+    values = torch.maximum(values, rounding).clamp_max(1.0)
+    return _by_both((vectors * values.unsqueeze(-2)) @ vectors.mT, units)
 
 
 def _by_both(matrix: Tensor, factor: Tensor) -> Tensor:

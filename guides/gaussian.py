@@ -20,6 +20,7 @@ from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks
 from neuropyro.guides.flat import Whitening
 from neuropyro.guides.start import Start
+from neuropyro.guides.ties import TiedArrow, Ties
 
 __all__ = ["ArrowGaussian", "StuckNormal"]
 
@@ -49,6 +50,7 @@ class ArrowGaussian(nn.Module):
         self.scales = nn.ParameterList(
             _identity(index.shape[1], like).repeat(len(index), 1, 1) * width for index in blocks.local
         )
+        self.ties = Ties(like, len(like) - g)
 
     def forward(self) -> Any:
         """Return the distribution of the flat vector."""
@@ -56,30 +58,46 @@ class ArrowGaussian(nn.Module):
 
     def stuck(self) -> StuckNormal:
         """Return the distribution of the whitened vector."""
-        return StuckNormal(self._arrow())
+        return StuckNormal(self.tied_arrow())
 
     @property
     def global_places(self) -> Tensor:
         """``(G,)`` places of the global block in the flat vector."""
         return self.whitening.order[: len(self.shared)]
 
+    def shared_noise(self, h: Tensor) -> Tensor:
+        """Return of mixed noise ``(*, D)`` what `respread` mixes: global block, then local ones together."""
+        return torch.cat([h[..., self.global_places], h @ self.ties.directions], -1)
+
+    @torch.no_grad()
+    def tie(self, directions: Tensor, wider: Tensor) -> None:
+        """Let local blocks move together along ``directions (D, r)``, as many as `Ties` has, ``wider (r,)`` times."""
+        self.ties.directions.copy_(directions)
+        self.ties.root.copy_(wider.diag())
+
     @torch.no_grad()
     def respread(self, shift: Tensor, root: Tensor) -> None:
-        """Let the global block mix ``shift + root h`` where it mixed h; elements given the global sites stay the same.
+        """Let the guide mix ``shift + root t`` where it mixed t: the global block, then what local ones do together.
+
+        Else elements given the global sites stay the same.
 
         Parameters
         ----------
         shift
-            ``(G,)``.
+            ``(G + r,)``.
         root
-            ``(G, G)`` lower triangular, of a positive diagonal.
+            ``(G + r, G + r)`` lower triangular, of a positive diagonal.
         """
-        arrow = self._arrow()
-        moved = torch.zeros_like(self.loc).index_put((self.global_places,), shift)
+        arrow, g = self._arrow(), len(self.shared)
+        directions, mix = self.ties.directions, self.ties.root
+        moved = (directions @ (mix @ shift[g:])).index_put((self.global_places,), shift[:g])
         self.loc.copy_(arrow._call(moved))
-        self.shared.copy_(_raw(arrow.shared @ root))
-        for coupling in self.couplings:
-            coupling.copy_(coupling @ root)
+        self.shared.copy_(_raw(arrow.shared @ root[:g, :g]))
+        along = (directions @ (mix @ root[g:, :g]))[self.whitening.order[g:]] / _unit(g)
+        parts = torch.split(along, [len(coupling.flatten(0, 1)) for coupling in self.couplings])
+        for coupling, part in zip(self.couplings, parts, strict=True):
+            coupling.copy_(coupling @ root[:g, :g] + part.reshape(coupling.shape))
+        self.ties.root.copy_(mix @ root[g:, g:])
 
     @contextmanager
     def global_block_held(self) -> Iterator[None]:
@@ -93,6 +111,10 @@ class ArrowGaussian(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def tied_arrow(self) -> Arrow | TiedArrow:
+        """Return the map from mixed noise to the whitened vector."""
+        return self.ties(self._arrow()) if len(self.scales) else self._arrow()
 
     def _arrow(self) -> Arrow:
         scales = [_lower(scale) for scale in self.scales]
@@ -112,7 +134,7 @@ class StuckNormal(dist.TorchDistribution):  # type: ignore[misc]
     support = constraints.real_vector
     has_rsample = True
 
-    def __init__(self, arrow: Arrow) -> None:
+    def __init__(self, arrow: Arrow | TiedArrow) -> None:
         self.arrow = arrow
         super().__init__(torch.Size(), arrow.loc.shape, validate_args=False)
 

@@ -48,6 +48,7 @@ class LeadingCurvature:
 def leading_curvature(potential: Callable[[Tensor], Tensor], point: Tensor, places: Tensor, k: int) -> LeadingCurvature:
     """Find the k main directions of elements at ``places (elements, m)`` of the flat vector, at ``point (D,)``.
 
+    Where the curvature is not known, at a pole of the density, they are no numbers.
     Cost: k + 4 gradients of a gradient.
     """
     whole, at = curvature_products(potential, point), places.to(point.device)
@@ -64,7 +65,7 @@ def leading_curvature(potential: Callable[[Tensor], Tensor], point: Tensor, plac
         images[..., j] = product(left)
         left = _next(images[..., j], basis[..., : j + 1], source)
     inner = basis.mT @ images
-    curvature, turn = torch.linalg.eigh((inner + inner.mT) / 2)
+    curvature, turn = torch.linalg.eigh(((inner + inner.mT) / 2).nan_to_num())
     rest = point.new_zeros(len(at)).double()
     for _ in range(PROBES if at.shape[1] > k else 0):
         probe = _unit(_without(torch.randn(at.shape, generator=source).to(basis), basis))

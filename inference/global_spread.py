@@ -1,10 +1,12 @@
-r"""How wide a guide's global block is, by short chains and not by the ELBO.
+r"""How wide a guide's global block is, and what elements do together, by short chains and not by the ELBO.
 
 The ELBO makes a guide too narrow in what all elements of a plate hang on: where an element's law given the global sites
 is only nearly right, it is less right the farther these are from their means, and hundreds of elements are as many
 reasons to stay there.  Chains from the guide's own draws know no such reason
-(:mod:`neuropyro.inference.short_chains`).  The global block takes over their mean and covariance, which is what makes
-KL(chains || guide) least; elements given the global block stay as they are, or learn again where it changed by much.
+(:mod:`neuropyro.inference.short_chains`).  The global block, and with it the few directions in which elements move
+together (:mod:`neuropyro.guides.ties`), take over their mean and covariance, which is what makes KL(chains || guide)
+least; each element by itself stays as it is, or learns again where the rest changed by much.  Chains begin from the
+draws of a guide that is better each time, so that a few short rounds find what is several times as wide.
 What chains say is known up to its Monte Carlo error: changes are shrunk by the share of error in them, so that a guide
 that is right is left as it is.
 
@@ -24,20 +26,23 @@ import torch
 from torch import Tensor
 
 from neuropyro.guides import FlatGuide
-from neuropyro.guides.gaussian import ArrowGaussian, StuckNormal
+from neuropyro.guides.gaussian import ArrowGaussian
 from neuropyro.inference.convergence import CosineSchedule
-from neuropyro.inference.joint_density import JointDensity
+from neuropyro.inference.noise_density import NoiseDensity
 from neuropyro.inference.objective import allowing_undefined
 from neuropyro.inference.optimise import Monitor, optimise
 from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.short_chains import LEAPS, Paths, short_chains
+from neuropyro.inference.tied_directions import tied_directions
 
 __all__ = ["Change", "affordable_chains", "match_global_block"]
 
 SETTLING, KEPT = 8, 16  # paths of a chain
 FEWEST, MOST = 4, 64  # chains
 ROUNDS = 3
-MUCH, FAR_WIDER = 3.0, 2.0  # nats between a global block before and after, or sds of one number: elements learn again
+CHAINS_A_DRAW = 4  # ties cost a share of what the chains do
+LITTLE = 0.5  # nats between a guide before and after, where no further round is needed
+MUCH, FAR_WIDER = 3.0, 2.0  # nats, or sds of one number, where elements learn again
 LEARNING = 200  # steps in which they do
 LEAST_ACCEPTED = 0.3  # of paths, below which chains say nothing
 FAR = 4.0  # of the guide's sds from the chains' mean: draws beyond count as there
@@ -46,23 +51,26 @@ GRID = 2000
 
 @dataclass(frozen=True)
 class Change:
-    """What chains make of the global block's mixed noise h: shift + root h.
+    """What chains make of t, the mixed noise of the global block and of r ties: shift + root t.
 
     Parameters
     ----------
     shift
-        ``(G,)``.
+        ``(G + r,)``.
     root
-        ``(G, G)`` lower triangular.
+        ``(G + r, G + r)`` lower triangular.
     wider
         Geometric mean of the new sds over the old.
+    nats
+        Between the old law and the new.
     is_much
-        Whether elements that knew the old block do not know the new one.
+        Whether elements that knew the old law do not know the new one.
     """
 
     shift: Tensor
     root: Tensor
     wider: float
+    nats: float
     is_much: bool
 
 
@@ -75,7 +83,7 @@ def affordable_chains(steps: int, particles: int) -> int:
 def match_global_block(
     model: Any, guide: FlatGuide, data: Any, objective: Any, chains: int, rate: float, monitor: Monitor
 ) -> str:
-    """Give the guide's global block the mean and covariance that short chains have; returns what was done, in words.
+    """Give the guide's global block and ties the mean and covariance of short chains; returns what was done, in words.
 
     Parameters
     ----------
@@ -88,18 +96,26 @@ def match_global_block(
     monitor
         Who follows.
     """
-    joint, family, wider = JointDensity(model, data, guide.latents), guide.law, 1.0
+    family, wider = guide.law, 1.0
     assert isinstance(family, ArrowGaussian)
-    for _ in range(ROUNDS):
+    with allowing_undefined():
+        n, draws = family.ties.directions.shape[1], max(chains // CHAINS_A_DRAW, 1)
+        directions, free = tied_directions(guide, NoiseDensity(model, data, guide), n, draws)
+    family.tie(directions, free)
+    for turn in range(ROUNDS):
         with allowing_undefined():
-            paths = _run(guide, joint, chains, monitor)
+            paths = _run(guide, NoiseDensity(model, data, guide), chains, monitor)
         if not paths.accepted >= LEAST_ACCEPTED:
+            if turn == 0:
+                family.tie(directions, torch.ones_like(free))
             return f"{paths.accepted:.0%} of short chains' paths were accepted, too few to widen its global block by"
         change = _change(family, paths)
         family.respread(change.shift, change.root)
         wider *= change.wider
-        if not change.is_much:
+        if change.nats < LITTLE:
             break
+        if not change.is_much:
+            continue
         with family.global_block_held():
             steps = CosineSchedule(learning_rate=rate, max_steps=LEARNING)
             again = Monitor(f"{monitor.stage}, elements again", monitor.progress)
@@ -107,16 +123,8 @@ def match_global_block(
     return f"its global block, by {chains} short chains, {wider:.2f} times as wide as by the ELBO"
 
 
-def _run(guide: FlatGuide, joint: JointDensity, chains: int, monitor: Monitor) -> Paths:
+def _run(guide: FlatGuide, density: NoiseDensity, chains: int, monitor: Monitor) -> Paths:
     """Run chains from draws of the guide, in its noise."""
-    with torch.no_grad():
-        law = guide.law()
-    stuck, whitening = law.base_dist, law.transforms[-1]
-
-    def density(e: Tensor) -> Tensor:
-        value: Tensor = joint(whitening._call(stuck.arrow._call(stuck.mixed(e)))) + stuck.stretch(e).sum(-1)
-        return value
-
     first = torch.randn(chains, guide.latents.size).to(guide.latents.start)
     with progress_bar(f"{monitor.stage}, short chains", monitor.progress, total=SETTLING + KEPT, unit="path") as bar:
         return short_chains(density, first, SETTLING, KEPT, bar.update)
@@ -125,9 +133,8 @@ def _run(guide: FlatGuide, joint: JointDensity, chains: int, monitor: Monitor) -
 @torch.no_grad()
 def _change(law: ArrowGaussian, paths: Paths) -> Change:
     """Compare chains with the guide, in units of its own means and sds."""
-    stuck, places = law.stuck(), law.global_places
-    mean, sd = _own_moments(stuck, places)
-    found = (stuck.mixed(paths.states)[..., places] - mean) / sd
+    mean, sd = _own_moments(law)
+    found = (law.shared_noise(law.stuck().mixed(paths.states)) - mean) / sd
     centre = _shrunk(found.mean(0))
     away = (found - found.mean((0, 1))).clamp(-FAR, FAR)
     variance = away.square().mean((0, 1))
@@ -141,15 +148,17 @@ def _change(law: ArrowGaussian, paths: Paths) -> Change:
     widening = root.diagonal().log().sum()
     nats = 0.5 * (root.square().sum() + centre.square().sum() - len(mean)) - widening
     is_much = bool((nats > MUCH) | (sds.max() > FAR_WIDER))
-    return Change(mean + sd * centre - whole @ mean, whole, float(sds.log().mean().exp()), is_much)
+    return Change(mean + sd * centre - whole @ mean, whole, float(sds.log().mean().exp()), float(nats), is_much)
 
 
-def _own_moments(stuck: StuckNormal, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and sd of the guide's mixed noise, ``(G,)`` each, by the quantiles of the normal."""
+def _own_moments(law: ArrowGaussian) -> tuple[Tensor, Tensor]:
+    """Return mean and sd of the guide's shared noise, ``(G + r,)`` each, by the quantiles of the normal."""
     share = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
     quantiles = math.sqrt(2) * torch.erfinv(2 * share - 1)
-    mixed = stuck.mixed(quantiles.to(stuck.arrow.loc).unsqueeze(-1).expand(-1, len(stuck.arrow.loc)))[:, places]
-    return mixed.mean(0), mixed.std(0)
+    mixed = law.stuck().mixed(quantiles.to(law.loc).unsqueeze(-1).expand(-1, len(law.loc)))
+    along = law.ties.directions.square()
+    variance = torch.cat([mixed.var(0)[law.global_places], mixed.var(0) @ along])
+    return law.shared_noise(mixed.mean(0)), variance.sqrt()
 
 
 def _shrunk(by_chain: Tensor) -> Tensor:

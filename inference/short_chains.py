@@ -21,7 +21,7 @@ from torch import Tensor
 
 from neuropyro.guides.kept_numbers import kept_numbers
 
-__all__ = ["LEAPS", "Paths", "short_chains"]
+__all__ = ["LEAPS", "Density", "Paths", "bearable", "short_chains"]
 
 Density = Callable[[Tensor], Tensor]
 LENGTH = 1.5  # of a path, in sds: a quarter of a turn is pi / 2
@@ -74,9 +74,7 @@ def short_chains(density: Density, first: Tensor, settling: int, kept: int, tick
     tick
         Called after each path.
     """
-    with kept_numbers() as graph:
-        density(first[:1].detach().requires_grad_())
-    at_once = min(max(NUMBERS // max(graph.numbers, 1), 1), len(first))
+    at_once = bearable(density, first)
     state, step = _at(density, first, at_once), STEP
     states, shares = [], []
     for path in range(settling + kept):
@@ -88,6 +86,13 @@ def short_chains(density: Density, first: Tensor, settling: int, kept: int, tick
             shares.append(share)
         tick()
     return Paths(torch.stack(states), sum(shares) / len(shares))
+
+
+def bearable(density: Density, rows: Tensor) -> int:
+    """Return how many of ``rows (n, D)`` memory bears the graph of at once, 1 at least."""
+    with kept_numbers() as graph:
+        density(rows[:1].detach().requires_grad_())
+    return min(max(NUMBERS // max(graph.numbers, 1), 1), len(rows))
 
 
 def _path(density: Density, begin: _State, step: float, at_once: int) -> tuple[_State, float]:

@@ -36,20 +36,43 @@ def mixed(law, h):
         return law.stuck().arrow._call(h[..., back])
 
 
-def test_the_global_block_mixes_what_it_is_told(law):
+@pytest.fixture
+def tied(law):
+    """The same, its elements moving together along directions of which most are all but one number's."""
+    n_local = law.loc.numel() - 2
+    local = torch.linalg.qr(torch.eye(n_local) + 0.2 * torch.ones(n_local, 1))[0]
+    directions = torch.zeros(law.loc.numel(), n_local).index_put((law.whitening.order[2:],), local)
+    law.tie(directions, torch.linspace(0.5, 3, n_local))
+    return law
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_what_is_shared_mixes_what_it_is_told(tied, again):
     generator = torch.Generator().manual_seed(1)
-    h = torch.randn(50, law.loc.numel(), generator=generator)
-    shift, root = torch.tensor([0.7, -1.2]), torch.tensor([[1.5, 0.0], [-0.4, 0.6]])
-    other = h.clone()
-    other[:, :2] = shift + h[:, :2] @ root.mT
-    expected = mixed(law, other)
-    law.respread(shift, root)
-    torch.testing.assert_close(mixed(law, h), expected, rtol=1e-4, atol=1e-5)
+    r = 2 + tied.ties.directions.shape[1]
+    h, shift = torch.randn(50, tied.loc.numel(), generator=generator), torch.randn(r, generator=generator)
+    root = 0.3 * torch.randn(r, r, generator=generator).tril(-1) + torch.linspace(0.5, 1.5, r).diag()
+    for _ in range(again):
+        t = flat(tied, h, shift, root)
+        expected = mixed(tied, t)
+        tied.respread(shift, root)
+        torch.testing.assert_close(mixed(tied, h), expected, rtol=1e-3, atol=1e-4)
+
+
+def flat(law, h, shift, root):
+    """Mixed noise ``h (*, D)``, global numbers first, whose shared part is moved as told."""
+    own = h[..., torch.argsort(law.whitening.order)]
+    before = law.shared_noise(own)
+    change = shift + before @ root.mT - before
+    moved = own + change[..., 2:] @ law.ties.directions.mT
+    moved[..., law.global_places] += change[..., :2]
+    return moved[..., law.whitening.order]
 
 
 def test_nothing_told_changes_nothing(law):
     before = {name: p.detach().clone() for name, p in law.named_parameters()}
-    law.respread(torch.zeros(2), torch.eye(2))
+    r = 2 + law.ties.directions.shape[1]
+    law.respread(torch.zeros(r), torch.eye(r))
     for name, p in law.named_parameters():
         torch.testing.assert_close(p.detach(), before[name].tril() if name == "shared" else before[name], msg=name)
 

@@ -153,9 +153,10 @@ def test_the_potential_of_nuts_is_where_the_data_are(case):
 
 def test_a_global_block_is_spread_where_it_is():
     law = guide_away("structured", *case_of("growth")).law
-    g = len(law.shared)
+    n = len(law.shared) + law.ties.directions.shape[1]
     with Away():
-        law.respread(torch.zeros(g, device=AWAY), torch.zeros(g, g, device=AWAY))
+        law.tie(law.ties.directions, law.ties.root.diagonal())
+        law.respread(torch.zeros(n, device=AWAY), torch.zeros(n, n, device=AWAY))
         with law.global_block_held():
             law.stuck().rsample().sum().backward()
     assert {p.grad.device.type for p in law.parameters()} == {AWAY}

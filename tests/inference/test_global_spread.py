@@ -39,6 +39,14 @@ def centred(y):
         pyro.sample("y", dist.Normal(own, 1.0), obs=y)
 
 
+def contrasts(y):
+    """Data know elements beside their mean alone, and a global number by itself."""
+    level = pyro.sample("level", dist.Normal(torch.zeros(()), 1.0))
+    with pyro.plate("element", len(y)):
+        own = pyro.sample("own", dist.Normal(0.0, 1.0))
+        pyro.sample("y", dist.Normal(level.unsqueeze(-1) + own - own.mean(-1, keepdim=True), 0.1), obs=y)
+
+
 SCALED = torch.as_tensor(math.sqrt(5) * np.random.default_rng(0).standard_normal(40), dtype=torch.float32)
 
 
@@ -95,6 +103,18 @@ def test_where_the_density_has_a_pole_it_is_left_and_the_width_is_nearly_right()
     # By the ELBO a quarter as wide, and more than a third of an sd too high.
     assert draws.std() > 0.6 * sd
     assert draws.mean() == pytest.approx(mean, abs=0.35 * sd)
+
+
+def test_what_elements_do_together_is_as_wide_as_the_closed_form():
+    y = torch.linspace(-1, 3, 20)
+    draws = learned(contrasts, y).posterior(4000)
+    own = draws["own"].reshape(4000, 20)
+    # The mean keeps its prior, of sd 1 / sqrt(20) = .22; elements independent of each other would have .022.
+    assert own.mean(1).std() == pytest.approx(20**-0.5, rel=0.1)
+    assert own.mean(1).mean() == pytest.approx(0.0, abs=0.15 * 20**-0.5)
+    known = (1 + 1 / 0.1**2) ** -0.5
+    assert (own[:, 0] - own[:, 1]).std() == pytest.approx(math.sqrt(2) * known, rel=0.06)
+    assert draws["level"].std() == pytest.approx((1 + 20 / 0.1**2) ** -0.5, rel=0.1)
 
 
 def test_chains_that_do_not_move_change_nothing(monkeypatch):

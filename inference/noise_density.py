@@ -1,0 +1,40 @@
+"""The log density of the noise that a guide makes its draws of, under the posterior: standard normal where it is good.
+
+Reference: Hoffman et al., "NeuTra-lizing bad geometry in Hamiltonian Monte Carlo", 2019.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuropyro.guides import FlatGuide
+from neuropyro.guides.gaussian import ArrowGaussian
+from neuropyro.inference.joint_density import JointDensity
+
+__all__ = ["NoiseDensity"]
+
+
+class NoiseDensity:
+    """Up to a constant, of a guide as it is when this is made.
+
+    Parameters
+    ----------
+    model, data
+        A Pyro program and what it conditions on.
+    guide
+        Its law is an `ArrowGaussian`.
+    """
+
+    def __init__(self, model: Any, data: Any, guide: FlatGuide) -> None:
+        assert isinstance(guide.law, ArrowGaussian)
+        self.joint = JointDensity(model, data, guide.latents)
+        with torch.no_grad():
+            self.stuck, self.whitening = guide.law.stuck(), guide.law.whitening()
+
+    def __call__(self, e: Tensor) -> Tensor:
+        """Return ``(n,)`` nats of noise ``e (n, D)``, double precision, differentiable."""
+        flat = self.whitening._call(self.stuck.arrow._call(self.stuck.mixed(e)))
+        return self.joint(flat) + self.stuck.stretch(e).sum(-1)
