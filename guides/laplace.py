@@ -4,6 +4,10 @@ Represents: the posterior as it looks from its mode in unconstrained space; exac
 too wide where the density falls off otherwise.  Nothing is learned once the mode is found.  Cost: D gradients and the
 cube of D once: for some thousands of latent variables at most.
 
+Coverage: on small studies of DIVE's own prior (50 data sets; docs/coverage.md) its 90 % intervals held 75 +- 2 % of the
+true scores, 92 +- 1 % of the speeds, 69 +- 5 % of the clusters' onsets c and 77 +- 4 % of their steepnesses b.  Means
+of scores correlate .86 with the truth, where those of other guides do .95: the mode is not where the mass is.
+
 References
 ----------
 Tierney & Kadane, "Accurate approximations for posterior moments and marginal densities", JASA 1986.

@@ -60,7 +60,7 @@ class Change:
     root
         ``(G + r, G + r)`` lower triangular.
     wider
-        Geometric mean of the new sds over the old.
+        Geometric mean of the global block's new sds over the old.
     nats
         Between the old law and the new.
     is_much
@@ -147,8 +147,9 @@ def _change(law: ArrowGaussian, paths: Paths) -> Change:
     whole = sd.unsqueeze(-1) * root / sd
     widening = root.diagonal().log().sum()
     nats = 0.5 * (root.square().sum() + centre.square().sum() - len(mean)) - widening
+    wider = float(sds[: len(law.shared)].log().mean().exp())
     is_much = bool((nats > MUCH) | (sds.max() > FAR_WIDER))
-    return Change(mean + sd * centre - whole @ mean, whole, float(sds.log().mean().exp()), float(nats), is_much)
+    return Change(mean + sd * centre - whole @ mean, whole, wider, float(nats), is_much)
 
 
 def _own_moments(law: ArrowGaussian) -> tuple[Tensor, Tensor]:
