@@ -2,33 +2,34 @@
 
 The global sites are jointly Normal; the sites of one element of the local plate (a subject's speed, stage and offsets)
 are jointly Normal given the global ones; elements are independent of each other given those
-(:mod:`neuropyro.guides.blocks`).  The noise of which all this is made is bent number by number
-(:mod:`neuropyro.guides.bent`): skewed, long- or short-tailed, where the posterior is.  Elements of more than 64 numbers
-(an image's latents) are Normal along the principal axes of the curvature at the mode: the 128 directions in which the
-data say most, and any others across them (:mod:`neuropyro.guides.directions`); their correlations with global sites are
-left out.
+(:mod:`neuropyro.guides.blocks`), but for a dozen directions in which they move together
+(:mod:`neuropyro.guides.ties`).  The noise of which all this is made is bent number by number
+(:mod:`neuropyro.guides.bent`): skewed, long- or short-tailed, where the posterior is.  Elements of more than 64
+numbers (an image's latents) are Normal along the principal axes of the curvature at the mode: the 128 directions in
+which the data say most, and any others across them (:mod:`neuropyro.guides.directions`); their correlations with
+global sites are left out.
 
-What the ELBO makes of the global block is too narrow, the more so the more elements there are; its mean and covariance
-are those of short Hamiltonian chains from the guide's own draws instead (:mod:`neuropyro.inference.global_spread`),
-where the fit took steps enough to pay for them.
+What the ELBO makes of the global block is too narrow, the more so the more elements there are; its mean and
+covariance, and those of what elements do together, are by short Hamiltonian chains from the guide's own draws instead
+(:mod:`neuropyro.inference.global_spread`), where the fit took steps enough to pay for them.
 
-Represents: all linear correlations of a hierarchical model but those that remain between two elements once the global
-sites are known, and skew; one mode.  Cost: for n elements of m numbers and G global ones, G + 2 m gradients to start,
-and n m (G + m) a step; of wide elements some 400 gradients to start, and 500 n m a step.  A round of the chains takes
-at most as many gradients as the steps did; mostly there is one round, at most three.
+Represents: all linear correlations of a hierarchical model but those of two elements alone once the global sites are
+known, and skew; one mode.  Cost: for n elements of m numbers and G global ones, G + 2 m gradients to start, and n m (G
++ m) a step; of wide elements some 400 gradients to start, and 500 n m a step.  A round of the chains takes at most as
+many gradients as the steps did; there are at most three.
 
-Coverage: on small studies of DIVE's own prior (60 subjects, 200 vertices, four yearly visits; 50 data sets, eight draws
-a step) its 90 % intervals held 88 +- 1 % of the true scores, 87 +- 2 % of the speeds, 87 +- 3 % of the clusters'
-steepnesses b, and 81 +- 4 % of their onsets c: these are still too narrow.  By the data set 65 to 95 % of the scores
-were held (docs/coverage.md).  Beside NUTS on five of them (docs/beside_nuts.md): in four, means of scores are .14 sds
-of NUTS apart and those of c .26, and sds are .93 (scores) and .92 (b, c) of NUTS's; in the fifth, where most vertices
-show no progression, two clusters are in another mode.  What is missed: all subjects' places, and all their offsets, can
-move together.  Of 40 simulated cortices (300 subjects, 491 vertices, DIVE with ageing and vertex effects, 400 steps
-along a cosine) its intervals of what an allele adds to the log speed held that in 34 (measured before its noise was
-bent, scores were in units of their population, and the global block was by chains).  Of reconstructed brains (32
-held-out phantoms, 64 px) they held 92 % of the pixels in super-resolution, 86 % from a quarter of k-space, 87 % where a
-square was missing, but 78 % of those in the square (8 phantoms): what may be there has more courses than the one that
-it is about.
+Coverage: on small studies of DIVE's own prior (60 subjects, 200 vertices, four yearly visits; 50 data sets, eight
+draws a step) its 90 % intervals held 89 +- 1 % of the true scores, 87 +- 2 % of the speeds, 86 +- 3 % of the clusters'
+steepnesses b, and 83 +- 4 % of their onsets c: these may still be a little too narrow.  By the data set 67 to 96 % of
+the scores were held (docs/coverage.md).  Beside NUTS on four of them (docs/beside_nuts.md) means of scores are .11 sds
+of NUTS apart and those of c .13, where .08 would be by chance, and sds are .97 (scores), .95 (log speeds, b) and .99
+(c) of NUTS's, in any one data set .82 to 1.09; in a fifth, where most vertices show no progression, two clusters were
+in another mode (compared before what elements do together was known).  Of 40 simulated cortices (300 subjects, 491
+vertices, DIVE with ageing and vertex effects, 400 steps along a cosine) its intervals of what an allele adds to the
+log speed held that in 34 (measured before its noise was bent, scores were in units of their population, and what
+subjects share was by chains).  Of reconstructed brains (32 held-out phantoms, 64 px) they held 92 % of the pixels in
+super-resolution, 86 % from a quarter of k-space, 87 % where a square was missing, but 78 % of those in the square (8
+phantoms): what may be there has more courses than the one that it is about.
 
 References
 ----------

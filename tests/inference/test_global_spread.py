@@ -44,7 +44,7 @@ def contrasts(y):
     level = pyro.sample("level", dist.Normal(torch.zeros(()), 1.0))
     with pyro.plate("element", len(y)):
         own = pyro.sample("own", dist.Normal(0.0, 1.0))
-        pyro.sample("y", dist.Normal(level.unsqueeze(-1) + own - own.mean(-1, keepdim=True), 0.1), obs=y)
+        pyro.sample("y", dist.Normal(level + own - own.mean(-1, keepdim=True), 0.1), obs=y)
 
 
 SCALED = torch.as_tensor(math.sqrt(5) * np.random.default_rng(0).standard_normal(40), dtype=torch.float32)
