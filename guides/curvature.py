@@ -220,6 +220,7 @@ def _narrowed(covariance: Tensor, widest: Tensor) -> Tensor:
     """Return the covariance, its eigenvalues in units of the largest sds brought down to 1."""
     units = torch.minimum(widest, UNLIMITED * covariance.diagonal(dim1=-2, dim2=-1).sqrt())
     values, vectors = torch.linalg.eigh(_by_both(covariance, 1 / units))
+    # Taking off what exceeds 1 would leave nothing where all of it does by far; rounding may take small ones below 0.
     rounding = torch.finfo(values.dtype).eps * values[..., -1:]
     values = torch.maximum(values, rounding).clamp_max(1.0)
     return _by_both((vectors * values.unsqueeze(-2)) @ vectors.mT, units)

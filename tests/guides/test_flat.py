@@ -13,7 +13,7 @@ from torch.distributions import MultivariateNormal
 from neuropyro.guides import Start, find_latents, make_flat_guide
 from neuropyro.guides.arrow import Arrow
 from neuropyro.guides.blocks import Blocks, one_block, plate_blocks
-from neuropyro.guides.curvature import arrow_at, arrow_hessian, descend, hessian_diagonal
+from neuropyro.guides.curvature import ArrowHessian, arrow_at, arrow_hessian, descend, hessian_diagonal
 from neuropyro.guides.gaussian import StuckNormal
 
 
@@ -273,3 +273,13 @@ def test_a_mean_field_start_is_no_wider_than_allowed():
     widest = torch.linspace(0.5, 3.0, latents.size)
     start = Start(latents, latents.start, lambda x: 0.5 * x.square().sum(), widest=widest)
     torch.testing.assert_close(start.diagonal().scale, widest.clamp_max(1.0))
+
+
+def test_a_limit_far_below_every_width_is_the_width():
+    blocks = Blocks(torch.arange(2), (torch.tensor([[2, 3], [4, 5]]),))
+    unit = torch.eye(2, dtype=torch.float64)
+    hessian = ArrowHessian(blocks, unit, [torch.zeros(2, 2, 2, dtype=torch.float64)], [unit.repeat(2, 1, 1)])
+    widest = torch.full((6,), 5e-12, dtype=torch.float64)
+    arrow = arrow_at(torch.zeros(6, dtype=torch.float64), hessian, widest)
+    torch.testing.assert_close(arrow.scales[0], 5e-12 * unit.repeat(2, 1, 1), rtol=1e-6, atol=0)
+    torch.testing.assert_close(arrow.shared, 5e-12 * unit, rtol=1e-6, atol=0)
