@@ -28,6 +28,7 @@ from torch import Tensor
 from neuropyro.guides import FlatGuide
 from neuropyro.guides.gaussian import ArrowGaussian
 from neuropyro.inference.convergence import CosineSchedule
+from neuropyro.inference.joint_density import JointDensity
 from neuropyro.inference.noise_density import NoiseDensity
 from neuropyro.inference.objective import allowing_undefined
 from neuropyro.inference.optimise import Monitor, optimise
@@ -96,30 +97,29 @@ def match_global_block(
     monitor
         Who follows.
     """
-    family, wider = guide.law, 1.0
+    joint, family, wider = JointDensity(model, data, guide.latents), guide.law, 1.0
     assert isinstance(family, ArrowGaussian)
     with allowing_undefined():
         n, draws = family.ties.directions.shape[1], max(chains // CHAINS_A_DRAW, 1)
-        directions, free = tied_directions(guide, NoiseDensity(model, data, guide), n, draws)
-    family.tie(directions, free)
+        directions, widths = tied_directions(guide, NoiseDensity(joint, guide), n, draws)
+    family.tie(directions, widths)
     for turn in range(ROUNDS):
         with allowing_undefined():
-            paths = _run(guide, NoiseDensity(model, data, guide), chains, monitor)
+            paths = _run(guide, NoiseDensity(joint, guide), chains, monitor)
         if not paths.accepted >= LEAST_ACCEPTED:
-            if turn == 0:
-                family.tie(directions, torch.ones_like(free))
+            if turn == 0:  # widths that no chain has borne out
+                family.tie(directions, torch.ones_like(widths))
             return f"{paths.accepted:.0%} of short chains' paths were accepted, too few to widen its global block by"
         change = _change(family, paths)
         family.respread(change.shift, change.root)
         wider *= change.wider
         if change.nats < LITTLE:
             break
-        if not change.is_much:
-            continue
-        with family.global_block_held():
-            steps = CosineSchedule(learning_rate=rate, max_steps=LEARNING)
-            again = Monitor(f"{monitor.stage}, elements again", monitor.progress)
-            optimise(objective, model, guide, data, steps, again)
+        if change.is_much:
+            with family.global_block_held():
+                steps = CosineSchedule(learning_rate=rate, max_steps=LEARNING)
+                again = Monitor(f"{monitor.stage}, elements again", monitor.progress)
+                optimise(objective, model, guide, data, steps, again)
     return f"its global block, by {chains} short chains, {wider:.2f} times as wide as by the ELBO"
 
 

@@ -5,8 +5,6 @@ Reference: Hoffman et al., "NeuTra-lizing bad geometry in Hamiltonian Monte Carl
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -22,19 +20,23 @@ class NoiseDensity:
 
     Parameters
     ----------
-    model, data
-        A Pyro program and what it conditions on.
+    joint
+        Density of the flat vector.
     guide
-        Its law is an `ArrowGaussian`.
+        Of the same sites; its law is an `ArrowGaussian`.
     """
 
-    def __init__(self, model: Any, data: Any, guide: FlatGuide) -> None:
+    def __init__(self, joint: JointDensity, guide: FlatGuide) -> None:
         assert isinstance(guide.law, ArrowGaussian)
-        self.joint = JointDensity(model, data, guide.latents)
+        self.joint = joint
         with torch.no_grad():
             self.stuck, self.whitening = guide.law.stuck(), guide.law.whitening()
 
     def __call__(self, e: Tensor) -> Tensor:
         """Return ``(n,)`` nats of noise ``e (n, D)``, double precision, differentiable."""
-        flat = self.whitening._call(self.stuck.arrow._call(self.stuck.mixed(e)))
-        return self.joint(flat) + self.stuck.stretch(e).sum(-1)
+        return self.joint(self.flat(e)) + self.stuck.stretch(e).sum(-1)
+
+    def flat(self, e: Tensor) -> Tensor:
+        """Return the flat vectors that noise ``e (*, D)`` leads to."""
+        x: Tensor = self.whitening._call(self.stuck.arrow._call(self.stuck.mixed(e)))
+        return x

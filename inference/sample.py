@@ -27,7 +27,8 @@ from neuropyro.guides import FlatGuide
 from neuropyro.guides.recorded import Recorded
 from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.fit import fit
-from neuropyro.inference.objective import choose_elbo, potential_of
+from neuropyro.inference.joint_density import JointDensity
+from neuropyro.inference.noise_density import NoiseDensity
 from neuropyro.inference.placement import default_dtype
 from neuropyro.inference.result import Fit, Run
 from neuropyro.inference.run_agreement import compare_runs
@@ -103,12 +104,11 @@ def _chain(start: Fit, draws: int, warm_up: int, target_accept: float, seed: int
     torch.manual_seed(seed)
     began = time.perf_counter()
     guide: FlatGuide = start.guide
-    whiten = _Whitened(guide)
-    density = potential_of(choose_elbo(start.model, start.data), start.model, start.data, guide.latents)
+    density = NoiseDensity(JointDensity(start.model, start.data, guide.latents), guide)
     energies: list[float] = []
 
     def potential(position: dict[str, Tensor]) -> Tensor:
-        return density(whiten(position["e"]))
+        return -density(position["e"].unsqueeze(0))[0]
 
     def record(kernel: Any, _: Any, stage: str, __: int) -> None:
         if stage == "Sample":
@@ -119,27 +119,13 @@ def _chain(start: Fit, draws: int, warm_up: int, target_accept: float, seed: int
     mcmc = MCMC(kernel, draws, warmup_steps=warm_up, initial_params=first, disable_progbar=not progress, hook_fn=record)
     mcmc.run()
     with torch.no_grad():
-        flat = whiten(mcmc.get_samples()["e"])
+        flat = density.flat(mcmc.get_samples()["e"])
     diverging = np.zeros(draws, bool)
     diverging[mcmc.diagnostics()["divergences"]["chain 0"]] = True
     seconds = time.perf_counter() - began
     return Run(
         FlatGuide(guide.latents, Recorded(flat)), np.array(energies), True, "", seconds, {"diverging": diverging}
     )
-
-
-class _Whitened:
-    """The affine map under a Gaussian guide, from standard normals to the flat vector."""
-
-    def __init__(self, guide: FlatGuide) -> None:
-        with torch.no_grad():
-            law = guide.law()
-            self.outer = law.transforms[-1]
-            self.inner = law.base_dist.arrow
-
-    def __call__(self, e: Tensor) -> Tensor:
-        x: Tensor = self.outer._call(self.inner._call(e))
-        return x
 
 
 def _with_verdict(result: Fit, draws: int) -> Fit:

@@ -18,8 +18,7 @@ from torch import Tensor
 from neuropyro.guides import FlatGuide
 from neuropyro.guides.gaussian import ArrowGaussian
 from neuropyro.guides.lanczos import leading_curvature
-from neuropyro.inference.noise_density import NoiseDensity
-from neuropyro.inference.short_chains import bearable
+from neuropyro.inference.short_chains import Density, bearable
 
 __all__ = ["tied_directions"]
 
@@ -28,7 +27,7 @@ STEPS = 3  # of Lanczos' for each direction
 LEAST, MOST = 1e-2, 1e2  # curvatures beyond count as these: single precision knows no others
 
 
-def tied_directions(guide: FlatGuide, density: NoiseDensity, n: int, draws: int) -> tuple[Tensor, Tensor]:
+def tied_directions(guide: FlatGuide, density: Density, n: int, draws: int) -> tuple[Tensor, Tensor]:
     """Return ``(D, n)`` orthonormal directions of all local numbers' noise, those farthest from the guide first.
 
     With them ``(n,)``, how many times as wide the posterior is along each, by its curvature.

@@ -36,6 +36,17 @@ def mixed(law, h):
         return law.stuck().arrow._call(h[..., back])
 
 
+def test_the_global_block_mixes_what_it_is_told(law):
+    generator = torch.Generator().manual_seed(1)
+    h = torch.randn(50, law.loc.numel(), generator=generator)
+    shift, root = torch.tensor([0.7, -1.2]), torch.tensor([[1.5, 0.0], [-0.4, 0.6]])
+    other = h.clone()
+    other[:, :2] = shift + h[:, :2] @ root.mT
+    expected, r = mixed(law, other), law.ties.directions.shape[1]
+    law.respread(torch.cat([shift, torch.zeros(r)]), torch.block_diag(root, torch.eye(r)))
+    torch.testing.assert_close(mixed(law, h), expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.fixture
 def tied(law):
     """The same, its elements moving together along directions of which most are all but one number's."""
@@ -43,20 +54,20 @@ def tied(law):
     local = torch.linalg.qr(torch.eye(n_local) + 0.2 * torch.ones(n_local, 1))[0]
     directions = torch.zeros(law.loc.numel(), n_local).index_put((law.whitening.order[2:],), local)
     law.tie(directions, torch.linspace(0.5, 3, n_local))
-    return law
+    return law.double()
 
 
 @pytest.mark.parametrize("again", [1, 2])
 def test_what_is_shared_mixes_what_it_is_told(tied, again):
     generator = torch.Generator().manual_seed(1)
     r = 2 + tied.ties.directions.shape[1]
-    h, shift = torch.randn(50, tied.loc.numel(), generator=generator), torch.randn(r, generator=generator)
-    root = 0.3 * torch.randn(r, r, generator=generator).tril(-1) + torch.linspace(0.5, 1.5, r).diag()
+    h, shift, below = (torch.randn(*n, generator=generator).double() for n in ((50, tied.loc.numel()), (r,), (r, r)))
+    root = 0.3 * below.tril(-1) + torch.linspace(0.5, 1.5, r).diag()
     for _ in range(again):
         t = flat(tied, h, shift, root)
         expected = mixed(tied, t)
         tied.respread(shift, root)
-        torch.testing.assert_close(mixed(tied, h), expected, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(mixed(tied, h), expected, rtol=1e-4, atol=1e-5)
 
 
 def flat(law, h, shift, root):

@@ -17,9 +17,10 @@ from torch.utils._pytree import tree_leaves
 from neuropyro.data import simulate_reference
 from neuropyro.guides import FLAT_GUIDES, GUIDES, Start, find_latents, make_flat_guide, make_guide
 from neuropyro.inference import Schedule, fit
+from neuropyro.inference.joint_density import JointDensity
+from neuropyro.inference.noise_density import NoiseDensity
 from neuropyro.inference.objective import choose_elbo, potential_of
 from neuropyro.inference.optimise import _State, _step
-from neuropyro.inference.sample import _Whitened
 from neuropyro.inference.warm_start import prior_sds
 from neuropyro.models import SubjectProgression, VertexClusterMixture
 
@@ -142,11 +143,10 @@ def test_the_curvature_is_where_the_data_are(name):
 def test_the_potential_of_nuts_is_where_the_data_are(case):
     model, data, init = case_of(case)
     guide = guide_away("structured", model, data, init)
-    density = potential_of(choose_elbo(model, data), model, moved(data), guide.latents)
-    whiten = _Whitened(guide)
-    e = torch.zeros(guide.latents.size, device=AWAY, requires_grad=True)
+    density = NoiseDensity(JointDensity(model, moved(data), guide.latents), guide)
+    e = torch.zeros(1, guide.latents.size, device=AWAY, requires_grad=True)
     with Away():
-        (gradient,) = torch.autograd.grad(density(whiten(e)), e)
+        (gradient,) = torch.autograd.grad(density(e).sum(), e)
         drawn = guide.draw(3)
     assert {gradient.device.type} | {x.device.type for x in drawn.values()} == {AWAY}
 
