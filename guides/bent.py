@@ -60,13 +60,17 @@ class StuckBent(StuckNormal):
         """Return what the arrow mixes, of standard normal noise ``(*, D)``."""
         return torch.sinh((torch.asinh(noise) + self.skew) * self.tail.exp())
 
+    def unmixed(self, h: Tensor) -> Tensor:
+        """Return the noise ``(*, D)`` of which ``h`` is made."""
+        return torch.sinh(torch.asinh(h) * (-self.tail).exp() - self.skew)
+
     def stretch(self, noise: Tensor) -> Tensor:
         """Return log dh / de, number by number."""
         return self._stretch(noise, self.mixed(noise))
 
     def before_mixing(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log-density of bent noise ``(*, D)``, and its gradient."""
-        e = torch.sinh(torch.asinh(h) * (-self.tail).exp() - self.skew)
+        e = self.unmixed(h)
         stretch = self._stretch(e, h)
         density = (-0.5 * (e.square() + math.log(2 * math.pi)) - stretch).sum(-1)
         return density, -e.pow(3) / (1 + e.square()) * (-stretch).exp() - h / (1 + h.square())

@@ -157,6 +157,10 @@ class StuckNormal(dist.TorchDistribution):  # type: ignore[misc]
         """Return what the arrow mixes, of standard normal noise ``(*, D)``."""
         return noise
 
+    def unmixed(self, h: Tensor) -> Tensor:
+        """Return the noise ``(*, D)`` of which ``h`` is made."""
+        return h
+
     def stretch(self, noise: Tensor) -> Tensor:
         """Return the logarithm of what `mixed` stretches each number of noise by."""
         return torch.zeros_like(noise)

@@ -5,8 +5,9 @@ is only nearly right, it is less right the farther these are from their means, a
 reasons to stay there.  Chains from the guide's own draws know no such reason
 (:mod:`neuropyro.inference.short_chains`).  The global block, and with it the few directions in which elements move
 together (:mod:`neuropyro.guides.ties`), take over their mean and covariance, which is what makes KL(chains || guide)
-least; each element by itself stays as it is, or learns again where the rest changed by much.  Chains begin from the
-draws of a guide that is better each time, so that a few short rounds find what is several times as wide.
+least; each element by itself stays as it is, or learns again where the rest changed by much.  In each of a few rounds
+chains go on from where they were, in the noise of a guide that is better each time, so that they find what is several
+times as wide.
 What chains say is known up to its Monte Carlo error: changes are shrunk by the share of error in them, so that a guide
 that is right is left as it is.
 
@@ -40,9 +41,9 @@ __all__ = ["Change", "affordable_chains", "match_global_block"]
 
 SETTLING, KEPT = 8, 16  # paths of a chain
 FEWEST, MOST = 4, 64  # chains
-ROUNDS = 3
+ROUNDS = 4
 CHAINS_A_DRAW = 4  # ties cost a share of what the chains do
-LITTLE = 0.5  # nats between a guide before and after, where no further round is needed
+LITTLE = 0.05  # nats between a guide before and after, where no further round is needed
 MUCH, FAR_WIDER = 3.0, 2.0  # nats, or sds of one number, where elements learn again
 LEARNING = 200  # steps in which they do
 LEAST_ACCEPTED = 0.3  # of paths, below which chains say nothing
@@ -103,9 +104,13 @@ def match_global_block(
         n, draws = family.ties.directions.shape[1], max(chains // CHAINS_A_DRAW, 1)
         directions, widths = tied_directions(guide, NoiseDensity(joint, guide), n, draws)
     family.tie(directions, widths)
+    with torch.no_grad():
+        places = family().rsample(torch.Size([chains]))
     for turn in range(ROUNDS):
+        density = NoiseDensity(joint, guide)
         with allowing_undefined():
-            paths = _run(guide, NoiseDensity(joint, guide), chains, monitor)
+            paths = _run(density, places, monitor)
+        places = density.flat(paths.states[-1])
         if not paths.accepted >= LEAST_ACCEPTED:
             if turn == 0:  # widths that no chain has borne out
                 family.tie(directions, torch.ones_like(widths))
@@ -123,9 +128,10 @@ def match_global_block(
     return f"its global block, by {chains} short chains, {wider:.2f} times as wide as by the ELBO"
 
 
-def _run(guide: FlatGuide, density: NoiseDensity, chains: int, monitor: Monitor) -> Paths:
-    """Run chains from draws of the guide, in its noise."""
-    first = torch.randn(chains, guide.latents.size).to(guide.latents.start)
+def _run(density: NoiseDensity, places: Tensor, monitor: Monitor) -> Paths:
+    """Run chains from flat vectors ``(chains, D)``, in the guide's noise; from a draw where it knows no such place."""
+    first = density.noise(places)
+    first = torch.where(first.isfinite().all(-1, keepdim=True), first, torch.randn(first.shape).to(first))
     with progress_bar(f"{monitor.stage}, short chains", monitor.progress, total=SETTLING + KEPT, unit="path") as bar:
         return short_chains(density, first, SETTLING, KEPT, bar.update)
 

@@ -40,3 +40,8 @@ class NoiseDensity:
         """Return the flat vectors that noise ``e (*, D)`` leads to."""
         x: Tensor = self.whitening._call(self.stuck.arrow._call(self.stuck.mixed(e)))
         return x
+
+    @torch.no_grad()
+    def noise(self, flat: Tensor) -> Tensor:
+        """Return the noise that leads to flat vectors ``(*, D)``."""
+        return self.stuck.unmixed(self.stuck.arrow._inverse(self.whitening._inverse(flat)))

@@ -143,7 +143,9 @@ def test_the_curvature_is_where_the_data_are(name):
 def test_the_potential_of_nuts_is_where_the_data_are(case):
     model, data, init = case_of(case)
     guide = guide_away("structured", model, data, init)
-    density = NoiseDensity(JointDensity(model, moved(data), guide.latents), guide)
+    joint = JointDensity(model, data, guide.latents)  # it draws of the model once, which has no twin away
+    joint.data = moved(data)
+    density = NoiseDensity(joint, guide)
     e = torch.zeros(1, guide.latents.size, device=AWAY, requires_grad=True)
     with Away():
         (gradient,) = torch.autograd.grad(density(e).sum(), e)
