@@ -39,7 +39,7 @@ class Cohort(CohortReaders):
     Parameters
     ----------
     values
-        ``(visits, vertices)``; float64 is kept, anything else becomes float32.  Any unit.
+        ``(visits, vertices)``; float64 is kept, anything else becomes float32.  Any unit; see ``unit``.
     time
         ``(visits,)``, years (age, or time since entry).
     subject
@@ -59,6 +59,8 @@ class Cohort(CohortReaders):
         What a simulation knows; empty for real data.
     space
         Where the columns lie in the maps that came in, so that results are written back in their format, or None.
+    unit
+        Of the values, such as ``"mm"``, where all columns have one and it is known.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class Cohort(CohortReaders):
     images: NDArray[np.float32] | None = None
     truth: Truth = field(default_factory=Truth)
     space: MapSpace | None = None
+    unit: str | None = None
 
     def __post_init__(self) -> None:
         self._set("values", checks.numbers(self.values))
@@ -175,10 +178,10 @@ class Cohort(CohortReaders):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of all that a fit may depend on (not on the truth, nor on the format that came in)."""
+        """SHA-256 of all that a fit may depend on (not on the truth, the unit's name, nor the format that came in)."""
         digest = hashlib.sha256()
         for name, array in self.arrays().items():
-            if not name.startswith(("truth_", "space_")):
+            if not name.startswith(("truth_", "space_", "unit")):
                 digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
                 digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
         return digest.hexdigest()
@@ -238,7 +241,8 @@ class Cohort(CohortReaders):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays by their names in an ``.npz`` file."""
         own = {
-            name: getattr(self, name) for name in ("values", "time", "subject", "diagnosis", "feature_names", "images")
+            name: getattr(self, name)
+            for name in ("values", "time", "subject", "diagnosis", "feature_names", "images", "unit")
         }
         mesh = {} if self.mesh is None else {f.name: getattr(self.mesh, f.name) for f in fields(Mesh)[1:]}
         covariates = {f"covariate_{name}": c for name, c in self.covariates.items()}
@@ -247,6 +251,11 @@ class Cohort(CohortReaders):
         }
         space = {} if self.space is None else space_arrays(self.space)
         return {k: np.asarray(a) for k, a in (own | mesh | covariates | truth | space).items() if a is not None}
+
+    @property
+    def unit_in_words(self) -> str:
+        """The values' unit, for axes and tables."""
+        return self.unit or "the data's unit"
 
     @property
     def can_write_maps(self) -> bool:
@@ -270,7 +279,7 @@ class Cohort(CohortReaders):
         """Read an ``.npz`` file.
 
         Its arrays: ``values``, ``time``, ``subject``; optionally ``diagnosis``, ``edges`` or ``faces`` with
-        ``coordinates``, ``template`` with ``template_index``, ``feature_names``, ``images`` and
+        ``coordinates``, ``template`` with ``template_index``, ``feature_names``, ``images``, ``unit`` and
         ``covariate_<name>``.  Nothing in the file is executed.
 
         Raises
@@ -286,9 +295,10 @@ class Cohort(CohortReaders):
         path, options = Path(path), options or StudyOptions()
         refuse_missing(path)
         made = cls._of(path, study_fields(path, options)) if is_study(path) else cls.load(path)
-        if options.control is None:
-            return made
-        return replace(made, diagnosis=name_controls(made.diagnosis, options.control, str(path)))
+        unit, diagnosis = options.unit or made.unit, made.diagnosis
+        if options.control is not None:
+            diagnosis = name_controls(diagnosis, options.control, str(path))
+        return replace(made, unit=unit, diagnosis=diagnosis)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], source: str = "arrays") -> Cohort:
@@ -304,6 +314,7 @@ class Cohort(CohortReaders):
                 covariates={k.removeprefix("covariate_"): a for k, a in arrays.items() if k.startswith("covariate_")},
                 truth=truth_of_arrays(arrays),
                 space=space_of_arrays(arrays),
+                unit=str(arrays["unit"]) if "unit" in arrays else None,
             )
         except CohortError as error:
             raise CohortError(f"{source}: {error}") from None

@@ -13,6 +13,8 @@ from neuropyro.data.surface_study import surface_cohort
 
 __all__ = ["freesurfer_study", "visit_folders"]
 
+UNITS = {"thickness": "mm", "area": "mm²", "volume": "mm³", "sulc": "mm", "curv": "1/mm"}
+
 
 def freesurfer_study(
     folder: str | Path,
@@ -41,7 +43,8 @@ def freesurfer_study(
     if mask is None and all(path.is_file() for path in cortex.values()):
         mask = cortex
     surfaces = whites if all(path.is_file() for path in whites.values()) else None
-    return surface_cohort(visits, parts, hemispheres, space, surfaces, mask, memory_map)
+    fields = surface_cohort(visits, parts, hemispheres, space, surfaces, mask, memory_map)
+    return fields | {"unit": UNITS.get(measure.partition(".")[0])}  # area.pial is an area, too
 
 
 def visit_folders(root: Path, visits: StudyTable) -> list[Path]:

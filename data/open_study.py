@@ -31,6 +31,8 @@ class StudyOptions:
         table's column `file`.
     measure
         FreeSurfer's measure.
+    unit
+        Unit of the values, for axes; of FreeSurfer's own measures it is known.
     fwhm
         Smoothing in the names of FreeSurfer's maps, mm.
     space
@@ -64,6 +66,7 @@ class StudyOptions:
     table: Path | None = None
     pattern: str | None = None
     measure: str = "thickness"
+    unit: str | None = None
     fwhm: float | None = None
     space: str | None = None
     mask: Path | None = None

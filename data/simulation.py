@@ -119,6 +119,7 @@ def simulate_cohort(
         subject=np.array([f"sub-{i + 1:04d}" for i in course.subject]),
         diagnosis=np.where(course.patient[course.subject], "AD", "CN"),
         mesh=mesh,
+        unit="mm",
         truth=Truth(
             visit={"dps": course.dps},
             subject={"alpha": course.alpha, "beta": course.beta},

@@ -71,6 +71,7 @@ def cohort_of(
         subject=subject_names(units)[who],
         diagnosis=np.array(DIAGNOSES)[rows("diagnosis").astype(int)],
         mesh=mesh if maps else None,
+        unit="mm" if maps else None,
         feature_names=None if maps else np.array(scalars),
         covariates=covariates,
         images=rows("scan") if "scan" in arrays else None,

@@ -23,11 +23,12 @@ __all__ = ["VertexMaps", "maps_of_vertices", "own_trajectories"]
 Floats = NDArray[np.float64]
 
 ENTROPY = "entropy of the cluster"
+OWN = "{unit}"  # stands for the data's
 MEANINGS = {
-    "baseline": ("value long before onset", "the data's unit"),
-    "change": ("whole change from there", "the data's unit"),
+    "baseline": ("value long before onset", OWN),
+    "change": ("whole change from there", OWN),
     "onset": ("progression score at the middle of the change", "sds of controls"),
-    "speed": ("change a year at that middle, at the population's median speed", "the data's unit a year"),
+    "speed": ("change a year at that middle, at the population's median speed", f"{OWN} a year"),
     "years": ("from the controls' mean score to the onset, at that speed", "years"),
     ENTROPY: ("of the posterior of the cluster: 0 is certain", "nats"),
 }
@@ -78,17 +79,20 @@ class VertexMaps:
             yield f"{name} {high:.3g}%", self.upper[name]
         yield ENTROPY, self.entropy
 
-    def described(self) -> dict[str, dict[str, str]]:
-        """Return what each map of `named` is and its unit, under the keys that BIDS has for them."""
-        return {name: _described(name, self.level) for name, _ in self.named()}
+    def described(self, unit: str) -> dict[str, dict[str, str]]:
+        """Return what each map of `named` is and its unit, under the keys that BIDS has for them.
+
+        ``unit`` is that of the data, in words.
+        """
+        return {name: _described(name, self.level, unit) for name, _ in self.named()}
 
 
-def _described(name: str, level: float) -> dict[str, str]:
+def _described(name: str, level: float, own: str) -> dict[str, str]:
     """Say what a map is whose name may be that of an end of an interval, such as ``onset 5%``."""
     is_end = name.endswith("%")
     what, unit = MEANINGS[name.rpartition(" ")[0] if is_end else name]
     of_what = f"end of the {100 * level:.3g} % interval of: " if is_end else ""
-    return {"Description": of_what + what, "Units": unit}
+    return {"Description": of_what + what, "Units": unit.format(unit=own)}
 
 
 def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Floats, level: float) -> VertexMaps:

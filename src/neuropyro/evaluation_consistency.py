@@ -37,7 +37,8 @@ class Consistency:
     clusters
         Agreement of the folds' clusters, over pairs of folds.
     scores
-        Mean over pairs of folds of the correlation of the scores of visits that both have; NaN of a method without.
+        Mean over pairs of folds of the correlation of the scores of visits that both have; NaN of a method
+        without scores, and of two folds alone, which share no subject.
     """
 
     method: str
@@ -95,6 +96,8 @@ def evaluate_consistency(
 
 def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     both = ~np.isnan(first) & ~np.isnan(second)
+    if both.sum() < 2:  # two folds share no subject
+        return np.nan
     return float(np.corrcoef(first[both], second[both])[0, 1])
 
 

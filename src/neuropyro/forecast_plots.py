@@ -95,7 +95,7 @@ def _clusters(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | None
         seen = np.where(cohort.observed_rows, _mean(cohort.values[:, members]), np.nan)
         drawn = found.draws[:, :, members].mean(2, dtype=np.float64)
         ends = np.quantile(drawn, [tail, 1 - tail], axis=0)
-        title = f"cluster {k + 1}: mean of its\n{members.sum():,} vertices (data's unit)"
+        title = f"cluster {k + 1}: mean of its\n{members.sum():,} vertices ({cohort.unit_in_words})"
         panels.append(_Panel(title, seen, drawn.mean(0), *ends))
     return panels
 

@@ -86,7 +86,7 @@ class Outcome:
     @property
     def unit_in_words(self) -> str:
         """Unit of clusters' trajectories: biomarkers of several units share a cluster as they were standardised."""
-        return "cohort's unit" if self.cohort.feature_names is None else "sds, each biomarker standardised"
+        return self.cohort.unit_in_words if self.cohort.feature_names is None else "sds, each biomarker standardised"
 
     @cached_property
     def unit(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -228,7 +228,7 @@ def _write_biomarkers(outcome: Outcome, path: Path) -> None:
 def _described_columns(maps: VertexMaps) -> dict[str, dict[str, str]]:
     """Return what the columns of a table are, and their units: ``onset_5`` is what a map calls ``onset 5%``."""
     own = {"cluster": "likeliest cluster, as in trajectories.csv", "probability": "posterior of that cluster"}
-    of_maps = {name.replace(" ", "_").rstrip("%"): what for name, what in maps.described().items()}
+    of_maps = {name.replace(" ", "_").rstrip("%"): what for name, what in maps.described("its own unit").items()}
     return {name: {"Description": what} for name, what in own.items()} | of_maps
 
 
@@ -242,7 +242,7 @@ def _write_maps(outcome: Outcome, folder: Path) -> None:
     outcome.cohort.write_maps(maps | posterior, folder / "clusters")
     if outcome.cohort.can_write_maps:
         outcome.cohort.write_maps(dict(outcome.vertex_maps.named()), folder / "vertices")
-        _write_json(outcome.vertex_maps.described(), folder / "vertices.json")
+        _write_json(outcome.vertex_maps.described(outcome.cohort.unit_in_words), folder / "vertices.json")
 
 
 def _write_json(said: Mapping[str, Any], path: Path) -> None:

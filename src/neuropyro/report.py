@@ -152,7 +152,7 @@ def _trajectory_table(outcome: Outcome) -> str:
 def _unit(outcome: Outcome) -> str:
     """Say which unit the clusters' trajectories have."""
     if outcome.cohort.feature_names is None:
-        return "the data's unit"
+        return outcome.cohort.unit_in_words
     return "sds, each biomarker standardised before the fit; biomarkers.csv has each one's own trajectory and unit"
 
 

@@ -58,7 +58,7 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     assert names[:3] == ["baseline", "baseline 5%", "baseline 95%"]
     said = json.loads((tmp_path / "vertices.json").read_text())
     assert list(said) == names
-    assert said["speed 5%"]["Units"] == "the data's unit a year"
+    assert said["speed 5%"]["Units"] == "mm a year"
     assert said["onset"]["Units"] == "sds of controls"
     assert {"onset", "change", "speed", "years", "entropy of the cluster"} <= set(names)
     onset = dict(zip(names, own.agg_data(), strict=True))["onset"]
@@ -105,7 +105,7 @@ def test_biomarkers_are_told_by_name_and_in_their_own_unit(tmp_path):
     assert [row["biomarker"] for row in rows] == names.tolist()
     described = json.loads((tmp_path / "fit" / "biomarkers.json").read_text())
     assert list(described) == [column for column in rows[0] if column != "biomarker"]
-    assert described["speed_95"]["Units"] == "the data's unit a year"
+    assert described["speed_95"]["Units"] == "its own unit a year"
     for row, column in zip(rows, values.T, strict=True):
         # From its baseline to its end, a biomarker's own curve stays near what was seen of it.
         ends = float(row["baseline"]), float(row["baseline"]) + float(row["change"])

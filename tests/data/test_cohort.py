@@ -346,6 +346,13 @@ def test_images_come_back_from_a_file_and_count_in_the_hash(tmp_path):
     assert again.hash == whole.hash != changed.hash
 
 
+def test_the_unit_comes_back_from_a_file_and_stays_with_a_part_but_changes_no_fit(tmp_path):
+    cohort = Cohort(np.array([[2.5, 2.4], [2.4, 2.2]]), [70, 71], ["a", "b"], unit="mm")
+    cohort.save(tmp_path / "c.npz")
+    assert Cohort.load(tmp_path / "c.npz").unit == cohort.subset(vertices=[1]).unit == "mm"
+    assert dataclasses.replace(cohort, unit=None).hash == cohort.hash
+
+
 def test_of_several_rows_of_one_visit_only_equal_ones_are_refused():
     subject, time = ["a"] * 4 + ["b"] * 2, [1.0, 2.0, 1.0, 1.0, 1.0, 1.0]
     values = arrays()["values"]

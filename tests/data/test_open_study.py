@@ -34,7 +34,9 @@ def test_a_subjects_folder_with_its_own_table(study, tmp_path):
     elsewhere.mkdir()
     assert Cohort.open(tmp_path, StudyOptions(**vars(options) | {"table": study.table(elsewhere)})).n_visits == 5
     study.table(tmp_path)
-    assert Cohort.open(tmp_path, options).hash == study.expected().hash
+    cohort = Cohort.open(tmp_path, options)
+    assert cohort.hash == study.expected().hash
+    assert cohort.unit == "mm²"
 
 
 def test_freesurfers_longitudinal_table_in_its_folder(study, tmp_path):
@@ -50,7 +52,10 @@ def test_a_folder_and_a_pattern(study, tmp_path):
     pattern = "maps/{hemisphere}.{subject}.{session}.func.gii"
     write_maps(study, tmp_path, pattern)
     study.table(tmp_path)
-    assert Cohort.open(tmp_path, StudyOptions(pattern=pattern)).hash == study.expected().hash
+    cohort = Cohort.open(tmp_path, StudyOptions(pattern=pattern))
+    assert cohort.hash == study.expected().hash
+    assert cohort.unit_in_words == "the data's unit"
+    assert Cohort.open(tmp_path, StudyOptions(pattern=pattern, unit="mm")).unit_in_words == "mm"
     with pytest.raises(CohortError, match="not the name of a map; known are"):
         Cohort.open(tmp_path, StudyOptions(pattern="{subject}.txt"))
 
