@@ -1,13 +1,14 @@
 r"""One labelling of clusters for all posterior draws: mixtures are the same under any order of their clusters.
 
-A cluster of a draw is described by its curve at a few scores, its log noise and its log share.  Given means m and
-variances v of these over the draws of one label, a draw's clusters are assigned where the sum of
+A cluster of a draw is described by its curve at a few scores, beside the curve's own mean, by that mean, and by its log
+noise and log share; all these along their principal axes, so that what moves together counts once, not once a score.
+Given means m and variances v along the axes, over the draws of one label, a draw's clusters are assigned where the sum of
 
 .. math::  (x - m)^2 / v + \log v
 
 is least, and m and v are taken anew until no assignment changes.  So what a posterior knows well of clusters, be it
-only their noise, tells them apart.  Draws are labelled twice: from the labels that they come with (a variational guide
-has one labelling), and from those that match the first draw's curves; the better fit is kept.
+only their noise, tells them apart.  Draws are labelled from several beginnings: the labels that they come with (a
+variational guide has one labelling), those that match the first draw, and the order of their onsets; the best is kept.
 
 References
 ----------
@@ -27,7 +28,8 @@ __all__ = ["align_labels"]
 
 Features = NDArray[np.float64]  # (draws, K, features)
 N_POINTS, ROUNDS = 7, 20
-LEAST = 1e-4  # of a label's variance of a feature, as a share of that over all clusters and draws
+LEAST = 1e-4  # of a label's variance along an axis, as a share of that over all clusters and draws
+NEGLIGIBLE = 1e-3  # share of all variance, below which an axis is left out
 
 
 def align_labels(draws: Mapping[str, NDArray[Any]], cluster_axis: Mapping[str, int]) -> dict[str, NDArray[Any]]:
@@ -52,21 +54,31 @@ def align_labels(draws: Mapping[str, NDArray[Any]], cluster_axis: Mapping[str, i
 
 def _matched(draws: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
     """Return the permutation ``(draws, K)`` of each draw that brings its clusters to one labelling."""
-    features = _features(draws)
-    scale = features.std((0, 1)) + np.finfo(np.float32).eps
-    like_the_first = _assigned(((features[0][None, :, None] - features[:, None]) / scale) ** 2)
+    features = _along_axes(_features(draws))
+    like_the_first = _assigned((features[0][None, :, None] - features[:, None]) ** 2)
     as_they_come = np.tile(np.arange(features.shape[1]), (len(features), 1))
-    found = [_refined(features, start) for start in (as_they_come, like_the_first)]
+    by_onset = np.argsort(draws["c"], 1, kind="stable")
+    found = [_refined(features, start) for start in (as_they_come, like_the_first, by_onset)]
     return min(found, key=lambda pair: pair[0])[1]
 
 
 def _features(draws: Mapping[str, NDArray[Any]]) -> Features:
-    """Return each cluster's curve at a few scores, its log noise and its log share, where there are such."""
+    """Return each cluster's curve beside its mean, that mean, and log noise and log share, where there are such."""
     scores = np.quantile(draws["dps"][0], np.linspace(0.05, 0.95, N_POINTS))
     a, b, c, d = (draws[name][..., None].astype(np.float64) for name in "abcd")
     curve = d + a / (1 + np.exp(-np.clip(b * (scores - c), -60, 60)))
     others = [np.log(draws[name].astype(np.float64) + 1e-12)[..., None] for name in ("sigma", "pi") if name in draws]
-    return np.concatenate([curve, *others], -1)
+    level = curve.mean(-1, keepdims=True)
+    return np.concatenate([curve - level, level, *others], -1)
+
+
+def _along_axes(features: Features) -> Features:
+    """Return standardised features along their principal axes over all draws and clusters, each of variance 1."""
+    scale = features.std((0, 1)) + np.finfo(np.float32).eps
+    standard = (features - features.mean((0, 1))) / scale
+    share, axes = np.linalg.eigh(np.einsum("skf,skg->fg", standard, standard) / standard[..., 0].size)
+    known = share > NEGLIGIBLE * max(share.sum(), 1e-300)
+    return np.asarray(standard @ axes[:, known] / np.sqrt(share[known]))
 
 
 def _refined(features: Features, order: NDArray[np.int64]) -> tuple[float, NDArray[np.int64]]:
