@@ -39,9 +39,9 @@ from neuropyro.inference.tied_directions import tied_directions
 
 __all__ = ["Change", "affordable_chains", "match_global_block"]
 
-SETTLING, KEPT = 8, 16  # paths of a chain
+SETTLING, RESETTLING, KEPT = 8, 3, 16  # paths of a chain; where it goes on, it has left the guide behind
 FEWEST, MOST = 4, 64  # chains
-ROUNDS = 4
+ROUNDS = 8
 CHAINS_A_DRAW = 4  # ties cost a share of what the chains do
 LITTLE = 0.05  # nats between a guide before and after, where no further round is needed
 MUCH, FAR_WIDER = 3.0, 2.0  # nats, or sds of one number, where elements learn again
@@ -109,7 +109,7 @@ def match_global_block(
     for turn in range(ROUNDS):
         density = NoiseDensity(joint, guide)
         with allowing_undefined():
-            paths = _run(density, places, monitor)
+            paths = _run(density, places, SETTLING if turn == 0 else RESETTLING, monitor)
         places = density.flat(paths.states[-1])
         if not paths.accepted >= LEAST_ACCEPTED:
             if turn == 0:  # widths that no chain has borne out
@@ -128,12 +128,12 @@ def match_global_block(
     return f"its global block, by {chains} short chains, {wider:.2f} times as wide as by the ELBO"
 
 
-def _run(density: NoiseDensity, places: Tensor, monitor: Monitor) -> Paths:
+def _run(density: NoiseDensity, places: Tensor, settling: int, monitor: Monitor) -> Paths:
     """Run chains from flat vectors ``(chains, D)``, in the guide's noise; from a draw where it knows no such place."""
     first = density.noise(places)
     first = torch.where(first.isfinite().all(-1, keepdim=True), first, torch.randn(first.shape).to(first))
-    with progress_bar(f"{monitor.stage}, short chains", monitor.progress, total=SETTLING + KEPT, unit="path") as bar:
-        return short_chains(density, first, SETTLING, KEPT, bar.update)
+    with progress_bar(f"{monitor.stage}, short chains", monitor.progress, total=settling + KEPT, unit="path") as bar:
+        return short_chains(density, first, settling, KEPT, bar.update)
 
 
 @torch.no_grad()
