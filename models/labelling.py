@@ -2,7 +2,7 @@ r"""One labelling of clusters for all posterior draws: mixtures are the same und
 
 A cluster of a draw is described by its curve at a few scores, beside the curve's own mean, by that mean, and by its log
 noise and log share; all these along their principal axes, so that what moves together counts once, not once a score.
-Given means m and variances v along the axes, over the draws of one label, a draw's clusters are assigned where the sum of
+Given means m and variances v along the axes, over the draws of one label, a draw's clusters are assigned where the sum
 
 .. math::  (x - m)^2 / v + \log v
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuropyro.inference import cluster_agreement
+from neuropyro.inference import cluster_agreement, interval_coverage
 from neuropyro.inference.reliability import reliability
 
 
@@ -44,3 +44,11 @@ def test_bins_by_hand():
     np.testing.assert_allclose(found.confidence, [0.5, 0.6, 1.0])
     np.testing.assert_allclose(found.accuracy, [1.0, 1.0, 0.0])
     assert found.count.tolist() == [1, 2, 1]
+
+
+def test_intervals_of_few_draws_hold_as_often_as_they_promise():
+    """Nine draws and a truth from one law have ten ranks alike, of which the middle eight are inside."""
+    rng = np.random.default_rng(4)
+    draws, truth = rng.standard_normal((9, 20_000)), rng.standard_normal(20_000)
+    held = interval_coverage(draws, truth, [0.8])[0]
+    assert held == pytest.approx(0.8, abs=4 * np.sqrt(0.8 * 0.2 / 20_000))

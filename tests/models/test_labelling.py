@@ -115,3 +115,17 @@ def test_draws_of_one_labelling_stay_as_they_are():
     draws["pi"] = np.array([0.5, 0.3, 0.2]) * np.exp(0.2 * rng.normal(size=(120, K)))
     final = np.argsort(draws["c"].mean(0), kind="stable")
     np.testing.assert_array_equal(align_labels(draws, AXES)["sigma"], draws["sigma"][:, final])
+
+
+def test_a_level_that_is_hardly_known_moves_no_label():
+    """Few biomarkers of a cluster, each with a baseline of its own: the cluster rises or falls, wherever it is."""
+    rng, n = np.random.default_rng(9), 60
+    draws = {
+        "a": np.array([5.0, -3.5]) + 0.4 * rng.normal(size=(n, 2)),
+        "b": np.array([1.2, 1.6]) + 0.2 * rng.normal(size=(n, 2)),
+        "c": np.array([2.2, 2.4]) + 0.3 * rng.normal(size=(n, 2)),
+        "d": 2.0 * rng.normal(size=(n, 2)),
+        "dps": np.sort(rng.normal(1.5, 1.5, (n, N)), 1),
+    }
+    final = np.argsort(draws["c"].mean(0), kind="stable")
+    np.testing.assert_array_equal(align_labels(draws, AXES)["a"], draws["a"][:, final])
