@@ -102,7 +102,9 @@ def refuse_repeats(values: NDArray[Any], subject: NDArray[Any], time: NDArray[np
     for n, m in sorted((n, m) for rows in _same_visits(subject, time) for m, n in itertools.combinations(rows, 2)):
         if np.array_equal(values[m], values[n], equal_nan=True) and not np.isnan(values[n]).all():
             who = subject[n].item()
-            raise CohortError(f"values: rows {m} and {n} are one visit twice (subject {who}); drop one of them")
+            raise CohortError(
+                f"values: rows {m} and {n}, counted from 0, are one visit twice (subject {who}); drop one of them"
+            )
 
 
 def _same_visits(subject: NDArray[Any], time: NDArray[np.float64]) -> list[list[int]]:

@@ -46,7 +46,7 @@ def _table(frame: Any) -> TextTable:
 
 
 def _filled(table: TextTable, name: str) -> Any:
-    values = table.numbers(name)
+    values = table.numbers(name, remedy="correct it or drop the visit")
     lost = np.flatnonzero(~np.isfinite(values))
     if lost.size:
         raise CohortError(f"{table.place(int(lost[0]))}: `{name}` is missing or infinite; give it or drop the visit")

@@ -39,9 +39,9 @@ def columns_like(names: NDArray[Any] | None, cohort: Cohort) -> Cohort:
     missing = [str(name) for name in names if name not in place]
     if missing:
         raise CohortError(
-            f"feature_names: no biomarker {missing[0]!r}, which the fit has; there are {', '.join(place)}: rename or "
-            "add the column"
+            f"no biomarker {missing[0]!r}, which the fit has; there are {', '.join(place)}: rename the column, or add "
+            "it, empty where nothing was measured"
         )
     if len(place) < len(given) or len(set(names)) < len(names):
-        raise CohortError("feature_names: two columns have one name; give each its own, or the order of the fit")
+        raise CohortError("two columns have one name; give each its own, or the order of the fit")
     return cohort.subset(vertices=np.array([place[str(name)] for name in names]))

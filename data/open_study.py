@@ -52,6 +52,8 @@ class StudyOptions:
         Column of a table that names the subject; by default one of the usual names.
     time
         Column of a table that is the time in years; by default one of the usual names.
+    diagnosis
+        Column of a table that is the diagnosis; by default one called diagnosis, dx, group or pathology.
     control
         The diagnosis that means a control, where it is none of those that are known (CN, NC, CTL, HC, control, healthy,
         or 1).
@@ -76,6 +78,7 @@ class StudyOptions:
     biomarkers: tuple[str, ...] = ()
     subject: str | None = None
     time: str | None = None
+    diagnosis: str | None = None
     control: str | None = None
 
     def surface_files(self) -> Mapping[str, Path] | None:
@@ -208,7 +211,7 @@ def _nifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
 
 
 def _visits(table: Path, options: StudyOptions) -> StudyTable:
-    return study_table(table, subject=options.subject, time=options.time)
+    return study_table(table, subject=options.subject, time=options.time, diagnosis=options.diagnosis)
 
 
 def _biomarkers(path: Path, options: StudyOptions) -> dict[str, Any]:
@@ -223,16 +226,18 @@ def _biomarkers(path: Path, options: StudyOptions) -> dict[str, Any]:
     if is_tadpole(path):
         return tadpole_table(path, chosen or None)
     cells = read_table(path)
-    cells.refuse_unknown({"--subject": options.subject, "--time": options.time})
+    cells.refuse_unknown({"--subject": options.subject, "--time": options.time, "--diagnosis": options.diagnosis})
     for name in chosen:
         cells.refuse_unknown({"--biomarkers": name})
     subject, time = options.subject or cells.first_of(SUBJECT), options.time or cells.first_of(TIME)
-    diagnosis = cells.first_of(DIAGNOSIS)
+    diagnosis = options.diagnosis or cells.first_of(DIAGNOSIS)
     found = {"subject": (subject, SUBJECT), "time in years": (time, TIME)}
     cells.refuse_without({role: names for role, (name, names) in found.items() if name is None})
     rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
     reserved = {letters_of(name) for name in (*SUBJECT, *SESSION, *DATE, *TIME)}
     numeric = [name for name in rest if cells.is_numeric(name) and letters_of(name) not in reserved]
+    for name in () if chosen else rest:
+        cells.refuse_stray_text(name, "correct it, leave it empty, or say by --biomarkers which columns are some")
     values = chosen or numeric
     others = [name for name in rest if name not in values]
     return long_table(cells, values, str(subject), str(time), diagnosis, others)

@@ -143,7 +143,7 @@ def study_table(
     cells = _cells(table)
     given = {"subject": subject, "time": time, "session": session, "diagnosis": diagnosis, "file": file}
     known = {"subject": SUBJECT, "time": TIME, "session": SESSION, "diagnosis": DIAGNOSIS, "file": FILE}
-    cells.refuse_unknown({f"--{role}": given[role] for role in ("subject", "time")})
+    cells.refuse_unknown({f"--{role}": given[role] for role in ("subject", "time", "diagnosis")})
     use = {role: given[role] or cells.first_of(names) for role, names in known.items()}
     use["folder"] = cells.first_of(FOLDER)
     roles = {"subject": SUBJECT, "time": (*TIME, *DATE)}
@@ -189,7 +189,7 @@ def _required(cells: TextTable, name: str) -> NDArray[np.str_]:
 def _times(cells: TextTable, who: NDArray[np.str_], name: str | None) -> tuple[NDArray[np.float64], str | None]:
     """Return years, and the column of dates that they were made from."""
     dates = cells.first_of(DATE) if name is None else None
-    when = cells.numbers(name) if name is not None else cells.years(str(dates))
+    when = cells.numbers(name, "correct it or drop the visit") if name is not None else cells.years(str(dates))
     lost = np.flatnonzero(~np.isfinite(when))
     if lost.size:
         raise CohortError(

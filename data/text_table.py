@@ -20,6 +20,7 @@ __all__ = ["DAYS_A_YEAR", "MISSING", "TextTable", "column_names", "letters_of", 
 
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 """Cells, in lower case, that stand for nothing."""
+STRAY = 0.1  # share of a column's cells: fewer that are no numbers are a mistake
 DAYS_A_YEAR = 365.25
 
 
@@ -90,8 +91,16 @@ class TextTable:
         cells, empty = self.column(name), self.empty(name)
         return cells.dtype.kind in "fiub" or all(_is_number(c) for c, e in zip(cells, empty, strict=True) if not e)
 
-    def numbers(self, name: str) -> NDArray[np.float64]:
-        """Return a column of numbers, NaN where there is nothing."""
+    def refuse_stray_text(self, name: str, remedy: str) -> None:
+        """Refuse a column of numbers but for a few cells, which the user hardly means as text."""
+        cells, empty = self.column(name), self.empty(name)
+        stray = [row for row in np.flatnonzero(~empty) if cells.dtype.kind not in "fiub" and not _is_number(cells[row])]
+        if 0 < len(stray) <= STRAY * (~empty).sum():
+            said = f"{self.place(int(stray[0]))}: `{name}` is {str(cells[stray[0]])!r}, not a number as elsewhere"
+            raise CohortError(f"{said}; {remedy}")
+
+    def numbers(self, name: str, remedy: str = "correct it or leave it empty") -> NDArray[np.float64]:
+        """Return a column of numbers, NaN where there is nothing; an error of one that is no number says the remedy."""
         cells, empty = self.column(name), self.empty(name)
         if cells.dtype.kind in "fiub":
             return np.where(empty, np.nan, cells.astype(np.float64))
@@ -101,7 +110,7 @@ class TextTable:
                 values[row] = _number(cells[row])
             except ValueError:
                 where = f"{self.place(int(row))}: `{name}` is {str(cells[row])!r}"
-                raise CohortError(f"{where}, not a number; correct it or leave it empty") from None
+                raise CohortError(f"{where}, not a number; {remedy}") from None
         return values
 
     def text(self, name: str) -> NDArray[np.str_]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from neuropyro.data import Cohort
+from neuropyro.data.unknown_names import there_are
 from neuropyro.models.anatomy_abduction import Abduction
 from neuropyro.models.anatomy_cohort import SCALARS
 from neuropyro.models.anatomy_counterfactual import Exogenous
@@ -112,7 +113,7 @@ class AnatomyParts:
         for name in do:
             if name not in self.scalars.mechanisms:
                 what = "a map or image; intervene on its parents" if name in FIELDS else "no node"
-                raise ValueError(f"do: {name!r} is {what}; there are {', '.join(self.scalars.order)}")
+                raise ValueError(f"do: {name!r} is {what}; {there_are(name, self.scalars.order)}")
         start = self.scalars.mechanisms.get("treatment_start")
         never = not treated and isinstance(start, Constant) and math.isinf(start.number)
         if "treatment" in do and "treatment_start" not in do and never:

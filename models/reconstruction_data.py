@@ -141,7 +141,7 @@ def check_measurements(y: Tensor, observed: Tensor, corruption: Corruption, sour
     if found != wanted:
         raise CorruptionError(
             f"reconstruction: measurements {tuple(y.shape)} are of images {found}, the generator makes {wanted}; give "
-            "another factor, or bring the image to the generator's frame"
+            f"another factor, one that divides {wanted[-1]}, or bring the image to the generator's frame"
         )
     shape = corruption.measurement_shape((len(y), *wanted))
     if tuple(y.shape) != tuple(shape):

@@ -34,6 +34,7 @@ def forecast(
     *,
     out: Path,
     years: tuple[float, ...] = (1.0, 2.0),
+    person: str | None = None,
     data: Path | None = None,
     draws: int = 200,
     maps: bool = True,
@@ -54,6 +55,8 @@ def forecast(
         subject also ``forecast.png``, each biomarker or cluster over time.
     years
         After each subject's last visit.
+    person
+        Name of the one subject to forecast; by default all.
     data
         The cohort (.npz) that was fitted; by default that in the fit's folder.
     draws
@@ -70,12 +73,17 @@ def forecast(
     from neuropyro.new_cohort import naming, open_like
     from neuropyro.verdict_cli import load_with_cohort
 
+    if not all(year > 0 for year in years):
+        raise ValueError(f"--years {min(years):g}: not after the last visit; give numbers above 0")
+    if cohort is None and study != NO_OPTIONS:
+        raise ValueError("how to read a cohort was said, but none was given; of those fitted --person NAME takes one")
     result = load_with_cohort(fit, data)
     if not isinstance(result.model, VertexClusterMixture):
         raise ValueError(f"{fit}: a fit of {type(result.model).__name__}; give the folder of a `dive fit`")
     fitted = Cohort.load(data or fit / "cohort.npz")
     new = fitted if cohort is None else open_like(cohort, study, fit, result)
     with naming(cohort or data or fit / "cohort.npz"):
+        new = new if person is None else new.subset(subjects=[_named(person, new)])
         kept = new.n_subjects == 1 and new.feature_names is None  # clusters' means need them
         found = result.model.forecast(result, new, years, draws=draws, keep_draws=kept, progress=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -89,6 +97,11 @@ def forecast(
     of_what = "values as adjusted before the fit" if (fit / "adjustment.npz").is_file() else "values"
     facts = {"forecasts": len(found.time), "subjects": new.n_subjects, "out": out.resolve()}
     say(f"{len(found.time)} forecasts of {new.n_subjects} subjects' {of_what}: {out}", **facts)
+
+
+def _named(person: str, cohort: Cohort) -> Any:
+    """Return the subject of that name, which may be a number; the name itself where there is none."""
+    return next((subject for subject in cohort.subjects.tolist() if str(subject) == person), person)
 
 
 def _draw(found: Forecasted, new: Cohort, result: Fit) -> Figure:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neuropyro.console import complain
 from neuropyro.data.errors import CohortError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
@@ -14,6 +15,8 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of i
     from neuropyro.inference import Fit
 
 __all__ = ["naming", "open_like"]
+
+FAR = 0.5  # of the range of what was fitted
 
 
 @contextmanager
@@ -53,4 +56,25 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
     with naming(path):
         new = columns_like(result.data.names.get("vertex"), Cohort.open(path, study))
         kept = fit / "adjustment.npz"
-        return load_adjustment(kept)(new) if kept.is_file() else new
+        new = load_adjustment(kept)(new) if kept.is_file() else new
+    for said in unlike(new, result):
+        complain(f"warning: {path}: {said}")
+    return new
+
+
+def unlike(new: Cohort, result: Fit) -> Iterator[str]:
+    """Say of which named columns all values lie far from those that were fitted, as in another unit."""
+    import numpy as np
+
+    data, names = result.data, new.feature_names
+    if names is None or new.n_vertices != len(data.values):
+        return
+    fitted, location, scale = (np.asarray(x.double().cpu()) for x in (data.values, data.location, data.scale))
+    seen = np.isfinite(fitted) if data.observed is None else np.asarray(data.observed.cpu()) > 0
+    for name, values, own, known, centre, unit in zip(names, new.values.T, fitted, seen, location, scale, strict=True):
+        values, own = values[np.isfinite(values)], centre + unit * own[known]
+        if not values.size or not own.size:
+            continue
+        low, high = own.min(), own.max()
+        if min(abs(values - np.clip(values, low, high))) > FAR * (high - low):
+            yield f"{name}: {np.median(values):.4g} (median), where the fit saw {low:.4g} to {high:.4g}; the same unit?"

@@ -60,7 +60,8 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
                 axis.contour(holes[i], levels=[0.5], colors=[HOLE], linewidths=0.8)
         axes[0, k].set_title(title, fontsize=9)
         if "cmap" in style and style["cmap"] != "grey":
-            figure.colorbar(shown, ax=axes[:, k].tolist(), location="bottom", shrink=0.9).ax.tick_params(labelsize=7)
+            below = axes[-1, k].inset_axes((0.05, -0.12, 0.9, 0.06))  # takes no room of its column's images
+            figure.colorbar(shown, cax=below, orientation="horizontal").ax.tick_params(labelsize=7)
     return figure
 
 
@@ -102,7 +103,7 @@ def plot_sd(found: Reconstruction) -> Figure:
         picture = axis.imshow(image.mean(0), cmap="magma", vmin=0, vmax=top, interpolation="nearest")
         axis.set_axis_off()
     figure.colorbar(
-        picture, ax=panels[:shown], location="bottom", label="posterior sd (grey levels of 255)", shrink=0.7
+        picture, ax=panels[:shown], location="bottom", label="posterior sd\n(grey levels of 255)", shrink=0.7
     )
     if truth is not None:
         error = (found.clean - truth).numpy() * GREY_LEVELS

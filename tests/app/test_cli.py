@@ -93,7 +93,7 @@ def test_values_are_reported_in_the_datas_own_unit(tmp_path):
         assert float(ten["c"]) == pytest.approx(float(one["c"]), abs=0.02)
 
 
-def test_biomarkers_are_told_by_name_and_in_their_own_unit(tmp_path):
+def test_biomarkers_are_told_by_name_and_in_their_own_unit(tmp_path, capsys):
     cohort = simulate_reference(n_subjects=30, n_vertices=4, n_clusters=2, seed=1)
     names = np.array(["volume", "area", "score", "test"])
     values = cohort.values * [1.0, 1000.0, 1.0, 1.0]
@@ -124,6 +124,15 @@ def test_biomarkers_are_told_by_name_and_in_their_own_unit(tmp_path):
     arrays = np.load(tmp_path / "later" / "forecasts.npz")
     told = [float(row["area"]) for row in table(tmp_path / "later" / "forecasts.csv")]
     np.testing.assert_allclose(told, arrays["mean"][:, 1], rtol=1e-5)
+    app(["dive", "forecast", fitted, "--person", "3", "--out", later], result_action="return_value")
+    assert {row["subject"] for row in table(tmp_path / "later" / "forecasts.csv")} == {"3"}
+    for words, said in {
+        ("--person", "nobody"): "subject: 'nobody' is not in this cohort",
+        ("--years", "-1"): "--years -1: not after the last visit; give numbers above 0",
+        ("--subject", "who"): "how to read a cohort was said, but none was given",
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            app(["dive", "forecast", fitted, *words, "--out", later], result_action="return_value")
     places = []
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
         some = Cohort(values[:8, order], cohort.time[:8], cohort.subject[:8], feature_names=names[order])
@@ -132,8 +141,14 @@ def test_biomarkers_are_told_by_name_and_in_their_own_unit(tmp_path):
         app(line, result_action="return_value")
         places.append((tmp_path / "some.csv").read_text())
     assert places[0] == places[1]
+    assert "same unit" not in capsys.readouterr().err
+    other = values[:8] - [0, 9e5, 0, 0]
+    Cohort(other, cohort.time[:8], cohort.subject[:8], feature_names=names).save(tmp_path / "some.npz")
+    app(line, result_action="return_value")
+    (told,) = [one for one in capsys.readouterr().err.splitlines() if "same unit" in one]
+    assert "some.npz: area: " in told
     Cohort(values[:8, :3], cohort.time[:8], cohort.subject[:8], feature_names=names[:3]).save(tmp_path / "some.npz")
-    with pytest.raises(ValueError, match=r"some\.npz: feature_names: no biomarker 'test', which the fit has"):
+    with pytest.raises(ValueError, match=r"some\.npz: no biomarker 'test', which the fit has"):
         app(line, result_action="return_value")
 
 

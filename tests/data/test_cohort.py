@@ -115,7 +115,9 @@ def test_refuses_one_visit_twice():
     values = arrays()["values"]
     values[4] = values[2]
     same_day = [71, 70, 65, 66, 65, 80]
-    with pytest.raises(CohortError, match=r"values: rows 2 and 4 are one visit twice \(subject a\); drop one of them"):
+    with pytest.raises(
+        CohortError, match=r"values: rows 2 and 4, counted from 0, are one visit twice \(subject a\); drop one of them"
+    ):
         cohort(values=values, time=same_day)
     assert cohort(values=values).n_visits == N  # the same values a year later are no copy
     assert cohort(time=same_day).n_visits == N  # nor are two scans of one day
@@ -125,7 +127,7 @@ def test_one_visit_twice_is_seen_through_missing_values():
     values = arrays()["values"]
     values[2, 1] = np.nan
     values[4] = values[2]
-    with pytest.raises(CohortError, match="rows 2 and 4 are one visit twice"):
+    with pytest.raises(CohortError, match="rows 2 and 4, counted from 0, are one visit twice"):
         cohort(values=values, time=[71, 70, 65, 66, 65, 80])
     values[[2, 4]] = np.nan  # two visits at which nothing was measured are no copies either
     assert cohort(values=values, time=[71, 70, 65, 66, 65, 80]).observed_rows.tolist() == [1, 1, 0, 1, 0, 1]
@@ -358,5 +360,5 @@ def test_of_several_rows_of_one_visit_only_equal_ones_are_refused():
     values = arrays()["values"]
     assert Cohort(values, time, subject).n_visits == N
     values[3] = values[2]
-    with pytest.raises(CohortError, match=r"rows 2 and 3 are one visit twice \(subject a\)"):
+    with pytest.raises(CohortError, match=r"rows 2 and 3, counted from 0, are one visit twice \(subject a\)"):
         Cohort(values, time, subject)

@@ -60,7 +60,11 @@ def test_whole_numbers_as_subjects_and_other_names():
         (FRAME.assign(TIME=["70", "71", "old", "66"]), {}, "DataFrame row 2: `TIME` is 'old', not a number"),
         (FRAME.assign(ID=["a", None, "b", "b"]), {}, "DataFrame: subject: empty in row 1"),
         (FRAME.assign(MMSE=[29, 27, np.inf, 30]), {}, "DataFrame: values: infinite in row 2"),
-        (FRAME.iloc[[0, 0, 1]], {}, r"DataFrame: values: rows 0 and 1 are one visit twice \(subject a\)"),
+        (
+            FRAME.iloc[[0, 0, 1]],
+            {},
+            r"DataFrame: values: rows 0 and 1, counted from 0, are one visit twice \(subject a\)",
+        ),
         (FRAME[["ID", "TIME"]], {"diagnosis": None, "covariates": []}, "no column is left for the biomarkers"),
     ],
 )

@@ -135,6 +135,29 @@ def test_subject_and_time_can_be_named(study, tmp_path):
             read(path, StudyOptions(subject="Code", time="jahr"))
 
 
+def test_the_diagnosis_can_be_named(study, tmp_path):
+    columns = {"ID": ["a", "b"], "age": [71, 68], "clinical": ["CN", "AD"], "MMSE": [30, 25]}
+    path = study.write_csv(tmp_path / "t.csv", columns)
+    cohort = Cohort.open(path, StudyOptions(diagnosis="clinical"))
+    assert cohort.is_control.tolist() == [True, False]
+    assert not cohort.covariates
+    with pytest.raises(CohortError, match=r"no column `Clinical`; .*; did you mean --diagnosis clinical\?"):
+        Cohort.open(path, StudyOptions(diagnosis="Clinical"))
+
+
+def test_a_stray_word_among_numbers_is_no_reason_to_leave_a_biomarker_out(study, tmp_path):
+    columns = {
+        "ID": np.arange(30),
+        "age": np.arange(60, 90),
+        "tau": [*np.arange(28.0), "<8", ""],
+        "MMSE": np.arange(30),
+    }
+    path = study.write_csv(tmp_path / "t.csv", columns)
+    with pytest.raises(CohortError, match=r"t\.csv line 30: `tau` is '<8', not a number as elsewhere; correct it"):
+        Cohort.open(path)
+    assert Cohort.open(path, StudyOptions(biomarkers=("MMSE",))).covariates["tau"].dtype.kind == "U"
+
+
 def test_the_subject_of_maps_can_be_named(study, tmp_path):
     write_maps(study, tmp_path, "{hemisphere}.{subject}.{session}.shape.gii")
     files = [f"{{hemisphere}}.{s}.{t}.shape.gii" for s, t in zip(study.subjects, study.sessions, strict=True)]

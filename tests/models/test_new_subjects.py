@@ -208,7 +208,7 @@ def test_biomarkers_are_matched_by_name():
 
 def test_a_biomarker_that_is_missing_or_there_twice_is_refused():
     fitted = SubjectProgression().prepare(named_cohort("abc"))
-    with pytest.raises(CohortError, match="feature_names: no biomarker 'b', which the fit has; there are a, c, d"):
+    with pytest.raises(CohortError, match="no biomarker 'b', which the fit has; there are a, c, d"):
         visits_like(fitted, named_cohort("acd"))
-    with pytest.raises(CohortError, match="feature_names: two columns have one name"):
+    with pytest.raises(CohortError, match="two columns have one name"):
         visits_like(fitted, named_cohort("cabb", [2, 0, 1, 1]))
