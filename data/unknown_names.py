@@ -27,11 +27,12 @@ def nearest(asked: str, known: Iterable[str]) -> str | None:
 
     Examples
     --------
-    >>> nearest("APOE", ["sex", "apoe4"])
-    'apoe4'
+    >>> nearest("APOE", ["sex", "apoe4"]), nearest("hippo", ["sex", "hippocampus_mm3"])
+    ('apoe4', 'hippocampus_mm3')
     """
     own = {name.lower(): name for name in known}
-    alike = get_close_matches(asked.lower(), own, n=1)
+    begun = [name for name in own if asked and name.startswith(asked.lower())]
+    alike = begun if len(begun) == 1 else get_close_matches(asked.lower(), own, n=1)
     return own[alike[0]] if alike else None
 
 
