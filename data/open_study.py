@@ -235,9 +235,10 @@ def _biomarkers(path: Path, options: StudyOptions) -> dict[str, Any]:
     cells.refuse_without({role: names for role, (name, names) in found.items() if name is None})
     rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
     reserved = {letters_of(name) for name in (*SUBJECT, *SESSION, *DATE, *TIME)}
-    numeric = [name for name in rest if cells.is_numeric(name) and letters_of(name) not in reserved]
-    for name in () if chosen else rest:
-        cells.refuse_stray_text(name, "correct it, leave it empty, or say by --biomarkers which columns are some")
-    values = chosen or numeric
+    measured = [name for name in rest if letters_of(name) not in reserved]
+    if not chosen:
+        for name in measured:
+            cells.refuse_stray_text(name, "correct it, leave it empty, or say by --biomarkers which columns are some")
+    values = chosen or [name for name in measured if cells.is_numeric(name)]
     others = [name for name in rest if name not in values]
     return long_table(cells, values, str(subject), str(time), diagnosis, others)

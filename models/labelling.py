@@ -77,7 +77,7 @@ def _along_axes(features: Features) -> Features:
     scale = features.std((0, 1)) + np.finfo(np.float32).eps
     standard = (features - features.mean((0, 1))) / scale
     share, axes = np.linalg.eigh(np.einsum("skf,skg->fg", standard, standard) / standard[..., 0].size)
-    known = share > NEGLIGIBLE * max(share.sum(), 1e-300)
+    known = share > NEGLIGIBLE * share.sum()
     return np.asarray(standard @ axes[:, known] / np.sqrt(share[known]))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from neuropyro.console import say
+from neuropyro.one_subject import one_subject
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.data import Cohort
@@ -151,8 +152,7 @@ def chosen(cohort: Cohort, subject: str | None) -> Cohort:
     """Return one subject's visits."""
     if subject is None:
         return cohort.subset(subjects=cohort.subjects[:1])
-    named: Any = int(subject) if cohort.subject.dtype.kind != "U" and subject.isdigit() else subject
-    return cohort.subset(subjects=[named])
+    return one_subject(cohort, subject)
 
 
 def whose(one: Cohort, whole: Cohort, by_default: bool) -> str:

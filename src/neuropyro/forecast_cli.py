@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from neuropyro.console import say
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
+from neuropyro.one_subject import one_subject
 from neuropyro.tables import write_csv
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def forecast(
     fitted = Cohort.load(data or fit / "cohort.npz")
     new = fitted if cohort is None else open_like(cohort, study, fit, result)
     with naming(cohort or data or fit / "cohort.npz"):
-        new = new if person is None else new.subset(subjects=[_named(person, new)])
+        new = new if person is None else one_subject(new, person)
         kept = new.n_subjects == 1 and new.feature_names is None  # clusters' means need them
         found = result.model.forecast(result, new, years, draws=draws, keep_draws=kept, progress=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -97,11 +98,6 @@ def forecast(
     of_what = "values as adjusted before the fit" if (fit / "adjustment.npz").is_file() else "values"
     facts = {"forecasts": len(found.time), "subjects": new.n_subjects, "out": out.resolve()}
     say(f"{len(found.time)} forecasts of {new.n_subjects} subjects' {of_what}: {out}", **facts)
-
-
-def _named(person: str, cohort: Cohort) -> Any:
-    """Return the subject of that name, which may be a number; the name itself where there is none."""
-    return next((subject for subject in cohort.subjects.tolist() if str(subject) == person), person)
 
 
 def _draw(found: Forecasted, new: Cohort, result: Fit) -> Figure:

@@ -57,12 +57,12 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
         new = columns_like(result.data.names.get("vertex"), Cohort.open(path, study))
         kept = fit / "adjustment.npz"
         new = load_adjustment(kept)(new) if kept.is_file() else new
-    for said in unlike(new, result):
+    for said in _far_off(new, result):
         complain(f"warning: {path}: {said}")
     return new
 
 
-def unlike(new: Cohort, result: Fit) -> Iterator[str]:
+def _far_off(new: Cohort, result: Fit) -> Iterator[str]:
     """Say of which named columns all values lie far from those that were fitted, as in another unit."""
     import numpy as np
 
@@ -76,5 +76,5 @@ def unlike(new: Cohort, result: Fit) -> Iterator[str]:
         if not values.size or not own.size:
             continue
         low, high = own.min(), own.max()
-        if min(abs(values - np.clip(values, low, high))) > FAR * (high - low):
+        if np.abs(values - np.clip(values, low, high)).min() > FAR * (high - low):
             yield f"{name}: {np.median(values):.4g} (median), where the fit saw {low:.4g} to {high:.4g}; the same unit?"

@@ -202,3 +202,10 @@ def test_tadpoles_table(study, tmp_path):
     columns = {"RID": [2, 2], "VISCODE": ["bl", "m06"], "AGE": [70, 70], "ADAS13": [10, 12]}
     cohort = Cohort.open(study.write_csv(tmp_path / "d1d2.csv", columns))
     assert cohort.time.tolist() == [70, 70.5]
+
+
+def test_a_visits_code_that_is_no_number_is_no_mistake(study, tmp_path):
+    columns = {"ID": np.arange(30), "age": np.arange(60, 90), "visit": [*range(1, 30), "bl"], "MMSE": np.arange(30)}
+    cohort = Cohort.open(study.write_csv(tmp_path / "t.csv", columns))
+    assert cohort.feature_names.tolist() == ["MMSE"]
+    assert cohort.covariates["visit"][-1] == "bl"
