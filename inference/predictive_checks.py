@@ -189,7 +189,7 @@ class LeaveOneOut:
     pointwise
         ``(units,)`` terms of ``elpd``.
     unit
-        What a unit is: the name of its axis.
+        What a unit is: the name of its axis, or what the model calls it.
     names
         ``(units,)`` the units' names, where the model knows them.
 
@@ -270,5 +270,7 @@ def leave_one_out(fit: Fit, draws: int = 500, unit: str | None = None) -> LeaveO
     elpd, error, pointwise = elpd_of(found)
     axes = [str(dim) for dim in list(terms.data_vars[variable].dims)[2:]]  # after chain and draw
     names = naming_of(fit.model, fit.data).coords.get(axes[0]) if len(axes) == 1 else None
+    words = getattr(fit.model, "axes_in_words", None)
     called = axes[0] if len(axes) == 1 and "_dim_" not in axes[0] else "unit"
+    called = called if words is None else words(fit.data).get(called, called)
     return LeaveOneOut(elpd, error, pareto_shapes(found).ravel(), pointwise.ravel(), called, names)

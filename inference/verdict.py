@@ -254,7 +254,7 @@ def _predicts(fit: Fit, checks: Sequence[PredictiveCheck]) -> Finding:
     advice = "a model with what is missing: another noise, or effects of subjects or groups"
     too_alike = any(check.statistic == WITHIN and check.p_value < 0.5 for check in extreme)
     if too_alike and getattr(fit.model, "vertex_effect", None) is False:
-        advice = "what lasts of a subject at each vertex: --vertex-effect, in Python vertex_effect=True"
+        advice = "what lasts of a subject at each vertex or biomarker: --vertex-effect, in Python vertex_effect=True"
     return Finding(question, "no", reason, advice)
 
 

@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 __all__ = ["Level", "Linear", "Mechanism", "Noise", "ScalarMechanism", "Values", "evaluated", "parents_of"]
 
@@ -76,6 +77,11 @@ class ScalarMechanism(Mechanism):
     @abstractmethod
     def abduct(self, value: Tensor, parents: Values, fresh: Tensor) -> Tensor:
         """Return the noise behind ``value``, or a draw of it by ``fresh`` noise where the value leaves it open."""
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Values that it can take, whatever the parents."""
+        return constraints.real
 
     def typical(self, parents: Values, like: Tensor) -> Tensor:
         """Return the value at the middle of the noise."""

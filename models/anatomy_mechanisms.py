@@ -12,7 +12,7 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import transforms
+from torch.distributions import constraints, transforms
 
 from neuropyro.models.anatomy_mechanism import Level, Linear, Noise, ScalarMechanism, Values, evaluated, parents_of
 
@@ -128,6 +128,14 @@ class Gaussian(ScalarMechanism):
         """Standard normal."""
         return {"": Noise(self.level)}
 
+    @property
+    def support(self) -> constraints.Constraint:
+        """What the link leads to, between its values at both infinities."""
+        if self.link is None:
+            return constraints.real
+        ends = self.link(torch.tensor([-torch.inf, torch.inf])).tolist()
+        return constraints.interval(min(ends), max(ends))
+
     def value(self, noise: Values, parents: Values) -> Tensor:
         """Return the mean plus noise, through the link."""
         inner = evaluated(self.mean, parents) + self.sd * noise[""]
@@ -204,6 +212,13 @@ class Discrete(ScalarMechanism):
     def noise(self) -> Mapping[str, Noise]:
         """Uniform."""
         return {"": Noise(self.level, "uniform")}
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """0..K-1; where K hangs on a function of the parents, whole numbers from 0."""
+        if callable(self.probabilities):
+            return constraints.nonnegative_integer
+        return constraints.integer_interval(0, len(self.probabilities) - 1)
 
     def value(self, noise: Values, parents: Values) -> Tensor:
         """Return the value whose interval holds the noise."""

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+import torch
+from torch.distributions import constraints
+
 from neuropyro.data import Cohort
 from neuropyro.data.unknown_names import there_are
 from neuropyro.models.anatomy_abduction import Abduction
@@ -96,7 +99,7 @@ class AnatomyParts:
         return cohort.feature_names is None or not set(cohort.feature_names.tolist()) & set(self.scalars.order)
 
     def check_interventions(self, do: Interventions, treated: bool = False) -> None:
-        """Refuse interventions on what is no node of numbers, and a treatment without a start.
+        """Refuse interventions on what is no node of numbers, by impossible values, and a treatment without a start.
 
         Parameters
         ----------
@@ -114,12 +117,44 @@ class AnatomyParts:
             if name not in self.scalars.mechanisms:
                 what = "a map or image; intervene on its parents" if name in FIELDS else "no node"
                 raise ValueError(f"do: {name!r} is {what}; {there_are(name, self.scalars.order)}")
+            refuse_impossible(name, do[name], self.scalars.mechanisms[name].support)
         start = self.scalars.mechanisms.get("treatment_start")
         never = not treated and isinstance(start, Constant) and math.isinf(start.number)
         if "treatment" in do and "treatment_start" not in do and never:
             raise ValueError(
                 "do: a treatment that never starts; give its start too, in years after entry, as treatment_start=0"
             )
+
+
+def refuse_impossible(name: str, value: Any, support: constraints.Constraint) -> None:
+    """Refuse to set a node to what it can never be, such as five alleles; functions of its value are left alone.
+
+    Raises
+    ------
+    ValueError
+        Naming the node, the value, and what it can be.
+
+    Examples
+    --------
+    >>> refuse_impossible("apoe4", 5, constraints.integer_interval(0, 2))
+    Traceback (most recent call last):
+    ValueError: do: apoe4 cannot be 5; give a whole number from 0 to 2
+    """
+    if callable(value):
+        return
+    given = torch.as_tensor(value, dtype=torch.float64)
+    wrong = given[~support.check(given)]
+    if wrong.numel():
+        raise ValueError(f"do: {name} cannot be {wrong.flatten()[0].item():g}; give {in_words(support)}")
+
+
+def in_words(support: constraints.Constraint) -> str:
+    """Return which numbers a constraint allows."""
+    number = f"a {'whole ' * support.is_discrete}number"
+    low, high = (float(getattr(support, f"{end}_bound", math.inf)) for end in ("lower", "upper"))
+    if math.isinf(low):
+        return number
+    return f"{number} from {low:g} on" if math.isinf(high) else f"{number} from {low:g} to {high:g}"
 
 
 def is_treated(people: Cohort | Exogenous) -> bool:

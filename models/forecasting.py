@@ -93,7 +93,7 @@ def requested(cohort: Cohort, times: ArrayLike, subjects: ArrayLike | None) -> R
     Raises
     ------
     CohortError
-        Where a subject is not in the cohort or has no value, or a time is not finite.
+        Where a subject is not in the cohort or has no value, a time is not finite, or years are below 0.
     """
     when = np.atleast_1d(np.asarray(times, np.float64))
     if when.ndim != 1 or not when.size or not np.isfinite(when).all():
@@ -106,6 +106,11 @@ def requested(cohort: Cohort, times: ArrayLike, subjects: ArrayLike | None) -> R
         if unknown.size:
             raise CohortError(f"forecast: subject {unknown[0]} is not in the cohort; give its visits too")
         return Request(np.searchsorted(cohort.subjects, names), when)
+    if (when < 0).any():
+        raise CohortError(
+            f"forecast: {when.min():g} years is before the last visit; give years after it, or, with `subjects`, times "
+            "on the cohort's own axis"
+        )
     last = np.full(cohort.n_subjects, -np.inf)
     seen = cohort.observed_rows
     np.maximum.at(last, cohort.subject_index[seen], cohort.time[seen])

@@ -35,6 +35,10 @@ class OfVisits:
         named["covariate"] = None if visits.coding is None else np.array(visits.coding.terms)
         return {dim: np.asarray(names) for dim, names in named.items() if names is not None}
 
+    def axes_in_words(self, visits: Visits) -> dict[str, str]:
+        """Return what axes are called in words, where not by their names: vertices that have names are biomarkers."""
+        return {"vertex": "biomarker"} if "vertex" in visits.names else {}
+
     def centring(self, visits: Visits) -> PopulationUnits:
         """Return how guides see the sites that are measured in scores."""
         return PopulationUnits(visits, self.offset_centring(visits))

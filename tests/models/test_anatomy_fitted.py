@@ -39,13 +39,13 @@ def test_scores_are_counted_from_the_fits_origin_of_time():
 
 def test_covariates_of_the_fit_are_causes():
     """Effects are of one sd in the fit, of the covariate's own unit here; means hold at the covariates' centre."""
-    coding = CovariateCoding(("apoe4", "education"), (), ("apoe4", "education"), np.r_[0.3, 14.0], np.r_[0.5, 3.0])
+    coding = CovariateCoding(("apoe4", "education"), (), ("apoe4", "education"), np.r_[1.0, 14.0], np.r_[0.5, 3.0])
     result = fit_of(coding, effect_log_alpha=np.r_[0.1, -0.06], effect_beta=np.r_[0.4, 0.3])
     sim = AnatomySimulator(**fitted_progression(result))
     numbers = {"seed": 3, "maps": False, "images": False}
     centre, carriers, schooled = (
         sim.simulate(50, 1, {"apoe4": e4, "education": years}, **numbers).truth
-        for e4, years in ((0.3, 14.0), (1.3, 14.0), (0.3, 15.0))
+        for e4, years in ((1, 14.0), (2, 14.0), (1, 15.0))
     )
     np.testing.assert_allclose(np.log(carriers["alpha"] / centre["alpha"]), 0.1 / 0.5)
     np.testing.assert_allclose(carriers["beta"] - centre["beta"], 0.4 / 0.5)

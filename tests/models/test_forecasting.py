@@ -131,6 +131,7 @@ def test_years_count_from_the_last_visit_that_has_a_value():
         ([1.0, 2.0], ["a"], "1 subjects for 2 times; give one time for each"),
         ([1.0], ["z"], "subject z is not in the cohort; give its visits too"),
         ([1.0], None, "subject c has no value at any visit"),
+        ([1.0, -2.0], None, "-2 years is before the last visit; give years after it"),
     ],
 )
 def test_unusable_requests_are_refused(times, subjects, message):
