@@ -57,6 +57,8 @@ class StudyOptions:
     control
         The diagnosis that means a control, where it is none of those that are known (CN, NC, CTL, HC, control, healthy,
         or 1).
+    missing
+        Codes of a table of biomarkers that stand for no value, beside empty cells and NA: --missing=-4,999.
 
     Examples
     --------
@@ -80,6 +82,12 @@ class StudyOptions:
     time: str | None = None
     diagnosis: str | None = None
     control: str | None = None
+    missing: tuple[str, ...] = ()
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that it names."""
+        surfaces = self.surface_files() or {}
+        return tuple(path for path in (self.table, self.mask, *surfaces.values()) if path is not None)
 
     def surface_files(self) -> Mapping[str, Path] | None:
         """Return the surface file of each hemisphere."""
@@ -225,7 +233,7 @@ def _biomarkers(path: Path, options: StudyOptions) -> dict[str, Any]:
     chosen = [name.strip() for words in options.biomarkers for name in words.split(",")]
     if is_tadpole(path):
         return tadpole_table(path, chosen or None)
-    cells = read_table(path)
+    cells = read_table(path).with_missing(code for words in options.missing for code in words.split(","))
     cells.refuse_unknown({"--subject": options.subject, "--time": options.time, "--diagnosis": options.diagnosis})
     for name in chosen:
         cells.refuse_unknown({"--biomarkers": name})

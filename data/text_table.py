@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, TextIO
@@ -52,6 +52,10 @@ class TextTable:
         """Return where a row is, for errors."""
         return f"{self.source} row {row}" if self.places is None else self.places[row]
 
+    def with_missing(self, codes: Iterable[str]) -> TextTable:
+        """Return the table where some more cells, in any case, stand for nothing; 999 is 999.0 too."""
+        return replace(self, missing=self.missing | {code.strip().lower() for code in codes})
+
     def column(self, name: str) -> NDArray[Any]:
         """Return the cells of a column, which must exist."""
         if name not in self.columns:
@@ -81,10 +85,12 @@ class TextTable:
     def empty(self, name: str) -> NDArray[np.bool_]:
         """``(rows,)``: whether a cell stands for nothing."""
         cells = self.column(name)
+        codes = [float(m) for m in self.missing if _is_number(m)]
         if cells.dtype.kind in "fiub":
             lost = np.isnan(cells) if cells.dtype.kind == "f" else np.zeros(len(cells), np.bool_)
-            return lost | np.isin(cells, [float(m) for m in self.missing if _is_number(m)])
-        return np.array([cell.strip().lower() in self.missing for cell in cells], np.bool_)
+            return lost | np.isin(cells, codes)
+        words = [str(cell).strip().lower() for cell in cells]
+        return np.array([w in self.missing or (codes and _is_number(w) and float(w) in codes) for w in words], np.bool_)
 
     def is_numeric(self, name: str) -> bool:
         """Whether every cell is a number or stands for nothing."""

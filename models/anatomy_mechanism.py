@@ -18,6 +18,7 @@ tractable counterfactual inference", NeurIPS 2020 (invertible mechanisms).
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,9 +26,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 
-__all__ = ["Level", "Linear", "Mechanism", "Noise", "ScalarMechanism", "Values", "evaluated", "parents_of"]
+__all__ = ["Level", "Linear", "Mechanism", "Noise", "ScalarMechanism", "Support", "Values", "evaluated", "parents_of"]
 
 Level = Literal["subject", "visit"]
 Values = Mapping[str, Tensor]
@@ -39,6 +39,37 @@ class Noise(NamedTuple):
     level: Level
     kind: Literal["normal", "uniform"] = "normal"
     shape: tuple[int, ...] = ()
+
+
+class Support(NamedTuple):
+    """Numbers that a node can be: from ``low`` to ``high``, both included, and whole ones alone or any.
+
+    Examples
+    --------
+    >>> alleles = Support(0, 2, whole=True)
+    >>> str(alleles), alleles.holds(torch.tensor([1.0, 1.5, 3.0])).tolist()
+    ('a whole number from 0 to 2', [True, False, False])
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+
+    def holds(self, values: Tensor) -> Tensor:
+        """Whether each value is one of them; NaN is none."""
+        inside = (values >= self.low) & (values <= self.high)
+        return inside & (values == values.round()) if self.whole else inside
+
+    def __str__(self) -> str:
+        """Return which they are."""
+        number = f"a {'whole ' * self.whole}number"
+        if math.isinf(self.low):
+            return number
+        return (
+            f"{number} from {self.low:g} on"
+            if math.isinf(self.high)
+            else f"{number} from {self.low:g} to {self.high:g}"
+        )
 
 
 class Mechanism(ABC):
@@ -79,9 +110,9 @@ class ScalarMechanism(Mechanism):
         """Return the noise behind ``value``, or a draw of it by ``fresh`` noise where the value leaves it open."""
 
     @property
-    def support(self) -> constraints.Constraint:
+    def support(self) -> Support:
         """Values that it can take, whatever the parents."""
-        return constraints.real
+        return Support()
 
     def typical(self, parents: Values, like: Tensor) -> Tensor:
         """Return the value at the middle of the noise."""

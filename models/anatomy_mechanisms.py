@@ -12,9 +12,18 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import constraints, transforms
+from torch.distributions import transforms
 
-from neuropyro.models.anatomy_mechanism import Level, Linear, Noise, ScalarMechanism, Values, evaluated, parents_of
+from neuropyro.models.anatomy_mechanism import (
+    Level,
+    Linear,
+    Noise,
+    ScalarMechanism,
+    Support,
+    Values,
+    evaluated,
+    parents_of,
+)
 
 __all__ = [
     "Constant",
@@ -129,12 +138,12 @@ class Gaussian(ScalarMechanism):
         return {"": Noise(self.level)}
 
     @property
-    def support(self) -> constraints.Constraint:
+    def support(self) -> Support:
         """What the link leads to, between its values at both infinities."""
         if self.link is None:
-            return constraints.real
+            return Support()
         ends = self.link(torch.tensor([-torch.inf, torch.inf])).tolist()
-        return constraints.interval(min(ends), max(ends))
+        return Support(min(ends), max(ends))
 
     def value(self, noise: Values, parents: Values) -> Tensor:
         """Return the mean plus noise, through the link."""
@@ -214,11 +223,11 @@ class Discrete(ScalarMechanism):
         return {"": Noise(self.level, "uniform")}
 
     @property
-    def support(self) -> constraints.Constraint:
+    def support(self) -> Support:
         """0..K-1; where K hangs on a function of the parents, whole numbers from 0."""
         if callable(self.probabilities):
-            return constraints.nonnegative_integer
-        return constraints.integer_interval(0, len(self.probabilities) - 1)
+            return Support(0, whole=True)
+        return Support(0, len(self.probabilities) - 1, whole=True)
 
     def value(self, noise: Values, parents: Values) -> Tensor:
         """Return the value whose interval holds the noise."""

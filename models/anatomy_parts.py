@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch.distributions import constraints
 
 from neuropyro.data import Cohort
 from neuropyro.data.unknown_names import there_are
@@ -18,7 +17,7 @@ from neuropyro.models.anatomy_counterfactual import Exogenous
 from neuropyro.models.anatomy_defaults import default_mechanisms
 from neuropyro.models.anatomy_graph import Graph
 from neuropyro.models.anatomy_images import SliceImage
-from neuropyro.models.anatomy_mechanism import Mechanism, ScalarMechanism
+from neuropyro.models.anatomy_mechanism import Mechanism, ScalarMechanism, Support
 from neuropyro.models.anatomy_mechanisms import Constant
 from neuropyro.models.anatomy_observation import Measures
 from neuropyro.models.anatomy_program import Interventions
@@ -117,7 +116,9 @@ class AnatomyParts:
             if name not in self.scalars.mechanisms:
                 what = "a map or image; intervene on its parents" if name in FIELDS else "no node"
                 raise ValueError(f"do: {name!r} is {what}; {there_are(name, self.scalars.order)}")
-            refuse_impossible(name, do[name], self.scalars.mechanisms[name].support)
+            mechanism = self.scalars.mechanisms[name]
+            if isinstance(mechanism, ScalarMechanism):
+                refuse_impossible(name, do[name], mechanism.support)
         start = self.scalars.mechanisms.get("treatment_start")
         never = not treated and isinstance(start, Constant) and math.isinf(start.number)
         if "treatment" in do and "treatment_start" not in do and never:
@@ -126,7 +127,7 @@ class AnatomyParts:
             )
 
 
-def refuse_impossible(name: str, value: Any, support: constraints.Constraint) -> None:
+def refuse_impossible(name: str, value: Any, support: Support) -> None:
     """Refuse to set a node to what it can never be, such as five alleles; functions of its value are left alone.
 
     Raises
@@ -136,25 +137,16 @@ def refuse_impossible(name: str, value: Any, support: constraints.Constraint) ->
 
     Examples
     --------
-    >>> refuse_impossible("apoe4", 5, constraints.integer_interval(0, 2))
+    >>> refuse_impossible("apoe4", 5, Support(0, 2, whole=True))
     Traceback (most recent call last):
     ValueError: do: apoe4 cannot be 5; give a whole number from 0 to 2
     """
     if callable(value):
         return
     given = torch.as_tensor(value, dtype=torch.float64)
-    wrong = given[~support.check(given)]
+    wrong = given[~support.holds(given)]
     if wrong.numel():
-        raise ValueError(f"do: {name} cannot be {wrong.flatten()[0].item():g}; give {in_words(support)}")
-
-
-def in_words(support: constraints.Constraint) -> str:
-    """Return which numbers a constraint allows."""
-    number = f"a {'whole ' * support.is_discrete}number"
-    low, high = (float(getattr(support, f"{end}_bound", math.inf)) for end in ("lower", "upper"))
-    if math.isinf(low):
-        return number
-    return f"{number} from {low:g} on" if math.isinf(high) else f"{number} from {low:g} to {high:g}"
+        raise ValueError(f"do: {name} cannot be {wrong.flatten()[0].item():g}; give {support}")
 
 
 def is_treated(people: Cohort | Exogenous) -> bool:

@@ -107,8 +107,8 @@ neuropyro(
 print(*sorted(path.name for path in (study / "fit").iterdir()), sep="\n")
 
 # %% [markdown]
-# `report.html` has all of it on one page. The figures are those of [notebook 1](01_dive_on_a_cortex.ipynb); the one of
-# the clusters lies beside it as a picture, and the maps come back as `.mgh`, the format that came in.
+# `report.html` has all of it on one page. Its figures, those of [notebook 1](01_dive_on_a_cortex.ipynb), lie beside it as
+# pictures, and the maps come back as `.mgh`, the format that came in.
 
 # %%
 Image(study / "fit" / "clusters.png", width=600)

@@ -107,7 +107,7 @@ for name in ("without e4", "drug"):
 # ## The brain itself
 #
 # On a scale from -1 (black) to 1. Columns are ages; the rows of a world are its mean slice, its difference from the world
-# as it is (red: brighter), and the sd of that difference over draws. The drug changes nothing at 70, before it began, to the last bit.
+# as it is (blue: brighter, red: darker), and the sd of that difference over draws. The drug changes nothing at 70, before it began, to the last bit.
 
 # %%
 figure = plots.plot_worlds(worlds)

@@ -10,6 +10,7 @@ and none has to hear of another.
     participants.tsv                          a row a subject: what is known once
     visits.tsv                                a row a visit, with the file of its map: `Cohort.open` reads it
     truth.tsv                                 a row a visit: every node, unseen ones included
+    participants.json, sessions.json, ...     what the tables' columns are, and their units
     sub-000001/sub-000001_sessions.tsv        a row a visit
     sub-000001/ses-01/anat/..._T1w.nii.gz     the scan, and the same as .png
     sub-000001/ses-01/anat/..._hemi-L_thickness.shape.gii
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
+from neuropyro.anatomy_dictionary import write_dictionary
 from neuropyro.data import Cohort
 from neuropyro.data.phantom_recipe import FIELD_OF_VIEW
 from neuropyro.data.surface_maps import write_surface_map
@@ -169,21 +171,24 @@ def write_tsvs(simulator: AnatomySimulator, study: Study, out: Path) -> None:
     description: dict[str, Any] = {"Name": "Simulated brain anatomy", "BIDSVersion": "1.8.0", "DatasetType": "raw"}
     description |= {"GeneratedBy": [{"Name": "neuropyro", "Description": f"seed {study.seed}"}]}
     (out / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
-    (out / ".bidsignore").write_text("shards/\nvisits.tsv\ntruth.tsv\n")
+    (out / ".bidsignore").write_text("shards/\nvisits.*\ntruth.*\n")
     assert cohort.feature_names is not None
     measures = {name: cohort.values[:, k] for k, name in enumerate(cohort.feature_names.tolist())}
     visit = {"participant_id": cohort.subject, "session_id": sessions(cohort), "age": cohort.time}
     visit |= {"diagnosis": cohort.diagnosis} if cohort.diagnosis is not None else {}
     own = {name: cohort.covariates[name] for name in SUBJECT if name in cohort.covariates}
     seen = {name: x for name, x in cohort.covariates.items() if name not in own}
-    write_tsv(out / "visits.tsv", visit | own | seen | measures | _files(study, cohort))
+    _write_described(out / "visits.tsv", visit | own | seen | measures | _files(study, cohort))
     nodes = {name: x if len(x) == cohort.n_visits else x[cohort.subject_index] for name, x in cohort.truth.items()}
-    write_tsv(out / "truth.tsv", {"participant_id": cohort.subject, "session_id": visit["session_id"]} | nodes)
+    truth = {"participant_id": cohort.subject, "session_id": visit["session_id"]} | nodes
+    _write_described(out / "truth.tsv", truth, truth=True)
     first = np.flatnonzero(cohort.is_first_visit)
     first = first[np.argsort(cohort.subject_index[first])]
-    write_tsv(out / "participants.tsv", {"participant_id": cohort.subjects} | {k: x[first] for k, x in own.items()})
+    people = {"participant_id": cohort.subjects} | {k: x[first] for k, x in own.items()}
+    _write_described(out / "participants.tsv", people)
     if study.files:
         by_session = {name: x for name, x in visit.items() if name != "participant_id"} | seen | measures
+        write_dictionary(out / "sessions.json", by_session)
         order = np.lexsort((cohort.time, cohort.subject_index))
         starts = np.searchsorted(cohort.subject_index[order], np.arange(cohort.n_subjects + 1))
         for i, subject in enumerate(cohort.subjects):
@@ -191,6 +196,11 @@ def write_tsvs(simulator: AnatomySimulator, study: Study, out: Path) -> None:
             folder = out / str(subject)
             folder.mkdir(exist_ok=True)
             write_tsv(folder / f"{subject}_sessions.tsv", {name: x[rows] for name, x in by_session.items()})
+
+
+def _write_described(path: Path, columns: dict[str, NDArray[Any]], truth: bool = False) -> None:
+    write_tsv(path, columns)
+    write_dictionary(path.with_suffix(".json"), columns, truth)
 
 
 def _files(study: Study, cohort: Cohort) -> dict[str, NDArray[Any]]:

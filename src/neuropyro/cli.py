@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Toml
 
 import neuropyro
 from neuropyro import (
@@ -27,6 +25,7 @@ from neuropyro.console import Manners, complain, listed, say, speaking, take_man
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
 from neuropyro.option_errors import refuse_fractions, told
+from neuropyro.option_files import options_of
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
     from neuropyro.data import Cohort
@@ -97,7 +96,7 @@ def _run(words: list[str], manners: Manners) -> int:
     checks = app.config
     try:
         if manners.config is not None:
-            app.config = (_configuration(manners.config), *checks)
+            app.config = (options_of(manners.config, app), *checks)
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return _failed(told(error))
@@ -112,23 +111,6 @@ def _failed(said: str) -> int:
     complain(said)
     say("", error=said)
     return 2
-
-
-def _configuration(path: Path) -> Toml:
-    """Return a file's options: ``[dive.fit]`` with ``clusters = 4``; a command line goes before it.
-
-    Raises
-    ------
-    ValueError
-        Where there is no such file, or it is no TOML.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; --config names a TOML file of options")
-    try:
-        tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not TOML ({error}); write it as [dive.fit] and clusters = 4") from error
-    return Toml(path, must_exist=True)
 
 
 @app.command
@@ -148,6 +130,7 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     from neuropyro.inference import Schedule
     from neuropyro.report import truth_lines
 
+    _make_room(out)
     out.mkdir(parents=True, exist_ok=True)
     cohort = simulate_cohort(n_subjects=DEMO_SUBJECTS, visits=4, n_clusters=3, missing_visits=0.03, seed=seed)
     cohort.save(out / "cohort.npz")
@@ -230,6 +213,7 @@ def dive_fit(
 
     opened = Cohort.open(cohort, study)
     check_clusters(opened, clusters)
+    _make_room(out, (cohort, *study.files()))
     loaded, notes = prepare_study(opened, out, listed(adjust), site)
     print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
     if not notes:  # else it was left there, as adjusted
@@ -249,6 +233,15 @@ def dive_fit(
         why = verdict.removeprefix("not converged: ")
         remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {2 * max_steps}"
         complain(f"{out}: the fit has not converged: {why}; {remedy}")
+
+
+def _make_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:
+    from neuropyro.outputs import PRODUCTS
+    from neuropyro.report import PICTURES
+    from neuropyro.result_folder import make_room
+
+    if make_room(out, (*PRODUCTS, *PICTURES), inputs):
+        print(f"{out}: the results of an earlier fit are replaced", file=sys.stderr)
 
 
 def _say_fit(outcome: Outcome, out: Path) -> None:

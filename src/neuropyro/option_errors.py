@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_origin
 
-from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
+from cyclopts import (
+    App,
+    ArgumentCollection,
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    Token,
+    UnusedCliTokensError,
+)
 
 __all__ = ["refuse_fractions", "told"]
 
@@ -61,6 +69,8 @@ def _of_another_type(error: CoercionError) -> str | None:
     """Say what was given and what is expected; None where the type is none of ours."""
     if error.token is None or error.argument is None:
         return None
+    if error.token.source not in ("", "cli") and error.target_type in (bool, *EXPECTED):
+        return _of_a_file(error.token, error)
     given, name = error.token.value, error.token.keyword or _place(error)
     if error.target_type is bool:
         return f"{name}: {given!r} is not true or false; {name} alone is true, --no-{name.lstrip('-')} false"
@@ -71,6 +81,15 @@ def _of_another_type(error: CoercionError) -> str | None:
         each = " ".join(f"{name} {part.strip()}" for part in parts)
         return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; give each by itself, as {each}"
     return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; give one, as {name} {_example(error)}"
+
+
+def _of_a_file(token: Token, error: CoercionError) -> str:
+    """Say so of an option that a file gives."""
+    assert error.argument is not None
+    name = str(error.argument.name).lstrip("-")
+    kind = "true or false" if error.target_type is bool else EXPECTED[error.target_type][0]
+    example = "true" if error.target_type is bool else _example(error)
+    return f"{token.source}: {name}: {token.value!r} is not {kind}; write it as {name} = {example}"
 
 
 def _missing(error: MissingArgumentError) -> str | None:

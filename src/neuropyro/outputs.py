@@ -18,9 +18,19 @@ from neuropyro.models import VertexClusterMixture, VertexMaps
 from neuropyro.score_diagnosis import known_diagnoses
 from neuropyro.tables import write_csv
 
-__all__ = ["Outcome", "write_outcome"]
+__all__ = ["PRODUCTS", "Outcome", "write_outcome"]
 
 INTERVAL = (5, 95)  # percentiles
+PRODUCTS = (
+    "fit.json",
+    "guides.safetensors",
+    "assignments.npy",
+    *(f"{name}.csv" for name in ("subjects", "stages", "trajectories", "biomarkers", "covariates")),
+    "biomarkers.json",
+    "posterior.nc",
+    *(f"{side}{name}.*" for side in ("", "?h.") for name in ("clusters", "vertices")),
+)
+"""Names of what `write_outcome` may write, as patterns of a shell."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from neuropyro.console import complain, say
+from neuropyro.data.unknown_names import few
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.models.corruption import Corruption
@@ -165,6 +166,7 @@ class _Work:
 
         failed, done, began = [], 0, time.perf_counter()
         folders = _folders(files, out)
+        _make_room(folders, (*files, *truths))
         alone = len(files) == 1  # its steps are shown, for a bar of files would stand at 0 till the end
         with tqdm(files, unit="file", desc="reconstruct", disable=alone) as bar:
             for i, file in enumerate(bar):
@@ -204,6 +206,15 @@ class _Work:
         options: dict[str, Any] = {"guide": self.guide, "schedule": schedule, "seed": self.seed, "device": self.device}
         result = fit(model, job.y, progress=progress, **options)
         return Reconstruction(job, model, result, self.draws, self.features)
+
+
+def _make_room(folders: Sequence[Path], inputs: Sequence[Path]) -> None:
+    from neuropyro.reconstruct_outputs import PRODUCTS
+    from neuropyro.result_folder import make_room
+
+    replaced = [str(folder) for folder in folders if make_room(folder, PRODUCTS, inputs)]
+    if replaced:
+        print(f"{', '.join(few(replaced))}: the results of an earlier fit are replaced", file=sys.stderr)
 
 
 def _folders(files: Sequence[Path], out: Path) -> list[Path]:

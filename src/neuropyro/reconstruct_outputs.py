@@ -25,7 +25,7 @@ from neuropyro.models.reconstruction_storage import save_reconstruction
 from neuropyro.reconstruct_inputs import Job
 from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, mask_warnings, size_warnings
 
-__all__ = ["Reconstruction", "write_reconstruction"]
+__all__ = ["PRODUCTS", "Reconstruction", "write_reconstruction"]
 
 BLACK = -0.98  # brightness above which a true pixel counts as brain
 SUFFIXES = {"png": ".png", "jpeg": ".png", "tiff": ".tiff", "bmp": ".bmp", "npy": ".npy", "nifti": ".nii.gz"}
@@ -148,6 +148,14 @@ def _normalised(pixels: NDArray[Any], frame: Frame) -> NDArray[Any]:
 
 def _means(metrics: dict[str, Tensor]) -> dict[str, float]:
     return {name: float(values.double().mean()) for name, values in metrics.items()}
+
+
+PRODUCTS = (
+    *("fit.json", "guides.safetensors", "reconstruction.json", "reconstruction.safetensors", "posterior.nc"),
+    *("clean.*", "clean_???.png", "clean_image.npy", "sd_image.*", "sd_image_???.png", "sd.*"),
+    *("draws.npy", "corrupted.npy", "measured.npy", "checks.json", "metrics.json", "figure.png"),
+)
+"""Names of what `write_reconstruction` may write, as patterns of a shell."""
 
 
 def write_reconstruction(found: Reconstruction, folder: Path, generator: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from neuropyro import plots
 from neuropyro.inference import cluster_agreement
 from neuropyro.outputs import Outcome
 
-__all__ = ["truth_lines", "write_report"]
+__all__ = ["PICTURES", "truth_lines", "write_report"]
 
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
@@ -29,6 +28,19 @@ pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; font-size: 12px } .n
 </style></head><body class="$state"><h1>$title</h1>$body
 <footer>neuropyro. For research use only; not a medical device.</footer></body></html>
 """)
+TITLES = {
+    "clusters": "Clusters on the cortex",
+    "entropy": "Uncertainty of the clusters",
+    "biomarkers": "Biomarkers",
+    "trajectories": "Trajectories",
+    "stages": "Stages",
+    "recovery": "Recovery",
+    "reliability": "Reliability",
+    "convergence": "Convergence",
+}
+"""Of the page's figures, by the names of their pictures."""
+PICTURES = ("report.html", *(f"{name}.png" for name in TITLES))
+"""Names of what is written."""
 EFFECTS = {
     "scatter": "courses of single {columns} about their cluster's",
     "subject_effect": "offsets of subjects",
@@ -40,7 +52,7 @@ EFFECTS = {
 
 
 def write_report(outcome: Outcome, path: Path) -> None:
-    """Write the page, and the cortex as ``clusters.png`` beside it.
+    """Write the page, and each of its figures as a picture beside it, such as ``clusters.png``.
 
     Verdict, cluster maps, trajectories, stages, ELBO, settings, and the truth where it is known.
     """
@@ -72,31 +84,30 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     truth = truth_lines(outcome)
     if truth:
         yield f"<p><b>Against the simulation's truth:</b> {'; '.join(truth)}.</p>"
-    clusters = plots.plot_clusters(outcome)
-    if clusters is not None:
-        picture = _png(clusters)
-        (folder / "clusters.png").write_bytes(picture)
-        yield _shown("Clusters on the cortex", picture, "Likeliest cluster of each vertex.")
+    yield from _figure(folder / "clusters.png", plots.plot_clusters(outcome), "Likeliest cluster of each vertex.")
     caption = "Entropy of each vertex's cluster: 0 where it is certain."
-    yield from _figure("Uncertainty of the clusters", plots.plot_entropy(outcome), caption)
+    yield from _figure(folder / "entropy.png", plots.plot_entropy(outcome), caption)
     caption = "Dots: values at a visit. Line: the biomarker's own curve, in its own unit; band: 90 % interval."
-    yield from _figure("Biomarkers", plots.plot_biomarkers(outcome), caption)
+    yield from _figure(folder / "biomarkers.png", plots.plot_biomarkers(outcome), caption)
     caption = (
         f"Dots: mean of the cluster's {outcome.columns} at a visit. Line: the cluster's trajectory; "
         f"band: 90 % interval. Values are in {_unit(outcome)}. "
         f"Of few {outcome.columns} the mean may lie off the line: each has a curve of its own, beside its cluster's."
     )
-    yield from _figure("Trajectories", plots.plot_trajectories(outcome), caption)
+    yield from _figure(folder / "trajectories.png", plots.plot_trajectories(outcome), caption)
     yield _trajectory_table(outcome)
     if outcome.model.covariates:
         yield _covariate_table(outcome)
-    yield from _figure("Stages", plots.plot_stages(outcome), "A line is a subject; bars are 90 % intervals.")
+    caption = f"A line is a subject{_on_intervals(outcome)}."
+    yield from _figure(folder / "stages.png", plots.plot_stages(outcome), caption)
     if truth:
-        yield from _figure("Recovery", plots.plot_recovery(outcome), "Scores in the gauge of the controls.")
+        caption = "Scores in the gauge of the controls."
+        yield from _figure(folder / "recovery.png", plots.plot_recovery(outcome), caption)
         kind = outcome.columns.capitalize()
         caption = f"{kind} by the probability of their likeliest cluster; on the diagonal, it means what it says."
-        yield from _figure("Reliability", plots.plot_reliability(outcome), caption)
-    yield from _figure("Convergence", plots.plot_loss(outcome), "Distance from the best ELBO that was seen.")
+        yield from _figure(folder / "reliability.png", plots.plot_reliability(outcome), caption)
+    caption = "Distance from the best ELBO that was seen."
+    yield from _figure(folder / "convergence.png", plots.plot_loss(outcome), caption)
     settings = json.loads((folder / "fit.json").read_text())
     yield f"<h2>Settings</h2><pre>{html.escape(json.dumps(settings, indent=2))}</pre>"
 
@@ -116,20 +127,24 @@ def _model_in_words(outcome: Outcome) -> str:
     )
 
 
-def _figure(title: str, figure: Figure | None, caption: str) -> Iterator[str]:
+def _on_intervals(outcome: Outcome) -> str:
+    """Say what scores' bars are, and where they are too narrow."""
+    if outcome.fit.is_point:
+        return ""
+    if outcome.cohort.mesh is None:
+        return "; bars are 90 % intervals"
+    return (
+        "; bars are 90 % intervals, too narrow where what is left of a map is smooth over the surface (on simulated "
+        "cortices they hold the true score at a fifth to two fifths of the visits): compare visits of this fit by them"
+    )
+
+
+def _figure(path: Path, figure: Figure | None, caption: str) -> Iterator[str]:
+    """Write a figure, and return the section of the page that shows it, under its title."""
     if figure is not None:
-        yield _shown(title, _png(figure), caption)
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, dpi=130, format="png")
-    return stream.getvalue()
-
-
-def _shown(title: str, picture: bytes, caption: str) -> str:
-    data = base64.b64encode(picture).decode()
-    return f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{data}"><p class="note">{caption}</p>'
+        figure.savefig(path, dpi=130)
+        data, title = base64.b64encode(path.read_bytes()).decode(), TITLES[path.stem]
+        yield f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{data}"><p class="note">{caption}</p>'
 
 
 def _trajectory_table(outcome: Outcome) -> str:

@@ -14,6 +14,9 @@ from neuropyro.site_harmonisation import harmonise_sites
 
 __all__ = ["check_clusters", "effects_of_maps", "prepare_study", "remarks"]
 
+NEGATIVE_CODES = (-1, -2, -3, -4, -5, -7, -8, -9, -99, -999, -9999)
+HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
+
 
 def check_clusters(cohort: Cohort, clusters: int) -> None:
     """Refuse a number of clusters that a cohort cannot have, before anything is done to it.
@@ -57,6 +60,7 @@ def prepare_study(
         Sentences for the report.
     """
     notes: list[str] = []
+    (out / "adjustment.npz").unlink(missing_ok=True)  # an earlier fit's would be taken for this one's
     if site is not None:
         protect = dict.fromkeys(("age", "diagnosis", *adjust))
         cohort, harmonised = harmonise_sites(cohort, site, tuple(protect))
@@ -76,7 +80,8 @@ def prepare_study(
 def remarks(cohort: Cohort, standardise: str) -> list[str]:
     """Say what a user may not expect of the data.
 
-    That no diagnosis is a control's; that a biomarker never changes within a subject, as a gene does.
+    That no diagnosis is a control's; that a biomarker never changes within a subject, as a gene does; that a value
+    looks like a code for a missing one.
 
     Examples
     --------
@@ -85,7 +90,7 @@ def remarks(cohort: Cohort, standardise: str) -> list[str]:
     >>> [line.split(":")[0] for line in remarks(cohort, "controls")]
     ['diagnoses are ill, well']
     """
-    return [*_without_controls(cohort, standardise), *_never_changing(cohort)]
+    return [*_without_controls(cohort, standardise), *_never_changing(cohort), *_codes(cohort)]
 
 
 def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
@@ -96,6 +101,27 @@ def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
         f"diagnoses are {names}: none is a control's (CN, NC, CTL, HC, control, healthy, or 1), so that all subjects' "
         "first visits set the scales; name theirs by --control, if there are any"
     ]
+
+
+def _codes(cohort: Cohort) -> list[str]:
+    """Name biomarkers with a value that looks like a code: the only negative one, or 99, 999, ... far above others."""
+    if cohort.feature_names is None:
+        return []
+    said = []
+    for name, column in zip(cohort.feature_names, cohort.values.T, strict=True):
+        seen = column[~np.isnan(column)]
+        negative, high = seen[seen < 0], seen.max(initial=0.0)
+        code = None
+        if 0 < negative.size < seen.size and np.unique(negative).size == 1 and negative[0] in NEGATIVE_CODES:
+            code = negative[0]
+        elif high in HIGH_CODES and (seen < high).any() and seen[seen < high].max() < high / FAR:
+            code = high
+        if code is not None:
+            said.append(
+                f"{name}: {(seen == code).sum():,} values are {code:g}, unlike all others; if that stands for a "
+                f"missing value, give --missing={code:g}"
+            )
+    return said
 
 
 def _never_changing(cohort: Cohort) -> list[str]:

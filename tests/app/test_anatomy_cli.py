@@ -1,6 +1,7 @@
 """The anatomy simulator's commands: a study on disk, by one process or several, and a subject's other worlds."""
 
 import csv
+import json
 
 import nibabel
 import numpy as np
@@ -63,6 +64,18 @@ def test_tables_are_the_cohorts(study, shards):
     for name in ("dps", "beta", "vulnerability", "ventricles"):
         rows = [s.truth[name] if len(s.truth[name]) == s.n_visits else s.truth[name][s.subject_index] for s in shards]
         np.testing.assert_allclose([float(row[name]) for row in truth], np.concatenate(rows), rtol=1e-6, err_msg=name)
+
+
+def test_every_column_of_a_table_is_described(study):
+    for name in ("participants", "visits", "truth"):
+        columns = list(table(study / f"{name}.tsv")[0])
+        assert list(json.loads((study / f"{name}.json").read_text())) == columns, name
+    sessions = next(study.glob("sub-*/*_sessions.tsv"))
+    assert list(json.loads((study / "sessions.json").read_text())) == list(table(sessions)[0])
+    coded = json.loads((study / "truth.json").read_text())
+    assert coded["diagnosis"]["Levels"] == {"0": "CN", "1": "MCI", "2": "AD"}
+    assert coded["dps"]["Units"] == "sds of controls' first visits"
+    assert "Levels" not in json.loads((study / "visits.json").read_text())["diagnosis"]
 
 
 def test_maps_in_gifti_are_read_back_by_the_table(study, shards):

@@ -7,6 +7,7 @@ import sys
 
 import nibabel
 import numpy as np
+import pandas
 import pytest
 
 from neuropyro.cli import app, main
@@ -68,7 +69,37 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     assert (tmp_path / "posterior.nc").stat().st_size > 0
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 7
+    pictures = {"clusters", "entropy", "trajectories", "stages", "recovery", "reliability", "convergence"}
+    assert {path.stem for path in tmp_path.glob("*.png")} == pictures
     assert load_fit(tmp_path, data=cohort).guide_name == guide
+
+
+def test_a_folder_holds_one_fit_alone(cortex, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "fit"
+    short = ["dive", "fit", str(cortex), "--guide", "map", "--max-steps", "4", "--out", str(out)]
+    app(short, result_action="return_value")
+    (out / "covariates.csv").touch()  # as a fit with covariates would leave
+    (out / "adjustment.npz").touch()
+    (out / "my notes.txt").touch()
+    app(short, result_action="return_value")
+    assert "the results of an earlier fit are replaced" in capsys.readouterr().err
+    assert not (out / "covariates.csv").exists()
+    assert not (out / "adjustment.npz").exists()
+    assert (out / "my notes.txt").exists()
+    assert (out / "report.html").exists()
+    own = tmp_path / "own"
+    own.mkdir()
+    names = np.array(["volume", "test"])
+    made = simulate_reference(n_subjects=6, n_vertices=2, seed=1)
+    columns = {"ID": made.subject, "age": made.time} | dict(zip(names, made.values.T, strict=True))
+    pandas.DataFrame(columns).to_csv(own / "biomarkers.csv", index=False)
+    kept = (own / "biomarkers.csv").read_bytes()
+    asked = [str(own / "biomarkers.csv"), "--clusters", "2", "--out", str(own)]
+    monkeypatch.setattr(sys, "argv", ["neuropyro", "dive", "fit", *asked])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "biomarkers.csv is read, and would be replaced; give another --out" in capsys.readouterr().err
+    assert (own / "biomarkers.csv").read_bytes() == kept
 
 
 @pytest.mark.slow

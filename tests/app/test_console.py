@@ -92,7 +92,15 @@ def test_toml_gives_options_and_the_command_line_overrides(monkeypatch, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("[simulate", "not TOML"), ("[simulate.reference]\nsubject = 3", "subject")]
+    ("text", "message"),
+    [
+        ("[simulate", "not TOML"),
+        ("[simulate.reference]\nsubject = 3", "[simulate.reference] has no option subject; there are "),
+        ("[simulate.referense]\nsubjects = 3", "[simulate.referense] is no command; there are "),
+        ("subjects = 3", "subjects is in no command's table; write "),
+        ('[simulate.reference]\nclusters = "few"', "clusters: 'few' is not a whole number; write it as clusters = 3"),
+        ('[dive.fit]\nscatter = "some"\n[simulate.reference]\nclusters = 2.5', "clusters: '2.5' is not a whole number"),
+    ],
 )
 def test_a_bad_toml_file_is_told(monkeypatch, tmp_path, capsys, text, message):
     config = tmp_path / "bad.toml"

@@ -95,6 +95,16 @@ def test_truth_alone_is_corrupted_and_compared(generator, guide, tmp_path):
     assert set(read(folder / "checks.json")) == {"latent_distance", "residual_scale", "surprise", "misfit", "warnings"}
 
 
+def test_a_folder_holds_one_reconstruction_alone(generator, tmp_path, capsys):
+    truth, out = picture(tmp_path / "brain.png"), tmp_path / "out"
+    given = {"corruption": "superres:4", "generator": generator, "out": out}
+    run("--truth", truth, guide="normal", **given)
+    small = picture(tmp_path / "small.png", SIDE // 4).rename(tmp_path / "brain.png")
+    run(small, **given)
+    assert "brain: the results of an earlier fit are replaced" in capsys.readouterr().err
+    assert {p.name for p in (out / "brain").iterdir()} == EVERYTHING | {"clean.png"}  # no sd, no metrics
+
+
 def test_saved_results_give_the_same_images(generator, tmp_path):
     run("--truth", picture(tmp_path / "a.png"), corruption="superres:4", generator=generator, out=tmp_path)
     folder = tmp_path / "a"

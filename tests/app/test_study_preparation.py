@@ -53,6 +53,20 @@ def test_that_nobody_is_a_control_is_said_where_it_matters(cohort):
     assert remarks(nobody, "all") == remarks(replace(cohort, diagnosis=None), "controls") == []
 
 
+def test_what_looks_like_a_code_is_said():
+    rng = np.random.default_rng(1)
+    code, high, change, score = rng.uniform(10, 20, (4, 40))
+    code[:3], high[5], change[:20] = -4, 999, -change[:20]
+    score[0], names = 88, np.array(["code", "high", "change", "score"])
+    values = np.stack([code, high, change, score + 40], 1)
+    cohort = Cohort(values, rng.uniform(60, 80, 40), np.arange(40) // 2, feature_names=names)
+    said = remarks(cohort, "all")
+    assert [line.split(":")[0] for line in said] == ["code", "high"]
+    assert "3 values are -4, unlike all others" in said[0]
+    assert said[0].endswith("give --missing=-4")
+    assert said[1].endswith("give --missing=999")
+
+
 def test_sites_first_then_covariates(cohort, tmp_path, monkeypatch):
     library, transductive = types.ModuleType("combatlearn"), types.ModuleType("combatlearn.transductive")
     library.ComBat = transductive.TransductiveComBat = SiteMeansOut

@@ -145,6 +145,14 @@ def test_the_diagnosis_can_be_named(study, tmp_path):
         Cohort.open(path, StudyOptions(diagnosis="Clinical"))
 
 
+def test_codes_for_missing_values_can_be_named(study, tmp_path):
+    columns = {"ID": ["a", "b", "c"], "age": [71, 68, 70], "MMSE": [30, -4, 25], "tau": ["999.0", "-4", "12"]}
+    path = study.write_csv(tmp_path / "t.csv", columns)
+    values = Cohort.open(path, StudyOptions(missing=("-4,999",))).values
+    np.testing.assert_array_equal(values, [[30, np.nan], [np.nan, np.nan], [25, 12]])
+    assert not np.isnan(Cohort.open(path).values).any()
+
+
 def test_a_stray_word_among_numbers_is_no_reason_to_leave_a_biomarker_out(study, tmp_path):
     columns = {
         "ID": np.arange(30),
