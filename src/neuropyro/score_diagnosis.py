@@ -71,9 +71,9 @@ def fit_score_diagnosis(
     diagnosis
         ``(visits,)`` text; visits of another or no diagnosis are left out.
     penalty
-        Precision of a Normal prior on the slopes, by sds of the scores.  Few people's diagnoses are often told apart by
-        scores without error, where likelihood alone would be certain of everybody's; an sd of 2.5 (Gelman et al., Annals
-        of Applied Statistics 2008) leaves doubt near the cut, and hardly matters where people are many.
+        Precision of a Normal prior on the slopes, by sds of the scores.  Few people's diagnoses are often told apart
+        by scores without error, where likelihood alone would be certain of everybody's; an sd of 2.5 (Gelman et al.,
+        Annals of Applied Statistics 2008) leaves doubt near the cut, and hardly matters where people are many.
 
     Raises
     ------
