@@ -171,12 +171,12 @@ plots.plot_sd(brains)
 # | DIVE, cortex | one failed: what lasts of a person | scores' intervals hold a small part of what they promise |
 # | DIVE, cortex, with `vertex_effect` | passed | scores' intervals hold a third of what they promise |
 # | DIVE, overlapping clusters | not asked here | labels far too certain |
-# | reconstruction | one failed: the darkest pixel | pixels' intervals hold nearly what they promise |
+# | reconstruction | failed at the ends: the darkest pixel, the brightest (nearly) | pixels' intervals hold nearly what they promise |
 #
 # * **Passing the checks of the data does not make intervals right.** They compare what the model can make with what was
 #   seen; what was not seen, scores and labels and pixels, can be wrong all the same.
 # * Order and estimates are better than their intervals: scores correlate with the truth at .96 and more in all.
-# * The darkest measured pixel is extreme, and the brightest nearly so: the residual image is Normal in the model, wider
+# * The darkest measured pixel is extreme, and the brightest is or nearly so: the residual image is Normal in the model, wider
 #   than that of brains at its ends. In the last figure the sd goes with the error over the whole range, a little too large
 #   where it is small.
 # * All of this is of one data set each. Errors within one go together, so that shares may be quite different with another
