@@ -1,12 +1,11 @@
 """A synthesis layer whose weights are frozen, with a backward pass to its input and styles alone.
 
 For a CPU, a step of reconstruction is a matter of memory as much as of arithmetic: every elementwise operation is a
-pass over maps of megabytes.  Here the backward pass works in place on what it alone holds, takes the gradients of
-scales without writing the products that they sum, and filters symmetrically with the fast forward filter.  Where a
-derivative of the derivative is asked for, plain operations take its place.
+pass over maps of megabytes.  Here the backward pass works in place on what it alone holds, and filters symmetrically
+with the fast forward filter.  Where a derivative of the derivative is asked for, plain operations take its place.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -15,9 +14,8 @@ from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 from neuropyro.generators.layers import LRELU_SLOPE
 from neuropyro.generators.resampling import blur, kernel
 
-__all__ = ["FrozenLayer", "Kept", "Manner", "keep", "plain_layer"]
+__all__ = ["Kept", "Manner", "frozen_layer", "keep", "plain_layer"]
 
-CACHED = 2**17  # numbers of which a product stays in a processor's cache
 EPS = 1e-8
 
 
@@ -35,14 +33,14 @@ class Kept(NamedTuple):
     weight: Tensor  # (out, in, 3, 3)
     mirror: Tensor  # (in, out, 3, 3), by which gradients pass back
     sums: Tensor  # (out, in)
-    filter: Tensor  # (1, 1, 4, 4), of gain 4
+    filter: Tensor  # (out, 1, 4, 4), of gain 4
 
 
 def keep(weight: Tensor, up: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Mirror image, sums and filter of a kernel (out, in, 3, 3), for :class:`Kept`."""
     mirror = weight.transpose(0, 1) if up else weight.transpose(0, 1).flip(2, 3)
     sums = weight.square().sum(dim=(2, 3))
-    return mirror.contiguous(memory_format=torch.channels_last), sums, kernel(weight[:, :1], 4.0)[:1].contiguous()
+    return mirror.contiguous(memory_format=torch.channels_last), sums, kernel(sums.t(), 4.0).contiguous()
 
 
 def convolve_kept(x: Tensor, kept: Kept, up: bool) -> Tensor:
@@ -59,7 +57,7 @@ def convolve_back(g: Tensor, kept: Kept, up: bool) -> Tensor:
 
 def filtered(x: Tensor, kept: Kept, padding: int) -> Tensor:
     """Filter every channel of ``x`` (B, C, H, W); the filter is symmetric, so that it is its own transpose."""
-    return conv2d(x, kept.filter.expand(x.shape[1], 1, 4, 4), padding=padding, groups=x.shape[1])
+    return conv2d(x, kept.filter, padding=padding, groups=x.shape[1])
 
 
 def demodulation(styles: Tensor, sums: Tensor, gain: float) -> Tensor:
@@ -104,41 +102,34 @@ def plain_layer(x: Tensor, styles: Tensor, offset: Tensor, weight: Tensor, sums:
 
 
 def channel_dot(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of ``a * b`` over pixels: (B, C, H, W) twice to (B, C), in slices whose products stay in the cache."""
-    if a.device.type != "cpu" or a.numel() <= CACHED:
-        return (a * b).sum(dim=(2, 3))
-    total = a.new_zeros(a.shape[:2])
-    rows = max(1, CACHED // (a.shape[1] * a.shape[3]))
-    for i in range(a.shape[0]):
-        for first in range(0, a.shape[2], rows):
-            part = slice(first, first + rows)
-            total[i] += (a[i, :, part] * b[i, :, part]).sum(dim=(1, 2))
-    return total
+    """Sum of ``a * b`` over pixels: (B, C, H, W) twice to (B, C)."""
+    return (a * b).sum(dim=(2, 3))
+
+
+def frozen_layer(x: Tensor, styles: Tensor, offset: Tensor, manner: Manner, kept: Kept) -> Tensor:
+    """:func:`plain_layer` with what is kept, and gradients of maps, styles and offset."""
+    if torch._C._are_functorch_transforms_active():  # which take another kind of function, at a higher price
+        return plain_layer(x, styles, offset, kept.weight, kept.sums, manner)
+    return cast(Tensor, FrozenLayer.apply(x, styles, offset, manner, *kept))  # type: ignore[no-untyped-call]
 
 
 class FrozenLayer(torch.autograd.Function):
-    """:func:`plain_layer` with gradients of maps, styles and offset: ``(x, styles, offset, manner, *kept)``."""
+    """The same as a function of ``(x, styles, offset, manner, *kept)``."""
 
     @staticmethod
-    def forward(
-        x: Tensor, styles: Tensor, offset: Tensor, manner: Manner, *kept: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the layer's result and, for the backward pass, the convolution's and the demodulation."""
+    def forward(ctx: Any, x: Tensor, styles: Tensor, offset: Tensor, manner: Manner, *kept: Tensor) -> Tensor:
+        """Return the layer's result; keep, for the backward pass, the convolution's and the demodulation too."""
         scale = demodulation(styles, Kept(*kept).sums, manner.gain)
         maps = convolve_kept(x * styles[:, :, None, None], Kept(*kept), manner.up)
         y = finish(maps, scale, offset)
-        return (y if manner.limit is None else y.clamp_(-manner.limit, manner.limit)), maps, scale
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Keep what the backward pass needs."""
-        x, styles, offset, ctx.manner, *kept = inputs
-        ctx.mark_non_differentiable(*output[1:])
+        y = y if manner.limit is None else y.clamp_(-manner.limit, manner.limit)
+        ctx.manner = manner
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, styles, offset, *output, *kept)
+        ctx.save_for_backward(x, styles, offset, y, maps, scale, *kept)
+        return y
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, g: Tensor | None) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs; by plain operations where they are to be differentiated again."""
         if g is None:
             return (None,) * 8

@@ -10,12 +10,11 @@ Source: Karras et al., CVPR 2020, section 2.2, equations 1 to 3.
 """
 
 import math
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from neuropyro.generators.frozen import FrozenLayer, Manner, keep, plain_layer
+from neuropyro.generators.frozen import Kept, Manner, frozen_layer, keep, plain_layer
 from neuropyro.generators.layers import LRELU_GAIN, Linear, limit, standard_normal
 
 __all__ = ["SynthesisLayer", "ToImage"]
@@ -86,8 +85,7 @@ class SynthesisLayer(nn.Module):
             return plain_layer(x, styles, self._offset(noise), self.weight, sums, self.manner)
         offset = self.kept_offset if self.noisy and noise is self.noise_const else self._offset(noise)
         kept = (self.weight, self.kept_mirror, self.kept_sums, self.kept_filter)
-        y, *_ = FrozenLayer.apply(x, styles, offset, self.manner, *kept)  # type: ignore[no-untyped-call]
-        return cast(Tensor, y)
+        return frozen_layer(x, styles, offset, self.manner, Kept(*kept))  # type: ignore[arg-type]
 
     def _offset(self, noise: Tensor | None) -> Tensor:
         """Bias and noise, (out, 1, 1) or (1 or B, out, r, r) with channels last in memory, as the maps have them."""

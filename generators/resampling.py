@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
 
-__all__ = ["blur", "downsample", "upsample"]
+__all__ = ["blur", "doubling", "downsample", "upsample", "upsample_by"]
 
 TAPS = (1.0, 3.0, 3.0, 1.0)
 
@@ -29,6 +29,21 @@ def blur(x: Tensor, padding: int, gain: float = 1.0) -> Tensor:
 def upsample(x: Tensor) -> Tensor:
     """Double ``x`` (B, C, H, W) to (B, C, 2H, 2W): zeros between pixels, filter of gain 4."""
     return conv_transpose2d(x, kernel(x, 4.0), stride=2, padding=1, groups=x.shape[1])
+
+
+def doubling(side: int, like: Tensor) -> Tensor:
+    """Matrix (2 side, side) that doubles a column of pixels as :func:`upsample` does, of ``like``'s dtype."""
+    i = torch.arange(2 * side, dtype=like.dtype, device=like.device)[:, None] + 1
+    i = i - 2 * torch.arange(side, dtype=like.dtype, device=like.device)
+    return (i * (3 - i) + 1) / 4 * ((i >= 0) & (i <= 3))  # 1, 3, 3, 1, of sum 2
+
+
+def upsample_by(matrix: Tensor, x: Tensor) -> Tensor:
+    """Double square images of few channels, (B, C, side, side), by the matrix of :func:`doubling`.
+
+    Two small products, which cost a CPU a third of what the filter costs it.
+    """
+    return matrix @ x @ matrix.t()
 
 
 def _full_precision(device_type: str) -> AbstractContextManager[object]:

@@ -76,11 +76,11 @@ class Generator(nn.Module):
         return cast(Tensor, self.synthesis(w, noise_mode))
 
     def freeze(self) -> Self:
-        """Copy for reconstruction: weights without gradients, in evaluation mode, demodulation sums computed once.
+        """Copy for reconstruction: weights without gradients, in evaluation mode, what they alone decide computed once.
 
-        The copy's weights must not be changed, since the sums that it keeps would no longer be theirs.
+        The copy's weights must not be changed, since what it keeps would no longer be theirs.
         """
         frozen = copy.deepcopy(self).eval().requires_grad_(False)
-        for layer in frozen.synthesis.layers:
-            layer.freeze()
+        for block in frozen.synthesis.blocks:
+            block.freeze()
         return frozen

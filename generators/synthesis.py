@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neuropyro.generators.config import GeneratorConfig
 from neuropyro.generators.layers import Conv, map_dtype, standard_normal
 from neuropyro.generators.modulated import SynthesisLayer, ToImage
-from neuropyro.generators.resampling import upsample
+from neuropyro.generators.resampling import doubling, upsample, upsample_by
 
 __all__ = ["SynthesisNetwork"]
 
@@ -33,6 +33,8 @@ class SynthesisBlock(nn.Module):
         Side length of the feature maps that the block returns; the block of 4 px starts from a learned constant.
     """
 
+    kept_doubling: Tensor | None
+
     def __init__(self, config: GeneratorConfig, resolution: int) -> None:
         super().__init__()
         self.resolution, self.architecture = resolution, config.architecture
@@ -49,6 +51,15 @@ class SynthesisBlock(nn.Module):
             self.torgb = ToImage(width, config.img_channels, config.w_dim, config.conv_clamp)
         if not first and config.architecture == "resnet":
             self.skip = Conv(before, width, kernel_size=1, resample="up", activated=False)
+        self.register_buffer("kept_doubling", None, persistent=False)
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Freeze the layers, and keep how the image from below is doubled."""
+        for layer in self.layers:
+            layer.freeze()
+        if hasattr(self, "torgb") and self.const is None:
+            self.kept_doubling = doubling(self.resolution // 2, self.torgb.bias)
 
     def overflows(self, batch: int) -> bool:
         """Whether one image after another is faster than the batch at once: maps that no cache holds.
@@ -79,11 +90,14 @@ class SynthesisBlock(nn.Module):
 
     def image(self, below: Tensor | None, x: Tensor, w: Tensor) -> Tensor | None:
         """Image so far: the one from ``below`` doubled, plus this block's share where it has one."""
-        image = None if below is None else upsample(below)
+        image = None if below is None else self._doubled(below)
         if not hasattr(self, "torgb"):
             return image
         share = cast(Tensor, self.torgb(x, w).to(self.torgb.bias.dtype))
         return share if image is None else image + share
+
+    def _doubled(self, image: Tensor) -> Tensor:
+        return upsample(image) if self.kept_doubling is None else upsample_by(self.kept_doubling, image)
 
 
 class SynthesisNetwork(nn.Module):
