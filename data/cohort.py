@@ -258,6 +258,11 @@ class Cohort(CohortReaders):
         return self.unit or "the data's unit"
 
     @property
+    def score_unit_in_words(self) -> str:
+        """What a score of 1 is: an sd of the first visits of `is_reference`."""
+        return "sds of controls" if self.is_control[self.is_reference].all() else "sds of first visits"
+
+    @property
     def can_write_maps(self) -> bool:
         """Whether it is known where the columns lie in a map."""
         return self.space is not None or template_space(self.mesh) is not None
@@ -295,6 +300,7 @@ class Cohort(CohortReaders):
         path, options = Path(path), options or StudyOptions()
         refuse_missing(path)
         made = cls._of(path, study_fields(path, options)) if is_study(path) else cls.load(path)
+        checks.refuse_days(made.time, made.subject_index, str(path))
         unit, diagnosis = options.unit or made.unit, made.diagnosis
         if options.control is not None:
             diagnosis = name_controls(diagnosis, options.control, str(path))

@@ -18,10 +18,12 @@ __all__ = [
     "numbers",
     "one_row_a_visit",
     "pictures",
+    "refuse_days",
     "refuse_repeats",
 ]
 
 NUMBERS_AT_ONCE = 1 << 22
+OLDEST = 130  # years
 
 
 def numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
@@ -51,6 +53,24 @@ def finite_times(array: NDArray[Any]) -> NDArray[np.float64]:
     if bad.size:
         raise CohortError(f"time: missing or infinite in row {bad[0]}; drop that visit or give its time in years")
     return array.astype(np.float64)
+
+
+def refuse_days(time: NDArray[np.float64], who: NDArray[np.int64], source: str) -> None:
+    """Refuse times that are no years: those of one subject over a century apart, or no age and no date.
+
+    Parameters
+    ----------
+    who
+        ``(visits,)`` the place of each visit's subject.
+    """
+    low, high = (np.full(who.max() + 1, end) for end in (np.inf, -np.inf))
+    np.minimum.at(low, who, time)
+    np.maximum.at(high, who, time)
+    no_date = time.min() < 1800 or time.max() > 2200
+    if (high - low).max() > OLDEST or (time.max() > OLDEST and no_date):
+        raise CohortError(
+            f"{source}: time: {time.min():g} to {time.max():g} are no years; divide days by 365.25, months by 12"
+        )
 
 
 def identifiers(array: NDArray[Any]) -> NDArray[Any]:

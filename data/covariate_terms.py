@@ -41,11 +41,14 @@ def terms_of(cells: Cells, levels: Sequence[str], among: str) -> tuple[NDArray[n
     columns: list[NDArray[np.float64]] = []
     terms: list[str] = []
     for name, column in cells.items():
+        own = [level.removeprefix(f"{name}=") for level in levels if level.startswith(f"{name}=")]
+        if column.dtype.kind != "U" and own:
+            said = f"covariate {name}: {column[0]} is a number, but {among} had {', '.join(own)}"
+            raise CohortError(f"{said}; write it as there")
         if column.dtype.kind != "U":
             columns.append(column.astype(np.float64))
             terms.append(name)
             continue
-        own = [level.removeprefix(f"{name}=") for level in levels if level.startswith(f"{name}=")]
         unknown = np.setdiff1d(column, own)
         if unknown.size:
             raise CohortError(f"covariate {name}: {str(unknown[0])!r} was not among {among} ({', '.join(own)})")

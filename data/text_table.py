@@ -20,6 +20,7 @@ __all__ = ["DAYS_A_YEAR", "MISSING", "TextTable", "column_names", "letters_of", 
 
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 """Cells, in lower case, that stand for nothing."""
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 STRAY = 0.1  # share of a column's cells: fewer that are no numbers are a mistake
 DAYS_A_YEAR = 365.25
 
@@ -101,6 +102,9 @@ class TextTable:
         """Refuse a column of numbers but for a few cells, which the user hardly means as text."""
         cells, empty = self.column(name), self.empty(name)
         stray = [row for row in np.flatnonzero(~empty) if cells.dtype.kind not in "fiub" and not _is_number(cells[row])]
+        if stray and all(DECIMAL_COMMA.fullmatch(str(cells[row]).strip()) for row in stray):
+            said = f"{self.place(int(stray[0]))}: `{name}` is {str(cells[stray[0]])!r}"
+            raise CohortError(f"{said}, with a decimal comma; write numbers with points")
         if 0 < len(stray) <= STRAY * (~empty).sum():
             said = f"{self.place(int(stray[0]))}: `{name}` is {str(cells[stray[0]])!r}, not a number as elsewhere"
             raise CohortError(f"{said}; {remedy}")

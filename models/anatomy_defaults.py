@@ -54,7 +54,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from neuropyro.models.anatomy_mechanism import ScalarMechanism
+from neuropyro.models.anatomy_mechanism import ScalarMechanism, Support
 from neuropyro.models.anatomy_mechanisms import (
     Constant,
     Discrete,
@@ -102,7 +102,7 @@ def roots(sites: int) -> dict[str, ScalarMechanism]:
         "reserve": Gaussian(0.0, 1.0, "subject"),
         "ventricle_offset": Gaussian(0.0, 0.22, "subject"),
         "thickness_offset": Gaussian(0.0, 0.08, "subject"),
-        "treatment": Constant(1.0),
+        "treatment": Constant(1.0, Support(0.0)),
         "treatment_start": Constant(math.inf),
     }
 

@@ -40,9 +40,23 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Constant(ScalarMechanism):
-    """The same number for everyone, unless someone intervenes."""
+    """The same number for everyone, unless someone intervenes.
+
+    Parameters
+    ----------
+    number
+        The number.
+    allowed
+        What an intervention may set in its place.
+    """
 
     number: float
+    allowed: Support = Support()
+
+    @property
+    def support(self) -> Support:
+        """What is allowed."""
+        return self.allowed
 
     @property
     def parents(self) -> tuple[str, ...]:

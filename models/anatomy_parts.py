@@ -98,7 +98,7 @@ class AnatomyParts:
         return cohort.feature_names is None or not set(cohort.feature_names.tolist()) & set(self.scalars.order)
 
     def check_interventions(self, do: Interventions, treated: bool = False) -> None:
-        """Refuse interventions on what is no node of numbers, by impossible values, and a treatment without a start.
+        """Refuse interventions on what is no node of numbers, by impossible values, and a treatment or start alone.
 
         Parameters
         ----------
@@ -119,6 +119,10 @@ class AnatomyParts:
             mechanism = self.scalars.mechanisms[name]
             if isinstance(mechanism, ScalarMechanism):
                 refuse_impossible(name, do[name], mechanism.support)
+        if "treatment_start" in do and "treatment" not in do and not treated:
+            raise ValueError(
+                "do: a treatment's start without a treatment; give its factor of the speed too, as treatment=.5"
+            )
         start = self.scalars.mechanisms.get("treatment_start")
         never = not treated and isinstance(start, Constant) and math.isinf(start.number)
         if "treatment" in do and "treatment_start" not in do and never:

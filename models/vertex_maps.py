@@ -23,11 +23,12 @@ __all__ = ["VertexMaps", "maps_of_vertices", "own_trajectories"]
 Floats = NDArray[np.float64]
 
 ENTROPY = "entropy of the cluster"
-OWN = "{unit}"  # stands for the data's
+OWN, SCORE = "{unit}", "{score}"  # stand for the data's, and for that of scores
+LONG_TAILED = ("speed", "years")  # whose means may lie beyond their intervals
 MEANINGS = {
     "baseline": ("value long before onset", OWN),
     "change": ("whole change from there", OWN),
-    "onset": ("progression score at the middle of the change", "sds of controls"),
+    "onset": ("progression score at the middle of the change", SCORE),
     "speed": ("change a year at that middle, at the population's median speed", f"{OWN} a year"),
     "years": ("from the controls' mean score to the onset, at that speed", "years"),
     ENTROPY: ("of the posterior of the cluster: 0 is certain", "nats"),
@@ -50,7 +51,7 @@ class VertexMaps:
     Parameters
     ----------
     mean, lower, upper
-        Posterior mean, and the ends of the central interval.
+        Posterior mean, of speed and years the median, and the ends of the central interval.
     level
         Of the interval.
     entropy
@@ -79,20 +80,20 @@ class VertexMaps:
             yield f"{name} {high:.3g}%", self.upper[name]
         yield ENTROPY, self.entropy
 
-    def described(self, unit: str) -> dict[str, dict[str, str]]:
+    def described(self, unit: str, score: str = "sds of controls") -> dict[str, dict[str, str]]:
         """Return what each map of `named` is and its unit, under the keys that BIDS has for them.
 
-        ``unit`` is that of the data, in words.
+        ``unit`` is that of the data and ``score`` that of scores, in words.
         """
-        return {name: _described(name, self.level, unit) for name, _ in self.named()}
+        return {name: _described(name, self.level, unit, score) for name, _ in self.named()}
 
 
-def _described(name: str, level: float, own: str) -> dict[str, str]:
+def _described(name: str, level: float, own: str, score: str) -> dict[str, str]:
     """Say what a map is whose name may be that of an end of an interval, such as ``onset 5%``."""
     is_end = name.endswith("%")
     what, unit = MEANINGS[name.rpartition(" ")[0] if is_end else name]
     of_what = f"end of the {100 * level:.3g} % interval of: " if is_end else ""
-    return {"Description": of_what + what, "Units": unit.format(unit=own)}
+    return {"Description": of_what + what, "Units": unit.format(unit=own, score=score)}
 
 
 def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Floats, level: float) -> VertexMaps:
@@ -120,7 +121,8 @@ def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Flo
     for name, several in drawn.items():
         stacked = np.stack(several)
         stacked[:, open_] = np.nan
-        summary[name] = [stacked.mean(0), *np.quantile(stacked, ends, axis=0)]
+        middle = np.median(stacked, 0) if name in LONG_TAILED else stacked.mean(0)
+        summary[name] = [middle, *np.quantile(stacked, ends, axis=0)]
     mean, lower, upper = ({name: three[i] for name, three in summary.items()} for i in range(3))
     share = np.clip(assignments, np.finfo(np.float64).tiny, 1)
     return VertexMaps(mean, lower, upper, level, np.asarray(-(share * np.log(share)).sum(1)))

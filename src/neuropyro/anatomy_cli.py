@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of i
 __all__ = ["counterfactual", "parse_do", "parse_times", "register", "simulate_anatomy"]
 
 MOST_NAMED = 5  # subjects, in what is said
+OLDEST = 120  # years
 
 Guide = Literal["mode", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 
@@ -132,6 +133,10 @@ def counterfactual(
     from neuropyro.models import AnatomySimulator
     from neuropyro.models.anatomy_parts import is_treated
 
+    empty = [text for text in do if not parse_do(text)]
+    if empty:
+        raise ValueError(f"do: {empty[0]!r} names no intervention; give one, as apoe4=0")
+    ages = None if times is None else parse_times(times)
     worlds: dict[str, Interventions] = {"as it is": {}} | {text: parse_do(text) for text in do}
     whole = Cohort.load(cohort)
     one = chosen(whole, subject)
@@ -140,7 +145,6 @@ def counterfactual(
         simulator.parts.check_interventions(world, is_treated(one))
     print(whose(one, whole, subject is None), f"inferring what was not seen of {one}", sep="\n", file=sys.stderr)
     exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=runner(guide, steps, seed))
-    ages = None if times is None else parse_times(times)
     with tqdm(worlds.items(), "worlds", unit="world") as bar:
         found = {name: simulator.counterfactual(exogenous, world, times=ages) for name, world in bar}
     write_worlds(found, one.mesh, out)
@@ -207,15 +211,17 @@ def parse_times(text: str) -> list[float]:
     Raises
     ------
     ValueError
-        Where it is neither.
+        Where it is neither, or nobody is of that age.
     """
     try:
         numbers = [float(part) for part in text.replace(",", ":").split(":")]
     except ValueError:
         raise ValueError(f"times: {text!r} is not ages, such as 55:90:5 or 70,72.5") from None
-    if ":" not in text:
-        return numbers
-    if len(numbers) != 3 or numbers[2] <= 0 or numbers[1] < numbers[0]:
-        raise ValueError(f"times: {text!r} is not first:last:step, such as 55:90:5")
-    first, last, step = numbers
-    return [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]
+    if ":" in text:
+        if len(numbers) != 3 or numbers[2] <= 0 or numbers[1] < numbers[0]:
+            raise ValueError(f"times: {text!r} is not first:last:step, such as 55:90:5")
+        first, last, step = numbers
+        numbers = [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]
+    if not all(0 <= age <= OLDEST for age in numbers):
+        raise ValueError(f"times: {text!r} has an age that nobody is of; give years from 0 to {OLDEST}")
+    return numbers

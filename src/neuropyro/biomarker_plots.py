@@ -12,7 +12,7 @@ from scipy.special import expit
 from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.vertex_maps import own_trajectories
 from neuropyro.outputs import Outcome
-from neuropyro.plot_style import biomarker_label, cluster_colours, diagnosis_groups
+from neuropyro.plot_style import biomarker_label, cluster_colours, diagnosis_groups, score_label
 
 __all__ = ["plot_biomarkers"]
 
@@ -60,7 +60,8 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
         axis.plot(grid, middle[j], "k", lw=1.5)
         axis.set_ylabel(biomarker_label(str(names[j])), fontsize=9)
         axis.set_title(f"cluster {label[j] + 1}", fontsize=9, color=colours[label[j]])
-        axis.set_xlabel("progression score (sd of controls)")
+        axis.set_xlabel(score_label(outcome.cohort))
+        axis.tick_params(labelbottom=True)  # there may be no panel below
     figure.axes[0].legend(fontsize=8, markerscale=4, frameon=False)
     return figure
 

@@ -209,10 +209,11 @@ def dive_fit(
     """
     from neuropyro.data import Cohort
     from neuropyro.inference import Schedule
-    from neuropyro.study_preparation import check_clusters, effects_of_maps, prepare_study, remarks
+    from neuropyro.study_preparation import check_clusters, check_covariates, effects_of_maps, prepare_study, remarks
 
     opened = Cohort.open(cohort, study)
     check_clusters(opened, clusters)
+    check_covariates(opened, listed(covariates))
     _make_room(out, (cohort, *study.files()))
     loaded, notes = prepare_study(opened, out, listed(adjust), site)
     print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
@@ -250,7 +251,12 @@ def _say_fit(outcome: Outcome, out: Path) -> None:
         print(outcome.remark_on_left_out, file=sys.stderr)
     facts = {"converged": fit.converged, "elbo": fit.elbo, "seconds": fit.seconds}
     facts |= {outcome.columns: outcome.cohort.n_vertices, "left_out": outcome.left_out}
-    say(f"report: {report}", out=out.resolve(), report=report, **facts)
+    from neuropyro.fit_cautions import cautions
+
+    said = cautions(outcome) if fit.converged else []
+    for caution in said:
+        complain(f"caution: {caution}")
+    say(f"report: {report}", out=out.resolve(), report=report, cautions=said, **facts)
 
 
 def _fit(

@@ -51,9 +51,9 @@ def forecast(
         The visits so far of the subjects, new ones or those that were fitted, of the same vertices in the same unit, in
         any form that ``dive fit`` takes; by default the cohort that was fitted.
     out
-        Folder for ``forecasts.csv`` (subject, time, dps; where the fit's cohort has diagnoses, their probabilities;
-        biomarkers by name), ``forecasts.npz`` (mean, lower and upper ``(rows, vertices)``), and the maps; of one
-        subject also ``forecast.png``, each biomarker or cluster over time.
+        Folder for ``forecasts.csv`` (subject, time, the median of dps; where the fit's cohort has diagnoses, their
+        probabilities; biomarkers by name), ``forecasts.npz`` (mean, lower and upper ``(rows, vertices)``), and the
+        maps; of one subject also ``forecast.png``, each biomarker or cluster over time.
     years
         After each subject's last visit.
     person
@@ -116,8 +116,10 @@ def _draw(found: Forecasted, new: Cohort, result: Fit) -> Figure:
 def _columns(found: Forecasted, result: Fit, fitted: Cohort) -> dict[str, np.ndarray[Any, Any]]:
     import numpy as np
 
-    low, high = np.quantile(found.dps, [0.05, 0.95], axis=0)
-    columns = {"subject": found.subject, "time": found.time, "dps": found.dps.mean(0), "dps_5": low, "dps_95": high}
+    low, middle, high = np.quantile(
+        found.dps, [0.05, 0.5, 0.95], axis=0
+    )  # a mean may lie beyond: speeds' tails are long
+    columns = {"subject": found.subject, "time": found.time, "dps": middle, "dps_5": low, "dps_95": high}
     return columns | _probabilities(found, result, fitted) | _biomarkers(found, fitted)
 
 

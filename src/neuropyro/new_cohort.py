@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,28 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
     from neuropyro.data.named_columns import columns_like
 
     with naming(path):
-        new = columns_like(result.data.names.get("vertex"), Cohort.open(path, study))
+        names = result.data.names.get("vertex")
+        new = columns_like(names, Cohort.open(path, _of_the_fit(study, path, names)))
         kept = fit / "adjustment.npz"
         new = load_adjustment(kept)(new) if kept.is_file() else new
     for said in _far_off(new, result):
         complain(f"warning: {path}: {said}")
     return new
+
+
+def _of_the_fit(study: StudyOptions, path: Path, names: Iterable[str] | None) -> StudyOptions:
+    """Return how to read a table that has all biomarkers of the fit: as those, whatever other numbers it has."""
+    from neuropyro.data.text_table import column_names
+
+    wanted = [str(name) for name in names if "," not in str(name)] if names is not None else []
+    if (
+        study.biomarkers
+        or not wanted
+        or path.suffix not in (".csv", ".tsv")
+        or not set(wanted) <= {*column_names(path)}
+    ):
+        return study
+    return replace(study, biomarkers=tuple(wanted))
 
 
 def _far_off(new: Cohort, result: Fit) -> Iterator[str]:

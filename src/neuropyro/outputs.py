@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from neuropyro.data import Cohort
 from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import VertexClusterMixture, VertexMaps
+from neuropyro.result_columns import described_tables
 from neuropyro.score_diagnosis import known_diagnoses
 from neuropyro.tables import write_csv
 
@@ -26,7 +27,7 @@ PRODUCTS = (
     "guides.safetensors",
     "assignments.npy",
     *(f"{name}.csv" for name in ("subjects", "stages", "trajectories", "biomarkers", "covariates")),
-    "biomarkers.json",
+    *("biomarkers.json", "tables.json"),
     "posterior.nc",
     *(f"{side}{name}.*" for side in ("", "?h.") for name in ("clusters", "vertices")),
 )
@@ -162,13 +163,14 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
 
     Files: ``fit.json`` and ``guides.safetensors`` (:func:`~neuropyro.inference.load_fit`), ``assignments.npy``,
     ``subjects.csv`` and ``stages.csv`` (with the diagnosis, at the first visit and at each, where it is known),
-    ``trajectories.csv`` (of clusters: a, d, sigma and ageing in the cohort's unit, of named biomarkers in standardised
-    units, which a column says), ``biomarkers.csv`` where the columns have names (each one's cluster, and its own
-    trajectory in its own unit) with ``biomarkers.json``, which says what each column is and its unit,
-    ``covariates.csv`` where the model has some, ``posterior.nc``, and maps in the cohort's own format
-    (``lh.clusters.mgh``, ``clusters.dscalar.nii``, ``clusters.nii.gz``), or in GIFTI (``lh.clusters.shape.gii``) where
-    its mesh is a template's; so are ``vertices``, each vertex's own baseline, change, onset, speed and years to onset,
-    and the entropy of its cluster, with ``vertices.json``, which says what each of those maps is and its unit.
+    ``trajectories.csv`` (of clusters: a, d, sigma and ageing in the cohort's unit, of named biomarkers in
+    standardised units, which a column says), ``biomarkers.csv`` where the columns have names (each one's cluster,
+    and its own trajectory in its own unit) with ``biomarkers.json``, which says what each column is and its unit,
+    ``covariates.csv`` where the model has some, ``tables.json``, which says what columns are, ``posterior.nc``, and
+    maps in the cohort's own format (``lh.clusters.mgh``, ``clusters.dscalar.nii``, ``clusters.nii.gz``), or in
+    GIFTI (``lh.clusters.shape.gii``) where its mesh is a template's; so are ``vertices``, each vertex's own
+    baseline, change, onset, speed and years to onset, and the entropy of its cluster, with ``vertices.json``, which
+    says what each of those maps is and its unit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     outcome.fit.save(folder)
@@ -180,6 +182,8 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
         _write_biomarkers(outcome, folder / "biomarkers.csv")
     if outcome.model.covariates:
         write_csv(folder / "covariates.csv", outcome.covariates)
+    columns = described_tables(outcome.cohort, outcome.unit_in_words)
+    _write_json(columns, folder / "tables.json")
     save_netcdf(outcome.fit.to_arviz(outcome.draws), folder / "posterior.nc")
     _write_maps(outcome, folder)
 
@@ -231,14 +235,18 @@ def _write_biomarkers(outcome: Outcome, path: Path) -> None:
     for name in maps.mean:
         found |= {name: maps.mean[name], f"{name}_5": maps.lower[name], f"{name}_95": maps.upper[name]}
     write_csv(path, found)
-    said = {name: what for name, what in _described_columns(maps).items() if name in found}
+    said = {
+        name: what
+        for name, what in _described_columns(maps, outcome.cohort.score_unit_in_words).items()
+        if name in found
+    }
     _write_json(said, path.with_suffix(".json"))
 
 
-def _described_columns(maps: VertexMaps) -> dict[str, dict[str, str]]:
+def _described_columns(maps: VertexMaps, score: str) -> dict[str, dict[str, str]]:
     """Return what the columns of a table are, and their units: ``onset_5`` is what a map calls ``onset 5%``."""
     own = {"cluster": "likeliest cluster, as in trajectories.csv", "probability": "posterior of that cluster"}
-    of_maps = {name.replace(" ", "_").rstrip("%"): what for name, what in maps.described("its own unit").items()}
+    of_maps = {name.replace(" ", "_").rstrip("%"): what for name, what in maps.described("its own unit", score).items()}
     return {name: {"Description": what} for name, what in own.items()} | of_maps
 
 
@@ -252,7 +260,8 @@ def _write_maps(outcome: Outcome, folder: Path) -> None:
     outcome.cohort.write_maps(maps | posterior, folder / "clusters")
     if outcome.cohort.can_write_maps:
         outcome.cohort.write_maps(dict(outcome.vertex_maps.named()), folder / "vertices")
-        _write_json(outcome.vertex_maps.described(outcome.cohort.unit_in_words), folder / "vertices.json")
+        said = outcome.vertex_maps.described(outcome.cohort.unit_in_words, outcome.cohort.score_unit_in_words)
+        _write_json(said, folder / "vertices.json")
 
 
 def _write_json(said: Mapping[str, Any], path: Path) -> None:

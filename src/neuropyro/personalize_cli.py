@@ -45,7 +45,7 @@ def personalize(
         are matched by name, whatever their order.
     out
         The .csv file to write: subject, time, dps, and the subject's alpha (scores a year) and beta (score at the mean
-        time of the cohort that was fitted), each with its 5th and 95th percentile.
+        time of the cohort that was fitted), of each the median and the 5th and 95th percentile.
     data
         The cohort (.npz) that was fitted; by default that in the fit's folder.
     draws
@@ -70,10 +70,12 @@ def personalize(
 
 
 def _columns(placed: Personalized, cohort: Cohort) -> dict[str, np.ndarray[Any, Any]]:
+    import numpy as np
+
     columns = {}
     for name in ("dps", "alpha", "beta"):
         of_visit = slice(None) if name == "dps" else cohort.subject_index
         low, high = placed.interval(name)
-        columns[name] = getattr(placed, name).mean(0)[of_visit]
+        columns[name] = np.median(getattr(placed, name), 0)[of_visit]
         columns[f"{name}_5"], columns[f"{name}_95"] = low[of_visit], high[of_visit]
     return columns

@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from neuropyro.data import Cohort
 from neuropyro.score_diagnosis import known_diagnoses
 
-__all__ = ["BLUE", "CONTROL", "GREY", "OKABE_ITO", "RED", "biomarker_label", "cluster_colours", "diagnosis_groups"]
+__all__ = [
+    "BLUE",
+    "CONTROL",
+    "GREY",
+    "OKABE_ITO",
+    "RED",
+    "biomarker_label",
+    "cluster_colours",
+    "diagnosis_groups",
+    "score_label",
+]
 
 GREY = "0.6"
 BLUE, RED = "#0072B2", "#D55E00"
@@ -42,6 +52,17 @@ def biomarker_label(name: str) -> str:
     ('hippocampus (mL)', 'MMSE (in its own unit)')
     """
     return name if name.endswith((")", "]")) else f"{name} (in its own unit)"
+
+
+def score_label(cohort: Cohort, which: str = "progression") -> str:
+    """Return what an axis of scores is called, and its unit.
+
+    Examples
+    --------
+    >>> score_label(Cohort(np.ones((2, 3)), [70, 71], ["a", "b"]), "true")
+    'true score (sds of first visits)'
+    """
+    return f"{which} score ({cohort.score_unit_in_words})"
 
 
 def diagnosis_groups(cohort: Cohort) -> list[tuple[NDArray[np.bool_], str, str]]:

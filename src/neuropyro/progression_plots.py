@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from neuropyro.outputs import Outcome
-from neuropyro.plot_style import cluster_colours, diagnosis_groups
+from neuropyro.plot_style import cluster_colours, diagnosis_groups, score_label
 
 __all__ = ["plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
 
@@ -48,7 +48,7 @@ def plot_trajectories(outcome: Outcome) -> Figure:
         axis.fill_between(grid, low, high, color="k", alpha=0.2, lw=0)
         axis.plot(grid, middle, "k", lw=1.5)
         axis.set_title(f"cluster {k + 1}", fontsize=10, color=cluster_colours(n_clusters)[k])
-        axis.set_xlabel("progression score (sd of controls)")
+        axis.set_xlabel(score_label(outcome.cohort))
     axes[0, 0].set_ylabel(f"mean of its {outcome.columns}\n({outcome.unit_in_words})")
     axes[0, 0].legend(fontsize=8, markerscale=4, frameon=False)
     return figure
@@ -81,7 +81,7 @@ def plot_stages(outcome: Outcome) -> Figure:
         if not outcome.fit.is_point:
             axis.vlines(cohort.time[members], low[members], high[members], color=colour, lw=0.4, alpha=0.5)
     axis.set_xlabel("time (years)")
-    axis.set_ylabel("progression score (sd of controls)")
+    axis.set_ylabel(score_label(cohort))
     axis.legend(frameon=False)
     return figure
 
@@ -137,8 +137,8 @@ def plot_recovery(outcome: Outcome) -> Figure:
             axis.vlines(true[members], low[members], high[members], color=colour, lw=0.4, alpha=0.5)
     ends = [true.min(), true.max()]
     axis.plot(ends, ends, color="k", lw=0.8)
-    axis.set_xlabel("true score (sd of controls)")
-    axis.set_ylabel("estimated score (sd of controls)")
+    axis.set_xlabel(score_label(outcome.cohort, "true"))
+    axis.set_ylabel(score_label(outcome.cohort, "estimated"))
     axis.legend(frameon=False)
     return figure
 

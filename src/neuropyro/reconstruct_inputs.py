@@ -117,8 +117,10 @@ class Job:
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """Files, and the images in folders, in their order."""
-    return [file for path in paths for file in ([path] if path.suffix.lower() in HDF5 else find_images(path))]
+    """Files, and the images in folders, in their order; what is not there is told when its turn comes."""
+    some = any(path.exists() for path in paths)
+    alone = [path.suffix.lower() in HDF5 or (some and not path.exists()) for path in paths]
+    return [file for path, one in zip(paths, alone, strict=True) for file in ([path] if one else find_images(path))]
 
 
 def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Framing, simulate: bool, seed: int) -> Job:

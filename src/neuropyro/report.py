@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from neuropyro import plots
+from neuropyro.fit_cautions import cautions
 from neuropyro.inference import cluster_agreement
 from neuropyro.outputs import Outcome
 
@@ -79,6 +80,8 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
         yield f"<p>{outcome.remark_on_left_out}.</p>"
     yield f"<p><b>Model:</b> {_model_in_words(outcome)}.</p>"
     yield f"<p><b>Optimisation:</b> {html.escape(outcome.fit.verdict)}. Final ELBO {outcome.fit.elbo:.6g} nats.</p>"
+    for caution in cautions(outcome) if outcome.fit.converged else ():
+        yield f"<p><b>Caution:</b> {html.escape(caution)}.</p>"
     if outcome.fit.is_point:
         yield "<p>This is a point estimate, without intervals; <code>--guide normal</code> gives them.</p>"
     truth = truth_lines(outcome)
@@ -87,7 +90,10 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield from _figure(folder / "clusters.png", plots.plot_clusters(outcome), "Likeliest cluster of each vertex.")
     caption = "Entropy of each vertex's cluster: 0 where it is certain."
     yield from _figure(folder / "entropy.png", plots.plot_entropy(outcome), caption)
-    caption = "Dots: values at a visit. Line: the biomarker's own curve, in its own unit; band: 90 % interval."
+    caption = (
+        "Dots: values at a visit. Line: the biomarker's own curve, in its own unit; band: its 90 % interval. People "
+    )
+    caption += "may lie off it by what lastingly is their own, and controls' scores are known the least."
     yield from _figure(folder / "biomarkers.png", plots.plot_biomarkers(outcome), caption)
     caption = (
         f"Dots: mean of the cluster's {outcome.columns} at a visit. Line: the cluster's trajectory; "

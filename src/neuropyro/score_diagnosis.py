@@ -20,6 +20,8 @@ from neuropyro.data import Cohort, CohortError
 __all__ = ["ScoreDiagnosis", "fit_score_diagnosis", "known_diagnoses"]
 
 Floats = NDArray[np.float64]
+SEVERITY = {"smc": 1, "emci": 2, "mci": 3, "lmci": 4, "ad": 5, "dementia": 5}
+"""Order of usual words for patients; all others go before them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +52,19 @@ class ScoreDiagnosis:
 
 
 def known_diagnoses(cohort: Cohort) -> tuple[str, ...]:
-    """Return the diagnoses of a cohort's visits, controls first; empty text and negative numbers say nothing."""
+    """Return the diagnoses of a cohort's visits, controls first, the gravest last.
+
+    Empty text and negative numbers say nothing.
+    """
     if cohort.diagnosis is None:
         return ()
     controls = {str(name) for name in np.unique(cohort.diagnosis[cohort.is_control])}
     every = {str(name) for name in np.unique(cohort.diagnosis)}
     known = {name for name in every if name and not name.startswith("-")}
-    return (*sorted(known & controls), *sorted(known - controls))
+    return (
+        *sorted(known & controls),
+        *sorted(known - controls, key=lambda name: (SEVERITY.get(name.lower(), 0), name)),
+    )
 
 
 def fit_score_diagnosis(

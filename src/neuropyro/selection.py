@@ -57,7 +57,7 @@ class Candidate:
     agreement
         Of the folds' clusters.
     converged
-        Whether all fits had converged.
+        Whether the fit of all data had converged, from which those of parts go on for a fixed number of steps.
     result
         The fit of all data.
     """
@@ -224,14 +224,13 @@ class _Task:
     def run(self, schedule: Schedule | None) -> Candidate:
         result = fit(self.model, self.cohort, schedule=schedule, **self.options)
         self.done()
-        held_out, labels, converged = np.empty(self.cohort.n_subjects), [], result.converged
+        held_out, labels = np.empty(self.cohort.n_subjects), []
         for train, test in self.cohort.split_subjects(self.folds, self.seed):
             started = Started(self.model, start_of(result, self.cohort, train))
             part = fit(started, train, schedule=self.fold_schedule, **self.options)
             terms = self.model.new_subject_log_likelihood(part, test, DRAWS)
             held_out[np.isin(self.cohort.subjects, test.subjects)] = _mean_density(terms)
             labels.append(self.model.assignments(part).argmax(1))
-            converged = converged and part.converged
             self.done()
         share = np.clip(self.model.assignments(result), np.finfo(np.float64).tiny, 1)
         entropy = -(share * np.log(share)).sum(1)
@@ -246,7 +245,7 @@ class _Task:
             icl=float(bic + 2 * entropy[used].sum()),
             entropy=float(entropy[used].mean()),
             agreement=reproducibility(labels, self.model.n_clusters),
-            converged=bool(converged),
+            converged=bool(result.converged),
             result=result,
         )
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from neuropyro.console import listed, say
+from neuropyro.console import complain, listed, say
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.tables import write_csv
 
-__all__ = ["numbers", "register"]
+if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
+    from neuropyro.selection import Selection
+
+__all__ = ["doubts", "numbers", "register"]
 
 Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 
@@ -87,7 +90,22 @@ def select(
     write_csv(out / "selection.csv", found.columns())
     (out / "selection.txt").write_text(found.sentence + "\n", encoding="utf-8")
     plot_selection(found).savefig(out / "selection.png", dpi=130)
+    for said in doubts(found, max_steps):
+        complain(f"warning: {said}")
     say(found.sentence, clusters=found.clusters, sentence=found.sentence, criteria=found.columns())
+
+
+def doubts(found: Selection, max_steps: int) -> list[str]:
+    """Say which fits had not converged, and whether the choice lies at the end of what was tried."""
+    said = []
+    open_ = [str(one.clusters) for one in found.candidates if not one.converged]
+    if open_:
+        named = f"the fit{'s' * (len(open_) > 1)} of {', '.join(open_)} clusters"
+        said.append(f"{named} had not converged; give more steps, as --max-steps {2 * max_steps}")
+    tried = [one.clusters for one in found.candidates]
+    if len(tried) > 1 and found.clusters == max(tried):
+        said.append(f"{found.clusters} is the most that was tried; try more")
+    return said
 
 
 def numbers(text: str) -> list[int]:

@@ -10,10 +10,13 @@ import numpy as np
 
 from neuropyro.adjustment import fit_adjustment
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.unknown_names import unknown_covariate
 from neuropyro.site_harmonisation import harmonise_sites
 
-__all__ = ["check_clusters", "effects_of_maps", "prepare_study", "remarks"]
+__all__ = ["check_clusters", "check_covariates", "effects_of_maps", "prepare_study", "remarks"]
 
+DIAGNOSES = frozenset({"cn", "nc", "ctl", "hc", "control", "healthy", "smc", "mci", "emci", "lmci", "ad", "dementia"})
+OUTLYING = 50  # times the distance from the median within which nine in ten lie
 NEGATIVE_CODES = (-1, -2, -3, -4, -5, -7, -8, -9, -99, -999, -9999)
 HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
 
@@ -34,6 +37,23 @@ def check_clusters(cohort: Cohort, clusters: int) -> None:
     if not 1 <= clusters <= cohort.n_vertices:
         there = f"1 to {cohort.n_vertices}, for the cohort has {cohort.n_vertices} {what}"
         raise CohortError(f"--clusters {clusters}: give a number from {there}")
+
+
+def check_covariates(cohort: Cohort, names: Sequence[str]) -> None:
+    """Refuse covariates of speed and stage that a cohort lacks, before anything is written.
+
+    Raises
+    ------
+    CohortError
+        Naming the first, and what there is.
+
+    Examples
+    --------
+    >>> check_covariates(Cohort(np.ones((2, 3)), time=[70, 71], subject=["a", "b"]), ())
+    """
+    for name in names:
+        if name not in cohort.covariates:
+            raise unknown_covariate(cohort, name, "--covariates")
 
 
 def prepare_study(
@@ -80,8 +100,9 @@ def prepare_study(
 def remarks(cohort: Cohort, standardise: str) -> list[str]:
     """Say what a user may not expect of the data.
 
-    That no diagnosis is a control's; that a biomarker never changes within a subject, as a gene does; that a value
-    looks like a code for a missing one.
+    That no diagnosis is a control's, or that a covariate looks like one; that a biomarker never changes within a
+    subject, as a gene does, has a value that looks like a code for a missing one, or one far from all others; that
+    visits say nothing of speeds, or contradict each other.
 
     Examples
     --------
@@ -90,7 +111,8 @@ def remarks(cohort: Cohort, standardise: str) -> list[str]:
     >>> [line.split(":")[0] for line in remarks(cohort, "controls")]
     ['diagnoses are ill, well']
     """
-    return [*_without_controls(cohort, standardise), *_never_changing(cohort), *_codes(cohort)]
+    told = [_without_controls(cohort, standardise), _like_diagnoses(cohort), _never_changing(cohort), _codes(cohort)]
+    return [line for lines in (*told, _far_out(cohort), _visits(cohort)) for line in lines]
 
 
 def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
@@ -105,10 +127,8 @@ def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
 
 def _codes(cohort: Cohort) -> list[str]:
     """Name biomarkers with a value that looks like a code: the only negative one, or 99, 999, ... far above others."""
-    if cohort.feature_names is None:
-        return []
     said = []
-    for name, column in zip(cohort.feature_names, cohort.values.T, strict=True):
+    for name, column in zip(_names(cohort), cohort.values.T, strict=False):
         seen = column[~np.isnan(column)]
         negative, high = seen[seen < 0], seen.max(initial=0.0)
         code = None
@@ -122,6 +142,47 @@ def _codes(cohort: Cohort) -> list[str]:
                 f"missing value, give --missing={code:g}"
             )
     return said
+
+
+def _like_diagnoses(cohort: Cohort) -> list[str]:
+    """Name a covariate whose words are diagnoses, where no other column is the diagnosis."""
+    if cohort.diagnosis is not None:
+        return []
+    words = {name: {str(word).lower() for word in np.unique(column)} for name, column in cohort.covariates.items()}
+    alike = [name for name, own in words.items() if len(own & DIAGNOSES) > 1]
+    return [f"{name} looks like a diagnosis; name it by --diagnosis {name}, if it is" for name in alike[:1]]
+
+
+def _far_out(cohort: Cohort) -> list[str]:
+    """Name biomarkers with a value that lies far beyond all others, as by a slip of the pen."""
+    said = []
+    for name, column in zip(_names(cohort), cohort.values.T, strict=False):
+        seen = np.asarray(column[~np.isnan(column)], np.float64)
+        off = np.abs(seen - np.median(seen)) if seen.size else seen
+        spread = np.quantile(off, 0.9) if seen.size else 0.0
+        if spread > 0 and off.max() > OUTLYING * spread and seen[off.argmax()] not in (*NEGATIVE_CODES, *HIGH_CODES):
+            said.append(
+                f"{name}: {seen[off.argmax()]:g} lies far from all others ({np.median(seen):g} is their median)"
+            )
+    return said
+
+
+def _visits(cohort: Cohort) -> list[str]:
+    """Say where no subject was seen twice, and where one has two visits at one time that are not alike."""
+    said = []
+    if np.bincount(cohort.subject_index).max() == 1:
+        said.append("every subject has one visit, which says nothing of speeds: they are the prior's")
+    order = np.lexsort((cohort.time, cohort.subject_index))
+    same = (np.diff(cohort.subject_index[order]) == 0) & (np.diff(cohort.time[order]) == 0)
+    if same.any():
+        row = order[same.argmax()]
+        others = f", as {same.sum() - 1} more" if same.sum() > 1 else ""
+        said.append(f"subject {cohort.subject[row]} has two visits at {cohort.time[row]:g}{others}; both are used")
+    return said
+
+
+def _names(cohort: Cohort) -> list[str]:
+    return [] if cohort.feature_names is None else cohort.feature_names.tolist()
 
 
 def _never_changing(cohort: Cohort) -> list[str]:

@@ -100,6 +100,12 @@ def test_a_folder_holds_one_fit_alone(cortex, tmp_path, monkeypatch, capsys):
         main()
     assert "biomarkers.csv is read, and would be replaced; give another --out" in capsys.readouterr().err
     assert (own / "biomarkers.csv").read_bytes() == kept
+    asked = [str(cortex), "--covariates", "apoe", "--out", str(tmp_path / "none")]
+    monkeypatch.setattr(sys, "argv", ["neuropyro", "dive", "fit", *asked])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "covariate apoe: not in the cohort" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.slow

@@ -95,9 +95,9 @@ def test_stages_are_a_line_a_subject_with_an_interval_a_visit(drawn):
 def test_diagnoses_keep_the_studys_own_words_and_each_has_a_colour():
     words = ["AD", "CN", "MCI", "", "CN"]
     groups = diagnosis_groups(Cohort(np.ones((5, 2)), [1, 2, 3, 4, 5], list("abcde"), words))
-    assert [name for _, _, name in groups] == ["CN", "AD", "MCI", "no diagnosis"]
+    assert [name for _, _, name in groups] == ["CN", "MCI", "AD", "no diagnosis"]
     assert len({colour for _, colour, _ in groups}) == 4
-    assert [members.tolist() for members, _, _ in groups[:2]] == [[w == name for w in words] for name in ("CN", "AD")]
+    assert [members.tolist() for members, _, _ in groups[:2]] == [[w == name for w in words] for name in ("CN", "MCI")]
     numbered = Cohort(np.ones((3, 2)), [1, 2, 3], list("abc"), [1, 2, -1])
     assert [name for _, _, name in diagnosis_groups(numbered)] == ["controls", "patients", "no diagnosis"]
 

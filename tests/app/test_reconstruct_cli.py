@@ -196,6 +196,14 @@ def test_measured_kspace(generator, tmp_path):
     assert {"zero_filled", "wavelet", "total_variation"} <= set(read(folder / "metrics.json"))
 
 
+def test_a_picture_that_is_not_there_is_left_out(generator, tmp_path, capsys):
+    there = picture(tmp_path / "a.png", SIDE // 4)
+    with pytest.raises(SystemExit, match="1"):
+        run(tmp_path / "none.png", there, corruption="superres:4", generator=generator, out=tmp_path / "out")
+    assert "none.png: there is no such file" in capsys.readouterr().err
+    assert (tmp_path / "out" / "a" / "clean.png").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

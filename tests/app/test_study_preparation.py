@@ -47,10 +47,26 @@ def test_more_clusters_than_columns_are_refused_and_the_columns_named(cohort, cl
 
 
 def test_that_nobody_is_a_control_is_said_where_it_matters(cohort):
+    cohort = replace(cohort, subject=np.arange(40) // 2)
     assert remarks(cohort, "controls") == []
     nobody = replace(cohort, diagnosis=np.where(cohort.is_control, "well", "ill"))
     assert "diagnoses are ill, well: none is a control's" in remarks(nobody, "controls")[0]
     assert remarks(nobody, "all") == remarks(replace(cohort, diagnosis=None), "controls") == []
+
+
+def test_a_diagnosis_among_covariates_a_slip_and_two_visits_at_once_are_said():
+    rng = np.random.default_rng(2)
+    values = rng.normal(7000, 500, (40, 2))
+    values[7, 0] = 7e6
+    time = rng.uniform(60, 80, 40)
+    time[21] = time[20]
+    words = np.array(["CN", "AD", "MCI", ""])[np.arange(40) // 2 % 4]
+    who, names = np.arange(40) // 2, np.array(["hippocampus", "ventricles"])
+    cohort = Cohort(values, time, who, feature_names=names, covariates={"DX_bl": words, "sex": words == "CN"})
+    diagnosis, slip, twice = remarks(cohort, "controls")
+    assert diagnosis.startswith("DX_bl looks like a diagnosis; name it by --diagnosis DX_bl")
+    assert slip.startswith("hippocampus: 7e+06 lies far from all others")
+    assert twice == f"subject 10 has two visits at {time[20]:g}; both are used"
 
 
 def test_what_looks_like_a_code_is_said():
@@ -90,4 +106,5 @@ def test_a_biomarker_that_never_changes_is_named():
     (said,) = remarks(cohort, "all")
     assert said.startswith("apoe4, icv: never changes within a subject")
     assert remarks(replace(cohort, feature_names=None), "all") == []
-    assert remarks(cohort.subset(visits=np.array([True, False, True, False, True])), "all") == []  # nobody seen twice
+    (once,) = remarks(cohort.subset(visits=np.array([True, False, True, False, True])), "all")
+    assert once == "every subject has one visit, which says nothing of speeds: they are the prior's"

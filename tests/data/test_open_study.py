@@ -145,6 +145,25 @@ def test_the_diagnosis_can_be_named(study, tmp_path):
         Cohort.open(path, StudyOptions(diagnosis="Clinical"))
 
 
+@pytest.mark.parametrize("times", [[25915, 26280, 24820], [0, 1534, 365], [852, 864, 800]])
+def test_times_that_are_no_years_are_refused(study, tmp_path, times):
+    path = study.write_csv(tmp_path / "t.csv", {"ID": ["a", "a", "b"], "age": times, "MMSE": [30, 28, 25]})
+    with pytest.raises(CohortError, match=r"t\.csv: time: .* are no years; divide days by 365\.25, months by 12"):
+        Cohort.open(path)
+
+
+def test_years_of_the_calendar_are_years(study, tmp_path):
+    path = study.write_csv(tmp_path / "t.csv", {"ID": ["a", "a"], "time": [2009.5, 2011.25], "MMSE": [30, 28]})
+    assert Cohort.open(path).time.tolist() == [2009.5, 2011.25]
+
+
+def test_decimal_commas_are_named(study, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("ID;age;tau\na;71;1,5\na;72;1,75\nb;65;2\n")
+    with pytest.raises(CohortError, match=r"t\.csv line 2: `tau` is '1,5', with a decimal comma; write numbers with"):
+        Cohort.open(path)
+
+
 def test_codes_for_missing_values_can_be_named(study, tmp_path):
     columns = {"ID": ["a", "b", "c"], "age": [71, 68, 70], "MMSE": [30, -4, 25], "tau": ["999.0", "-4", "12"]}
     path = study.write_csv(tmp_path / "t.csv", columns)

@@ -332,6 +332,11 @@ REFUSED = {
     "a field": ({"thickness": 1.0}, "do: 'thickness' is a map or image; intervene on its parents"),
     "no node": ({"height": 1.0}, "do: 'height' is no node; there are"),
     "alleles": ({"apoe4": 5}, "do: apoe4 cannot be 5; give a whole number from 0 to 2"),
+    "a speed backwards": (
+        {"treatment": -1.0, "treatment_start": 0.0},
+        "do: treatment cannot be -1; give a number from 0 on",
+    ),
+    "a start of nothing": ({"treatment_start": 1.0}, "do: a treatment's start without a treatment"),
     "half an allele": ({"apoe4": [0, 0.5, 1]}, "do: apoe4 cannot be 0.5; give a whole number from 0 to 2"),
     "points": ({"mmse": 40.0}, "do: mmse cannot be 40; give a number from -0.5 to 30.5"),
     "no number": ({"prs": float("nan")}, "do: prs cannot be nan; give a number"),

@@ -1,0 +1,62 @@
+"""What a converged fit may still have wrong, told from its numbers: scales, steps and speeds that no data can show."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuropyro.outputs import Outcome
+
+__all__ = ["cautions"]
+
+FEWEST, DOMINANT = 6, 0.75  # reference visits, and the share of their variance that one of them may have
+STEEP = 10.0  # per score; the prior has 1.3, and less than 4 nearly always
+UNLIKE = 300.0  # largest over smallest speed
+
+
+def cautions(outcome: Outcome) -> list[str]:
+    """Return sentences on signs of a mode that fits noise, each with a remedy; none where there is no sign.
+
+    One subject alone may set the scale of the scores, clusters may jump where they should bend, and some subjects may
+    stand still beside others: small studies of maps in which people differ by much that is no disease end there, and
+    converge.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> cohort, model = simulate_reference(n_subjects=8, n_vertices=12, seed=1), VertexClusterMixture(2)
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> cautions(Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False)))
+    []
+    """
+    found = [*_alone(outcome), *_steep(outcome), *_unlike(outcome)]
+    remedy = "compare other starts (--restarts 4) and fewer clusters before you believe the scores"
+    return [f"{said}; {remedy}" for said in found]
+
+
+def _alone(outcome: Outcome) -> list[str]:
+    """Name the subject whose first score makes nearly all of the reference's variance."""
+    rows = np.flatnonzero(outcome.cohort.is_reference)
+    score = outcome.posterior["dps"].mean(0)[rows]
+    share = (score - score.mean()) ** 2 / max(((score - score.mean()) ** 2).sum(), 1e-12)
+    if len(rows) < FEWEST or share.max() < DOMINANT:
+        return []
+    one = share.argmax()
+    who = outcome.cohort.subject[rows[one]]
+    return [f"subject {who}, at a score of {score[one]:.1f}, alone sets the scale, beside which all others are alike"]
+
+
+def _steep(outcome: Outcome) -> list[str]:
+    b = np.median(outcome.posterior["b"], 0)
+    steep = [f"{k + 1} (b {x:.0f} a score)" for k, x in enumerate(b) if x > STEEP]
+    return [f"cluster {', '.join(steep)} jumps where it should bend"] if steep else []
+
+
+def _unlike(outcome: Outcome) -> list[str]:
+    speed = np.median(outcome.posterior["alpha"], 0)
+    ratio = speed.max() / max(speed.min(), 1e-30)
+    if ratio < UNLIKE:
+        return []
+    slowest = outcome.cohort.subjects[speed.argmin()]
+    return [f"subject {slowest} stands still beside the fastest, whose speed is {ratio:,.0f} times as large"]

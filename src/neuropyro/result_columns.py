@@ -1,0 +1,52 @@
+"""What the columns of a DIVE fit's tables are, and their units."""
+
+from __future__ import annotations
+
+from neuropyro.data import Cohort
+
+__all__ = ["described_tables"]
+
+Columns = dict[str, dict[str, str]]
+
+
+def described_tables(cohort: Cohort, unit: str) -> dict[str, Columns]:
+    """Return, by table, what its columns are and their units; ``x_5`` and ``x_95`` are the ends of x's 90 % interval.
+
+    Parameters
+    ----------
+    unit
+        Of the clusters' trajectories, in words.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cohort = Cohort(np.ones((2, 3)), time=[70, 71], subject=["a", "a"])
+    >>> described_tables(cohort, "mm")["trajectories.csv"]["a"]
+    {'Description': 'whole change of the cluster', 'Units': 'mm'}
+    """
+    score = cohort.score_unit_in_words
+    whose = {"subject": _column("subject"), "diagnosis": _column("in the study's own words")}
+    return {
+        "subjects.csv": whose
+        | {
+            "alpha": _column("speed of the subject", f"{score} a year"),
+            "beta": _column(f"its score at {cohort.time.mean():.5g}, the mean time of all visits", score),
+        },
+        "stages.csv": whose
+        | {"time": _column("time of the visit", "years"), "dps": _column("progression score at the visit", score)},
+        "trajectories.csv": {
+            "cluster": _column("number of the cluster, in the order of onsets"),
+            "share": _column("share of the columns that vary, of which this is the likeliest cluster"),
+            "pi": _column("share of the columns, by the model"),
+            "a": _column("whole change of the cluster", unit),
+            "b": _column("steepness at the onset", f"1 / {score}"),
+            "c": _column("onset: the score at the middle of the change", score),
+            "d": _column("value long before the onset", unit),
+            "sigma": _column("sd of the residuals", unit),
+            "ageing": _column("change by time alone, beside the progression", f"{unit} a year"),
+        },
+    }
+
+
+def _column(what: str, unit: str = "") -> dict[str, str]:
+    return {"Description": what} | ({"Units": unit} if unit else {})
