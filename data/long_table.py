@@ -28,8 +28,8 @@ def long_table(
     names = [c for c in table.columns if c not in taken] if features is None else list(features)
     if not names:
         raise CohortError(
-            f"{table.source}: no column is left for the biomarkers, which are numbers; name them by --biomarkers A,B,C, "
-            "in Python `features`"
+            f"{table.source}: no column is left for the biomarkers, which are numbers; name them by "
+            "--biomarkers A,B,C, in Python `features`"
         )
     known = table.column(subject) if table.column(subject).dtype.kind in "iu" else table.text(subject)
     return {

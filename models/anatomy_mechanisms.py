@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+ANY = Support()
+
+
 @dataclass(frozen=True)
 class Constant(ScalarMechanism):
     """The same number for everyone, unless someone intervenes.
@@ -51,7 +54,7 @@ class Constant(ScalarMechanism):
     """
 
     number: float
-    allowed: Support = Support()
+    allowed: Support = ANY
 
     @property
     def support(self) -> Support:
