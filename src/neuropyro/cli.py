@@ -251,12 +251,12 @@ def _say_fit(outcome: Outcome, out: Path) -> None:
         print(outcome.remark_on_left_out, file=sys.stderr)
     facts = {"converged": fit.converged, "elbo": fit.elbo, "seconds": fit.seconds}
     facts |= {outcome.columns: outcome.cohort.n_vertices, "left_out": outcome.left_out}
-    from neuropyro.fit_cautions import cautions
+    from neuropyro.fit_cautions import caution
 
-    said = cautions(outcome) if fit.converged else []
-    for caution in said:
-        complain(f"caution: {caution}")
-    say(f"report: {report}", out=out.resolve(), report=report, cautions=said, **facts)
+    said = caution(outcome) if fit.converged else ""
+    if said:
+        complain(f"caution: {said}")
+    say(f"report: {report}", out=out.resolve(), report=report, caution=said, **facts)
 
 
 def _fit(

@@ -6,15 +6,15 @@ import numpy as np
 
 from neuropyro.outputs import Outcome
 
-__all__ = ["cautions"]
+__all__ = ["caution"]
 
 FEWEST, DOMINANT = 6, 0.75  # reference visits, and the share of their variance that one of them may have
 STEEP = 10.0  # per score; the prior has 1.3, and less than 4 nearly always
 UNLIKE = 300.0  # largest over smallest speed
 
 
-def cautions(outcome: Outcome) -> list[str]:
-    """Return sentences on signs of a mode that fits noise, each with a remedy; none where there is no sign.
+def caution(outcome: Outcome) -> str:
+    """Return a sentence on the signs of a mode that fits noise, with a remedy; empty where there is no sign.
 
     One subject alone may set the scale of the scores, clusters may jump where they should bend, and some subjects may
     stand still beside others: small studies of maps in which people differ by much that is no disease end there, and
@@ -27,12 +27,12 @@ def cautions(outcome: Outcome) -> list[str]:
     >>> from neuropyro.models import VertexClusterMixture
     >>> cohort, model = simulate_reference(n_subjects=8, n_vertices=12, seed=1), VertexClusterMixture(2)
     >>> short = Schedule(max_steps=2, warm_up=0, window=2)
-    >>> cautions(Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False)))
-    []
+    >>> caution(Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False)))
+    ''
     """
-    found = [*_alone(outcome), *_steep(outcome), *_unlike(outcome)]
+    signs = [*_alone(outcome), *_steep(outcome), *_unlike(outcome)]
     remedy = "compare other starts (--restarts 4) and fewer clusters before you believe the scores"
-    return [f"{said}; {remedy}" for said in found]
+    return "; ".join([*signs, remedy]) if signs else ""
 
 
 def _alone(outcome: Outcome) -> list[str]:
@@ -48,12 +48,14 @@ def _alone(outcome: Outcome) -> list[str]:
 
 
 def _steep(outcome: Outcome) -> list[str]:
+    """Name the clusters that change within a tenth of a score or so."""
     b = np.median(outcome.posterior["b"], 0)
     steep = [f"{k + 1} (b {x:.0f} a score)" for k, x in enumerate(b) if x > STEEP]
     return [f"cluster {', '.join(steep)} jumps where it should bend"] if steep else []
 
 
 def _unlike(outcome: Outcome) -> list[str]:
+    """Name the slowest subject, where speeds are hardly comparable."""
     speed = np.median(outcome.posterior["alpha"], 0)
     ratio = speed.max() / max(speed.min(), 1e-30)
     if ratio < UNLIKE:

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from neuropyro import plots
-from neuropyro.fit_cautions import cautions
+from neuropyro.fit_cautions import caution
 from neuropyro.inference import cluster_agreement
 from neuropyro.outputs import Outcome
 
@@ -80,8 +80,9 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
         yield f"<p>{outcome.remark_on_left_out}.</p>"
     yield f"<p><b>Model:</b> {_model_in_words(outcome)}.</p>"
     yield f"<p><b>Optimisation:</b> {html.escape(outcome.fit.verdict)}. Final ELBO {outcome.fit.elbo:.6g} nats.</p>"
-    for caution in cautions(outcome) if outcome.fit.converged else ():
-        yield f"<p><b>Caution:</b> {html.escape(caution)}.</p>"
+    said = caution(outcome) if outcome.fit.converged else ""
+    if said:
+        yield f"<p><b>Caution:</b> {html.escape(said)}.</p>"
     if outcome.fit.is_point:
         yield "<p>This is a point estimate, without intervals; <code>--guide normal</code> gives them.</p>"
     truth = truth_lines(outcome)

@@ -31,11 +31,11 @@ def plot_selection(found: Selection) -> Figure:
             k, -table[f"{name}_below_best"], table[f"{name}_error"], fmt="o-", ms=4, label=label, color=colour
         )
     left.set_ylabel("log density below the best (nats)")
-    for name, label, colour in (("bic", "BIC", "#D55E00"), ("icl", "ICL", "#CC79A7")):
-        middle.plot(k, table[name] - table[name].min(), "o-", ms=4, label=label, color=colour)
-    middle.set_ylabel("above the best")
-    for name, label, colour in (("dice", "Dice", "#009E73"), ("rand", "adjusted Rand", "#E69F00")):
-        right.plot(k, table[name], "o-", ms=4, label=label, color=colour)
+    for name, label, colour, line in (("bic", "BIC", "#D55E00", "o-"), ("icl", "ICL", "#CC79A7", "s--")):
+        middle.plot(k, table[name] - table[name].min(), line, ms=4, label=label, color=colour)
+    middle.set_ylabel("above the best (-2 log density)")
+    for name, label, colour, line in (("dice", "Dice", "#009E73", "o-"), ("rand", "adjusted Rand", "#E69F00", "s--")):
+        right.plot(k, table[name], line, ms=4, label=label, color=colour)
     right.set_ylabel("agreement of folds' clusters")
     right.set_ylim(None, 1.02)
     for axis in (left, middle, right):

@@ -1,0 +1,43 @@
+"""Signs of a fit that converged to noise, on posteriors that have them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from neuropyro.data import Cohort
+from neuropyro.fit_cautions import caution
+
+SUBJECTS = np.repeat([f"s{i}" for i in range(8)], 2)
+COHORT = Cohort(np.ones((16, 2)) * np.arange(16)[:, None], np.tile([70.0, 71.0], 8), SUBJECTS)
+FIRST = np.array([-1.2, -0.8, -0.5, -0.1, 0.2, 0.5, 0.8, 1.1])
+
+
+def outcome(first=FIRST, b=(1.0, 2.0), alpha=np.linspace(0.1, 0.9, 8)):
+    score = np.repeat(first, 2)
+    posterior = {"dps": score[None], "b": np.array([b]), "alpha": np.asarray(alpha)[None]}
+    return SimpleNamespace(cohort=COHORT, posterior=posterior)
+
+
+def test_a_fit_without_signs():
+    assert caution(outcome()) == ""
+
+
+@pytest.mark.parametrize(
+    ("signs", "said"),
+    [
+        ({"first": np.r_[-2.6, np.linspace(0.3, 0.5, 7)]}, "subject s0, at a score of -2.6, alone sets the scale"),
+        ({"b": (1.0, 107.0)}, "cluster 2 (b 107 a score) jumps where it should bend; "),
+        ({"alpha": np.r_[np.full(7, 0.5), 1e-5]}, "subject s7 stands still beside the fastest, whose speed is 50,000 "),
+    ],
+)
+def test_each_sign_is_told_with_its_remedy(signs, said):
+    found = caution(outcome(**signs))
+    assert found.startswith(said)
+    assert found.endswith("compare other starts (--restarts 4) and fewer clusters before you believe the scores")
+
+
+def test_all_signs_share_a_remedy():
+    found = caution(outcome(np.r_[-2.6, np.linspace(0.3, 0.5, 7)], (50.0, 60.0), np.r_[np.full(7, 0.5), 1e-5]))
+    assert found.count("; ") == 3
+    assert "cluster 1 (b 50 a score), 2 (b 60 a score) jumps" in found
