@@ -10,10 +10,11 @@ from neuropyro.fit_cautions import caution
 
 SUBJECTS = np.repeat([f"s{i}" for i in range(8)], 2)
 COHORT = Cohort(np.ones((16, 2)) * np.arange(16)[:, None], np.tile([70.0, 71.0], 8), SUBJECTS)
+SPEEDS = np.linspace(0.1, 0.9, 8)
 FIRST = np.array([-1.2, -0.8, -0.5, -0.1, 0.2, 0.5, 0.8, 1.1])
 
 
-def outcome(first=FIRST, b=(1.0, 2.0), alpha=np.linspace(0.1, 0.9, 8)):
+def outcome(first=FIRST, b=(1.0, 2.0), alpha=SPEEDS):
     score = np.repeat(first, 2)
     posterior = {"dps": score[None], "b": np.array([b]), "alpha": np.asarray(alpha)[None]}
     return SimpleNamespace(cohort=COHORT, posterior=posterior)
