@@ -258,9 +258,9 @@ class Cohort(CohortReaders):
         return self.unit or "the data's unit"
 
     @property
-    def score_unit_in_words(self) -> str:
-        """What a score of 1 is: an sd of the first visits of `is_reference`."""
-        return "sds of controls" if self.is_control[self.is_reference].all() else "sds of first visits"
+    def reference_in_words(self) -> str:
+        """Whose first visits' scores have mean 0 and sd 1, see `is_reference`: a score is an sd of them."""
+        return "controls" if self.is_control[self.is_reference].all() else "first visits"
 
     @property
     def can_write_maps(self) -> bool:

@@ -237,7 +237,7 @@ def _write_biomarkers(outcome: Outcome, path: Path) -> None:
     write_csv(path, found)
     said = {
         name: what
-        for name, what in _described_columns(maps, outcome.cohort.score_unit_in_words).items()
+        for name, what in _described_columns(maps, f"sds of {outcome.cohort.reference_in_words}").items()
         if name in found
     }
     _write_json(said, path.with_suffix(".json"))
@@ -260,7 +260,9 @@ def _write_maps(outcome: Outcome, folder: Path) -> None:
     outcome.cohort.write_maps(maps | posterior, folder / "clusters")
     if outcome.cohort.can_write_maps:
         outcome.cohort.write_maps(dict(outcome.vertex_maps.named()), folder / "vertices")
-        said = outcome.vertex_maps.described(outcome.cohort.unit_in_words, outcome.cohort.score_unit_in_words)
+        said = outcome.vertex_maps.described(
+            outcome.cohort.unit_in_words, f"sds of {outcome.cohort.reference_in_words}"
+        )
         _write_json(said, folder / "vertices.json")
 
 

@@ -60,9 +60,9 @@ def score_label(cohort: Cohort, which: str = "progression") -> str:
     Examples
     --------
     >>> score_label(Cohort(np.ones((2, 3)), [70, 71], ["a", "b"]), "true")
-    'true score (sds of first visits)'
+    'true score (sd of first visits)'
     """
-    return f"{which} score ({cohort.score_unit_in_words})"
+    return f"{which} score (sd of {cohort.reference_in_words})"
 
 
 def diagnosis_groups(cohort: Cohort) -> list[tuple[NDArray[np.bool_], str, str]]:

@@ -24,7 +24,7 @@ def described_tables(cohort: Cohort, unit: str) -> dict[str, Columns]:
     >>> described_tables(cohort, "mm")["trajectories.csv"]["a"]
     {'Description': 'whole change of the cluster', 'Units': 'mm'}
     """
-    score = cohort.score_unit_in_words
+    score = f"sds of {cohort.reference_in_words}"
     whose = {"subject": _column("subject"), "diagnosis": _column("in the study's own words")}
     return {
         "subjects.csv": whose

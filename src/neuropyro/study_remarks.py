@@ -1,0 +1,120 @@
+"""What of a study's data a user may not expect, in sentences, before anything is fitted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuropyro.data import Cohort
+
+__all__ = ["remarks"]
+
+DIAGNOSES = frozenset({"cn", "nc", "ctl", "hc", "control", "healthy", "smc", "mci", "emci", "lmci", "ad", "dementia"})
+OUTLYING = 50  # times the distance from the median within which nine in ten lie
+NEGATIVE_CODES = (-1, -2, -3, -4, -5, -7, -8, -9, -99, -999, -9999)
+HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
+
+
+def remarks(cohort: Cohort, standardise: str) -> list[str]:
+    """Say what a user may not expect of the data.
+
+    That no diagnosis is a control's, or that a covariate looks like one; that a biomarker never changes within a
+    subject, as a gene does, has a value that looks like a code for a missing one, or one far from all others; that
+    visits say nothing of speeds, or contradict each other.
+
+    Examples
+    --------
+    >>> cohort = Cohort(np.ones((2, 3)), time=[70, 71], subject=["a", "a"], diagnosis=["ill", "well"])
+    >>> [line.split(":")[0] for line in remarks(cohort, "controls")]
+    ['diagnoses are ill, well']
+    """
+    told = [_without_controls(cohort, standardise), _like_diagnoses(cohort), _never_changing(cohort), _codes(cohort)]
+    return [line for lines in (*told, _far_out(cohort), _visits(cohort)) for line in lines]
+
+
+def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
+    if standardise != "controls" or cohort.diagnosis is None or cohort.is_control.any():
+        return []
+    names = ", ".join(map(str, sorted(set(cohort.diagnosis))[:6]))
+    return [
+        f"diagnoses are {names}: none is a control's (CN, NC, CTL, HC, control, healthy, or 1), so that all subjects' "
+        "first visits set the scales; name theirs by --control, if there are any"
+    ]
+
+
+def _codes(cohort: Cohort) -> list[str]:
+    """Name biomarkers with a value that looks like a code: the only negative one, or 99, 999, ... far above others."""
+    said = []
+    for name, column in zip(_names(cohort), cohort.values.T, strict=False):
+        seen = column[~np.isnan(column)]
+        negative, high = seen[seen < 0], seen.max(initial=0.0)
+        code = None
+        if 0 < negative.size < seen.size and np.unique(negative).size == 1 and negative[0] in NEGATIVE_CODES:
+            code = negative[0]
+        elif high in HIGH_CODES and (seen < high).any() and seen[seen < high].max() < high / FAR:
+            code = high
+        if code is not None:
+            said.append(
+                f"{name}: {(seen == code).sum():,} values are {code:g}, unlike all others; if that stands for a "
+                f"missing value, give --missing={code:g}"
+            )
+    return said
+
+
+def _like_diagnoses(cohort: Cohort) -> list[str]:
+    """Name a covariate whose words are diagnoses, where no other column is the diagnosis."""
+    if cohort.diagnosis is not None:
+        return []
+    words = {name: {str(word).lower() for word in np.unique(column)} for name, column in cohort.covariates.items()}
+    alike = [name for name, own in words.items() if len(own & DIAGNOSES) > 1]
+    return [f"{name} looks like a diagnosis; name it by --diagnosis {name}, if it is" for name in alike[:1]]
+
+
+def _far_out(cohort: Cohort) -> list[str]:
+    """Name biomarkers with a value that lies far beyond all others, as by a slip of the pen."""
+    said = []
+    for name, column in zip(_names(cohort), cohort.values.T, strict=False):
+        seen = np.asarray(column[~np.isnan(column)], np.float64)
+        off = np.abs(seen - np.median(seen)) if seen.size else seen
+        spread = np.quantile(off, 0.9) if seen.size else 0.0
+        if spread > 0 and off.max() > OUTLYING * spread and seen[off.argmax()] not in (*NEGATIVE_CODES, *HIGH_CODES):
+            said.append(
+                f"{name}: {seen[off.argmax()]:g} lies far from all others ({np.median(seen):g} is their median)"
+            )
+    return said
+
+
+def _visits(cohort: Cohort) -> list[str]:
+    """Say where no subject was seen twice, and where one has two visits at one time that are not alike."""
+    said = []
+    if np.bincount(cohort.subject_index).max() == 1:
+        said.append("every subject has one visit, which says nothing of speeds: they are the prior's")
+    order = np.lexsort((cohort.time, cohort.subject_index))
+    same = (np.diff(cohort.subject_index[order]) == 0) & (np.diff(cohort.time[order]) == 0)
+    if same.any():
+        row = order[same.argmax()]
+        others = f", as {same.sum() - 1} more" if same.sum() > 1 else ""
+        said.append(f"subject {cohort.subject[row]} has two visits at {cohort.time[row]:g}{others}; both are used")
+    return said
+
+
+def _names(cohort: Cohort) -> list[str]:
+    return [] if cohort.feature_names is None else cohort.feature_names.tolist()
+
+
+def _never_changing(cohort: Cohort) -> list[str]:
+    """Name biomarkers that are the same at all visits of every subject who was seen more than once."""
+    if cohort.feature_names is None:
+        return []
+    low, high = (np.full((cohort.n_subjects, cohort.n_vertices), end) for end in (np.inf, -np.inf))
+    np.fmin.at(low, cohort.subject_index, cohort.values)  # what is missing is passed over
+    np.fmax.at(high, cohort.subject_index, cohort.values)
+    count = np.zeros_like(low)
+    np.add.at(count, cohort.subject_index, ~np.isnan(cohort.values))
+    constant = (count > 1).any(0) & ((low == high) | (count < 2)).all(0)
+    names = ", ".join(map(str, cohort.feature_names[constant]))
+    if not names:
+        return []
+    return [
+        f"{names}: never changes within a subject, so that it says nothing of progression; leave it out by "
+        "--biomarkers, and give it by --covariates if speed may depend on it"
+    ]

@@ -1,0 +1,58 @@
+"""What is said of a study before its fit."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from neuropyro.data import Cohort
+from neuropyro.study_remarks import remarks
+
+
+def test_that_nobody_is_a_control_is_said_where_it_matters():
+    rng = np.random.default_rng(0)
+    diagnosis = np.where(np.arange(40) < 30, "CN", "AD")
+    cohort = Cohort(rng.normal(2.5, 0.1, (40, 3)), rng.uniform(60, 80, 40), np.arange(40) // 2, diagnosis)
+    assert remarks(cohort, "controls") == []
+    nobody = replace(cohort, diagnosis=np.where(cohort.is_control, "well", "ill"))
+    assert "diagnoses are ill, well: none is a control's" in remarks(nobody, "controls")[0]
+    assert remarks(nobody, "all") == remarks(replace(cohort, diagnosis=None), "controls") == []
+
+
+def test_a_diagnosis_among_covariates_a_slip_and_two_visits_at_once_are_said():
+    rng = np.random.default_rng(2)
+    values = rng.normal(7000, 500, (40, 2))
+    values[7, 0] = 7e6
+    time = rng.uniform(60, 80, 40)
+    time[21] = time[20]
+    words = np.array(["CN", "AD", "MCI", ""])[np.arange(40) // 2 % 4]
+    who, names = np.arange(40) // 2, np.array(["hippocampus", "ventricles"])
+    cohort = Cohort(values, time, who, feature_names=names, covariates={"DX_bl": words, "sex": words == "CN"})
+    diagnosis, slip, twice = remarks(cohort, "controls")
+    assert diagnosis.startswith("DX_bl looks like a diagnosis; name it by --diagnosis DX_bl")
+    assert slip.startswith("hippocampus: 7e+06 lies far from all others")
+    assert twice == f"subject 10 has two visits at {time[20]:g}; both are used"
+
+
+def test_what_looks_like_a_code_is_said():
+    rng = np.random.default_rng(1)
+    code, high, change, score = rng.uniform(10, 20, (4, 40))
+    code[:3], high[5], change[:20] = -4, 999, -change[:20]
+    score[0], names = 88, np.array(["code", "high", "change", "score"])
+    values = np.stack([code, high, change, score + 40], 1)
+    cohort = Cohort(values, rng.uniform(60, 80, 40), np.arange(40) // 2, feature_names=names)
+    said = remarks(cohort, "all")
+    assert [line.split(":")[0] for line in said] == ["code", "high"]
+    assert "3 values are -4, unlike all others" in said[0]
+    assert said[0].endswith("give --missing=-4")
+    assert said[1].endswith("give --missing=999")
+
+
+def test_a_biomarker_that_never_changes_is_named():
+    values = np.array([[1.0, 0, 5], [2.0, 0, 5], [1.5, 2, np.nan], [2.5, 2, 5], [3.0, 1, 5]])
+    names = np.array(["tau", "apoe4", "icv"])
+    cohort = Cohort(values, [70, 71, 64, 65, 80], ["a", "a", "b", "b", "c"], feature_names=names)
+    (said,) = remarks(cohort, "all")
+    assert said.startswith("apoe4, icv: never changes within a subject")
+    assert remarks(replace(cohort, feature_names=None), "all") == []
+    (once,) = remarks(cohort.subset(visits=np.array([True, False, True, False, True])), "all")
+    assert once == "every subject has one visit, which says nothing of speeds: they are the prior's"
