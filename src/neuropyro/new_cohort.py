@@ -68,15 +68,10 @@ def _of_the_fit(study: StudyOptions, path: Path, names: Iterable[str] | None) ->
     """Return how to read a table that has all biomarkers of the fit: as those, whatever other numbers it has."""
     from neuropyro.data.text_table import column_names
 
-    wanted = [str(name) for name in names if "," not in str(name)] if names is not None else []
-    if (
-        study.biomarkers
-        or not wanted
-        or path.suffix not in (".csv", ".tsv")
-        or not set(wanted) <= {*column_names(path)}
-    ):
-        return study
-    return replace(study, biomarkers=tuple(wanted))
+    wanted = tuple(str(name) for name in ([] if names is None else names))
+    columns = column_names(path) if path.suffix in (".csv", ".tsv") else []
+    has_all = bool(wanted) and set(wanted) <= set(columns) and not any("," in name for name in wanted)
+    return replace(study, biomarkers=wanted) if has_all and not study.biomarkers else study
 
 
 def _far_off(new: Cohort, result: Fit) -> Iterator[str]:
