@@ -20,7 +20,7 @@ from neuropyro.data.control_diagnosis import are_controls, name_controls
 from neuropyro.data.errors import CohortError, read_only
 from neuropyro.data.map_space import MapSpace, space_arrays
 from neuropyro.data.mesh import Mesh
-from neuropyro.data.open_study import StudyOptions, is_study, refuse_missing, study_fields
+from neuropyro.data.open_study import StudyOptions, check_path, is_study, study_fields
 from neuropyro.data.space_storage import space_of_arrays
 from neuropyro.data.surface_space import template_space
 from neuropyro.data.truth import Truth
@@ -298,7 +298,7 @@ class Cohort(CohortReaders):
     def open(cls, path: str | Path, options: StudyOptions | None = None) -> Cohort:
         """Read a study in any format, as its path tells: a folder or a table by `study_fields`, else by `load`."""
         path, options = Path(path), options or StudyOptions()
-        refuse_missing(path)
+        check_path(path, options)
         made = cls._of(path, study_fields(path, options)) if is_study(path) else cls.load(path)
         checks.refuse_days(made.time, made.subject_index, str(path))
         unit, diagnosis = options.unit or made.unit, made.diagnosis

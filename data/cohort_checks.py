@@ -118,13 +118,16 @@ def refuse_repeats(values: NDArray[Any], subject: NDArray[Any], time: NDArray[np
     for begin in range(0, len(values), step):
         infinite = np.isinf(values[begin : begin + step]).any(1)
         if infinite.any():
-            raise CohortError(f"values: infinite in row {begin + infinite.argmax()}; mark missing values by NaN")
+            where = _visit_in_words(subject, time, begin + int(infinite.argmax()))
+            raise CohortError(f"values: infinite for {where}; mark missing values by NaN")
     for n, m in sorted((n, m) for rows in _same_visits(subject, time) for m, n in itertools.combinations(rows, 2)):
         if np.array_equal(values[m], values[n], equal_nan=True) and not np.isnan(values[n]).all():
-            who = subject[n].item()
-            raise CohortError(
-                f"values: rows {m} and {n}, counted from 0, are one visit twice (subject {who}); drop one of them"
-            )
+            where = _visit_in_words(subject, time, n)
+            raise CohortError(f"values: there are two rows with the same values for {where}; drop one of them")
+
+
+def _visit_in_words(subject: NDArray[Any], time: NDArray[np.float64], row: int) -> str:
+    return f"subject {subject[row].item()} at {time[row]:.6g} years"
 
 
 def _same_visits(subject: NDArray[Any], time: NDArray[np.float64]) -> list[list[int]]:

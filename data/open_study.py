@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from neuropyro.data.errors import CohortError
 from neuropyro.data.study_table import DATE, DIAGNOSIS, FILE, SESSION, SUBJECT, TIME, StudyTable, study_table
 from neuropyro.data.text_table import column_names, letters_of, read_table
 
-__all__ = ["NO_OPTIONS", "StudyOptions", "is_study", "refuse_missing", "study_fields"]
+__all__ = ["NO_OPTIONS", "StudyOptions", "check_path", "is_study", "study_fields"]
 
 TABLES = ("participants.tsv", "visits.csv", "visits.tsv", "long.qdec.table.dat")
+FOR_ALL = {"unit", "control"}
+OF_A_TABLE = FOR_ALL | {"subject", "time", "diagnosis"}
+OF_MAPS = OF_A_TABLE | {"table", "mask", "memory_map"}
 MAPS = (".dscalar.nii", ".func.gii", ".shape.gii", ".gii", ".mgh", ".mgz", ".nii", ".nii.gz")
 
 
@@ -89,6 +92,21 @@ class StudyOptions:
         surfaces = self.surface_files() or {}
         return tuple(path for path in (self.table, self.mask, *surfaces.values()) if path is not None)
 
+    def refuse_beyond(self, used: set[str], path: Path, kind: str) -> None:
+        """Refuse what was said of a study of a kind that has no use for it.
+
+        Examples
+        --------
+        >>> StudyOptions(fwhm=5).refuse_beyond(OF_A_TABLE, Path("a.csv"), "a table of biomarkers")
+        Traceback (most recent call last):
+            ...
+        neuropyro.data.errors.CohortError: a.csv: --fwhm says nothing of a table of biomarkers; leave it out
+        """
+        for field in fields(self):
+            if field.name not in used and getattr(self, field.name) != field.default:
+                name = field.name.replace("_", "-")
+                raise CohortError(f"{path}: --{name} says nothing of {kind}; leave it out")
+
     def surface_files(self) -> Mapping[str, Path] | None:
         """Return the surface file of each hemisphere."""
         if self.surfaces is None:
@@ -98,14 +116,16 @@ class StudyOptions:
         return {h: Path(self.surfaces.replace("{hemisphere}", h)) for h in self.hemispheres}
 
 
-def refuse_missing(path: Path) -> None:
-    """Refuse a path that is not there, and say what a cohort may be."""
+def check_path(path: Path, options: StudyOptions) -> None:
+    """Refuse a path that is not there, and say what a cohort may be; and what was said in vain of a cohort's file."""
     if not path.exists():
         made = f" (`neuropyro simulate cohort --out {path}` makes one to try)" if path.suffix == ".npz" else ""
         raise CohortError(
             f"{path}: no such file or folder; give a cohort: an .npz file{made}, a FreeSurfer subjects folder, a "
             "folder of maps, or a table of visits"
         )
+    if not is_study(path):
+        options.refuse_beyond(FOR_ALL, path, "a cohort's own file")
 
 
 def is_study(path: Path) -> bool:
@@ -139,6 +159,8 @@ def study_fields(path: Path, options: StudyOptions) -> dict[str, Any]:
         )
     if not path.is_file():
         raise CohortError(f"{path}: no such file or folder")
+    if options.table is not None:
+        raise CohortError(f"{path}: --table goes with a folder, and this is a table; leave one out")
     if options.pattern or _names_maps(path):
         return _maps(path.parent, path, options)
     if "fsid" in column_names(path):
@@ -169,6 +191,8 @@ def _suffix(name: str) -> str | None:
 def _freesurfer(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
     from neuropyro.data.freesurfer_study import freesurfer_study
 
+    used = OF_MAPS | {"measure", "fwhm", "space", "hemispheres"}
+    options.refuse_beyond(used, folder, "a FreeSurfer subjects folder")
     space = options.space or "fsaverage5"
     own = {"measure": options.measure, "fwhm": options.fwhm, "space": space, "hemispheres": options.hemispheres}
     visits = _visits(table, options)
@@ -191,6 +215,8 @@ def _reader(suffix: str) -> Callable[[Path, Path, StudyOptions], dict[str, Any]]
 def _surfaces(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
     from neuropyro.data.surface_study import surface_study
 
+    used = OF_MAPS | {"pattern", "space", "surfaces", "hemispheres"}
+    options.refuse_beyond(used, table, "a table of surface maps")
     return surface_study(
         folder,
         _visits(table, options),
@@ -206,6 +232,7 @@ def _surfaces(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any
 def _cifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
     from neuropyro.data.cifti_maps import cifti_study
 
+    options.refuse_beyond(OF_MAPS | {"pattern", "surfaces", "hemispheres"}, table, "a table of CIFTI maps")
     visits = _visits(table, options)
     return cifti_study(folder, visits, options.pattern, options.surface_files(), options.mask, options.memory_map)
 
@@ -213,6 +240,7 @@ def _cifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
 def _nifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:
     from neuropyro.data.nifti_volumes import nifti_study
 
+    options.refuse_beyond(OF_MAPS | {"pattern"}, table, "a table of volumes")
     if options.mask is None:
         raise CohortError(f"{folder}: volumes need a mask; give one by --mask")
     return nifti_study(folder, _visits(table, options), options.mask, options.pattern, options.memory_map)
@@ -232,7 +260,9 @@ def _biomarkers(path: Path, options: StudyOptions) -> dict[str, Any]:
 
     chosen = [name.strip() for words in options.biomarkers for name in words.split(",")]
     if is_tadpole(path):
+        options.refuse_beyond(FOR_ALL | {"biomarkers"}, path, "a table of TADPOLE's")
         return tadpole_table(path, chosen or None)
+    options.refuse_beyond(OF_A_TABLE | {"biomarkers", "missing"}, path, "a table of biomarkers")
     cells = read_table(path).with_missing(code for words in options.missing for code in words.split(","))
     cells.refuse_unknown({"--subject": options.subject, "--time": options.time, "--diagnosis": options.diagnosis})
     for name in chosen:

@@ -8,14 +8,14 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
+from torch.nn.functional import adaptive_avg_pool2d, mse_loss
 
 from neuropyro.generators.datasets import Dataset
 from neuropyro.generators.evaluation import PrincipalComponents
 from neuropyro.generators.mapping import MappingNetwork
 from neuropyro.generators.stylegan2 import Generator
 
-__all__ = ["Codes", "teach_mapping", "weigh_inputs"]
+__all__ = ["Codes", "code_loss", "teach_mapping", "weigh_inputs"]
 
 
 class Codes(Protocol):
@@ -29,6 +29,20 @@ class Codes(Protocol):
     def __call__(self, indices: Tensor) -> Tensor:
         """Codes (B, z_dim) of the images at ``indices`` (B,)."""
         ...
+
+
+def code_loss(images: Tensor, real: Tensor, resolution: int | None = None) -> Tensor:
+    """Squared error, mean over the pixels, of the images that a generator makes of real images' codes.
+
+    Parameters
+    ----------
+    images, real
+        (B, C, H, W), of sides that may differ.
+    resolution
+        Side to which both are reduced by means, so that finer detail is left out; by default that of ``images``.
+    """
+    side = resolution or images.shape[-1]
+    return mse_loss(adaptive_avg_pool2d(images, side), adaptive_avg_pool2d(real, side))
 
 
 @torch.no_grad()

@@ -35,8 +35,10 @@ class TrainingConfig:
         From how many images on the discriminator learns and is listened to; before, codes alone teach the generator,
         at a quarter of the cost.
     code_resolution
-        Side to which images are reduced until then: what lies above it is not computed, and the larger forms, which
-        come first anyway, are learned several times as fast.  None: that of the images.
+        Side to which images are reduced for that squared error; None: that of the images.  Before the discriminator
+        joins, what lies above it is not computed, and the larger forms, which come first anyway, are learned several
+        times as fast.  After, the discriminator alone says what lies above: codes do not tell the finest detail, and
+        the mean over what they do not tell, which squared error asks for, is blurred.
     momentum, discriminator_momentum
         First of Adam's betas for each network, the second being .99.
     noise
@@ -92,8 +94,11 @@ class TrainingConfig:
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.code_resolution is not None and self.spread_weight > 0:
-            raise ValueError("code_resolution: the loss of diversity needs whole images, so spread_weight must be 0")
+        if self.code_resolution is not None and self.spread_weight > 0 and self.adversarial_from > 0:
+            raise ValueError(
+                "code_resolution: the loss of diversity needs whole images, so before adversarial_from spread_weight "
+                "must be 0"
+            )
         if not 0 <= self.style_mixing <= 1:
             raise ValueError(f"style_mixing must be a probability, not {self.style_mixing}")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, mse_loss
 
 from neuropyro.generators.augmentation import adapted_probability, augment
+from neuropyro.generators.codes import code_loss
 from neuropyro.generators.distributed import World
 from neuropyro.generators.losses import (
     discriminator_loss,
@@ -96,7 +96,7 @@ def _improve_generator(
         logits = _judge(state, images, config, rng)
         losses["generator_loss"] = generator_loss(logits), 1.0
     if codes is not None:
-        losses["code_loss"] = mse_loss(images, adaptive_avg_pool2d(real, images.shape[-1])), config.code_weight
+        losses["code_loss"] = code_loss(images, real, config.code_resolution), config.code_weight
     if spread is not None:
         losses["spread_loss"] = spread(images, real, rng, paired=codes is not None), config.spread_weight
     loss = torch.stack([value * weight for value, weight in losses.values()]).sum()

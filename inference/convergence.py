@@ -130,10 +130,10 @@ class Plateau:
         progress = gain > max(tolerance, 2 * math.hypot(error, self.best_error)) or not math.isfinite(self.best)
         self.idle = 0 if progress else self.idle + 1
         if self.idle >= self.schedule.patience:
-            length = "as long as at first" if self.factor == 1 else f"{1 / self.factor:.2g} times shorter than at first"
+            size = "" if self.factor == 1 else f", at 1/{1 / self.factor:.2g} of the first step size,"
             self.verdict = (
-                f"the last {self.schedule.window} steps, {length}, improved the fit by {max(gain, 0):.3g} nats (units "
-                "of log likelihood), no more than noise or the tolerance explain"
+                f"over the last {self.schedule.window} steps{size} the fit gained {max(gain, 0):.3g} nats (units of "
+                "log likelihood), no more than noise or the tolerance explain"
             )
             self.factor *= self.schedule.decay
             self.idle = 0

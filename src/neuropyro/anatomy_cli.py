@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from neuropyro.anatomy_dictionary import CODED
 from neuropyro.console import say
 from neuropyro.one_subject import one_subject
 
@@ -108,9 +109,8 @@ def counterfactual(
     out
         Folder for the results.
     do
-        Worlds, each in one word: apoe4=0 treatment=.5,treatment_start=2 site=1. Nodes are those of the tables that are
-        written, treatment a factor of the speed of progression, its start in years after entry; scanners A, B, C are
-        0, 1, 2.
+        Worlds, each in one word: apoe4=0 treatment=.5,treatment_start=2 site=B. Nodes are those of the tables that are
+        written, treatment a factor of the speed of progression, its start in years after entry.
     subject
         Whose, by the name in the cohort; the first if not given, which is said.
     times
@@ -188,20 +188,27 @@ def runner(guide: Guide, steps: int, seed: int) -> Any:
 
 
 def parse_do(text: str) -> Interventions:
-    """Read interventions, such as ``apoe4=2,treatment=.5``.
+    """Read interventions, such as ``apoe4=2,treatment=.5``; what tables have words of may be given as a word.
 
     Raises
     ------
     ValueError
         Where a part is no node and number.
+
+    Examples
+    --------
+    >>> parse_do("apoe4=2,site=B")
+    {'apoe4': 2.0, 'site': 1.0}
     """
     found: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, _, number = part.partition("=")
+        words = CODED.get(name.strip(), ())
         try:
-            found[name.strip()] = float(number)
+            found[name.strip()] = float(words.index(number.strip()) if number.strip() in words else number)
         except ValueError:
-            raise ValueError(f"do: {part!r} is not a node and a number, such as apoe4=2") from None
+            wanted = f"one of {', '.join(words)}" if words else "a number"
+            raise ValueError(f"do: {part!r} is not a node and {wanted}, such as apoe4=2") from None
     return found
 
 

@@ -36,7 +36,7 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
     >>> short = Schedule(max_steps=2, warm_up=0, window=2)
     >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
     >>> [axis.get_ylabel() for axis in plot_biomarkers(outcome).axes]
-    ['MMSE (in its own unit)', 'volume (in its own unit)', 'area (in its own unit)']
+    ['MMSE (as in the data)', 'volume (as in the data)', 'area (as in the data)']
     """
     names = outcome.cohort.feature_names
     if names is None:

@@ -97,7 +97,8 @@ def forecast(
         _draw(found, new, result).savefig(out / "forecast.png", dpi=130)
     of_what = "values as adjusted before the fit" if (fit / "adjustment.npz").is_file() else "values"
     facts = {"forecasts": len(found.time), "subjects": new.n_subjects, "out": out.resolve()}
-    say(f"{len(found.time)} forecasts of {new.n_subjects} subjects' {of_what}: {out}", **facts)
+    whose = f"subject {new.subjects[0]}" if new.n_subjects == 1 else f"{new.n_subjects} subjects"
+    say(f"{len(found.time)} forecasts of the {of_what} of {whose}: {out}", **facts)
 
 
 def _draw(found: Forecasted, new: Cohort, result: Fit) -> Figure:

@@ -52,7 +52,7 @@ def plot_forecast(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | 
     >>> mean = np.array([[24.0], [23.0]])
     >>> later = Forecasted(np.array(["a", "a"]), np.array([72.0, 73.0]), np.zeros((4, 2)), mean, mean, mean + 1, 0.9)
     >>> [axis.get_ylabel() for axis in plot_forecast(later, seen).axes]
-    ['MMSE (in its own unit)']
+    ['MMSE (as in the data)']
     """
     if cohort.n_subjects != 1:
         raise ValueError(f"plot_forecast: {cohort.n_subjects} subjects; give one, as cohort.subset(subjects=[...])")

@@ -49,9 +49,9 @@ def biomarker_label(name: str) -> str:
     Examples
     --------
     >>> biomarker_label("hippocampus (mL)"), biomarker_label("MMSE")
-    ('hippocampus (mL)', 'MMSE (in its own unit)')
+    ('hippocampus (mL)', 'MMSE (as in the data)')
     """
-    return name if name.endswith((")", "]")) else f"{name} (in its own unit)"
+    return name if name.endswith((")", "]")) else f"{name} (as in the data)"
 
 
 def score_label(cohort: Cohort, which: str = "progression") -> str:

@@ -174,3 +174,9 @@ def test_a_world_of_no_node_is_refused_before_anything_is_written(study, tmp_pat
 def test_a_study_of_nobody_is_refused():
     with pytest.raises(ValueError, match=r"study: subjects \(0\) and shard \(100\) must be 1 or more"):
         Study(0)
+
+
+def test_an_intervention_may_be_a_word_of_the_tables():
+    assert parse_do("site=A,apoe4=1") == {"site": 0.0, "apoe4": 1.0}
+    with pytest.raises(ValueError, match="do: 'site=D' is not a node and one of A, B, C"):
+        parse_do("site=D")

@@ -64,7 +64,7 @@ def test_biomarkers_have_their_own_curves_in_their_own_unit():
     model = VertexClusterMixture(2, scatter=False, labels=(0, 0, 1, 1))  # a column's curve is its cluster's
     found = Outcome(model, cohort, fit(model, cohort, guide="map", schedule=STEPS, progress=False))
     axes = plots.plot_biomarkers(found).axes[: len(names)]
-    assert [axis.get_ylabel() for axis in axes] == [f"{name} (in its own unit)" for name in names]
+    assert [axis.get_ylabel() for axis in axes] == [f"{name} (as in the data)" for name in names]
     location, scale = found.fit.data.location.numpy(), found.fit.data.scale.numpy()
     for j, (axis, k) in enumerate(zip(axes, (0, 0, 1, 1), strict=True)):
         line = axis.lines[-1]

@@ -59,11 +59,11 @@ def test_whole_numbers_as_subjects_and_other_names():
         (FRAME.assign(TIME=[70, 71, None, 66]), {}, "DataFrame row 2: `TIME` is missing or infinite"),
         (FRAME.assign(TIME=["70", "71", "old", "66"]), {}, "DataFrame row 2: `TIME` is 'old', not a number"),
         (FRAME.assign(ID=["a", None, "b", "b"]), {}, "DataFrame: subject: empty in row 1"),
-        (FRAME.assign(MMSE=[29, 27, np.inf, 30]), {}, "DataFrame: values: infinite in row 2"),
+        (FRAME.assign(MMSE=[29, 27, np.inf, 30]), {}, "DataFrame: values: infinite for subject b at 65 years"),
         (
             FRAME.iloc[[0, 0, 1]],
             {},
-            r"DataFrame: values: rows 0 and 1, counted from 0, are one visit twice \(subject a\)",
+            "DataFrame: values: there are two rows with the same values for subject a at 70 years; drop one of them",
         ),
         (FRAME[["ID", "TIME"]], {"diagnosis": None, "covariates": []}, "no column is left for the biomarkers"),
     ],

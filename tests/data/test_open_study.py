@@ -1,5 +1,7 @@
 """One door to every format: what a path and the options say."""
 
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
@@ -236,3 +238,20 @@ def test_a_visits_code_that_is_no_number_is_no_mistake(study, tmp_path):
     cohort = Cohort.open(study.write_csv(tmp_path / "t.csv", columns))
     assert cohort.feature_names.tolist() == ["MMSE"]
     assert cohort.covariates["visit"][-1] == "bl"
+
+
+@pytest.mark.parametrize(("name", "value"), [("fwhm", 5), ("memory_map", Path("a.npy")), ("hemispheres", ("L", "R"))])
+def test_what_says_nothing_of_a_kind_of_study_is_refused(study, tmp_path, name, value):
+    table = study.write_csv(tmp_path / "t.csv", {"ID": [7, 7], "age": [71, 72], "MMSE": [30, 25]})
+    options, told = StudyOptions(**{name: value}), f"--{name.replace('_', '-')} says nothing of"
+    with pytest.raises(CohortError, match=rf"t\.csv: {told} a table of biomarkers; leave it out"):
+        Cohort.open(table, options)
+    study.expected().save(tmp_path / "c.npz")
+    with pytest.raises(CohortError, match=rf"c\.npz: {told} a cohort's own file; leave it out"):
+        Cohort.open(tmp_path / "c.npz", options)
+
+
+def test_a_table_needs_no_table(study, tmp_path):
+    table = study.write_csv(tmp_path / "t.csv", {"ID": [7, 7], "age": [71, 72], "MMSE": [30, 25]})
+    with pytest.raises(CohortError, match=r"t\.csv: --table goes with a folder"):
+        Cohort.open(table, StudyOptions(table=tmp_path / "other.csv"))

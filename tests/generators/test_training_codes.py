@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from neuropyro.generators.checkpoints import Checkpoint
-from neuropyro.generators.codes import teach_mapping
+from neuropyro.generators.codes import code_loss, teach_mapping
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
 from neuropyro.generators.training import train_generator
 from neuropyro.generators.training_config import TrainingConfig
@@ -158,12 +158,20 @@ def test_large_forms_are_learned_without_the_layers_above(tmp_path):
         assert torch.equal(state.generator.get_parameter(f"synthesis.{name}"), p) == name.startswith("b8."), name
 
 
+def test_of_forms_alone_codes_leave_the_fine_detail_to_the_discriminator():
+    x = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    checkered = x + torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).tile(4, 4)  # of which 2 x 2 pixels' means know nothing
+    assert code_loss(checkered, x, None) == pytest.approx(1.0, rel=1e-6)
+    assert code_loss(checkered, x, 4) < 1e-12
+    assert code_loss(x + 0.5, x, 4) == pytest.approx(0.25, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"mirror": True}, "mirror=False"),
         ({"code_weight": 0.0, "adversarial_from": 8}, "nothing to learn"),
-        ({"code_resolution": 8, "spread_weight": 1.0}, "whole images"),
+        ({"code_resolution": 8, "spread_weight": 1.0, "adversarial_from": 8}, "whole images"),
     ],
 )
 def test_what_cannot_be_learned_is_refused(tmp_path, settings, said):

@@ -22,7 +22,7 @@ def test_a_flat_loss_lowers_the_rate_until_it_has_converged():
     rule = fed([np.full(50, 10.0)] * 6, decay=0.3, floor=0.02)
     assert rule.converged
     assert "0 nats (units of log likelihood)" in rule.verdict
-    assert "times shorter than at first" in rule.verdict
+    assert "of the first step size, the fit gained" in rule.verdict
 
 
 def test_noise_is_not_progress_but_a_trend_beneath_it_is():
