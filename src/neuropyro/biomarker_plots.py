@@ -14,7 +14,7 @@ from neuropyro.models.vertex_maps import own_trajectories
 from neuropyro.outputs import Outcome
 from neuropyro.plot_style import biomarker_label, cluster_colours, diagnosis_groups, score_label
 
-__all__ = ["plot_biomarkers"]
+__all__ = ["own_curves", "plot_biomarkers"]
 
 MOST = 24  # panels
 CURVES = 400  # draws: with fewer the interval's ends have kinks, where one draw takes over from another
@@ -47,7 +47,7 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
     axes = figure.subplots(-(-count // columns), columns, squeeze=False, sharex=True).flat
     dps = outcome.posterior["dps"].mean(0)
     grid = np.linspace(dps.min(), dps.max(), POINTS)
-    curves = _curves(outcome, grid)
+    curves = own_curves(outcome, grid)
     middle, (low, high) = curves.mean(0), np.quantile(curves, [0.05, 0.95], axis=0)
     colours, label = cluster_colours(outcome.model.n_clusters), outcome.assignments.argmax(1)
     for j, axis in enumerate(axes):
@@ -59,15 +59,28 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
         axis.fill_between(grid, low[j], high[j], color="k", alpha=0.2, lw=0)
         axis.plot(grid, middle[j], "k", lw=1.5)
         axis.set_ylabel(biomarker_label(str(names[j])), fontsize=9)
-        axis.set_title(f"cluster {label[j] + 1}", fontsize=9, color=colours[label[j]])
+        if not outcome.each_alone:
+            axis.set_title(f"cluster {label[j] + 1}", fontsize=9, color=colours[label[j]])
         axis.set_xlabel(score_label(outcome.cohort))
         axis.tick_params(labelbottom=True)  # there may be no panel below
     figure.axes[0].legend(fontsize=8, markerscale=4, frameon=False)
     return figure
 
 
-def _curves(outcome: Outcome, grid: NDArray[np.float64]) -> NDArray[Any]:
-    """Return draws of the columns' own curves, ``(draws, columns, points)``, in the cohort's unit."""
+def own_curves(outcome: Outcome, grid: NDArray[np.float64]) -> NDArray[Any]:
+    """Return draws of the columns' own curves at scores ``(points,)``: ``(draws, columns, points)``, in their unit.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> cohort, model = simulate_reference(n_subjects=8, n_vertices=3, seed=1), VertexClusterMixture(2)
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
+    >>> own_curves(outcome, np.array([-1.0, 0.0])).shape[1:]
+    (3, 2)
+    """
     visits = outcome.fit.data
     location, scale = (np.asarray(x.double().cpu())[:, None] for x in (visits.location, visits.scale))
     drawn = []

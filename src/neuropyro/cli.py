@@ -136,7 +136,7 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     cohort.save(out / "cohort.npz")
     print(cohort, file=sys.stderr)
     options = {"guide": guide, "seed": seed, "schedule": Schedule(tolerance=DEMO_TOLERANCE)}
-    outcome = _fit(cohort, out, clusters=3, options=options, visit_effect=True, vertex_effect=True)
+    outcome = _fit(cohort, out, options, n_clusters=3, visit_effect=True, vertex_effect=True)
     lines = truth_lines(outcome)
     say("\n".join(lines), truth=lines)
     _say_fit(outcome, out)
@@ -147,7 +147,7 @@ def dive_fit(
     cohort: Path,
     *,
     out: Path,
-    clusters: int = 3,
+    clusters: int | None = None,
     guide: Guide = "structured",
     scatter: bool = True,
     subject_effect: bool = True,
@@ -175,7 +175,7 @@ def dive_fit(
     out
         Folder for the fit, its tables and its report.
     clusters
-        Number of clusters.
+        Number of clusters; by default 3 of maps, while each of up to 30 biomarkers has a trajectory of its own.
     guide
         How the posterior is approximated; "map" is a point, without intervals.
     scatter
@@ -209,7 +209,13 @@ def dive_fit(
     """
     from neuropyro.data import Cohort
     from neuropyro.inference import Schedule
-    from neuropyro.study_preparation import check_clusters, check_covariates, effects_of_maps, prepare_study
+    from neuropyro.study_preparation import (
+        check_clusters,
+        check_covariates,
+        clusters_of,
+        effects_of_maps,
+        prepare_study,
+    )
     from neuropyro.study_remarks import remarks
 
     opened = Cohort.open(cohort, study)
@@ -224,12 +230,12 @@ def dive_fit(
         out.mkdir(parents=True, exist_ok=True)
         loaded.save(out / "cohort.npz")
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
-    switches |= effects_of_maps(loaded, visit_effect, vertex_effect)
+    switches |= effects_of_maps(loaded, visit_effect, vertex_effect) | clusters_of(loaded, clusters)
     switches |= {"spatial": "potts" if spatial else None, "covariates": listed(covariates)}
     scaled = None if standardise == "none" else standardise
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
-    outcome = _fit(loaded, out, clusters, options, notes, standardise=scaled, **switches)
+    outcome = _fit(loaded, out, options, notes, standardise=scaled, **switches)
     verdict, converged = outcome.fit.verdict, outcome.fit.converged
     say(verdict if converged else "", verdict=verdict)
     _say_fit(outcome, out)
@@ -265,7 +271,6 @@ def _say_fit(outcome: Outcome, out: Path) -> None:
 def _fit(
     cohort: Cohort,
     out: Path,
-    clusters: int,
     options: dict[str, Any],
     notes: tuple[str, ...] = (),
     **switches: Any,
@@ -275,7 +280,7 @@ def _fit(
     from neuropyro.outputs import Outcome, write_outcome
     from neuropyro.report import write_report
 
-    model = VertexClusterMixture(n_clusters=clusters, **switches)
+    model = VertexClusterMixture(**switches)
     outcome = Outcome(model, cohort, fit(model, cohort, **options), notes=notes)
     write_outcome(outcome, out)
     write_report(outcome, out / "report.html")

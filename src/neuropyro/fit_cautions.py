@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import expit
 
+from neuropyro.biomarker_plots import own_curves
+from neuropyro.curve_misfit import misfits
+from neuropyro.data.unknown_names import few
 from neuropyro.outputs import Outcome
+from neuropyro.progression_plots import cluster_means
 
 __all__ = ["caution"]
 
@@ -31,8 +36,13 @@ def caution(outcome: Outcome) -> str:
     ''
     """
     signs = [*_alone(outcome), *_steep(outcome), *_unlike(outcome)]
-    remedy = "compare other starts (--restarts 4) and fewer clusters before you believe the scores"
-    return "; ".join([*signs, remedy]) if signs else ""
+    missed = _missed(outcome)
+    clusters = "fewer" if signs else "more"
+    others = "" if outcome.each_alone else f" and {clusters} clusters"
+    if missed and outcome.cohort.feature_names is not None and not outcome.each_alone:
+        others += ", or leave --clusters out, so that each biomarker has a trajectory of its own,"
+    remedy = f"compare other starts (--restarts 4){others} before you believe the scores"
+    return "; ".join([*signs, *missed, remedy]) if signs or missed else ""
 
 
 def _alone(outcome: Outcome) -> list[str]:
@@ -52,6 +62,21 @@ def _steep(outcome: Outcome) -> list[str]:
     b = np.median(outcome.posterior["b"], 0)
     steep = [f"{k + 1} (b {x:.0f} a score)" for k, x in enumerate(b) if x > STEEP]
     return [f"cluster {', '.join(steep)} jumps where it should bend"] if steep else []
+
+
+def _missed(outcome: Outcome) -> list[str]:
+    """Name the curves that leave the data."""
+    score = outcome.posterior["dps"].mean(0, dtype=np.float64)
+    if outcome.cohort.feature_names is None:
+        names = [f"cluster {name}" for name in outcome.cluster_names]
+        a, b, c, d = (outcome.trajectories[name].mean(0, dtype=np.float64) for name in "abcd")
+        values, curves = cluster_means(outcome), d + a * expit(b * (score[:, None] - c))
+    else:
+        names = [str(name) for name in outcome.cohort.feature_names]
+        values, curves = np.asarray(outcome.cohort.values, np.float64), own_curves(outcome, score).mean(0).T
+    found = misfits(values, curves, score, outcome.cohort.subject_index)
+    said = [f"{names[one.course]} ({one.in_words})" for one in found]
+    return [f"curves miss the data: {', '.join(few(said))}"] if said else []
 
 
 def _unlike(outcome: Outcome) -> list[str]:

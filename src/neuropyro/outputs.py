@@ -70,6 +70,12 @@ class Outcome:
         return self.model.vertex_maps(self.fit)
 
     @property
+    def each_alone(self) -> bool:
+        """Whether each column has a trajectory of its own."""
+        labels = self.model.labels
+        return labels is not None and len(set(labels)) == self.cohort.n_vertices
+
+    @property
     def columns(self) -> str:
         """What the cohort's columns are called: "biomarkers" where they have names, else "vertices"."""
         return "vertices" if self.cohort.feature_names is None else "biomarkers"
@@ -79,6 +85,13 @@ class Outcome:
         """``(K,)``: how many columns that vary have this as their likeliest cluster."""
         varies = self.fit.data.is_informative.cpu().numpy()
         return np.bincount(self.assignments[varies].argmax(1), minlength=self.model.n_clusters)
+
+    @property
+    def cluster_names(self) -> list[str]:
+        """What clusters are called: 1 to K, or the names of biomarkers that are each alone."""
+        if self.each_alone and self.cohort.feature_names is not None:
+            return [str(name) for name in self.cohort.feature_names]
+        return [str(k + 1) for k in range(self.model.n_clusters)]
 
     @cached_property
     def left_out(self) -> int:
@@ -97,12 +110,14 @@ class Outcome:
     @property
     def unit_in_words(self) -> str:
         """Unit of clusters' trajectories: biomarkers of several units share a cluster as they were standardised."""
-        return self.cohort.unit_in_words if self.cohort.feature_names is None else "sds, each biomarker standardised"
+        if self.cohort.feature_names is None:
+            return self.cohort.unit_in_words
+        return "the biomarker's own unit" if self.each_alone else "sds, each biomarker standardised"
 
     @cached_property
     def unit(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """``(K,)`` each: mean location and mean scale of a cluster's vertices; 0 and 1 of biomarkers."""
-        if self.cohort.feature_names is not None:
+        """``(K,)`` each: mean location and mean scale of a cluster's vertices; 0 and 1 of biomarkers that share one."""
+        if self.cohort.feature_names is not None and not self.each_alone:
             return np.zeros(self.model.n_clusters), np.ones(self.model.n_clusters)
         location, scale = (np.asarray(x.double().cpu()) for x in (self.fit.data.location, self.fit.data.scale))
         share = self.assignments / self.assignments.sum(0)
@@ -111,7 +126,7 @@ class Outcome:
     @cached_property
     def values(self) -> NDArray[np.floating[Any]]:
         """``(visits, vertices)`` in the unit of the clusters' trajectories, NaN where missing."""
-        if self.cohort.feature_names is None:
+        if self.cohort.feature_names is None or self.each_alone:
             return self.cohort.values
         location, scale = (np.asarray(x.double().cpu()) for x in (self.fit.data.location, self.fit.data.scale))
         standard: NDArray[np.floating[Any]] = (self.cohort.values - location) / scale
@@ -213,24 +228,23 @@ def _diagnosis(cohort: Cohort, rows: NDArray[np.int64]) -> dict[str, NDArray[Any
 
 
 def _write_trajectories(outcome: Outcome, path: Path) -> None:
-    numbers: dict[str, NDArray[Any]] = {
-        "cluster": np.arange(1, outcome.model.n_clusters + 1),
-        outcome.columns: outcome.members,
-        "share": outcome.members / outcome.members.sum(),
-    }
+    numbers: dict[str, NDArray[Any]] = {"cluster": np.array(outcome.cluster_names)}
+    draws = dict(outcome.trajectories)
+    if outcome.each_alone:
+        del draws["pi"]  # nothing is shared
+    else:
+        numbers |= {outcome.columns: outcome.members, "share": outcome.members / outcome.members.sum()}
     if outcome.cohort.feature_names is not None:
         numbers["unit_of_a_d_sigma"] = np.full(outcome.model.n_clusters, outcome.unit_in_words)
-    write_csv(path, numbers | outcome.with_intervals(outcome.trajectories))
+    write_csv(path, numbers | outcome.with_intervals(draws))
 
 
 def _write_biomarkers(outcome: Outcome, path: Path) -> None:
     """Write each named column's cluster, and the trajectory that is its own, in its own unit."""
     likeliest = outcome.assignments.argmax(1)
-    found = {
-        "biomarker": outcome.cohort.feature_names,
-        "cluster": likeliest + 1,
-        "probability": outcome.assignments.max(1),
-    }
+    found = {"biomarker": outcome.cohort.feature_names}
+    if not outcome.each_alone:
+        found |= {"cluster": likeliest + 1, "probability": outcome.assignments.max(1)}
     maps = outcome.vertex_maps
     for name in maps.mean:
         found |= {name: maps.mean[name], f"{name}_5": maps.lower[name], f"{name}_95": maps.upper[name]}

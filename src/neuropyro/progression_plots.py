@@ -10,7 +10,7 @@ from scipy.special import expit
 from neuropyro.outputs import Outcome
 from neuropyro.plot_style import cluster_colours, diagnosis_groups, score_label
 
-__all__ = ["plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
+__all__ = ["cluster_means", "plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
 
 
 def plot_trajectories(outcome: Outcome) -> Figure:
@@ -34,7 +34,7 @@ def plot_trajectories(outcome: Outcome) -> Figure:
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
     dps = outcome.posterior["dps"].mean(0)
     grid = np.linspace(dps.min(), dps.max(), 200)
-    means = _cluster_means(outcome)
+    means = cluster_means(outcome)
     p = outcome.trajectories
     for k, axis in enumerate(axes.flat):
         if k >= n_clusters:
@@ -143,8 +143,20 @@ def plot_recovery(outcome: Outcome) -> Figure:
     return figure
 
 
-def _cluster_means(outcome: Outcome) -> NDArray[np.float64]:
-    """Mean over the vertices of a cluster, by the likeliest label, of the values seen at each visit; (visits, K)."""
+def cluster_means(outcome: Outcome) -> NDArray[np.float64]:
+    """Return the mean over a cluster's vertices, by the likeliest label, of what was seen at a visit; ``(visits, K)``.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> cohort, model = simulate_reference(n_subjects=8, n_vertices=12, seed=1), VertexClusterMixture(2)
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
+    >>> cluster_means(outcome).shape
+    (32, 2)
+    """
     label = outcome.assignments.argmax(1)
     means = np.full((outcome.cohort.n_visits, outcome.model.n_clusters), np.nan)
     for k in range(outcome.model.n_clusters):

@@ -50,6 +50,7 @@ EFFECTS = {
     "ageing": "ageing beside the progression",
     "spatial": "neighbours that tend to be of one cluster",
 }
+OF_CLUSTERS = ("scatter", "spatial")  # what means nothing of a column alone
 
 
 def write_report(outcome: Outcome, path: Path) -> None:
@@ -58,7 +59,7 @@ def write_report(outcome: Outcome, path: Path) -> None:
     Verdict, cluster maps, trajectories, stages, ELBO, settings, and the truth where it is known.
     """
     body = "\n".join(_sections(outcome, path.parent))
-    title = f"Disease progression by clusters of {outcome.columns}"
+    title = f"Disease progression {'of' if outcome.each_alone else 'by clusters of'} {outcome.columns}"
     state = "" if outcome.fit.converged else "unconverged"
     path.write_text(PAGE.substitute(title=title, body=body, state=state), encoding="utf-8")
 
@@ -101,7 +102,8 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
         f"band: 90 % interval. Values are in {_unit(outcome)}. "
         f"Of few {outcome.columns} the mean may lie off the line: each has a curve of its own, beside its cluster's."
     )
-    yield from _figure(folder / "trajectories.png", plots.plot_trajectories(outcome), caption)
+    if not outcome.each_alone:  # else biomarkers' own are those of the clusters
+        yield from _figure(folder / "trajectories.png", plots.plot_trajectories(outcome), caption)
     yield _trajectory_table(outcome)
     if outcome.model.covariates:
         yield _covariate_table(outcome)
@@ -124,14 +126,13 @@ def _model_in_words(outcome: Outcome) -> str:
         [
             words.format(columns=outcome.columns)
             for name, words in EFFECTS.items()
-            if bool(getattr(outcome.model, name)) is on
+            if bool(getattr(outcome.model, name)) is on and not (outcome.each_alone and name in OF_CLUSTERS)
         ]
         for on in (True, False)
     )
     n = outcome.model.n_clusters
-    return (
-        f"{n} cluster{'s' * (n > 1)}; with {', '.join(has) or 'nothing else'}; without {', '.join(lacks) or 'nothing'}"
-    )
+    clusters = f"each of {n} with a trajectory of its own" if outcome.each_alone else f"{n} cluster{'s' * (n > 1)}"
+    return f"{clusters}; with {', '.join(has) or 'nothing else'}; without {', '.join(lacks) or 'nothing'}"
 
 
 def _on_intervals(outcome: Outcome) -> str:
@@ -157,17 +158,20 @@ def _figure(path: Path, figure: Figure | None, caption: str) -> Iterator[str]:
 def _trajectory_table(outcome: Outcome) -> str:
     names = {"a": "change a", "b": "steepness b", "c": "onset c", "d": "start d", "sigma": "residual sd"}
     names |= {"ageing": "ageing a year"} if outcome.model.ageing else {}
-    head = "".join(f"<th>{title}</th>" for title in ("cluster", outcome.columns, "share", *names.values()))
+    sizes = () if outcome.each_alone else (outcome.columns, "share")
+    first = "biomarker" if outcome.each_alone else "cluster"
+    head = "".join(f"<th>{title}</th>" for title in (first, *sizes, *names.values()))
     share, rows = outcome.members / outcome.members.sum(), []
-    for k in range(outcome.model.n_clusters):
-        sizes = [str(k + 1), f"{outcome.members[k]:,}", f"{share[k]:.1%}"]
-        cells = sizes + [_number(outcome.summary(outcome.trajectories[name][:, k])) for name in names]
+    for k, name in enumerate(outcome.cluster_names):
+        own = [html.escape(name), f"{outcome.members[k]:,}", f"{share[k]:.1%}"][: 1 + len(sizes)]
+        cells = own + [_number(outcome.summary(outcome.trajectories[name][:, k])) for name in names]
         rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    note = (
-        f"{outcome.columns.capitalize()}: those of which this is the likeliest cluster; share: of all that vary. The "
-        "others: mean and 90 % interval; a, d, the residual sd and ageing in "
-        f"{_unit(outcome)}, c in scores, b per score."
+    of_sizes = (
+        f"{outcome.columns.capitalize()}: those of which this is the likeliest cluster; share: of all that vary. "
     )
+    note = "" if outcome.each_alone else of_sizes
+    note += "Mean and 90 % interval; c is in scores, b per score; a, d, the residual sd and ageing are in "
+    note += f"{_unit(outcome)}."
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 
 
@@ -175,6 +179,8 @@ def _unit(outcome: Outcome) -> str:
     """Say which unit the clusters' trajectories have."""
     if outcome.cohort.feature_names is None:
         return outcome.cohort.unit_in_words
+    if outcome.each_alone:
+        return "each biomarker's own unit"
     return "sds, each biomarker standardised before the fit; biomarkers.csv has each one's own trajectory and unit"
 
 

@@ -11,10 +11,13 @@ from neuropyro.data import Cohort, CohortError
 from neuropyro.data.unknown_names import unknown_covariate
 from neuropyro.site_harmonisation import harmonise_sites
 
-__all__ = ["check_clusters", "check_covariates", "effects_of_maps", "prepare_study"]
+__all__ = ["check_clusters", "check_covariates", "clusters_of", "effects_of_maps", "prepare_study"]
+
+MOST_ALONE = 30  # biomarkers, each with a trajectory of its own
+OF_MAPS = 3  # clusters
 
 
-def check_clusters(cohort: Cohort, clusters: int) -> None:
+def check_clusters(cohort: Cohort, clusters: int | None) -> None:
     """Refuse a number of clusters that a cohort cannot have, before anything is done to it.
 
     Raises
@@ -27,9 +30,27 @@ def check_clusters(cohort: Cohort, clusters: int) -> None:
     >>> check_clusters(Cohort([[2.0] * 3] * 2, time=[70, 71], subject=["a", "b"]), 3)
     """
     what = "vertices" if cohort.feature_names is None else "biomarkers"
-    if not 1 <= clusters <= cohort.n_vertices:
+    if clusters is not None and not 1 <= clusters <= cohort.n_vertices:
         there = f"1 to {cohort.n_vertices}, for the cohort has {cohort.n_vertices} {what}"
         raise CohortError(f"--clusters {clusters}: give a number from {there}")
+
+
+def clusters_of(cohort: Cohort, clusters: int | None) -> dict[str, Any]:
+    """Return a model's clusters: as many as given, or else a few biomarkers each alone, and three of the rest.
+
+    A handful of biomarkers are no sample of a few kinds: some rise and some fall, each at its own time and over its own
+    range, and two that had to share a trajectory would both be off it.
+
+    Examples
+    --------
+    >>> two = Cohort([[2.0, 5.0]] * 2, time=[70, 71], subject=["a", "b"], feature_names=["MMSE", "volume"])
+    >>> clusters_of(two, None), clusters_of(two, 1)
+    ({'n_clusters': 2, 'labels': (0, 1), 'scatter': False}, {'n_clusters': 1})
+    """
+    count = cohort.n_vertices
+    if clusters is None and cohort.feature_names is not None and count <= MOST_ALONE:
+        return {"n_clusters": count, "labels": tuple(range(count)), "scatter": False}
+    return {"n_clusters": OF_MAPS if clusters is None else clusters}
 
 
 def check_covariates(cohort: Cohort, names: Sequence[str]) -> None:
