@@ -89,6 +89,7 @@ class Drawn:
             "residual_scale": self.scale,
             "surprise": self.surprise(),
             "misfit": misfit,
+            "noise": self.sigma,
         }
 
     def surprise(self) -> Tensor:
@@ -186,7 +187,8 @@ class OfImages(ABC):
         the measurements' deviations from those of the generated image, in sds of their scatter (noise, and residual of
         the training's size): well above 1 for images of another kind than the training's; ``misfit``: root mean square
         of the measurements' deviations from what the corruption makes of the clean image, in units of sigma: well above
-        1 the result contradicts its input.
+        1 the result contradicts its input; ``noise``: sigma, given or learned.  Learned, it may be as large as it needs
+        to be for a picture of another kind to be no surprise.
         """
         each = [drawn.checks() for drawn in self._draws(result, 1 if result.is_point else draws)]
         return {name: np.stack([c[name].double().cpu().numpy() for c in each]).mean(0) for name in each[0]}

@@ -17,7 +17,7 @@ __all__ = ["Misfit", "misfits"]
 
 THIRDS = ("low", "middling", "high")
 FEWEST = 5  # people in a third
-LARGE, CLEAR = 0.35, 4.0  # of a course's sd over all visits, and of the standard error
+LARGE, CLEAR = 0.35, 5.0  # of a course's sd over all visits, and of the standard error (few people: t is wide)
 
 Floats = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def misfits(values: Floats, curves: Floats, score: Floats, subject: NDArray[np.i
     >>> values = curve + np.random.default_rng(0).normal(0, 0.1, curve.shape)
     >>> values[:20, 1] += 0.5
     >>> [(found.course, found.in_words) for found in misfits(values, curve, score, np.arange(60))]
-    [(1, '0.514 below its values at low scores')]
+    [(1, '0.515 below its values at low scores')]
     """
     third = np.searchsorted(np.quantile(score, [1 / 3, 2 / 3]), score)
     for course in range(values.shape[1]):

@@ -19,6 +19,7 @@ __all__ = ["refuse_fractions", "told"]
 
 EXPECTED: dict[Any, tuple[str, str]] = {
     int: ("a whole number", "3"),
+    int | None: ("a whole number", "3"),
     float: ("a number", "0.5"),
     Path: ("a file or folder", "PATH"),
 }
@@ -53,7 +54,7 @@ def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCol
         For the first such option.
     """
     for argument in arguments:
-        for token in argument.tokens if argument.hint is int else ():
+        for token in argument.tokens if argument.hint in (int, int | None) else ():
             if _is_fraction(token.value):
                 raise CoercionError(token=token, argument=argument, target_type=int)
 

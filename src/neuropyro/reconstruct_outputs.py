@@ -119,7 +119,8 @@ class Reconstruction:
             said += mask_warnings(full.cpu().numpy(), self.hole.cpu().numpy() > 0)
         if job.frame is not None and job.image is not job.truth_image:
             said += size_warnings(job.frame.box[2], job.y.shape[-1], self.clean.shape[-1])
-        return said + check_warnings(self.checks)
+        learned = self.model.sigma is None and not self.model.preset
+        return said + check_warnings(self.checks, learned)
 
     def metrics(self) -> dict[str, Any]:
         """Metrics against the truth at the generator's resolution and at the file's own, and those of baselines."""

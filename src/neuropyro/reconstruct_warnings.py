@@ -13,6 +13,8 @@ __all__ = ["channel_warnings", "check_warnings", "mask_warnings", "size_warnings
 SURPRISING = 1.7  # held-out phantoms by the generator of phantoms are at 0.9 to 1.45 (16 to 64 px, k-space, half seen)
 FAR = 2.0  # latent distance; 1 or less is that of images like the training's
 CONTRADICTS = 2.0  # misfit; 1 is the noise that was stated
+NOISY = 0.12  # learned sd of the noise, of a range of 2: two sds above the prior's median
+GREYS = 127.5  # grey levels of 255 in a unit of brightness
 LARGER = 1.25  # ratio of sizes from which on a picture loses what can be seen
 NEARLY_ALL = 0.9  # share of a picture that few mean to hide
 EMPTY, VARIED = 0.05, 0.25  # range of brightness, as a share of the picture's, of background and of what has content
@@ -22,17 +24,20 @@ REMEDY = "give a --generator trained on such images"
 OTHERWISE = f"{REMEDY}, or correct --corruption or --intensity"
 
 
-def check_warnings(checks: Mapping[str, NDArray[np.float64]]) -> list[str]:
+def check_warnings(checks: Mapping[str, NDArray[np.float64]], learned_noise: bool = False) -> list[str]:
     """Say which of the checks of a fit are bad, image by image.
 
     Parameters
     ----------
     checks
         ``(images,)`` each: see :meth:`~neuropyro.models.LatentReconstruction.checks`.
+    learned_noise
+        Whether the noise was learned with the image, and not stated.
 
     Examples
     --------
-    >>> fine = {"surprise": np.array([1.0]), "latent_distance": np.array([0.9]), "misfit": np.array([1.0])}
+    >>> fine = {"surprise": [1.0], "latent_distance": [0.9], "misfit": [1.0], "noise": [0.03]}
+    >>> fine = {name: np.array(values) for name, values in fine.items()}
     >>> check_warnings(fine), [line[:48] for line in check_warnings(fine | {"surprise": np.array([1.94])})]
     ([], ['unlike what the generator was trained on: the me'])
     """
@@ -51,6 +56,10 @@ def check_warnings(checks: Mapping[str, NDArray[np.float64]]) -> list[str]:
         if misfit > CONTRADICTS:
             remedy = "correct --corruption and its noise, or give more --steps"
             said.append(f"{where}contradicts its input: off by {misfit:.1f} sds of the noise; {remedy}")
+        noise = float(checks["noise"][i])
+        if learned_noise and noise > NOISY:
+            taken = f"what the generator cannot make is taken for noise, with an sd of {GREYS * noise:.0f} grey levels"
+            said.append(f"{where}{taken}; if the picture is not so noisy, {REMEDY}, or give the noise, as +noise:.02")
     return said
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of i
 
 __all__ = ["doubts", "numbers", "register"]
 
+STEADY, UNSTEADY = 0.9, 0.7  # adjusted Rand index of folds' clusters, from which they are the same, and are not
+
 Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 
 
@@ -102,10 +104,26 @@ def doubts(found: Selection, max_steps: int) -> list[str]:
     if open_:
         named = f"the fit{'s' * (len(open_) > 1)} of {', '.join(open_)} clusters"
         said.append(f"{named} had not converged; give more steps, as --max-steps {2 * max_steps}")
+    said += _unstable(found)
     tried = [one.clusters for one in found.candidates]
     if len(tried) > 1 and found.clusters == max(tried):
         said.append(f"{found.clusters} is the most that was tried; try more")
     return said
+
+
+def _unstable(found: Selection) -> list[str]:
+    """Say where folds do not find the chosen clusters again, and would find fewer."""
+    own = next(one for one in found.candidates if one.clusters == found.clusters)
+    fewer = [one for one in found.candidates if 1 < one.clusters < own.clusters]
+    steadier = [one for one in fewer if one.agreement.rand > STEADY]
+    if own.agreement.rand > UNSTEADY or not steadier:
+        return []
+    best = max(steadier, key=lambda one: one.clusters)
+    rands = f"adjusted Rand {own.agreement.rand:.2f}, where 1 is full agreement"
+    return [
+        f"folds of the subjects do not agree on what belongs to which of the {own.clusters} clusters ({rands}), while "
+        f"they do with {best.clusters} ({best.agreement.rand:.2f})"
+    ]
 
 
 def numbers(text: str) -> list[int]:

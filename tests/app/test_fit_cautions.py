@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
+from neuropyro import curve_misfit
 from neuropyro.data import Cohort
 from neuropyro.fit_cautions import caution
 
@@ -14,10 +16,23 @@ SPEEDS = np.linspace(0.1, 0.9, 8)
 FIRST = np.array([-1.2, -0.8, -0.5, -0.1, 0.2, 0.5, 0.8, 1.1])
 
 
-def outcome(first=FIRST, b=(1.0, 2.0), alpha=SPEEDS):
+def outcome(first=FIRST, b=(1.0, 2.0), alpha=SPEEDS, off=0.0):
+    """Two vertices, each a cluster that falls by 1 at a score of 0; ``off`` is added to the first's low values."""
     score = np.repeat(first, 2)
     posterior = {"dps": score[None], "b": np.array([b]), "alpha": np.asarray(alpha)[None]}
-    return SimpleNamespace(cohort=COHORT, posterior=posterior)
+    course = {"a": -1.0, "b": b, "c": 0.0, "d": 2.0}
+    values = 2 - expit(np.array(b) * score[:, None])
+    values[score < -0.4, 0] += off
+    return SimpleNamespace(
+        cohort=COHORT,
+        posterior=posterior,
+        model=SimpleNamespace(n_clusters=2),
+        each_alone=False,
+        cluster_names=["1", "2"],
+        trajectories={name: np.broadcast_to(value, (1, 2)) for name, value in course.items()},
+        assignments=np.eye(2),
+        values=values,
+    )
 
 
 def test_a_fit_without_signs():
@@ -36,6 +51,15 @@ def test_each_sign_is_told_with_its_remedy(signs, said):
     found = caution(outcome(**signs))
     assert found.startswith(said)
     assert found.endswith("compare other starts (--restarts 4) and fewer clusters before you believe the scores")
+
+
+@pytest.mark.parametrize(("off", "where"), [(0.8, "0.8 below its values"), (-0.8, "0.8 above its values")])
+def test_a_curve_that_leaves_its_data_is_named(off, where, monkeypatch):
+    monkeypatch.setattr(curve_misfit, "FEWEST", 3)
+    assert caution(outcome()) == ""
+    said = caution(outcome(off=off))
+    assert said.startswith(f"curves miss the data: cluster 1 ({where} at low scores); compare other starts")
+    assert "and more clusters before" in said
 
 
 def test_all_signs_share_a_remedy():

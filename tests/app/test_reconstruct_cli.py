@@ -92,7 +92,8 @@ def test_truth_alone_is_corrupted_and_compared(generator, guide, tmp_path):
     assert set(found) == keys | (set() if guide == "map" else {"crps", "coverage90", "width90"})
     error = np.load(folder / "clean.npy").clip(-1, 1) - (read_image(truth).pixels / 127.5 - 1)
     assert found["rmse"] == pytest.approx(127.5 * np.sqrt((error**2).mean()), rel=1e-4)
-    assert set(read(folder / "checks.json")) == {"latent_distance", "residual_scale", "surprise", "misfit", "warnings"}
+    checks = {"latent_distance", "residual_scale", "surprise", "misfit", "noise", "warnings"}
+    assert set(read(folder / "checks.json")) == checks
 
 
 def test_a_folder_holds_one_reconstruction_alone(generator, tmp_path, capsys):

@@ -5,7 +5,7 @@ import pytest
 
 from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, mask_warnings, size_warnings
 
-FINE = {"surprise": 1.1, "latent_distance": 1.0, "misfit": 1.0}
+FINE = {"surprise": 1.1, "latent_distance": 1.0, "misfit": 1.0, "noise": 0.03}
 
 
 def checks(*each):
@@ -26,6 +26,14 @@ def test_a_bad_check_is_said_with_a_remedy_and_its_slice(odd, said, remedy):
     assert line.startswith("slice 2: ")
     assert said in line
     assert remedy in line.partition(";")[2]
+
+
+def test_noise_is_said_to_be_large_where_it_was_learned():
+    noisy = checks(FINE | {"noise": 0.5})
+    assert check_warnings(noisy) == []
+    (line,) = check_warnings(noisy, learned_noise=True)
+    assert line.startswith("what the generator cannot make is taken for noise, with an sd of 64 grey levels;")
+    assert check_warnings(checks(FINE), learned_noise=True) == []
 
 
 def test_a_picture_in_colour_and_a_grey_generator_and_the_other_way_round():
