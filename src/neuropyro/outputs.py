@@ -242,7 +242,7 @@ def _write_trajectories(outcome: Outcome, path: Path) -> None:
 def _write_biomarkers(outcome: Outcome, path: Path) -> None:
     """Write each named column's cluster, and the trajectory that is its own, in its own unit."""
     likeliest = outcome.assignments.argmax(1)
-    found = {"biomarker": outcome.cohort.feature_names}
+    found: dict[str, NDArray[Any]] = {"biomarker": np.asarray(outcome.cohort.feature_names)}
     if not outcome.each_alone:
         found |= {"cluster": likeliest + 1, "probability": outcome.assignments.max(1)}
     maps = outcome.vertex_maps
