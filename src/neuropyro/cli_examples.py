@@ -14,7 +14,7 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
         "neuropyro dive fit cohort.npz --clusters 3 --guide normal --out fit",
         "neuropyro dive fit subjects --table visits.csv --fwhm 10 --out fit",
         "neuropyro dive fit subjects --table visits.csv --adjust age,sex --covariates apoe4 --out fit",
-        "neuropyro dive fit biomarkers.csv --clusters 2 --standardise all --out fit",
+        "neuropyro dive fit biomarkers.csv --standardise all --out fit",
         "neuropyro dive fit biomarkers.csv --biomarkers MMSE,hippocampus --control SCD --out fit",
         "neuropyro dive fit biomarkers.csv --subject Code --time Years --out fit",
         "neuropyro dive fit cohort.npz --config study.toml --guide map --out fit --json",

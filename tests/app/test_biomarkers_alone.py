@@ -1,0 +1,93 @@
+"""A table of a few biomarkers, each with a trajectory of its own: what is found again, and what is written."""
+
+import csv
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from neuropyro.cli import app
+
+PEOPLE, VISITS = 60, 3
+TRUTH = {  # start, whole change, onset on the scale of the stages, steepness, noise
+    "abeta": (1150.0, -630.0, -2.0, 1.3, 70.0),
+    "tau": (17.0, 35.0, -1.5, 1.2, 4.0),
+    "volume": (7400.0, -2300.0, 1.3, 1.3, 260.0),
+    "adas": (8.0, 34.0, 2.0, 1.4, 2.5),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A folder with table.csv, and fit/ with what `dive fit` left of it; and the true stages."""
+    folder, rng = tmp_path_factory.mktemp("clinic"), np.random.default_rng(7)
+    first = np.repeat(rng.uniform(-3.5, 3.0, PEOPLE), VISITS)
+    years = np.tile(np.arange(VISITS), PEOPLE)
+    stage = first + np.repeat(rng.uniform(0.1, 0.6, PEOPLE), VISITS) * years
+    age = np.repeat(rng.uniform(60, 80, PEOPLE), VISITS) + years
+    values = {
+        name: start + change * expit(steepness * (stage - onset)) + rng.normal(0, noise, stage.size)
+        for name, (start, change, onset, steepness, noise) in TRUTH.items()
+    }
+    with (folder / "table.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["ID", "age", "diagnosis", *TRUTH])
+        for n in range(stage.size):
+            row = [f"{values[name][n]:.4g}" if rng.random() > 0.1 else "" for name in TRUTH]
+            writer.writerow([f"s{n // VISITS:02d}", f"{age[n]:.2f}", "CN" if stage[n] < -1 else "AD", *row])
+    run("dive", "fit", folder / "table.csv", "--guide", "map", "--out", folder / "fit")
+    return folder, stage
+
+
+def run(*words):
+    app([str(word) for word in words], result_action="return_value")
+
+
+def table(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_each_curve_is_found_again_in_its_own_unit(fitted):
+    folder, stage = fitted
+    dps = np.array([float(row["dps"]) for row in table(folder / "fit/stages.csv")])
+    slope, offset = np.polyfit(stage, dps, 1)
+    assert np.corrcoef(stage, dps)[0, 1] > 0.97
+    for row in table(folder / "fit/biomarkers.csv"):
+        start, change, onset, _, _ = TRUTH[row["biomarker"]]
+        assert float(row["baseline"]) == pytest.approx(start, abs=0.1 * abs(change)), row["biomarker"]
+        assert float(row["change"]) == pytest.approx(change, rel=0.15), row["biomarker"]
+        assert (float(row["onset"]) - offset) / slope == pytest.approx(onset, abs=0.6), row["biomarker"]
+
+
+def test_tables_and_report_speak_of_biomarkers(fitted):
+    folder = fitted[0] / "fit"
+    rows = table(folder / "trajectories.csv")
+    assert [row["cluster"] for row in rows] == list(TRUTH)
+    assert {row["unit_of_a_d_sigma"] for row in rows} == {"the biomarker's own unit"}
+    assert "share" not in rows[0]
+    assert "cluster" not in table(folder / "biomarkers.csv")[0]
+    report = (folder / "report.html").read_text()
+    assert "Disease progression of biomarkers" in report
+    assert "each of 4 with a trajectory of its own" in report
+    assert not (folder / "trajectories.png").exists()
+
+
+def test_the_fit_is_read_again_by_the_other_commands(fitted):
+    folder = fitted[0]
+    run("dive", "personalize", folder / "fit", folder / "table.csv", "--out", folder / "new.csv")
+    ours = np.array([float(row["dps"]) for row in table(folder / "fit/stages.csv")])
+    again = np.array([float(row["dps"]) for row in table(folder / "new.csv")])
+    assert np.corrcoef(ours, again)[0, 1] > 0.99
+    run("dive", "forecast", folder / "fit", "--years", 1, "--out", folder / "later")
+    later = table(folder / "later/forecasts.csv")
+    assert len(later) == PEOPLE
+    assert set(TRUTH) < set(later[0])
+
+
+def test_two_clusters_for_four_kinds_are_told_of(fitted, capsys):
+    folder = fitted[0]
+    run("dive", "fit", folder / "table.csv", "--clusters", 2, "--guide", "map", "--out", folder / "two")
+    caution = capsys.readouterr().err
+    assert "curves miss the data" in caution
+    assert "leave --clusters out" in caution
