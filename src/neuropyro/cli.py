@@ -26,6 +26,7 @@ from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
 from neuropyro.option_errors import refuse_fractions, told
 from neuropyro.option_files import options_of
+from neuropyro.result_folder import keep_fits, unfinished
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
     from neuropyro.data import Cohort
@@ -120,7 +121,7 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     Parameters
     ----------
     out
-        Folder for cohort, fit and report.
+        Folder for cohort, fit and report; an earlier demo's are replaced.
     guide
         How the posterior is approximated.
     seed
@@ -131,12 +132,12 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     from neuropyro.report import truth_lines
 
     _make_room(out)
-    out.mkdir(parents=True, exist_ok=True)
     cohort = simulate_cohort(n_subjects=DEMO_SUBJECTS, visits=4, n_clusters=3, missing_visits=0.03, seed=seed)
-    cohort.save(out / "cohort.npz")
     print(cohort, file=sys.stderr)
     options = {"guide": guide, "seed": seed, "schedule": Schedule(tolerance=DEMO_TOLERANCE)}
-    outcome = _fit(cohort, out, clusters=3, options=options, visit_effect=True, vertex_effect=True)
+    with unfinished(out):
+        cohort.save(out / "cohort.npz")
+        outcome = _fit(cohort, out, clusters=3, options=options, visit_effect=True, vertex_effect=True)
     lines = truth_lines(outcome)
     say("\n".join(lines), truth=lines)
     _say_fit(outcome, out)
@@ -147,6 +148,7 @@ def dive_fit(
     cohort: Path,
     *,
     out: Path,
+    overwrite: bool = False,
     clusters: int = 3,
     guide: Guide = "structured",
     scatter: bool = True,
@@ -174,6 +176,8 @@ def dive_fit(
         Or a FreeSurfer subjects folder, a folder of maps, or a table that names maps or has biomarkers (TADPOLE's too).
     out
         Folder for the fit, its tables and its report.
+    overwrite
+        Whether a fit that the folder holds is replaced.
     clusters
         Number of clusters.
     guide
@@ -207,6 +211,8 @@ def dive_fit(
     study
         How to read maps.
     """
+    if not overwrite:
+        keep_fits([out])
     from neuropyro.data import Cohort
     from neuropyro.inference import Schedule
     from neuropyro.study_preparation import check_clusters, check_covariates, effects_of_maps, prepare_study
@@ -218,18 +224,18 @@ def dive_fit(
     if (adjust or site) and cohort.resolve() == (out / "cohort.npz").resolve():
         raise ValueError(f"{cohort}: would be replaced by what is adjusted; give another --out")
     _make_room(out, (cohort, *study.files()))
-    loaded, notes = prepare_study(opened, out, listed(adjust), site)
-    print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
-    if not notes:  # else it was left there, as adjusted
-        out.mkdir(parents=True, exist_ok=True)
-        loaded.save(out / "cohort.npz")
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
-    switches |= effects_of_maps(loaded, visit_effect, vertex_effect)
+    switches |= effects_of_maps(opened, visit_effect, vertex_effect)
     switches |= {"spatial": "potts" if spatial else None, "covariates": listed(covariates)}
     scaled = None if standardise == "none" else standardise
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
-    outcome = _fit(loaded, out, clusters, options, notes, standardise=scaled, **switches)
+    loaded, notes = prepare_study(opened, out, listed(adjust), site)
+    print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
+    with unfinished(out):
+        if not notes:  # else it was left there, as adjusted
+            loaded.save(out / "cohort.npz")
+        outcome = _fit(loaded, out, clusters, options, notes, standardise=scaled, **switches)
     verdict, converged = outcome.fit.verdict, outcome.fit.converged
     say(verdict if converged else "", verdict=verdict)
     _say_fit(outcome, out)

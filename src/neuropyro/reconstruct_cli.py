@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 
 from neuropyro.console import complain, say
 from neuropyro.data.unknown_names import few
+from neuropyro.result_folder import keep_fits
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.models.corruption import Corruption
@@ -33,6 +34,7 @@ def register(app: App) -> None:
 def reconstruct(
     *image: Path,
     out: Path,
+    overwrite: bool = False,
     corruption: str,
     generator: str = "brains64",
     guide: Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"] = "structured",
@@ -62,6 +64,8 @@ def reconstruct(
         or HDF5 (fastMRI's layout).
     out
         Folder for the results.
+    overwrite
+        Whether results that it holds of files of these names are replaced.
     corruption
         What happened to them, as superres:8, inpaint:mask.png, kspace:4, blur:2+noise:.05; sizes are those of the
         generator's images. In a mask black is the hole and white was seen.
@@ -102,6 +106,8 @@ def reconstruct(
     files = files_of(image) or clean
     if image and clean and len(clean) != len(files):
         raise ValueError(f"reconstruct: {len(clean)} truths for {len(files)} images; give one for each, or none")
+    if not overwrite:
+        keep_fits(_folders(files, out))
     framing: dict[str, Any] = {"slices": tuple(slices) if slices else "all", "plane": plane}
     framing |= {"intensity": intensity, "field_of_view": field_of_view}
     work = _Work.begin(generator, corruption, prior, pose, framing, guide, draws, steps, vgg, seed, device)

@@ -81,7 +81,10 @@ def test_a_folder_holds_one_fit_alone(cortex, tmp_path, monkeypatch, capsys):
     (out / "covariates.csv").touch()  # as a fit with covariates would leave
     (out / "adjustment.npz").touch()
     (out / "my notes.txt").touch()
-    app(short, result_action="return_value")
+    with pytest.raises(ValueError, match=r"it holds a fit already; give another --out, or --overwrite to replace it"):
+        app(short, result_action="return_value")
+    assert (out / "covariates.csv").exists()
+    app([*short, "--overwrite"], result_action="return_value")
     assert "the results of an earlier fit are replaced" in capsys.readouterr().err
     assert not (out / "covariates.csv").exists()
     assert not (out / "adjustment.npz").exists()
@@ -106,6 +109,22 @@ def test_a_folder_holds_one_fit_alone(cortex, tmp_path, monkeypatch, capsys):
         main()
     assert "covariate apoe: not in the cohort" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_run_that_failed_can_be_run_again(cortex, tmp_path, monkeypatch):
+    short = ["dive", "fit", str(cortex), "--guide", "map", "--max-steps", "4", "--out", str(tmp_path / "fit")]
+
+    def failing(*_):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("neuropyro.report.write_report", failing)
+        with pytest.raises(OSError, match="disk full"):
+            app(short, result_action="return_value")
+    assert (tmp_path / "fit" / "fit.json").is_file()
+    app(short, result_action="return_value")
+    assert (tmp_path / "fit" / "report.html").is_file()
+    assert not (tmp_path / "fit" / "unfinished.txt").exists()
 
 
 @pytest.mark.slow
