@@ -26,6 +26,7 @@ from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
 from neuropyro.option_errors import refuse_fractions, told
 from neuropyro.option_files import options_of
+from neuropyro.plain_words import plain_verdict
 from neuropyro.result_folder import keep_fits, unfinished
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
@@ -236,7 +237,7 @@ def dive_fit(
         if not notes:  # else it was left there, as adjusted
             loaded.save(out / "cohort.npz")
         outcome = _fit(loaded, out, clusters, options, notes, standardise=scaled, **switches)
-    verdict, converged = outcome.fit.verdict, outcome.fit.converged
+    verdict, converged = plain_verdict(outcome.fit.verdict), outcome.fit.converged
     say(verdict if converged else "", verdict=verdict)
     _say_fit(outcome, out)
     if not converged:

@@ -16,6 +16,7 @@ from neuropyro import plots
 from neuropyro.fit_cautions import caution
 from neuropyro.inference import cluster_agreement
 from neuropyro.outputs import Outcome
+from neuropyro.plain_words import explained, plain_verdict
 
 __all__ = ["PICTURES", "truth_lines", "write_report"]
 
@@ -79,7 +80,8 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     if outcome.left_out:
         yield f"<p>{outcome.remark_on_left_out}.</p>"
     yield f"<p><b>Model:</b> {_model_in_words(outcome)}.</p>"
-    yield f"<p><b>Optimisation:</b> {html.escape(outcome.fit.verdict)}. Final ELBO {outcome.fit.elbo:.6g} nats.</p>"
+    verdict = html.escape(plain_verdict(outcome.fit.verdict))
+    yield f"<p><b>Optimisation:</b> {explained(f'{verdict}. Final ELBO {outcome.fit.elbo:.6g} nats.')}</p>"
     said = caution(outcome) if outcome.fit.converged else ""
     if said:
         yield f"<p><b>Caution:</b> {html.escape(said)}.</p>"

@@ -80,12 +80,14 @@ def diagnose(
     """
     from neuropyro.diagnosis_plots import plot_diagnosis
     from neuropyro.inference import diagnose as diagnose_fit
+    from neuropyro.plain_words import diagnosis_in_words
 
     found = diagnose_fit(load_with_cohort(fit, data), draws, predictive_draws)
     facts = [asdict(finding) for finding in found.findings]
-    say(str(found), trusted=found.trusted, findings=facts, out=out.resolve())
+    said = diagnosis_in_words(found)
+    say(said, trusted=found.trusted, findings=facts, out=out.resolve())
     out.mkdir(parents=True, exist_ok=True)
-    (out / "diagnosis.txt").write_text(f"{found}\n", encoding="utf-8")
+    (out / "diagnosis.txt").write_text(f"{said}\n", encoding="utf-8")
     plot_diagnosis(found).savefig(out / "diagnosis.png", dpi=130)
 
 
