@@ -21,12 +21,12 @@ from neuropyro import (
     verdict_cli,
 )
 from neuropyro.cli_examples import show_examples
-from neuropyro.console import Manners, complain, listed, say, speaking, take_manners
+from neuropyro.console import Manners, complain, listed, say, speaking, take_manners, warn
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
 from neuropyro.option_errors import refuse_fractions, told
 from neuropyro.option_files import options_of
-from neuropyro.plain_words import plain_verdict
+from neuropyro.plain_words import more_steps, plain_verdict
 from neuropyro.result_folder import keep_fits, unfinished
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
@@ -242,8 +242,8 @@ def dive_fit(
     _say_fit(outcome, out)
     if not converged:
         why = verdict.removeprefix("not converged: ")
-        remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {2 * max_steps}"
-        complain(f"{out}: the fit has not converged: {why}; {remedy}")
+        remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {more_steps(max_steps)}"
+        warn(f"{out}: the fit has not converged: {why}; {remedy}")
 
 
 def _make_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:
@@ -265,7 +265,7 @@ def _say_fit(outcome: Outcome, out: Path) -> None:
 
     said = caution(outcome) if fit.converged else ""
     if said:
-        complain(f"caution: {said}")
+        warn(f"caution: {said}")
     say(f"report: {report}", out=out.resolve(), report=report, caution=said, **facts)
 
 

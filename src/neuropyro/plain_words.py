@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from neuropyro.inference import Diagnosis, Finding
 
-__all__ = ["diagnosis_in_words", "explained", "plain_verdict"]
+__all__ = ["diagnosis_in_words", "explained", "more_steps", "plain_verdict"]
 
+FEWEST_STEPS = 2000  # with less hardly any fit converges
 BEST = "how well the model explains the data, at the least; higher is better"
 TERMS = (
     (r"\(ELBO\)", f"(ELBO: {BEST})"),
@@ -42,6 +43,17 @@ def plain_verdict(verdict: str) -> str:
     'converged after 9 steps'
     """
     return SPREAD.sub(r"\1", verdict)
+
+
+def more_steps(steps: int) -> int:
+    """Return how many steps may be enough where so many were not.
+
+    Examples
+    --------
+    >>> more_steps(20), more_steps(6000)
+    (2000, 12000)
+    """
+    return max(2 * steps, FEWEST_STEPS)
 
 
 def explained(text: str) -> str:

@@ -100,7 +100,7 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield from _figure(folder / "biomarkers.png", plots.plot_biomarkers(outcome), caption)
     caption = (
         f"Dots: mean of the cluster's {outcome.columns} at a visit. Line: the cluster's trajectory; "
-        f"band: 90 % interval. Values are in {_unit(outcome)}. "
+        f"band: 90 % interval. Values are in {_unit(outcome)}.{_own(outcome)} "
         f"Of few {outcome.columns} the mean may lie off the line: each has a curve of its own, beside its cluster's."
     )
     yield from _figure(folder / "trajectories.png", plots.plot_trajectories(outcome), caption)
@@ -115,7 +115,7 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
         kind = outcome.columns.capitalize()
         caption = f"{kind} by the probability of their likeliest cluster; on the diagonal, it means what it says."
         yield from _figure(folder / "reliability.png", plots.plot_reliability(outcome), caption)
-    caption = "Distance from the best ELBO that was seen."
+    caption = "How far the fit was from the best that was seen, step by step."
     yield from _figure(folder / "convergence.png", plots.plot_loss(outcome), caption)
     settings = json.loads((folder / "fit.json").read_text())
     yield f"<h2>Settings</h2><pre>{html.escape(json.dumps(settings, indent=2))}</pre>"
@@ -165,10 +165,11 @@ def _trajectory_table(outcome: Outcome) -> str:
         sizes = [str(k + 1), f"{outcome.members[k]:,}", f"{share[k]:.1%}"]
         cells = sizes + [_number(outcome.summary(outcome.trajectories[name][:, k])) for name in names]
         rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    ageing = ", ageing a year" * outcome.model.ageing
     note = (
         f"{outcome.columns.capitalize()}: those of which this is the likeliest cluster; share: of all that vary. The "
-        "others: mean and 90 % interval; a, d, the residual sd and ageing in "
-        f"{_unit(outcome)}, c in scores, b per score."
+        f"other columns are means with 90 % intervals. Change, start{ageing} and residual sd are in {_unit(outcome)}; "
+        f"onset is a score, and steepness is per score.{_own(outcome)}"
     )
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 
@@ -177,7 +178,14 @@ def _unit(outcome: Outcome) -> str:
     """Say which unit the clusters' trajectories have."""
     if outcome.cohort.feature_names is None:
         return outcome.cohort.unit_in_words
-    return "sds, each biomarker standardised before the fit; biomarkers.csv has each one's own trajectory and unit"
+    return "sds of the standardised biomarkers"
+
+
+def _own(outcome: Outcome) -> str:
+    """Say where named biomarkers' own trajectories are."""
+    if outcome.cohort.feature_names is None:
+        return ""
+    return " Each biomarker's own trajectory, in its own unit, is in biomarkers.csv."
 
 
 def _covariate_table(outcome: Outcome) -> str:

@@ -238,7 +238,7 @@ def test_a_fit_that_did_not_converge_says_the_remedy_and_keeps_its_results(tmp_p
     assert said.err.count("not converged") == 1
     told = said.err.splitlines()[-1]
     assert told.startswith(f"neuropyro: {tmp_path / 'fit'}: the fit has not converged: ")
-    assert told.endswith("--max-steps 20")
+    assert told.endswith("--max-steps 2000")
     assert (tmp_path / "fit" / "stages.csv").exists()
 
 
