@@ -215,13 +215,14 @@ def dive_fit(
     if not overwrite:
         keep_fits([out])
     from neuropyro.data import Cohort
-    from neuropyro.inference import Schedule
     from neuropyro.study_preparation import check_clusters, check_covariates, effects_of_maps, prepare_study
     from neuropyro.study_remarks import remarks
 
     opened = Cohort.open(cohort, study)
     check_clusters(opened, clusters)
     check_covariates(opened, listed(covariates))
+    from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
+
     if (adjust or site) and cohort.resolve() == (out / "cohort.npz").resolve():
         raise ValueError(f"{cohort}: would be replaced by what is adjusted; give another --out")
     _make_room(out, (cohort, *study.files()))

@@ -154,7 +154,7 @@ def _weights(axis: Axes, weights: Weights) -> None:
         f"{len(weights.log_weights)}",
         fontsize=10,
     )
-    axis.set_xlabel("log p(x, data) - log q(x) - ELBO (nats)")
+    axis.set_xlabel("log weight of a draw, from their mean (nats)")
 
 
 def _runs(axis: Axes, agreement: Agreement) -> None:

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 
 from neuropyro.console import complain, say
 from neuropyro.data.unknown_names import few
+from neuropyro.reconstruct_files import files_of, folders_of
 from neuropyro.result_folder import keep_fits
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
@@ -96,8 +97,6 @@ def reconstruct(
     seed
         Of everything random.
     """
-    from neuropyro.reconstruct_inputs import files_of
-
     if not image and not truth:
         raise ValueError("reconstruct: no image; give corrupted images, or clean ones by --truth alone")
     if draws < 2 or steps < 2:
@@ -107,7 +106,7 @@ def reconstruct(
     if image and clean and len(clean) != len(files):
         raise ValueError(f"reconstruct: {len(clean)} truths for {len(files)} images; give one for each, or none")
     if not overwrite:
-        keep_fits(_folders(files, out))
+        keep_fits(folders_of(files, out))
     framing: dict[str, Any] = {"slices": tuple(slices) if slices else "all", "plane": plane}
     framing |= {"intensity": intensity, "field_of_view": field_of_view}
     work = _Work.begin(generator, corruption, prior, pose, framing, guide, draws, steps, vgg, seed, device)
@@ -171,7 +170,7 @@ class _Work:
         from tqdm.auto import tqdm
 
         failed, done, began = [], 0, time.perf_counter()
-        folders = _folders(files, out)
+        folders = folders_of(files, out)
         _make_room(folders, (*files, *truths))
         alone = len(files) == 1  # its steps are shown, for a bar of files would stand at 0 till the end
         with tqdm(files, unit="file", desc="reconstruct", disable=alone) as bar:
@@ -221,17 +220,6 @@ def _make_room(folders: Sequence[Path], inputs: Sequence[Path]) -> None:
     replaced = [str(folder) for folder in folders if make_room(folder, PRODUCTS, inputs)]
     if replaced:
         print(f"{', '.join(few(replaced))}: the results of an earlier fit are replaced", file=sys.stderr)
-
-
-def _folders(files: Sequence[Path], out: Path) -> list[Path]:
-    """Return a folder for each file, by its name; where two files have one name, by the whole of it and a number."""
-    from neuropyro.reconstruct_inputs import name_of
-
-    names = [name_of(file) for file in files]
-    unique = [
-        n if names.count(n) == 1 else f"{f.name}_{i + 1}" for i, (n, f) in enumerate(zip(names, files, strict=True))
-    ]
-    return [out / name for name in unique]
 
 
 def _make_way(bar: Any) -> None:

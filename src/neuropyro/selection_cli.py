@@ -70,15 +70,16 @@ def select(
         How to read maps.
     """
     from neuropyro.data import Cohort
-    from neuropyro.inference import Schedule
-    from neuropyro.models import VertexClusterMixture
-    from neuropyro.selection import select as select_clusters
-    from neuropyro.selection_plots import plot_selection
     from neuropyro.study_preparation import check_clusters, effects_of_maps
 
     wanted = numbers(clusters)
     loaded = Cohort.open(cohort, study)
     check_clusters(loaded, max(wanted))
+    from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
+    from neuropyro.models import VertexClusterMixture
+    from neuropyro.selection import select as select_clusters
+    from neuropyro.selection_plots import plot_selection
+
     print(loaded, file=sys.stderr)
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
     switches |= effects_of_maps(loaded, visit_effect, vertex_effect)

@@ -274,6 +274,34 @@ def test_help_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "dive fit no.csv --out o",
+        "dive fit empty.csv --out o",
+        "dive fit own.csv --subject Who --out o",
+        "dive fit own.csv --clusters 1 --covariates apoe4 --out o",
+        "dive select no.csv --out o",
+        "dive personalize no own.csv --out o.csv",
+        "dive forecast no --out o",
+        "diagnose no --out o",
+        "compare no no",
+        "dive evaluate consistency no.csv --out o.csv",
+        "reconstruct no.png --corruption superres:4 --out o",
+        "counterfactual no.npz --do apoe4=0 --out o",
+    ],
+)
+def test_errors_of_use_are_told_before_torch_is_imported(tmp_path, words):
+    """It takes seconds, and a path may be misspelt more than once."""
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "own.csv").write_text("ID,age,MMSE\na,70,30\na,71,29\n")
+    code = "import sys, neuropyro.cli as c\ntry: c.main()\nfinally: print('torch' in sys.modules)"
+    line = [sys.executable, "-c", code, *words.split()]
+    ended = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.strip()) == (2, "False"), ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_neighbours_can_be_taken_into_account(tmp_path):
     labels = np.repeat([0, 1], 32)
