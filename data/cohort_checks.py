@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -109,8 +110,10 @@ def pictures(array: NDArray[Any]) -> NDArray[Any]:
     return images
 
 
-def refuse_repeats(values: NDArray[Any], subject: NDArray[Any], time: NDArray[np.float64]) -> None:
-    """Refuse infinite values, and one visit in two rows.
+def refuse_repeats(
+    values: NDArray[Any], subject: NDArray[Any], time: NDArray[np.float64], places: Sequence[str] | None = None
+) -> None:
+    """Refuse infinite values, and one visit in two rows; ``places`` say where the rows are.
 
     It goes by some rows at a time, so that a memory-mapped array larger than memory is never copied.
     """
@@ -123,7 +126,8 @@ def refuse_repeats(values: NDArray[Any], subject: NDArray[Any], time: NDArray[np
     for n, m in sorted((n, m) for rows in _same_visits(subject, time) for m, n in itertools.combinations(rows, 2)):
         if np.array_equal(values[m], values[n], equal_nan=True) and not np.isnan(values[n]).all():
             where = _visit_in_words(subject, time, n)
-            raise CohortError(f"values: there are two rows with the same values for {where}; drop one of them")
+            rows = "there are two rows" if places is None else f"{places[m]} and {places[n]} are rows"
+            raise CohortError(f"values: {rows} with the same values for {where}; drop one of them")
 
 
 def _visit_in_words(subject: NDArray[Any], time: NDArray[np.float64], row: int) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from neuropyro.data.cohort_checks import refuse_repeats
 from neuropyro.data.errors import CohortError
 from neuropyro.data.text_table import TextTable, read_table, table_of
 
@@ -32,9 +34,12 @@ def long_table(
             "--biomarkers A,B,C, in Python `features`"
         )
     known = table.column(subject) if table.column(subject).dtype.kind in "iu" else table.text(subject)
+    values, when = np.stack([table.numbers(name) for name in names], 1), _filled(table, time)
+    if table.places is not None:
+        _refuse_repeats(table, values, known, when)
     return {
-        "values": np.stack([table.numbers(name) for name in names], 1),
-        "time": _filled(table, time),
+        "values": values,
+        "time": when,
         "subject": known,
         "diagnosis": None if diagnosis is None else table.covariate(diagnosis),
         "feature_names": np.array(names),
@@ -46,6 +51,15 @@ def _table(frame: Any) -> TextTable:
     if isinstance(frame, TextTable):
         return frame
     return read_table(frame) if isinstance(frame, str | Path) else table_of(frame)
+
+
+def _refuse_repeats(table: TextTable, values: NDArray[Any], subject: NDArray[Any], time: NDArray[Any]) -> None:
+    """Refuse one visit in two rows, by the lines of a file; a cohort knows its rows alone."""
+    lines = [place.removeprefix(f"{table.source} ") for place in table.places or ()]
+    try:
+        refuse_repeats(values, subject, time, lines)
+    except CohortError as error:
+        raise CohortError(f"{table.source}: {error}") from None
 
 
 def _filled(table: TextTable, name: str) -> Any:

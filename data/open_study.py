@@ -56,7 +56,8 @@ class StudyOptions:
     time
         Column of a table that is the time in years; by default one of the usual names.
     diagnosis
-        Column of a table that is the diagnosis; by default one called diagnosis, dx, group or pathology.
+        Column of a table that is the diagnosis; by default one called diagnosis, dx, diag (clinical_dx,
+        diagnosis_group, ...), group or pathology.
     control
         The diagnosis that means a control, where it is none of those that are known (CN, NC, CTL, HC, control, healthy,
         or 1).

@@ -32,7 +32,23 @@ SESSION = ("session", "session_id", "visit", "visit_id", "visit_number", "timepo
 SESSION_REMEDY = f"add a column for the session to the table, called one of {', '.join(SESSION[:-1])}"  # not fsid
 TIME = ("time", "age", "age_at_visit", "age_at_scan", "age_years", "years", "years_since_baseline")
 DATE = ("acq_time", "date", "exam_date", "examdate", "scan_date")
-DIAGNOSIS = ("diagnosis", "dx", "group", "pathology")
+DIAGNOSIS = (
+    "diagnosis",
+    "dx",
+    "diag",
+    "clinical_diagnosis",
+    "clinical_dx",
+    "clinical_diag",
+    "current_diagnosis",
+    "visit_diagnosis",
+    "diagnosis_group",
+    "diagnostic_group",
+    "diag_group",
+    "dx_group",
+    "research_group",
+    "group",
+    "pathology",
+)
 FILE = ("file", "filename", "path")
 FOLDER = ("folder",)
 
@@ -120,8 +136,9 @@ def study_table(
     subject, time, session, diagnosis, file
         Columns.  By default the first that is there, in any case and with underscores or without, of: subject,
         subject_id, participant_id, patient_id, ID, RID, PTID; time, age, age_at_scan, years; session, session_id,
-        visit, timepoint, VISCODE; diagnosis, dx, group; file, filename, path.  ``folder`` names FreeSurfer's folders.
-        Without a time, a column of dates (acq_time, date, EXAMDATE) counts from the subject's first.
+        visit, timepoint, VISCODE; diagnosis, dx, diag, diagnosis_group, group; file, filename, path.  ``folder`` names
+        FreeSurfer's folders.  Without a time, a column of dates (acq_time, date, EXAMDATE) counts from the subject's
+        first.
     covariates
         Columns to keep; by default every other one.
 

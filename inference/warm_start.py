@@ -140,7 +140,7 @@ def prior_sds(elbo: Any, model: Any, data: Any, start: Start) -> Tensor:
     nodes, changed = elbo.trace_at(model, values, data).nodes, latents.seen(values)
     with torch.random.fork_rng(devices=[] if start.point.device.type == "cpu" else None):
         torch.manual_seed(0)
-        for site in latents.sites:
+        for site in (site for site in latents.sites if site.size):  # one cluster's share has no number that is free
             if latents.centring is None or site is not latents.centred_site:
                 drawn = nodes[site.name]["fn"].sample(Size([PRIOR_DRAWS]))
                 if site.name in changed:

@@ -128,10 +128,7 @@ def counterfactual(
     """
     from tqdm.auto import tqdm
 
-    from neuropyro.anatomy_outputs import write_worlds
     from neuropyro.data import Cohort
-    from neuropyro.models import AnatomySimulator
-    from neuropyro.models.anatomy_parts import is_treated
 
     empty = [text for text in do if not parse_do(text)]
     if empty:
@@ -140,6 +137,10 @@ def counterfactual(
     worlds: dict[str, Interventions] = {"as it is": {}} | {text: parse_do(text) for text in do}
     whole = Cohort.load(cohort)
     one = chosen(whole, subject)
+    from neuropyro.anatomy_outputs import write_worlds  # takes seconds, for which no error of use should wait
+    from neuropyro.models import AnatomySimulator
+    from neuropyro.models.anatomy_parts import is_treated
+
     simulator = AnatomySimulator(generator)
     for world in worlds.values():
         simulator.parts.check_interventions(world, is_treated(one))

@@ -12,7 +12,7 @@ from scipy.special import expit
 from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.vertex_maps import own_trajectories
 from neuropyro.outputs import Outcome
-from neuropyro.plot_style import biomarker_label, cluster_colours, diagnosis_groups, score_label
+from neuropyro.plot_style import IN_THE_DATA, cluster_colours, diagnosis_groups, score_label
 
 __all__ = ["own_curves", "plot_biomarkers"]
 
@@ -36,7 +36,7 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
     >>> short = Schedule(max_steps=2, warm_up=0, window=2)
     >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
     >>> [axis.get_ylabel() for axis in plot_biomarkers(outcome).axes]
-    ['MMSE (as in the data)', 'volume (as in the data)', 'area (as in the data)']
+    ['MMSE', 'volume', 'area']
     """
     names = outcome.cohort.feature_names
     if names is None:
@@ -58,12 +58,14 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
             axis.plot(dps[members], outcome.cohort.values[members, j], ".", ms=2, color=colour, alpha=0.5, label=name)
         axis.fill_between(grid, low[j], high[j], color="k", alpha=0.2, lw=0)
         axis.plot(grid, middle[j], "k", lw=1.5)
-        axis.set_ylabel(biomarker_label(str(names[j])), fontsize=9)
+        axis.set_ylabel(str(names[j]), fontsize=9)
         if not outcome.each_alone:
             axis.set_title(f"cluster {label[j] + 1}", fontsize=9, color=colours[label[j]])
         axis.set_xlabel(score_label(outcome.cohort))
         axis.tick_params(labelbottom=True)  # there may be no panel below
-    figure.axes[0].legend(fontsize=8, markerscale=4, frameon=False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=8, fontsize=8, markerscale=4, frameon=False)
+    figure.supylabel(IN_THE_DATA, fontsize=9)
     return figure
 
 

@@ -21,11 +21,13 @@ from neuropyro import (
     verdict_cli,
 )
 from neuropyro.cli_examples import show_examples
-from neuropyro.console import Manners, complain, listed, say, speaking, take_manners
+from neuropyro.console import Manners, complain, listed, say, speaking, take_manners, warn
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.generator_cli import generator
 from neuropyro.option_errors import refuse_fractions, told
 from neuropyro.option_files import options_of
+from neuropyro.plain_words import more_steps, plain_verdict
+from neuropyro.result_folder import keep_fits, unfinished
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
     from neuropyro.data import Cohort
@@ -120,7 +122,7 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     Parameters
     ----------
     out
-        Folder for cohort, fit and report.
+        Folder for cohort, fit and report; an earlier demo's are replaced.
     guide
         How the posterior is approximated.
     seed
@@ -131,12 +133,12 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     from neuropyro.report import truth_lines
 
     _make_room(out)
-    out.mkdir(parents=True, exist_ok=True)
     cohort = simulate_cohort(n_subjects=DEMO_SUBJECTS, visits=4, n_clusters=3, missing_visits=0.03, seed=seed)
-    cohort.save(out / "cohort.npz")
     print(cohort, file=sys.stderr)
     options = {"guide": guide, "seed": seed, "schedule": Schedule(tolerance=DEMO_TOLERANCE)}
-    outcome = _fit(cohort, out, options, n_clusters=3, visit_effect=True, vertex_effect=True)
+    with unfinished(out):
+        cohort.save(out / "cohort.npz")
+        outcome = _fit(cohort, out, options, n_clusters=3, visit_effect=True, vertex_effect=True)
     lines = truth_lines(outcome)
     say("\n".join(lines), truth=lines)
     _say_fit(outcome, out)
@@ -147,6 +149,7 @@ def dive_fit(
     cohort: Path,
     *,
     out: Path,
+    overwrite: bool = False,
     clusters: int | None = None,
     guide: Guide = "structured",
     scatter: bool = True,
@@ -174,6 +177,8 @@ def dive_fit(
         Or a FreeSurfer subjects folder, a folder of maps, or a table that names maps or has biomarkers (TADPOLE's too).
     out
         Folder for the fit, its tables and its report.
+    overwrite
+        Whether a fit that the folder holds is replaced.
     clusters
         Number of clusters; by default 3 of maps, while each of up to 30 biomarkers has a trajectory of its own.
     guide
@@ -207,8 +212,9 @@ def dive_fit(
     study
         How to read maps.
     """
+    if not overwrite:
+        keep_fits([out])
     from neuropyro.data import Cohort
-    from neuropyro.inference import Schedule
     from neuropyro.study_preparation import (
         check_clusters,
         check_covariates,
@@ -221,28 +227,30 @@ def dive_fit(
     opened = Cohort.open(cohort, study)
     check_clusters(opened, clusters)
     check_covariates(opened, listed(covariates))
+    from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
+
     if (adjust or site) and cohort.resolve() == (out / "cohort.npz").resolve():
         raise ValueError(f"{cohort}: would be replaced by what is adjusted; give another --out")
     _make_room(out, (cohort, *study.files()))
-    loaded, notes = prepare_study(opened, out, listed(adjust), site)
-    print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
-    if not notes:  # else it was left there, as adjusted
-        out.mkdir(parents=True, exist_ok=True)
-        loaded.save(out / "cohort.npz")
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
-    switches |= effects_of_maps(loaded, visit_effect, vertex_effect) | clusters_of(loaded, clusters)
+    switches |= effects_of_maps(opened, visit_effect, vertex_effect) | clusters_of(opened, clusters)
     switches |= {"spatial": "potts" if spatial else None, "covariates": listed(covariates)}
     scaled = None if standardise == "none" else standardise
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
-    outcome = _fit(loaded, out, options, notes, standardise=scaled, **switches)
-    verdict, converged = outcome.fit.verdict, outcome.fit.converged
+    loaded, notes = prepare_study(opened, out, listed(adjust), site)
+    print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
+    with unfinished(out):
+        if not notes:  # else it was left there, as adjusted
+            loaded.save(out / "cohort.npz")
+        outcome = _fit(loaded, out, options, notes, standardise=scaled, **switches)
+    verdict, converged = plain_verdict(outcome.fit.verdict), outcome.fit.converged
     say(verdict if converged else "", verdict=verdict)
     _say_fit(outcome, out)
     if not converged:
         why = verdict.removeprefix("not converged: ")
-        remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {2 * max_steps}"
-        complain(f"{out}: the fit has not converged: {why}; {remedy}")
+        remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {more_steps(max_steps)}"
+        warn(f"{out}: the fit has not converged: {why}; {remedy}")
 
 
 def _make_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:
@@ -264,7 +272,7 @@ def _say_fit(outcome: Outcome, out: Path) -> None:
 
     said = caution(outcome) if fit.converged else ""
     if said:
-        complain(f"caution: {said}")
+        warn(f"caution: {said}")
     say(f"report: {report}", out=out.resolve(), report=report, caution=said, **facts)
 
 

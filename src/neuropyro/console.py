@@ -1,7 +1,8 @@
 """How commands speak: results on standard output, as text or as one JSON object; all else on standard error.
 
 A command says its result by :func:`say`, text for people and facts for programs.  Progress and remarks go to standard
-error and are left out by ``--quiet``; what went wrong goes there by :func:`complain`, and stays.
+error and are left out by ``--quiet``; what went wrong goes there by :func:`complain`, and stays.  What is to be taken
+seriously, though nothing went wrong, is said by :func:`warn`, and is never lost.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-__all__ = ["Manners", "complain", "listed", "plain", "say", "speaking", "take_manners"]
+__all__ = ["Manners", "complain", "listed", "plain", "say", "speaking", "take_manners", "warn"]
 
 SWITCHES = {"--json": "json", "--quiet": "quiet", "-q": "quiet"}
 
@@ -116,6 +117,17 @@ def complain(text: str) -> None:
     """Say what went wrong, on standard error even where quiet was asked for."""
     speech = _speech.get()
     print(f"neuropyro: {text}", file=sys.stderr if speech is None else speech.errors)
+
+
+def warn(text: str) -> None:
+    """Say what is to be taken seriously: on standard error; where that is to have errors alone, with the result."""
+    speech = _speech.get()
+    if speech is not None:
+        speech.facts.setdefault("warnings", []).append(text)
+    if speech is None or not speech.manners.quiet:
+        complain(text)
+    else:
+        say(text)
 
 
 def listed(words: Sequence[str]) -> tuple[str, ...]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neuropyro.inference import Comparison, Diagnosis
-from neuropyro.inference.run_agreement import RHAT_LIMIT
-from neuropyro.inference.weights import KHAT_LIMIT
+from neuropyro.inference import Comparison, Diagnosis, Fit
+from neuropyro.inference.predictive_checks import LeaveOneOut, PredictiveCheck
+from neuropyro.inference.run_agreement import RHAT_LIMIT, Agreement
+from neuropyro.inference.weights import KHAT_LIMIT, Weights
+from neuropyro.plain_words import diagnosis_in_words
 from neuropyro.plot_style import BLUE, GREY, RED
 
 __all__ = ["plot_comparison", "plot_diagnosis"]
 
+COLUMNS = 6  # of the page, which one, two or three panels share
 MOST_SITES = 30
+MOST_NAMES = 12  # that an axis has room for
 COLOURS = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINE_LENGTH = 150
 
@@ -37,24 +42,36 @@ def plot_diagnosis(diagnosis: Diagnosis) -> Figure:
     >>> y = torch.linspace(-1.5, 1.5, 20)
     >>> result = fit(model, y, "laplace", schedule=Schedule(warm_up=50), progress=False)
     >>> figure = plot_diagnosis(diagnose(result, draws=100, predictive_draws=20))
-    >>> len(figure.axes)
-    6
+    >>> len(figure.axes)  # one run is compared with none
+    5
     """
     figure = Figure(figsize=(11, 9), layout="constrained")
-    grid = figure.add_gridspec(3, 6, height_ratios=[1, 1, 0.75])
-    panels: list[tuple[slice, int, Callable[[Axes, Diagnosis], None]]] = [
-        (slice(0, 3), 0, _losses),
-        (slice(3, 6), 0, _weights),
-        (slice(0, 2), 1, _runs),
-        (slice(2, 4), 1, _checks),
-        (slice(4, 6), 1, _shapes),
-    ]
-    for columns, row, draw in panels:
-        draw(figure.add_subplot(grid[row, columns]), diagnosis)
+    grid = figure.add_gridspec(3, COLUMNS, height_ratios=[1, 1, 0.75])
+    for row, panels in enumerate(_panels(diagnosis)):
+        for i, draw in enumerate(panels):
+            width = COLUMNS // len(panels)
+            draw(figure.add_subplot(grid[row, i * width : (i + 1) * width]))
     words = figure.add_subplot(grid[2, :])
     words.axis("off")
-    words.text(0, 1, _wrapped(str(diagnosis)), va="top", fontsize=7.5, family="monospace", transform=words.transAxes)
+    said = _wrapped(diagnosis_in_words(diagnosis))
+    words.text(0, 1, said, va="top", fontsize=7.5, family="monospace", transform=words.transAxes)
     return figure
+
+
+def _panels(diagnosis: Diagnosis) -> list[list[Callable[[Axes], None]]]:
+    """Return what is drawn in each row; what there is nothing of is left out."""
+    weights, agreement, loo = diagnosis.weights, diagnosis.agreement, diagnosis.loo
+    first: list[Callable[[Axes], None]] = [partial(_losses, fit=diagnosis.fit)]
+    second: list[Callable[[Axes], None]] = []
+    if weights is not None:
+        first.append(partial(_weights, weights=weights))
+    if agreement is not None:
+        second.append(partial(_runs, agreement=agreement))
+    if diagnosis.checks:
+        second.append(partial(_checks, checks=diagnosis.checks))
+    if loo is not None:
+        second.append(partial(_shapes, loo=loo))
+    return [first, second]
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
@@ -117,37 +134,30 @@ def _elements(axis: Axes, comparison: Comparison, shown: tuple[str, ...]) -> Non
     axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
-def _losses(axis: Axes, diagnosis: Diagnosis) -> None:
-    runs = diagnosis.fit.runs
+def _losses(axis: Axes, fit: Fit) -> None:
+    runs, sampled = fit.runs, fit.is_sampled
     best = min(np.nanmin(run.losses) for run in runs)
-    sampled = diagnosis.fit.is_sampled
     for r, run in enumerate(runs):
         axis.plot(run.losses - (0 if sampled else best - 1), lw=0.8, color=COLOURS[r % 6], label=f"run {r + 1}")
     if not sampled:
         axis.set_yscale("log")
     axis.set_xlabel("draw" if sampled else "step")
-    axis.set_title("negative log density" if sampled else "loss above the least, plus 1 (nats)", fontsize=10)
+    axis.set_title("negative log density" if sampled else "distance from the best fit, plus 1 (nats)", fontsize=10)
     if len(runs) > 1:
         axis.legend(frameon=False, fontsize=8)
 
 
-def _weights(axis: Axes, diagnosis: Diagnosis) -> None:
-    weights = diagnosis.weights
-    if weights is None:
-        return _nothing(axis, "importance weights: a point or NUTS has none")
+def _weights(axis: Axes, weights: Weights) -> None:
     axis.hist(weights.log_weights - weights.elbo, 40, color=BLUE)
     axis.set_title(
         f"log importance weights: k-hat {weights.khat:.2f}, {weights.effective_draws:.0f} effective of "
         f"{len(weights.log_weights)}",
         fontsize=10,
     )
-    axis.set_xlabel("log p(x, data) - log q(x) - ELBO (nats)")
+    axis.set_xlabel("log weight of a draw, from their mean (nats)")
 
 
-def _runs(axis: Axes, diagnosis: Diagnosis) -> None:
-    agreement = diagnosis.agreement
-    if agreement is None:
-        return _nothing(axis, "one run: nothing to compare")
+def _runs(axis: Axes, agreement: Agreement) -> None:
     rhat = sorted(agreement.rhat.items(), key=lambda item: item[1])[-12:]
     axis.plot([value for _, value in rhat], range(len(rhat)), "o", color=BLUE, ms=4)
     axis.set_yticks(range(len(rhat)), [name for name, _ in rhat], fontsize=8)
@@ -155,10 +165,7 @@ def _runs(axis: Axes, diagnosis: Diagnosis) -> None:
     axis.set_title("R-hat over runs, largest", fontsize=10)
 
 
-def _checks(axis: Axes, diagnosis: Diagnosis) -> None:
-    checks = diagnosis.checks
-    if not checks:
-        return _nothing(axis, "no predictive check")
+def _checks(axis: Axes, checks: Sequence[PredictiveCheck]) -> None:
     for i, check in enumerate(checks):
         spread = check.simulated.std() or 1.0
         z = (check.simulated - check.simulated.mean()) / spread
@@ -172,18 +179,16 @@ def _checks(axis: Axes, diagnosis: Diagnosis) -> None:
     axis.set_title("data (diamonds) among simulated data", fontsize=10)
 
 
-def _shapes(axis: Axes, diagnosis: Diagnosis) -> None:
-    if diagnosis.loo is None:
-        return _nothing(axis, "no leave-one-out")
-    axis.plot(diagnosis.loo.shapes, ".", color=BLUE, ms=3)
+def _shapes(axis: Axes, loo: LeaveOneOut) -> None:
+    names = [] if loo.names is None or len(loo.shapes) > MOST_NAMES else [str(name) for name in loo.names]
+    few = bool(names)
+    axis.plot(loo.shapes, "o" if few else ".", color=BLUE, ms=4 if few else 3)
     axis.axhline(KHAT_LIMIT, color=RED, lw=0.8, ls="--")
-    axis.set_xlabel(diagnosis.loo.unit)
-    axis.set_title(f"Pareto k of leaving each {diagnosis.loo.unit} out", fontsize=10)
-
-
-def _nothing(axis: Axes, why: str) -> None:
-    axis.axis("off")
-    axis.text(0.5, 0.5, why, ha="center", va="center", color=GREY, transform=axis.transAxes)
+    if few:
+        axis.set_xticks(range(len(loo.shapes)), names, rotation=45, ha="right", fontsize=8)
+    else:
+        axis.set_xlabel(loo.unit)
+    axis.set_title(f"Pareto k of leaving each {loo.unit} out", fontsize=10)
 
 
 def _wrapped(text: str) -> str:

@@ -101,9 +101,9 @@ def consistency(
     """
     import numpy as np
 
+    loaded = _cohort(cohort, study, fitting.seed)
     from neuropyro.evaluation_consistency import evaluate_consistency
 
-    loaded = _cohort(cohort, study, fitting.seed)
     found = evaluate_consistency(loaded, fitting.model(loaded), folds, **fitting.options())
     rows = [{"method": c.method, **asdict(c.clusters), "scores": c.scores} for c in found]
     _write(out, {name: np.array([row[name] for row in rows]) for name in rows[0]})
@@ -138,9 +138,9 @@ def staging(
     """
     import numpy as np
 
+    loaded = _cohort(cohort, study, fitting.seed)
     from neuropyro.evaluation_staging import evaluate_staging
 
-    loaded = _cohort(cohort, study, fitting.seed)
     fixed = _regions(regions, loaded)
     found = evaluate_staging(loaded, score, fitting.model(loaded), folds, regions=fixed, **fitting.options())
     names = ("method", "pearson", "pearson_error", "spearman", "spearman_error")
@@ -173,9 +173,9 @@ def forecasts(
     """
     import numpy as np
 
+    loaded = _cohort(cohort, study, fitting.seed)
     from neuropyro.evaluation_forecasts import evaluate_forecasts
 
-    loaded = _cohort(cohort, study, fitting.seed)
     fixed = _regions(regions, loaded)
     found = evaluate_forecasts(loaded, fitting.model(loaded), first, regions=fixed, **fitting.options())
     ahead = [None, *np.unique(found[0].years).tolist()]
@@ -206,11 +206,11 @@ def patterns(
     """
     import numpy as np
 
-    from neuropyro.evaluation_patterns import MEASURES, evaluate_patterns
-
     if (first is None) != (second is None):
         raise ValueError("evaluate patterns: give two cohorts, or none for a simulation")
     one, other = _cohort(first, study, fitting.seed), _cohort(second, study, fitting.seed + 1)
+    from neuropyro.evaluation_patterns import MEASURES, evaluate_patterns
+
     found = evaluate_patterns(one, other, fitting.model(one), splits, **fitting.options())
     rows = [
         (name, which, values.mean(), values.min(), values.max())

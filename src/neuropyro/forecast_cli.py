@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from neuropyro.console import say
-from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
+from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, check_path
 from neuropyro.one_subject import one_subject
 from neuropyro.tables import write_csv
+from neuropyro.verdict_cli import check_fit, load_with_cohort
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,17 +68,19 @@ def forecast(
     study
         How to read maps.
     """
+    if not all(year > 0 for year in years):
+        raise ValueError(f"--years {min(years):g}: not after the last visit; give numbers above 0")
+    if cohort is None and study != NO_OPTIONS:
+        raise ValueError("how to read a cohort was said, but none was given; of those fitted --person NAME takes one")
+    check_fit(fit, data)
+    if cohort is not None:
+        check_path(cohort, study)
     import numpy as np
 
     from neuropyro.data import Cohort
     from neuropyro.models import VertexClusterMixture
     from neuropyro.new_cohort import naming, open_like
-    from neuropyro.verdict_cli import load_with_cohort
 
-    if not all(year > 0 for year in years):
-        raise ValueError(f"--years {min(years):g}: not after the last visit; give numbers above 0")
-    if cohort is None and study != NO_OPTIONS:
-        raise ValueError("how to read a cohort was said, but none was given; of those fitted --person NAME takes one")
     result = load_with_cohort(fit, data)
     if not isinstance(result.model, VertexClusterMixture):
         raise ValueError(f"{fit}: a fit of {type(result.model).__name__}; give the folder of a `dive fit`")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from neuropyro.data import Cohort
 from neuropyro.models.forecasting import Forecasted
-from neuropyro.plot_style import BLUE, RED, biomarker_label
+from neuropyro.plot_style import BLUE, GREY, IN_THE_DATA, RED
 
 __all__ = ["plot_forecast"]
 
@@ -52,7 +53,7 @@ def plot_forecast(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | 
     >>> mean = np.array([[24.0], [23.0]])
     >>> later = Forecasted(np.array(["a", "a"]), np.array([72.0, 73.0]), np.zeros((4, 2)), mean, mean, mean + 1, 0.9)
     >>> [axis.get_ylabel() for axis in plot_forecast(later, seen).axes]
-    ['MMSE (as in the data)']
+    ['MMSE']
     """
     if cohort.n_subjects != 1:
         raise ValueError(f"plot_forecast: {cohort.n_subjects} subjects; give one, as cohort.subset(subjects=[...])")
@@ -66,23 +67,30 @@ def plot_forecast(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | 
         ends = np.stack([panel.mean - panel.lower, panel.upper - panel.mean])[:, after]
         told = {"label": f"forecast, {100 * found.level:.3g} % interval", "color": RED}
         axis.errorbar(found.time[after], panel.mean[after], ends, fmt="o--", ms=3, lw=1, capsize=3, **told)
+        _join(axis, (cohort.time[before], panel.seen[before]), (found.time[after], panel.mean[after]))
         axis.set_ylabel(panel.title)
         axis.set_xlabel("time (years)")
         axis.tick_params(labelbottom=True)  # a shared axis has numbers in the last row alone, where panels may be few
     for axis in axes[len(panels) :]:
         axis.remove()
-    figure.suptitle(f"subject {cohort.subjects[0]}", fontsize=10)
+    note = "" if cohort.feature_names is None else f", {IN_THE_DATA}"
+    figure.suptitle(f"subject {cohort.subjects[0]}{note}", fontsize=10)
     figure.axes[0].legend(fontsize=8, frameon=False)
     return figure
+
+
+def _join(axis: Axes, seen: tuple[NDArray[Any], NDArray[Any]], later: tuple[NDArray[Any], NDArray[Any]]) -> None:
+    """Draw a thin line from the last value that was seen to the first that is forecast."""
+    known = np.flatnonzero(np.isfinite(seen[1]))
+    if known.size and len(later[0]):
+        ends = [np.array([a[known[-1]], b[0]]) for a, b in zip(seen, later, strict=True)]
+        axis.plot(*ends, color=GREY, lw=0.6, zorder=0)
 
 
 def _biomarkers(found: Forecasted, cohort: Cohort) -> list[_Panel]:
     assert cohort.feature_names is not None
     arrays = (cohort.values, found.mean, found.lower, found.upper)
-    return [
-        _Panel(biomarker_label(str(name)), *(array[:, j] for array in arrays))
-        for j, name in enumerate(cohort.feature_names[:MOST])
-    ]
+    return [_Panel(str(name), *(array[:, j] for array in arrays)) for j, name in enumerate(cohort.feature_names[:MOST])]
 
 
 def _clusters(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | None) -> list[_Panel]:

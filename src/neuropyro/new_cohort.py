@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuropyro.console import complain
+from neuropyro.console import warn
 from neuropyro.data.errors import CohortError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
@@ -60,7 +60,7 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
         kept = fit / "adjustment.npz"
         new = load_adjustment(kept)(new) if kept.is_file() else new
     for said in _far_off(new, result):
-        complain(f"warning: {path}: {said}")
+        warn(f"warning: {path}: {said}")
     return new
 
 

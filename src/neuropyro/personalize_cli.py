@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from neuropyro.console import say
-from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
+from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, check_path
 from neuropyro.tables import write_csv
+from neuropyro.verdict_cli import check_fit, load_with_cohort
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,9 +54,10 @@ def personalize(
     study
         How to read maps.
     """
+    check_fit(fit, data)
+    check_path(cohort, study)
     from neuropyro.models import VertexClusterMixture
     from neuropyro.new_cohort import naming, open_like
-    from neuropyro.verdict_cli import load_with_cohort
 
     result = load_with_cohort(fit, data)
     if not isinstance(result.model, VertexClusterMixture):

@@ -16,9 +16,9 @@ __all__ = [
     "BLUE",
     "CONTROL",
     "GREY",
+    "IN_THE_DATA",
     "OKABE_ITO",
     "RED",
-    "biomarker_label",
     "cluster_colours",
     "diagnosis_groups",
     "score_label",
@@ -27,6 +27,8 @@ __all__ = [
 GREY = "0.6"
 BLUE, RED = "#0072B2", "#D55E00"
 CONTROL, PATIENTS = BLUE, (RED, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")  # of each diagnosis
+IN_THE_DATA = "values as in the data"
+"""What is said once of biomarkers' panels: a cohort knows no units but those that names end with."""
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D55E00")
 
 
@@ -41,17 +43,6 @@ def cluster_colours(n_clusters: int) -> list[Any]:
     if n_clusters <= len(OKABE_ITO):
         return list(OKABE_ITO[:n_clusters])
     return [mpl.colormaps["viridis"](x) for x in np.linspace(0, 1, n_clusters)]
-
-
-def biomarker_label(name: str) -> str:
-    """Return a biomarker's name and unit for an axis: a cohort knows no units but those that a name ends with.
-
-    Examples
-    --------
-    >>> biomarker_label("hippocampus (mL)"), biomarker_label("MMSE")
-    ('hippocampus (mL)', 'MMSE (as in the data)')
-    """
-    return name if name.endswith((")", "]")) else f"{name} (as in the data)"
 
 
 def score_label(cohort: Cohort, which: str = "progression") -> str:

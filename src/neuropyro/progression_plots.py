@@ -82,7 +82,7 @@ def plot_stages(outcome: Outcome) -> Figure:
             axis.vlines(cohort.time[members], low[members], high[members], color=colour, lw=0.4, alpha=0.5)
     axis.set_xlabel("time (years)")
     axis.set_ylabel(score_label(cohort))
-    axis.legend(frameon=False)
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines
     return figure
 
 
@@ -107,7 +107,7 @@ def plot_loss(outcome: Outcome) -> Figure:
         axis.plot(run.losses - best + 1, lw=0.8, label=f"restart {r + 1}")
     axis.set_yscale("log")
     axis.set_xlabel("step")
-    axis.set_ylabel("best ELBO - ELBO + 1 (nats)")
+    axis.set_ylabel("distance from the best fit, plus 1\n(nats: units of log likelihood)")
     if len(outcome.fit.runs) > 1:
         axis.legend(frameon=False)
     return figure

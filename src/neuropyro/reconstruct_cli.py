@@ -13,6 +13,8 @@ from cyclopts import App, Parameter
 
 from neuropyro.console import complain, say
 from neuropyro.data.unknown_names import few
+from neuropyro.reconstruct_files import files_of, folders_of
+from neuropyro.result_folder import keep_fits
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.models.corruption import Corruption
@@ -33,6 +35,7 @@ def register(app: App) -> None:
 def reconstruct(
     *image: Path,
     out: Path,
+    overwrite: bool = False,
     corruption: str,
     generator: str = "brains64",
     guide: Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"] = "structured",
@@ -62,6 +65,8 @@ def reconstruct(
         or HDF5 (fastMRI's layout).
     out
         Folder for the results.
+    overwrite
+        Whether results that it holds of files of these names are replaced.
     corruption
         What happened to them, as superres:8, inpaint:mask.png, kspace:4, blur:2+noise:.05; sizes are those of the
         generator's images. In a mask black is the hole and white was seen.
@@ -92,8 +97,6 @@ def reconstruct(
     seed
         Of everything random.
     """
-    from neuropyro.reconstruct_inputs import files_of
-
     if not image and not truth:
         raise ValueError("reconstruct: no image; give corrupted images, or clean ones by --truth alone")
     if draws < 2 or steps < 2:
@@ -102,6 +105,8 @@ def reconstruct(
     files = files_of(image) or clean
     if image and clean and len(clean) != len(files):
         raise ValueError(f"reconstruct: {len(clean)} truths for {len(files)} images; give one for each, or none")
+    if not overwrite:
+        keep_fits(folders_of(files, out))
     framing: dict[str, Any] = {"slices": tuple(slices) if slices else "all", "plane": plane}
     framing |= {"intensity": intensity, "field_of_view": field_of_view}
     work = _Work.begin(generator, corruption, prior, pose, framing, guide, draws, steps, vgg, seed, device)
@@ -165,7 +170,7 @@ class _Work:
         from tqdm.auto import tqdm
 
         failed, done, began = [], 0, time.perf_counter()
-        folders = _folders(files, out)
+        folders = folders_of(files, out)
         _make_room(folders, (*files, *truths))
         alone = len(files) == 1  # its steps are shown, for a bar of files would stand at 0 till the end
         with tqdm(files, unit="file", desc="reconstruct", disable=alone) as bar:
@@ -215,17 +220,6 @@ def _make_room(folders: Sequence[Path], inputs: Sequence[Path]) -> None:
     replaced = [str(folder) for folder in folders if make_room(folder, PRODUCTS, inputs)]
     if replaced:
         print(f"{', '.join(few(replaced))}: the results of an earlier fit are replaced", file=sys.stderr)
-
-
-def _folders(files: Sequence[Path], out: Path) -> list[Path]:
-    """Return a folder for each file, by its name; where two files have one name, by the whole of it and a number."""
-    from neuropyro.reconstruct_inputs import name_of
-
-    names = [name_of(file) for file in files]
-    unique = [
-        n if names.count(n) == 1 else f"{f.name}_{i + 1}" for i, (n, f) in enumerate(zip(names, files, strict=True))
-    ]
-    return [out / name for name in unique]
 
 
 def _make_way(bar: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuropyro.data.image_files import find_images, read_image
+from neuropyro.data.image_files import read_image
 from neuropyro.data.image_frames import Frame, foreground_centre, foreground_extent, robust_range
 from neuropyro.data.image_slices import ImageFileError, ImageSlices, Which
 from neuropyro.data.kspace_files import KSpace, read_kspace
 from neuropyro.data.phantom_recipe import FIELD_OF_VIEW
 from neuropyro.models.corruption import Corruption, CorruptionError, Undersample
 from neuropyro.models.corruption_masks import reframed
+from neuropyro.reconstruct_files import HDF5, name_of
 
-__all__ = ["Framing", "Job", "files_of", "job_of"]
+__all__ = ["Framing", "Job", "job_of"]
 
-HDF5 = (".h5", ".hdf5")
 FULL = 0.25  # of a whole-number type's range: pictures that use less of it are stretched by their own range
 BRIGHT = 99.5  # percentile
 ALIKE = 1.25  # ratio of sizes within which a head is taken to fill the image as the generator's do
@@ -114,13 +113,6 @@ class Job:
     frame: Frame | None = None
     truth_image: ImageSlices | None = None
     truth_frame: Frame | None = None
-
-
-def files_of(paths: Sequence[Path]) -> list[Path]:
-    """Files, and the images in folders, in their order; what is not there is told when its turn comes."""
-    some = any(path.exists() for path in paths)
-    alone = [path.suffix.lower() in HDF5 or (some and not path.exists()) for path in paths]
-    return [file for path, one in zip(paths, alone, strict=True) for file in ([path] if one else find_images(path))]
 
 
 def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Framing, simulate: bool, seed: int) -> Job:
@@ -239,8 +231,3 @@ def is_kspace(file: Path) -> bool:
     except (OSError, ValueError, EOFError):
         return False  # reading it as an image tells what is wrong
     return array.dtype.kind == "c"
-
-
-def name_of(file: Path) -> str:
-    """Name without its end."""
-    return file.name.removesuffix(".gz").rpartition(".")[0] or file.name

@@ -16,6 +16,7 @@ from neuropyro import plots
 from neuropyro.fit_cautions import caution
 from neuropyro.inference import cluster_agreement
 from neuropyro.outputs import Outcome
+from neuropyro.plain_words import explained, plain_verdict
 
 __all__ = ["PICTURES", "truth_lines", "write_report"]
 
@@ -80,7 +81,8 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     if outcome.left_out:
         yield f"<p>{outcome.remark_on_left_out}.</p>"
     yield f"<p><b>Model:</b> {_model_in_words(outcome)}.</p>"
-    yield f"<p><b>Optimisation:</b> {html.escape(outcome.fit.verdict)}. Final ELBO {outcome.fit.elbo:.6g} nats.</p>"
+    verdict = html.escape(plain_verdict(outcome.fit.verdict))
+    yield f"<p><b>Optimisation:</b> {explained(f'{verdict}. Final ELBO {outcome.fit.elbo:.6g} nats.')}</p>"
     said = caution(outcome) if outcome.fit.converged else ""
     if said:
         yield f"<p><b>Caution:</b> {html.escape(said)}.</p>"
@@ -99,7 +101,7 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield from _figure(folder / "biomarkers.png", plots.plot_biomarkers(outcome), caption)
     caption = (
         f"Dots: mean of the cluster's {outcome.columns} at a visit. Line: the cluster's trajectory; "
-        f"band: 90 % interval. Values are in {_unit(outcome)}. "
+        f"band: 90 % interval. Values are in {_unit(outcome)}.{_own(outcome)} "
         f"Of few {outcome.columns} the mean may lie off the line: each has a curve of its own, beside its cluster's."
     )
     if not outcome.each_alone:  # else biomarkers' own are those of the clusters
@@ -115,7 +117,7 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
         kind = outcome.columns.capitalize()
         caption = f"{kind} by the probability of their likeliest cluster; on the diagonal, it means what it says."
         yield from _figure(folder / "reliability.png", plots.plot_reliability(outcome), caption)
-    caption = "Distance from the best ELBO that was seen."
+    caption = "How far the fit was from the best that was seen, step by step."
     yield from _figure(folder / "convergence.png", plots.plot_loss(outcome), caption)
     settings = json.loads((folder / "fit.json").read_text())
     yield f"<h2>Settings</h2><pre>{html.escape(json.dumps(settings, indent=2))}</pre>"
@@ -166,12 +168,13 @@ def _trajectory_table(outcome: Outcome) -> str:
         own = [html.escape(name), f"{outcome.members[k]:,}", f"{share[k]:.1%}"][: 1 + len(sizes)]
         cells = own + [_number(outcome.summary(outcome.trajectories[name][:, k])) for name in names]
         rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    of_sizes = (
-        f"{outcome.columns.capitalize()}: those of which this is the likeliest cluster; share: of all that vary. "
+    members = f"{outcome.columns.capitalize()}: those of which this is the likeliest cluster; share: of all that vary."
+    ageing = ", ageing a year" * outcome.model.ageing
+    note = "" if outcome.each_alone else f"{members} "
+    note += (
+        f"Means with 90 % intervals: change, start{ageing} and residual sd in {_unit(outcome)}; onset is a score, and "
+        f"steepness per score.{_own(outcome)}"
     )
-    note = "" if outcome.each_alone else of_sizes
-    note += "Mean and 90 % interval; c is in scores, b per score; a, d, the residual sd and ageing are in "
-    note += f"{_unit(outcome)}."
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 
 
@@ -181,7 +184,14 @@ def _unit(outcome: Outcome) -> str:
         return outcome.cohort.unit_in_words
     if outcome.each_alone:
         return "each biomarker's own unit"
-    return "sds, each biomarker standardised before the fit; biomarkers.csv has each one's own trajectory and unit"
+    return "sds of the standardised biomarkers"
+
+
+def _own(outcome: Outcome) -> str:
+    """Say where named biomarkers' own trajectories are."""
+    if outcome.cohort.feature_names is None or outcome.each_alone:
+        return ""
+    return " Each biomarker's own trajectory, in its own unit, is in biomarkers.csv."
 
 
 def _covariate_table(outcome: Outcome) -> str:

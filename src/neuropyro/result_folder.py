@@ -1,15 +1,62 @@
-"""A folder of results that is used again: an earlier fit's make room, and files that are no results are kept."""
+"""A folder of results that is used again: a fit is kept unless asked, and so are files that are no results."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from neuropyro.data.unknown_names import few
 
-__all__ = ["make_room"]
+__all__ = ["keep_fits", "make_room", "unfinished"]
 
 MARK = "fit.json"  # which every fit leaves in its folder
+BEGUN = "unfinished.txt"  # which is there from the first file on until the last is written
+SAID = "A fit was begun here and has not ended; what it left is replaced by the next.\n"
+
+
+def keep_fits(folders: Iterable[Path]) -> None:
+    """Refuse folders that hold a fit; what a run left that did not end is none.
+
+    Raises
+    ------
+    ValueError
+        Naming the folders.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> keep_fits([folder])
+    >>> (folder / "fit.json").touch()
+    >>> keep_fits([folder])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: ...: it holds a fit already; give another --out, or --overwrite to replace it
+    """
+    held = [str(folder) for folder in folders if (folder / MARK).is_file() and not (folder / BEGUN).is_file()]
+    if held:
+        one = "it holds a fit already" if len(held) == 1 else "they hold fits already"
+        it = "it" if len(held) == 1 else "them"
+        raise ValueError(f"{', '.join(few(held))}: {one}; give another --out, or --overwrite to replace {it}")
+
+
+@contextlib.contextmanager
+def unfinished(folder: Path) -> Iterator[None]:
+    """Mark a folder as not finished until the block ends well, so that a run that fails can be run again.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with unfinished(folder):
+    ...     (folder / "fit.json").touch()
+    ...     keep_fits([folder])
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / BEGUN
+    mark.write_text(SAID, encoding="utf-8")
+    yield
+    mark.unlink(missing_ok=True)
 
 
 def make_room(folder: Path, products: Iterable[str], inputs: Iterable[Path] = ()) -> bool:
@@ -50,7 +97,7 @@ def make_room(folder: Path, products: Iterable[str], inputs: Iterable[Path] = ()
     if read:
         raise ValueError(f"{folder}: {read[0]} is read, and would be replaced; give another --out")
     names = sorted(path.name for path in there.values())
-    if names and not (folder / MARK).is_file():
+    if names and not any((folder / mark).is_file() for mark in (MARK, BEGUN)):
         raise ValueError(
             f"{folder}: {', '.join(few(names))} would be replaced, and is not from a fit; give another --out"
         )

@@ -9,6 +9,7 @@ averaged over the draws of an uncertain score, so that what is not known of it r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ __all__ = ["ScoreDiagnosis", "fit_score_diagnosis", "known_diagnoses"]
 Floats = NDArray[np.float64]
 SEVERITY = {"smc": 1, "emci": 2, "mci": 3, "lmci": 4, "ad": 5, "dementia": 5}
 """Order of usual words for patients; all others go before them."""
+MILD, GRAVE = ("mci", "mild"), ("dementia", "alzheimer")  # within longer words
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +65,17 @@ def known_diagnoses(cohort: Cohort) -> tuple[str, ...]:
     known = {name for name in every if name and not name.startswith("-")}
     return (
         *sorted(known & controls),
-        *sorted(known - controls, key=lambda name: (SEVERITY.get(name.lower(), 0), name)),
+        *sorted(known - controls, key=lambda name: (_severity(name), name)),
     )
+
+
+def _severity(name: str) -> int:
+    """Return the place of a diagnosis among patients', by its word, or by words within it."""
+    said = name.lower()
+    words = {SEVERITY[word] for word in re.findall(r"[a-z]+", said) if word in SEVERITY}
+    if any(part in said for part in MILD):
+        return min(words - {SEVERITY["ad"]}, default=SEVERITY["mci"] if "mci" in said else SEVERITY["lmci"])
+    return max(words, default=SEVERITY["dementia"] if any(part in said for part in GRAVE) else 0)
 
 
 def fit_score_diagnosis(

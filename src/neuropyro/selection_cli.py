@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from neuropyro.console import complain, listed, say
+from neuropyro.console import listed, say, warn
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
+from neuropyro.plain_words import more_steps
 from neuropyro.tables import write_csv
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
@@ -71,15 +72,16 @@ def select(
         How to read maps.
     """
     from neuropyro.data import Cohort
-    from neuropyro.inference import Schedule
-    from neuropyro.models import VertexClusterMixture
-    from neuropyro.selection import select as select_clusters
-    from neuropyro.selection_plots import plot_selection
     from neuropyro.study_preparation import check_clusters, effects_of_maps
 
     wanted = numbers(clusters)
     loaded = Cohort.open(cohort, study)
     check_clusters(loaded, max(wanted))
+    from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
+    from neuropyro.models import VertexClusterMixture
+    from neuropyro.selection import select as select_clusters
+    from neuropyro.selection_plots import plot_selection
+
     print(loaded, file=sys.stderr)
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
     switches |= effects_of_maps(loaded, visit_effect, vertex_effect)
@@ -93,7 +95,7 @@ def select(
     (out / "selection.txt").write_text(found.sentence + "\n", encoding="utf-8")
     plot_selection(found).savefig(out / "selection.png", dpi=130)
     for said in doubts(found, max_steps):
-        complain(f"warning: {said}")
+        warn(f"warning: {said}")
     say(found.sentence, clusters=found.clusters, sentence=found.sentence, criteria=found.columns())
 
 
@@ -103,7 +105,7 @@ def doubts(found: Selection, max_steps: int) -> list[str]:
     open_ = [str(one.clusters) for one in found.candidates if not one.converged]
     if open_:
         named = f"the fit{'s' * (len(open_) > 1)} of {', '.join(open_)} clusters"
-        said.append(f"{named} had not converged; give more steps, as --max-steps {2 * max_steps}")
+        said.append(f"{named} had not converged; give more steps, as --max-steps {more_steps(max_steps)}")
     said += _unstable(found)
     tried = [one.clusters for one in found.candidates]
     if len(tried) > 1 and found.clusters == max(tried):

@@ -5,21 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from neuropyro.data import Cohort
+from neuropyro.score_diagnosis import known_diagnoses
 
 __all__ = ["remarks"]
 
 DIAGNOSES = frozenset({"cn", "nc", "ctl", "hc", "control", "healthy", "smc", "mci", "emci", "lmci", "ad", "dementia"})
 OUTLYING = 50  # times the distance from the median within which nine in ten lie
 NEGATIVE_CODES = (-1, -2, -3, -4, -5, -7, -8, -9, -99, -999, -9999)
+MOST_NAMES = 6  # of diagnoses
 HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
 
 
 def remarks(cohort: Cohort, standardise: str) -> list[str]:
     """Say what a user may not expect of the data.
 
-    That no diagnosis is a control's, or that a covariate looks like one; that a biomarker never changes within a
-    subject, as a gene does, has a value that looks like a code for a missing one, or one far from all others; that
-    visits say nothing of speeds, or contradict each other.
+    That there is no diagnosis, none is a control's, or a covariate looks like one; that a biomarker never changes
+    within a subject, as a gene does, has a value that looks like a code for a missing one, or one far from all others;
+    that visits say nothing of speeds, or contradict each other.
 
     Examples
     --------
@@ -27,18 +29,31 @@ def remarks(cohort: Cohort, standardise: str) -> list[str]:
     >>> [line.split(":")[0] for line in remarks(cohort, "controls")]
     ['diagnoses are ill, well']
     """
-    told = [_without_controls(cohort, standardise), _like_diagnoses(cohort), _never_changing(cohort), _codes(cohort)]
+    told = [_without_controls(cohort, standardise), _never_changing(cohort), _codes(cohort)]
     return [line for lines in (*told, _far_out(cohort), _visits(cohort)) for line in lines]
 
 
 def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
-    if standardise != "controls" or cohort.diagnosis is None or cohort.is_control.any():
+    names = ", ".join(known_diagnoses(cohort)[:MOST_NAMES])
+    if not names:
+        return _without_diagnosis(cohort, standardise)
+    if standardise != "controls" or cohort.is_control.any():
         return []
-    names = ", ".join(map(str, sorted(set(cohort.diagnosis))[:6]))
     return [
         f"diagnoses are {names}: none is a control's (CN, NC, CTL, HC, control, healthy, or 1), so that all subjects' "
         "first visits set the scales; name theirs by --control, if there are any"
     ]
+
+
+def _without_diagnosis(cohort: Cohort, standardise: str) -> list[str]:
+    """Say what that there is none leads to, and which covariate's words are diagnoses."""
+    words = {name: {str(word).lower() for word in np.unique(column)} for name, column in cohort.covariates.items()}
+    alike = [name for name, own in words.items() if len(own & DIAGNOSES) > 1]
+    scales = "no diagnosis, so no controls: all subjects' first visits set the scales" * (standardise == "controls")
+    if alike:
+        like = f"{alike[0]} looks like a diagnosis; name it by --diagnosis {alike[0]}, if it is"
+        return [f"{like} ({scales})" if scales else like]
+    return [f"{scales}; name its column by --diagnosis, if there is one"] if scales else []
 
 
 def _codes(cohort: Cohort) -> list[str]:
@@ -53,20 +68,11 @@ def _codes(cohort: Cohort) -> list[str]:
         elif high in HIGH_CODES and (seen < high).any() and seen[seen < high].max() < high / FAR:
             code = high
         if code is not None:
-            said.append(
-                f"{name}: {(seen == code).sum():,} values are {code:g}, unlike all others; if that stands for a "
-                f"missing value, give --missing={code:g}"
-            )
+            count = (seen == code).sum()
+            are = "1 value is" if count == 1 else f"{count:,} values are"
+            unlike = f"{name}: {are} {code:g}, unlike all others"
+            said.append(f"{unlike}; if that stands for a missing value, give --missing={code:g}")
     return said
-
-
-def _like_diagnoses(cohort: Cohort) -> list[str]:
-    """Name a covariate whose words are diagnoses, where no other column is the diagnosis."""
-    if cohort.diagnosis is not None:
-        return []
-    words = {name: {str(word).lower() for word in np.unique(column)} for name, column in cohort.covariates.items()}
-    alike = [name for name, own in words.items() if len(own & DIAGNOSES) > 1]
-    return [f"{name} looks like a diagnosis; name it by --diagnosis {name}, if it is" for name in alike[:1]]
 
 
 def _far_out(cohort: Cohort) -> list[str]:

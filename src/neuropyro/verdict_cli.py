@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from neuropyro.inference import Fit
     from neuropyro.inference.comparison import Row
 
-__all__ = ["load_with_cohort", "register"]
+__all__ = ["check_fit", "load_with_cohort", "register"]
 
 
 def register(app: App) -> None:
@@ -37,11 +37,13 @@ def compare(*fit: Path, data: Path | None = None, out: Path | None = None, draws
     draws
         Posterior draws.
     """
+    if not fit:
+        raise ValueError("compare: no fit; give the folders of two or more")
+    for folder in fit:
+        check_fit(folder, data)
     from neuropyro.diagnosis_plots import plot_comparison
     from neuropyro.inference import compare as compare_fits
 
-    if not fit:
-        raise ValueError("compare: no fit; give the folders of two or more")
     names = [folder.name for folder in fit]
     unique = len(set(names)) == len(names)
     found = compare_fits({str(f) if not unique else f.name: load_with_cohort(f, data) for f in fit}, draws)
@@ -78,28 +80,37 @@ def diagnose(
     out
         Folder for diagnosis.txt and diagnosis.png.
     """
+    check_fit(fit, data)
     from neuropyro.diagnosis_plots import plot_diagnosis
     from neuropyro.inference import diagnose as diagnose_fit
+    from neuropyro.plain_words import diagnosis_in_words
 
     found = diagnose_fit(load_with_cohort(fit, data), draws, predictive_draws)
     facts = [asdict(finding) for finding in found.findings]
-    say(str(found), trusted=found.trusted, findings=facts, out=out.resolve())
+    said = diagnosis_in_words(found)
+    say(said, trusted=found.trusted, findings=facts, out=out.resolve())
     out.mkdir(parents=True, exist_ok=True)
-    (out / "diagnosis.txt").write_text(f"{found}\n", encoding="utf-8")
+    (out / "diagnosis.txt").write_text(f"{said}\n", encoding="utf-8")
     plot_diagnosis(found).savefig(out / "diagnosis.png", dpi=130)
 
 
 def load_with_cohort(folder: Path, data: Path | None = None) -> Fit:
-    """Load a fit of a cohort, with the cohort.
+    """Load a fit of a cohort, with the cohort; see `check_fit`."""
+    kept = check_fit(folder, data)
+    from neuropyro.data import Cohort
+    from neuropyro.inference import load_fit
+
+    return load_fit(folder, Cohort.load(kept))
+
+
+def check_fit(folder: Path, data: Path | None = None) -> Path:
+    """Return where the cohort of a fit is, before anything is loaded.
 
     Raises
     ------
     FileNotFoundError
         Where there is no such folder, or the cohort is neither given nor in the folder.
     """
-    from neuropyro.data import Cohort
-    from neuropyro.inference import load_fit
-
     written = f"a fit is the folder that `neuropyro dive fit COHORT --out {folder}` writes"
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder; {written}")
@@ -108,4 +119,6 @@ def load_with_cohort(folder: Path, data: Path | None = None) -> Fit:
     kept = folder / "cohort.npz" if data is None else data
     if data is None and not kept.is_file():
         raise FileNotFoundError(f"{kept}: no such file; name the cohort (.npz) that was fitted, by --data")
-    return load_fit(folder, Cohort.load(kept))
+    if not kept.is_file():
+        raise FileNotFoundError(f"{kept}: no such file; --data names the cohort (.npz) that was fitted")
+    return kept

@@ -81,7 +81,10 @@ def test_a_folder_holds_one_fit_alone(cortex, tmp_path, monkeypatch, capsys):
     (out / "covariates.csv").touch()  # as a fit with covariates would leave
     (out / "adjustment.npz").touch()
     (out / "my notes.txt").touch()
-    app(short, result_action="return_value")
+    with pytest.raises(ValueError, match=r"it holds a fit already; give another --out, or --overwrite to replace it"):
+        app(short, result_action="return_value")
+    assert (out / "covariates.csv").exists()
+    app([*short, "--overwrite"], result_action="return_value")
     assert "the results of an earlier fit are replaced" in capsys.readouterr().err
     assert not (out / "covariates.csv").exists()
     assert not (out / "adjustment.npz").exists()
@@ -106,6 +109,22 @@ def test_a_folder_holds_one_fit_alone(cortex, tmp_path, monkeypatch, capsys):
         main()
     assert "covariate apoe: not in the cohort" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_run_that_failed_can_be_run_again(cortex, tmp_path, monkeypatch):
+    short = ["dive", "fit", str(cortex), "--guide", "map", "--max-steps", "4", "--out", str(tmp_path / "fit")]
+
+    def failing(*_):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("neuropyro.report.write_report", failing)
+        with pytest.raises(OSError, match="disk full"):
+            app(short, result_action="return_value")
+    assert (tmp_path / "fit" / "fit.json").is_file()
+    app(short, result_action="return_value")
+    assert (tmp_path / "fit" / "report.html").is_file()
+    assert not (tmp_path / "fit" / "unfinished.txt").exists()
 
 
 @pytest.mark.slow
@@ -219,7 +238,7 @@ def test_a_fit_that_did_not_converge_says_the_remedy_and_keeps_its_results(tmp_p
     assert said.err.count("not converged") == 1
     told = said.err.splitlines()[-1]
     assert told.startswith(f"neuropyro: {tmp_path / 'fit'}: the fit has not converged: ")
-    assert told.endswith("--max-steps 20")
+    assert told.endswith("--max-steps 2000")
     assert (tmp_path / "fit" / "stages.csv").exists()
 
 
@@ -253,6 +272,34 @@ def test_vertices_that_do_not_vary_are_told(tmp_path, monkeypatch, capsys):
 def test_help_needs_no_torch():
     code = "import sys, neuropyro.cli; assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "dive fit no.csv --out o",
+        "dive fit empty.csv --out o",
+        "dive fit own.csv --subject Who --out o",
+        "dive fit own.csv --clusters 1 --covariates apoe4 --out o",
+        "dive select no.csv --out o",
+        "dive personalize no own.csv --out o.csv",
+        "dive forecast no --out o",
+        "diagnose no --out o",
+        "compare no no",
+        "dive evaluate consistency no.csv --out o.csv",
+        "reconstruct no.png --corruption superres:4 --out o",
+        "counterfactual no.npz --do apoe4=0 --out o",
+    ],
+)
+def test_errors_of_use_are_told_before_torch_is_imported(tmp_path, words):
+    """It takes seconds, and a path may be misspelt more than once."""
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "own.csv").write_text("ID,age,MMSE\na,70,30\na,71,29\n")
+    code = "import sys, neuropyro.cli as c\ntry: c.main()\nfinally: print('torch' in sys.modules)"
+    line = [sys.executable, "-c", code, *words.split()]
+    ended = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.strip()) == (2, "False"), ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

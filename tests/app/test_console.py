@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from neuropyro.cli import app, main
 from neuropyro.cli_examples import EXAMPLES
-from neuropyro.console import Manners, complain, plain, say, speaking, take_manners
+from neuropyro.console import Manners, complain, plain, say, speaking, take_manners, warn
 
 
 def commands(group: App, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], App]:
@@ -125,6 +125,19 @@ def test_quiet_leaves_errors_alone_on_standard_error(capsys):
     written = capsys.readouterr()
     assert written.err == "neuropyro: what went wrong\n"
     assert written.out == "result\n"
+
+
+def test_a_warning_is_never_lost_and_is_no_error(capsys):
+    with speaking(Manners()):
+        warn("not converged")
+    assert capsys.readouterr() == ("", "neuropyro: not converged\n")
+    with speaking(Manners(quiet=True)):
+        warn("not converged")
+    assert capsys.readouterr() == ("not converged\n", "")
+    with speaking(Manners(quiet=True, json=True)):
+        warn("not converged")
+    written = capsys.readouterr()
+    assert (json.loads(written.out), written.err) == ({"warnings": ["not converged"]}, "")
 
 
 def test_words_after_two_dashes_are_left_alone():

@@ -64,7 +64,7 @@ def test_biomarkers_have_their_own_curves_in_their_own_unit():
     model = VertexClusterMixture(2, scatter=False, labels=(0, 0, 1, 1))  # a column's curve is its cluster's
     found = Outcome(model, cohort, fit(model, cohort, guide="map", schedule=STEPS, progress=False))
     axes = plots.plot_biomarkers(found).axes[: len(names)]
-    assert [axis.get_ylabel() for axis in axes] == [f"{name} (as in the data)" for name in names]
+    assert [axis.get_ylabel() for axis in axes] == names.tolist()
     location, scale = found.fit.data.location.numpy(), found.fit.data.scale.numpy()
     for j, (axis, k) in enumerate(zip(axes, (0, 0, 1, 1), strict=True)):
         line = axis.lines[-1]
@@ -77,6 +77,21 @@ def test_biomarkers_have_their_own_curves_in_their_own_unit():
         dots = np.concatenate([line.get_ydata() for line in axis.lines[:-1]])
         np.testing.assert_allclose(np.sort(dots), np.sort(means[:, 2 * k : 2 * k + 2].mean(1)), atol=1e-4)
     assert "standardised" in plots.plot_trajectories(found).axes[0].get_ylabel()
+
+
+def test_legends_lie_beside_the_data(drawn):
+    figure = plots.plot_stages(drawn)
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    assert axis.get_legend().get_window_extent().x0 >= axis.get_window_extent().x1
+    names = np.array(["one", "two"])
+    made = simulate_reference(n_subjects=8, n_vertices=2, seed=2)
+    cohort, model = Cohort(made.values, made.time, made.subject, made.diagnosis, feature_names=names), drawn.model
+    few = fit(model, cohort, guide="map", schedule=STEPS, progress=False)
+    figure = plots.plot_biomarkers(Outcome(model, cohort, few))
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert all(legend.get_window_extent().y1 <= axis.get_window_extent().y0 for axis in figure.axes)
 
 
 def test_stages_are_a_line_a_subject_with_an_interval_a_visit(drawn):
@@ -124,6 +139,8 @@ def test_a_forecast_is_what_was_seen_and_what_is_expected_of_each_biomarker_or_c
     assert all(axis.xaxis.get_tick_params()["labelbottom"] for axis in panels)
     assert [axis.get_ylabel()[0] for axis in panels] == list("wxyz")
     np.testing.assert_allclose(panels[2].lines[1].get_ydata(), later.mean[:, 2])
+    (join,) = [line for line in panels[2].lines if line.get_xdata().tolist() == [72, 73]]  # from seen to forecast
+    np.testing.assert_allclose(join.get_ydata(), [seen.values[1, 2], later.mean[0, 2]])
 
 
 def test_a_point_has_no_intervals():

@@ -101,7 +101,10 @@ def test_a_folder_holds_one_reconstruction_alone(generator, tmp_path, capsys):
     given = {"corruption": "superres:4", "generator": generator, "out": out}
     run("--truth", truth, guide="normal", **given)
     small = picture(tmp_path / "small.png", SIDE // 4).rename(tmp_path / "brain.png")
-    run(small, **given)
+    with pytest.raises(ValueError, match=r"brain: it holds a fit already; give another --out, or --overwrite"):
+        run(small, **given)
+    assert (out / "brain" / "metrics.json").exists()
+    run(small, "--overwrite", **given)
     assert "brain: the results of an earlier fit are replaced" in capsys.readouterr().err
     assert {p.name for p in (out / "brain").iterdir()} == EVERYTHING | {"clean.png"}  # no sd, no metrics
 

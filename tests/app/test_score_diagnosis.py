@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from neuropyro.data import CohortError
-from neuropyro.score_diagnosis import ScoreDiagnosis, fit_score_diagnosis
+from neuropyro.data import Cohort, CohortError
+from neuropyro.score_diagnosis import ScoreDiagnosis, fit_score_diagnosis, known_diagnoses
 
 NAMES = ("CN", "MCI", "AD")
 TRUTH = ScoreDiagnosis(NAMES, np.array([0.0, -1.0, -4.0]), np.array([0.0, 1.5, 3.0]))
@@ -73,3 +73,10 @@ def test_refuses():
         fit_score_diagnosis(np.zeros(2), ["CN", "AD"])
     with pytest.raises(CohortError, match=r"diagnosis: \(2,\) for scores of \(3,\) visits"):
         fit_score_diagnosis(np.zeros(3), ["CN", "AD"])
+
+
+def test_diagnoses_are_in_the_order_of_severity_by_the_words_in_them():
+    names = ["AD dementia", "Mild AD", "Alzheimer's disease", "MCI due to AD", "CN", "EMCI", "late LMCI", "FTD", "SMC"]
+    mild, grave = ["EMCI", "MCI due to AD", "Mild AD", "late LMCI"], ["AD dementia", "Alzheimer's disease"]
+    cohort = Cohort(np.ones((9, 2)), np.arange(60.0, 69.0), np.arange(9), np.array(names))
+    assert known_diagnoses(cohort) == ("CN", "FTD", "SMC", *mild, *grave)

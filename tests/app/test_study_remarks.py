@@ -15,7 +15,17 @@ def test_that_nobody_is_a_control_is_said_where_it_matters():
     assert remarks(cohort, "controls") == []
     nobody = replace(cohort, diagnosis=np.where(cohort.is_control, "well", "ill"))
     assert "diagnoses are ill, well: none is a control's" in remarks(nobody, "controls")[0]
-    assert remarks(nobody, "all") == remarks(replace(cohort, diagnosis=None), "controls") == []
+    assert remarks(nobody, "all") == remarks(replace(cohort, diagnosis=None), "all") == []
+    some = replace(nobody, diagnosis=np.where(cohort.is_control, "", np.where(cohort.time > 70, "AD dementia", "MCI")))
+    assert "diagnoses are MCI, AD dementia: none is a control's" in remarks(some, "controls")[0]
+
+
+def test_that_there_is_no_diagnosis_is_said_always():
+    rng = np.random.default_rng(0)
+    cohort = Cohort(rng.normal(2.5, 0.1, (40, 3)), rng.uniform(60, 80, 40), np.arange(40) // 2)
+    for none in (cohort, replace(cohort, diagnosis=np.full(40, ""))):
+        (said,) = remarks(none, "controls")
+        assert said.startswith("no diagnosis, so no controls: all subjects' first visits set the scales; name its")
 
 
 def test_a_diagnosis_among_covariates_a_slip_and_two_visits_at_once_are_said():
@@ -28,7 +38,9 @@ def test_a_diagnosis_among_covariates_a_slip_and_two_visits_at_once_are_said():
     who, names = np.arange(40) // 2, np.array(["hippocampus", "ventricles"])
     cohort = Cohort(values, time, who, feature_names=names, covariates={"DX_bl": words, "sex": words == "CN"})
     diagnosis, slip, twice = remarks(cohort, "controls")
-    assert diagnosis.startswith("DX_bl looks like a diagnosis; name it by --diagnosis DX_bl")
+    assert diagnosis.startswith(
+        "DX_bl looks like a diagnosis; name it by --diagnosis DX_bl, if it is (no diagnosis, so"
+    )
     assert slip.startswith("hippocampus: 7e+06 lies far from all others")
     assert twice == f"subject 10 has two visits at {time[20]:g}; both are used"
 
@@ -44,6 +56,7 @@ def test_what_looks_like_a_code_is_said():
     assert [line.split(":")[0] for line in said] == ["code", "high"]
     assert "3 values are -4, unlike all others" in said[0]
     assert said[0].endswith("give --missing=-4")
+    assert "high: 1 value is 999, unlike" in said[1]
     assert said[1].endswith("give --missing=999")
 
 

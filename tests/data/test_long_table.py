@@ -71,3 +71,12 @@ def test_whole_numbers_as_subjects_and_other_names():
 def test_refuses(frame, options, message):
     with pytest.raises(CohortError, match=message):
         read(frame, **options)
+
+
+def test_one_visit_twice_in_a_file_is_told_by_its_lines(tmp_path):
+    FRAME.iloc[[0, 1, 0, 2]].to_csv(tmp_path / "t.csv", index=False)
+    told = (
+        r"t\.csv: values: line 2 and line 4 are rows with the same values for subject a at 70 years; drop one of them"
+    )
+    with pytest.raises(CohortError, match=told):
+        read(tmp_path / "t.csv")

@@ -137,6 +137,16 @@ def test_subject_and_time_can_be_named(study, tmp_path):
             read(path, StudyOptions(subject="Code", time="jahr"))
 
 
+@pytest.mark.parametrize("name", ["Diag.", "Diag", "Dx.", "diagnosis_group", "Clinical_Dx", "DIAGNOSIS GROUP"])
+def test_the_diagnosis_is_known_by_its_usual_names(study, tmp_path, name):
+    columns = {"ID": ["a", "b"], "age": [71, 68], name: ["CN", "AD"], "MMSE": [30, 25]}
+    assert Cohort.open(study.write_csv(tmp_path / "t.csv", columns)).is_control.tolist() == [True, False]
+    columns[name] = [2, 1]  # numbers of a diagnosis are no biomarker
+    cohort = Cohort.open(study.write_csv(tmp_path / "t.csv", columns))
+    assert cohort.is_control.tolist() == [False, True]
+    assert cohort.feature_names.tolist() == ["MMSE"]
+
+
 def test_the_diagnosis_can_be_named(study, tmp_path):
     columns = {"ID": ["a", "b"], "age": [71, 68], "clinical": ["CN", "AD"], "MMSE": [30, 25]}
     path = study.write_csv(tmp_path / "t.csv", columns)

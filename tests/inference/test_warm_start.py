@@ -33,3 +33,18 @@ def test_the_priors_sds_are_of_unconstrained_numbers_given_the_others():
     expected = {"mean": 2.0, "sd": 0.5, "correlation": (2 * polygamma(1, 2)) ** 0.5, "level": 7.0}
     for name, sd in expected.items():
         assert (found[latents.places([name])] / sd - 1).abs().max() < 0.2, name  # 4 standard errors
+
+
+def test_a_site_without_a_free_number_is_passed_over():
+    """The share of a single cluster is 1: its sd is of nothing, of which torch would warn, and warnings are errors."""
+
+    def one(y):
+        pyro.sample("mean", dist.Normal(0.0, 2.0))
+        pyro.sample("share", dist.Dirichlet(torch.ones(1)))
+        pyro.sample("y", dist.Normal(0.0, 1.0), obs=y)
+
+    y = torch.tensor(0.5)
+    latents = find_latents(one, y, {})
+    found = prior_sds(choose_elbo(one, y), one, y, Start(latents, latents.start))
+    assert found.shape == (1,)
+    assert abs(found[0] / 2.0 - 1) < 0.2  # 4 standard errors

@@ -1,0 +1,102 @@
+"""What fits and checks say, for readers who do not know the method: terms explained, inner names left out."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from neuropyro.inference import Diagnosis, Finding
+
+__all__ = ["diagnosis_in_words", "explained", "more_steps", "plain_verdict"]
+
+FEWEST_STEPS = 2000  # with less hardly any fit converges
+BEST = "how well the model explains the data, at the least; higher is better"
+TERMS = (
+    (r"\(ELBO\)", f"(ELBO: {BEST})"),
+    (r"\bELBO\b(?! \()", f"ELBO ({BEST})"),
+    (r"\bk-hat\b(?! \()", "k-hat (how far the approximation is from the posterior; less is nearer)"),
+    (r"\bPareto k\b(?! \(|-)", "Pareto k (how much hangs on this one)"),
+    (r"\bR-hat\b(?! \()", "R-hat (how much runs differ)"),
+    (r"\bnats\b(?! \()", "nats (units of log likelihood)"),
+)
+"""Terms, explained where they first stand, unless they are there already."""
+INNER = (
+    (r"of the data \(V\) ", "of the measured values "),
+    (r"of the smaller sites ", "of the model's numbers "),
+    (r" \(calibrate\)", " (on studies simulated from the model, `calibrate` in Python tells)"),
+    (r"\bIs the guide near the posterior\?", "Is the approximation (the guide) near the posterior?"),
+    (r"\bis the guide near the posterior\b", "is the approximation (the guide) near the posterior"),
+    (r"(\d)\.0%", r"\1 %"),
+    (r"(\d)%", r"\1 %"),
+)
+SPREAD = re.compile(r"; (?:its global block, by|\S+ of short chains' paths)[^;]*?(\.?)$")
+LEFT_OUT = "Can each "  # begins the question whose bad answer is that it is not known
+
+
+def plain_verdict(verdict: str) -> str:
+    """Return a fit's verdict without what was done to the guide after the optimisation.
+
+    Examples
+    --------
+    >>> plain_verdict("converged after 9 steps; its global block, by 46 short chains, 1.3 times as wide as by the ELBO")
+    'converged after 9 steps'
+    """
+    return SPREAD.sub(r"\1", verdict)
+
+
+def more_steps(steps: int) -> int:
+    """Return how many steps may be enough where so many were not.
+
+    Examples
+    --------
+    >>> more_steps(20), more_steps(6000)
+    (2000, 12000)
+    """
+    return max(2 * steps, FEWEST_STEPS)
+
+
+def explained(text: str) -> str:
+    """Return a text with each term explained where it first stands.
+
+    Examples
+    --------
+    >>> explained("Log evidence within 2 nats; 3 nats at the most.")
+    'Log evidence within 2 nats (units of log likelihood); 3 nats at the most.'
+    """
+    for pattern, said in TERMS:
+        if said not in text and not (said.startswith("ELBO") and BEST in text):
+            text = re.sub(pattern, lambda _, said=said: said, text, count=1)  # type: ignore[misc]
+    return text
+
+
+def diagnosis_in_words(diagnosis: Diagnosis) -> str:
+    """Return the verdict and every finding, headed by yes, no or not known."""
+    lines = [_verdict(diagnosis), *(_line(finding) for finding in diagnosis.findings)]
+    text = "\n".join(lines)
+    for pattern, said in INNER:
+        text = re.sub(pattern, said, text)
+    return explained(text)
+
+
+def _line(finding: Finding) -> str:
+    advice = f"\n{'':11}try: {finding.advice}" if finding.advice else ""
+    return f"{_answer(finding):>9}  {finding.question} {plain_verdict(finding.reason)}{advice}"
+
+
+def _answer(finding: Finding) -> str:
+    doubted = finding.answer == "no" and finding.question.startswith(LEFT_OUT)
+    return "not known" if doubted or finding.answer == "unknown" else finding.answer
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    """Return the one sentence, in which what is not known is not called wrong."""
+    care = "Use with care; "
+    if not diagnosis.verdict.startswith(care):
+        return diagnosis.verdict
+    found = [finding for finding in diagnosis.findings if finding.answer == "no"]
+    parts = []
+    for answer, said in (("no", "answered with no"), ("not known", "not known")):
+        asked = [finding.question.rstrip("?").lower() for finding in found if _answer(finding) == answer]
+        parts += [f"{said}: {'; '.join(asked)}"] if asked else []
+    return f"{care}{'; '.join(parts)}."

@@ -1,0 +1,45 @@
+"""Which files are to be reconstructed, and what their results are called: told before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from neuropyro.data.image_files import find_images
+
+__all__ = ["HDF5", "files_of", "folders_of", "name_of"]
+
+HDF5 = (".h5", ".hdf5")
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """Files, and the images in folders, in their order; what is not there is told when its turn comes."""
+    some = any(path.exists() for path in paths)
+    alone = [path.suffix.lower() in HDF5 or (some and not path.exists()) for path in paths]
+    return [file for path, one in zip(paths, alone, strict=True) for file in ([path] if one else find_images(path))]
+
+
+def name_of(file: Path) -> str:
+    """Name without its end.
+
+    Examples
+    --------
+    >>> name_of(Path("brain.nii.gz")), name_of(Path("brain"))
+    ('brain', 'brain')
+    """
+    return file.name.removesuffix(".gz").rpartition(".")[0] or file.name
+
+
+def folders_of(files: Sequence[Path], out: Path) -> list[Path]:
+    """Return a folder for each file, by its name; where two files have one name, by the whole of it and a number.
+
+    Examples
+    --------
+    >>> [str(folder) for folder in folders_of([Path("a/x.png"), Path("b/x.png"), Path("y.png")], Path("out"))]
+    ['out/x.png_1', 'out/x.png_2', 'out/y']
+    """
+    names = [name_of(file) for file in files]
+    unique = [
+        n if names.count(n) == 1 else f"{f.name}_{i + 1}" for i, (n, f) in enumerate(zip(names, files, strict=True))
+    ]
+    return [out / name for name in unique]

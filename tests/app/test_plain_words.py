@@ -1,0 +1,59 @@
+"""What users are told of a fit: terms explained once, inner names left out, and what is not known headed so."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from neuropyro.diagnosis_plots import plot_diagnosis
+from neuropyro.inference import Diagnosis, Finding
+from neuropyro.inference.predictive_checks import LeaveOneOut
+from neuropyro.plain_words import diagnosis_in_words, explained, plain_verdict
+
+CHAINS = "its global block, by 46 short chains, 1.34 times as wide as by the ELBO"
+FEW = "12% of short chains' paths were accepted, too few to widen its global block by"
+
+
+def diagnosed(*findings, loo=None):
+    run = SimpleNamespace(losses=np.array([3.0, 2.0, 1.0]))
+    fit = SimpleNamespace(is_point=False, is_sampled=False, runs=(run,))
+    return Diagnosis(fit, findings, None, None, (), loo)
+
+
+@pytest.mark.parametrize("clause", [CHAINS, FEW])
+def test_what_was_done_to_the_guide_is_no_part_of_the_verdict(clause):
+    assert plain_verdict(f"converged after 9 steps: 1.5 nats; {clause}") == "converged after 9 steps: 1.5 nats"
+    assert plain_verdict(f"Converged after 9 steps; {clause}.") == "Converged after 9 steps."
+    assert plain_verdict("not converged: it stopped; still improving") == "not converged: it stopped; still improving"
+
+
+def test_a_term_is_explained_once_and_only_where_it_is_not_already():
+    said = explained("ELBO 3 nats. Pareto k-hat 0.5. ELBO 4 nats. Pareto k 0.8.")
+    assert said.count("higher is better") == said.count("less is nearer") == said.count("units of log likelihood") == 1
+    assert said.startswith("ELBO (how well the model explains the data")
+    assert said.count("Pareto k (how much") == 1
+    twice = "a gain of 3 nats (units of log likelihood); within 2 nats"
+    assert explained(twice) == twice
+
+
+def test_what_is_not_known_is_not_called_no():
+    left_out = Finding("Can each vertex be left out in turn?", "no", "not known for 100.0% of them.")
+    made = Finding("Does the model make data like the data?", "no", "sd of the data (V) 2, larger in 0.5% of them.")
+    once = Finding("Do restarts agree?", "unknown", "There is one run only.", "--restarts 4")
+    lines = diagnosis_in_words(diagnosed(made, once, left_out)).splitlines()
+    assert lines == [
+        "Use with care; answered with no: does the model make data like the data; "
+        "not known: can each vertex be left out in turn.",
+        "       no  Does the model make data like the data? sd of the measured values 2, larger in 0.5 % of them.",
+        "not known  Do restarts agree? There is one run only.",
+        "           try: --restarts 4",
+        "not known  Can each vertex be left out in turn? not known for 100 % of them.",
+    ]
+
+
+def test_the_page_has_no_empty_panel_and_names_few_biomarkers():
+    names = np.array(["MMSE", "volume"])
+    loo = LeaveOneOut(-12.0, 2.0, np.array([0.1, 0.9]), np.array([-5.0, -7.0]), "biomarker", names)
+    axes = plot_diagnosis(diagnosed(loo=loo)).axes
+    assert len(axes) == 3  # losses, leave-one-out, words
+    assert [label.get_text() for label in axes[1].get_xticklabels()] == names.tolist()
