@@ -116,18 +116,22 @@ def _failed(said: str) -> int:
 
 
 @app.command
-def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) -> None:
+def demo(*, out: Path = Path("demo"), overwrite: bool = False, guide: Guide = "normal", seed: int = 0) -> None:
     """Simulate a study on the fsaverage5 cortex, fit DIVE to it, and compare with the truth.
 
     Parameters
     ----------
     out
         Folder for cohort, fit and report; an earlier demo's are replaced.
+    overwrite
+        Whether a fit of your own that the folder holds is replaced too.
     guide
         How the posterior is approximated.
     seed
         Seed of the simulation and of the fit.
     """
+    if not overwrite and not _is_simulated(out / "cohort.npz"):
+        keep_fits([out])
     from neuropyro.data import simulate_cohort
     from neuropyro.inference import Schedule
     from neuropyro.report import truth_lines
@@ -142,6 +146,16 @@ def demo(*, out: Path = Path("demo"), guide: Guide = "normal", seed: int = 0) ->
     lines = truth_lines(outcome)
     say("\n".join(lines), truth=lines)
     _say_fit(outcome, out)
+
+
+def _is_simulated(cohort: Path) -> bool:
+    """Whether a cohort's file is there and holds a simulation's truth, as a demo's does."""
+    if not cohort.is_file():
+        return False
+    import numpy as np
+
+    with np.load(cohort) as arrays:
+        return any(name.startswith("truth_") for name in arrays.files)
 
 
 @dive.command(name="fit")

@@ -111,6 +111,21 @@ def test_a_folder_holds_one_fit_alone(cortex, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_demo_replaces_a_demo_and_nobodys_own_fit(tmp_path, monkeypatch):
+    reached = []
+    monkeypatch.setattr("neuropyro.cli._make_room", lambda out: reached.append(out) or 1 / 0)
+    (tmp_path / "fit.json").touch()
+    made = simulate_reference(n_subjects=5, n_vertices=7, seed=1)
+    Cohort(made.values, made.time, made.subject, made.diagnosis).save(tmp_path / "cohort.npz")
+    with pytest.raises(ValueError, match="it holds a fit already"):
+        app(["demo", "--out", str(tmp_path)], result_action="return_value")
+    assert not reached
+    made.save(tmp_path / "cohort.npz")
+    with pytest.raises(ZeroDivisionError):  # it would have gone on
+        app(["demo", "--out", str(tmp_path)], result_action="return_value")
+    assert reached == [tmp_path]
+
+
 def test_a_run_that_failed_can_be_run_again(cortex, tmp_path, monkeypatch):
     short = ["dive", "fit", str(cortex), "--guide", "map", "--max-steps", "4", "--out", str(tmp_path / "fit")]
 
