@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError
 
 import neuropyro
 from neuropyro import (
     anatomy_cli,
     evaluation_cli,
+    fit_cli,
     forecast_cli,
     personalize_cli,
     reconstruct_cli,
@@ -21,17 +20,10 @@ from neuropyro import (
     verdict_cli,
 )
 from neuropyro.cli_examples import show_examples
-from neuropyro.console import Manners, complain, listed, say, speaking, take_manners, warn
-from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
+from neuropyro.console import Manners, complain, say, speaking, take_manners
 from neuropyro.generator_cli import generator
 from neuropyro.option_errors import refuse_fractions, told
 from neuropyro.option_files import options_of
-from neuropyro.plain_words import more_steps, plain_verdict
-from neuropyro.result_folder import keep_fits, unfinished
-
-if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
-    from neuropyro.data import Cohort
-    from neuropyro.outputs import Outcome
 
 __all__ = ["app", "main"]
 
@@ -64,6 +56,7 @@ simulate = App(name="simulate", help="Simulated data with a known truth.")
 app.command(dive)
 app.command(simulate)
 app.command(generator)
+fit_cli.register(app, dive)
 reconstruct_cli.register(app)
 verdict_cli.register(app)
 personalize_cli.register(dive)
@@ -73,9 +66,6 @@ forecast_cli.register(dive)
 selection_cli.register(dive)
 evaluation_cli.register(dive)
 
-Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
-DEMO_SUBJECTS = 240
-DEMO_TOLERANCE = 1e-5  # of the loss, some 300 nats in 50 steps: with less the fit may creep on for thousands of steps
 LOGGED_EVERY = "30"  # seconds
 
 
@@ -113,200 +103,6 @@ def _failed(said: str) -> int:
     complain(said)
     say("", error=said)
     return 2
-
-
-@app.command
-def demo(*, out: Path = Path("demo"), overwrite: bool = False, guide: Guide = "normal", seed: int = 0) -> None:
-    """Simulate a study on the fsaverage5 cortex, fit DIVE to it, and compare with the truth.
-
-    Parameters
-    ----------
-    out
-        Folder for cohort, fit and report; an earlier demo's are replaced.
-    overwrite
-        Whether a fit of your own that the folder holds is replaced too.
-    guide
-        How the posterior is approximated.
-    seed
-        Seed of the simulation and of the fit.
-    """
-    if not overwrite and not _is_simulated(out / "cohort.npz"):
-        keep_fits([out])
-    from neuropyro.data import simulate_cohort
-    from neuropyro.inference import Schedule
-    from neuropyro.report import truth_lines
-
-    _make_room(out)
-    cohort = simulate_cohort(n_subjects=DEMO_SUBJECTS, visits=4, n_clusters=3, missing_visits=0.03, seed=seed)
-    print(cohort, file=sys.stderr)
-    options = {"guide": guide, "seed": seed, "schedule": Schedule(tolerance=DEMO_TOLERANCE)}
-    with unfinished(out):
-        cohort.save(out / "cohort.npz")
-        outcome = _fit(cohort, out, options, n_clusters=3, visit_effect=True, vertex_effect=True)
-    lines = truth_lines(outcome)
-    say("\n".join(lines), truth=lines)
-    _say_fit(outcome, out)
-
-
-def _is_simulated(cohort: Path) -> bool:
-    """Whether a cohort's file is there and holds a simulation's truth, as a demo's does."""
-    if not cohort.is_file():
-        return False
-    import numpy as np
-
-    with np.load(cohort) as arrays:
-        return any(name.startswith("truth_") for name in arrays.files)
-
-
-@dive.command(name="fit")
-def dive_fit(
-    cohort: Path,
-    *,
-    out: Path,
-    overwrite: bool = False,
-    clusters: int | None = None,
-    guide: Guide = "structured",
-    scatter: bool = True,
-    subject_effect: bool = True,
-    visit_effect: bool | None = None,
-    vertex_effect: bool | None = None,
-    ageing: bool = False,
-    spatial: bool = False,
-    covariates: tuple[str, ...] = (),
-    standardise: Literal["controls", "all", "none"] = "controls",
-    adjust: tuple[str, ...] = (),
-    site: str | None = None,
-    restarts: int = 1,
-    max_steps: int = 6000,
-    seed: int = 0,
-    device: Annotated[str | None, Parameter(help="torch device; CUDA where there is one")] = None,
-    study: Annotated[StudyOptions, Parameter(name="*")] = NO_OPTIONS,
-) -> None:
-    """Cluster the vertices of a cohort by their trajectories, and stage its subjects.
-
-    Parameters
-    ----------
-    cohort
-        An .npz file: values (visits x vertices), time, subject; optionally diagnosis, faces or edges, coordinates.
-        Or a FreeSurfer subjects folder, a folder of maps, or a table that names maps or has biomarkers (TADPOLE's too).
-    out
-        Folder for the fit, its tables and its report.
-    overwrite
-        Whether a fit that the folder holds is replaced.
-    clusters
-        Number of clusters; by default 3 of maps, while each of up to 30 biomarkers has a trajectory of its own.
-    guide
-        How the posterior is approximated; "map" is a point, without intervals.
-    scatter
-        Whether a vertex has its own trajectory near its cluster's.
-    subject_effect
-        Whether a subject has its own offset in each cluster.
-    visit_effect
-        Whether a visit has one too; by default where the cohort has a mesh, over which residuals are smooth.
-    vertex_effect
-        Whether a subject lastingly differs at each single vertex, too; by default where the cohort has a mesh.
-    ageing
-        Whether all subjects' vertices also change with time alone, which is then told apart from the progression.
-    spatial
-        Whether neighbours on the cohort's mesh tend to be of one cluster; how much so is learned.
-    covariates
-        Covariates (apoe4,sex,education) that a subject's speed and stage depend on; each where it is first known.
-    standardise
-        Whose visits set each vertex's location and scale.
-    adjust
-        Covariates (age,sex,icv) whose effects in controls are taken out of the values first.
-    site
-        The covariate that names a visit's site, over which values are harmonised first, by ComBat.
-    restarts
-        Fits from different starts; the best is reported.
-    max_steps
-        A fit that has not converged by then ends, and says so; its results are written all the same.
-    seed
-        Seed of the fit.
-    study
-        How to read maps.
-    """
-    if not overwrite:
-        keep_fits([out])
-    from neuropyro.data import Cohort
-    from neuropyro.study_preparation import (
-        check_clusters,
-        check_covariates,
-        clusters_of,
-        effects_of_maps,
-        prepare_study,
-    )
-    from neuropyro.study_remarks import remarks
-
-    opened = Cohort.open(cohort, study)
-    check_clusters(opened, clusters)
-    check_covariates(opened, listed(covariates))
-    from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
-
-    if (adjust or site) and cohort.resolve() == (out / "cohort.npz").resolve():
-        raise ValueError(f"{cohort}: would be replaced by what is adjusted; give another --out")
-    _make_room(out, (cohort, *study.files()))
-    switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
-    switches |= effects_of_maps(opened, visit_effect, vertex_effect) | clusters_of(opened, clusters)
-    switches |= {"spatial": "potts" if spatial else None, "covariates": listed(covariates)}
-    scaled = None if standardise == "none" else standardise
-    schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
-    options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
-    loaded, notes = prepare_study(opened, out, listed(adjust), site)
-    print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
-    with unfinished(out):
-        if not notes:  # else it was left there, as adjusted
-            loaded.save(out / "cohort.npz")
-        outcome = _fit(loaded, out, options, notes, standardise=scaled, **switches)
-    verdict, converged = plain_verdict(outcome.fit.verdict), outcome.fit.converged
-    say(verdict if converged else "", verdict=verdict)
-    _say_fit(outcome, out)
-    if not converged:
-        why = verdict.removeprefix("not converged: ")
-        remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {more_steps(max_steps)}"
-        warn(f"{out}: the fit has not converged: {why}; {remedy}")
-
-
-def _make_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:
-    from neuropyro.outputs import PRODUCTS
-    from neuropyro.report import PICTURES
-    from neuropyro.result_folder import make_room
-
-    if make_room(out, (*PRODUCTS, *PICTURES), inputs):
-        print(f"{out}: the results of an earlier fit are replaced", file=sys.stderr)
-
-
-def _say_fit(outcome: Outcome, out: Path) -> None:
-    report, fit = (out / "report.html").resolve(), outcome.fit
-    if outcome.left_out:
-        print(outcome.remark_on_left_out, file=sys.stderr)
-    facts = {"converged": fit.converged, "elbo": fit.elbo, "seconds": fit.seconds}
-    facts |= {outcome.columns: outcome.cohort.n_vertices, "left_out": outcome.left_out}
-    from neuropyro.fit_cautions import caution
-
-    said = caution(outcome) if fit.converged else ""
-    if said:
-        warn(f"caution: {said}")
-    say(f"report: {report}", out=out.resolve(), report=report, caution=said, **facts)
-
-
-def _fit(
-    cohort: Cohort,
-    out: Path,
-    options: dict[str, Any],
-    notes: tuple[str, ...] = (),
-    **switches: Any,
-) -> Outcome:
-    from neuropyro.inference import fit
-    from neuropyro.models import VertexClusterMixture
-    from neuropyro.outputs import Outcome, write_outcome
-    from neuropyro.report import write_report
-
-    model = VertexClusterMixture(**switches)
-    outcome = Outcome(model, cohort, fit(model, cohort, **options), notes=notes)
-    write_outcome(outcome, out)
-    write_report(outcome, out / "report.html")
-    return outcome
 
 
 show_examples(app)

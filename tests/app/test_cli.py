@@ -113,7 +113,7 @@ def test_a_folder_holds_one_fit_alone(cortex, tmp_path, monkeypatch, capsys):
 
 def test_a_demo_replaces_a_demo_and_nobodys_own_fit(tmp_path, monkeypatch):
     reached = []
-    monkeypatch.setattr("neuropyro.cli._make_room", lambda out: reached.append(out) or 1 / 0)
+    monkeypatch.setattr("neuropyro.fit_cli._make_room", lambda out: reached.append(out) or 1 / 0)
     (tmp_path / "fit.json").touch()
     made = simulate_reference(n_subjects=5, n_vertices=7, seed=1)
     Cohort(made.values, made.time, made.subject, made.diagnosis).save(tmp_path / "cohort.npz")
