@@ -66,12 +66,15 @@ STAGES: list[tuple[int, dict[str, Any]]] = [
     (28_000, {"code_weight": 10.0, "spread_weight": 5.0, "average_images": 1_000}),
     (60_000, SLOW | {"code_weight": 20.0, "spread_weight": 5.0, "average_images": 4_000}),
 ]
-# Codes leave the finest third of the bands to chance, and squared error makes their mean of it: in these samples had
-# half of phantoms' power.  So codes speak of forms alone, and the discriminator of the rest.
+# Codes leave the finest third of the bands to chance, and squared error makes their mean of it: samples had half of
+# phantoms' power there.  So codes speak of forms alone, and the discriminator of the rest.
 FORMS: dict[str, Any] = {"code_weight": 20.0, "code_resolution": 16, "spread_weight": 5.0}
+# A discriminator that learns faster than the generator, and is smoothed less, is what sharpens; at last both go slowly.
+SHARP: dict[str, Any] = {"learning_rate": 0.001, "discriminator_learning_rate": 0.002, "r1_weight": 0.05}
 FURTHER: list[tuple[int, dict[str, Any]]] = [
     (36_000, FORMS | {"learning_rate": 0.002, "discriminator_learning_rate": 0.002, "average_images": 2_000}),
-    (60_000, FORMS | SLOW | {"average_images": 4_000}),
+    (60_000, FORMS | SHARP | {"average_images": 4_000}),
+    (80_000, FORMS | SHARP | SLOW | {"average_images": 8_000}),
 ]
 
 
@@ -128,7 +131,7 @@ def beginning(weights: Checkpoint | None, codes: PhantomCodes, seed: int) -> Che
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=STAGES[-1][0])
+    parser.add_argument("--images", type=int, help="to stop at; by default where the last stage ends")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--weights", help="name or file of a generator whose weights a new run begins with")
@@ -142,7 +145,7 @@ def main() -> None:
     further = weights is not None and codes_of_card(phantoms, weights) is not None
     for until, settings in FURTHER if further else STAGES:
         stage = SETTINGS | settings | {"seed": args.seed, "precision": args.precision}
-        config = TrainingConfig(images=min(until, args.images), **stage)
+        config = TrainingConfig(images=min(until, args.images or until), **stage)
         networks = (GENERATOR, DISCRIMINATOR)
         given = {"device": args.device, "start": start, "codes": codes, "measure": measure, "tell": print}
         train_generator(phantoms.images, args.out, *networks, config, **given)
