@@ -18,7 +18,7 @@ from neuropyro.data.image_slices import ImageFileError, ImageSlices, Which
 from neuropyro.data.kspace_files import KSpace, read_kspace
 from neuropyro.data.phantom_recipe import FIELD_OF_VIEW
 from neuropyro.models.corruption import Corruption, CorruptionError, Undersample
-from neuropyro.models.corruption_masks import reframed
+from neuropyro.models.corruption_masks import Mask, reframed
 from neuropyro.reconstruct_files import HDF5, name_of
 
 __all__ = ["Framing", "Job", "job_of"]
@@ -198,11 +198,24 @@ def truth_of_kspace(truth: Path, framing: Framing) -> Tensor:
 
 def in_frame(corruption: Corruption, frame: Frame) -> Corruption:
     """Resample masks that have the file's size to the generator's."""
+    _refuse_other_sizes(corruption, frame)
     sizes = {tuple(b.shape[-2:]) for n, b in corruption.named_buffers() if n.endswith("mask") and b.dtype == torch.bool}
     own = (frame.height, frame.width)
     return (
         reframed(corruption, frame.mask_to_square) if own in sizes and own != (frame.size, frame.size) else corruption
     )
+
+
+def _refuse_other_sizes(corruption: Corruption, frame: Frame) -> None:
+    """Refuse a user's mask of another size than a picture that is not square: it is not known what lies where."""
+    for mask in (part.mask for part in corruption.modules() if isinstance(part, Mask) and part.mask is not None):
+        found, own = tuple(mask.shape[-2:]), (frame.height, frame.width)
+        if found != own and frame.height != frame.width:
+            raise CorruptionError(
+                "the mask has {} x {} pixels and the picture {} x {}; give a mask of the picture's size".format(
+                    *found, *own
+                )
+            )
 
 
 def brightness(image: ImageSlices, bright: float) -> tuple[float, float]:

@@ -171,6 +171,20 @@ def test_holes_of_a_users_mask_in_an_image_of_another_size(generator, tmp_path):
     assert sd[5:9, 5:9].mean() > 3 * sd[:3].mean()
 
 
+def test_a_mask_of_another_size_than_an_oblong_picture_is_refused(generator, tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 37), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    hole = np.full((SIDE, SIDE), 255, np.uint8)
+    hole[4:8, 4:8] = 0
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    with pytest.raises(SystemExit, match="2"):
+        run(
+            tmp_path / "a.png", corruption=f"inpaint:{tmp_path / 'mask.png'}", generator=generator, out=tmp_path / "out"
+        )
+    said = f"the mask has {SIDE} x {SIDE} pixels and the picture 50 x 37; give a mask of the picture's size"
+    assert said in capsys.readouterr().err
+
+
 def test_slices_of_a_volume_go_back_with_their_affine(generator, tmp_path):
     volume = np.zeros((24, 9, 20), np.float32)
     volume[4:20, :, 3:17] = np.random.default_rng(0).random((16, 9, 14)) * 50 + 100
