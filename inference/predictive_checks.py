@@ -87,7 +87,7 @@ class PredictiveCheck:
         middle, spread = self.simulated.mean(), self.simulated.std()
         return (
             f"{self.statistic} of the data ({self.site}) {self.observed:.3g}, of simulated data {middle:.3g} ± "
-            f"{spread:.2g}, larger in {self.p_value:.1%} of them"
+            f"{spread:.2g}, larger in {100 * self.p_value:.3g} % of them"
         )
 
 
@@ -217,7 +217,7 @@ class LeaveOneOut:
         named = "" if self.names is None else ", ".join(f"{self.names[i]} {self.shapes[i]:.2g}" for i in worst)
         return (
             f"log predictive density (elpd) {self.elpd:.1f} ± {self.error:.1f} nats, a {self.unit} left out at a time; "
-            f"not known for {self.bad:.1%} of them, whose Pareto k is above {BAD_SHAPE}"
+            f"not known for {100 * self.bad:.3g} % of them, whose Pareto k is above {BAD_SHAPE}"
             + (f" ({named})" if named else "")
         )
 

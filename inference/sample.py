@@ -135,7 +135,7 @@ def _with_verdict(result: Fit, draws: int) -> Fit:
     words = [f"{diverged} of {total} draws diverged"]
     agreement = compare_runs(result, draws, LARGE_SITE) if len(result.runs) > 1 else None
     words.append(
-        "one chain: no R-hat" if agreement is None else f"largest R-hat of the smaller sites {agreement.worst[1]:.3f}"
+        "one chain: no R-hat" if agreement is None else f"largest R-hat of the model's numbers {agreement.worst[1]:.3f}"
     )
     fine = diverged <= 0.01 * total and agreement is not None and agreement.holds
     verdict = f"NUTS {'converged' if fine else 'not converged'}: {', '.join(words)}"

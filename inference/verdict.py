@@ -193,7 +193,8 @@ def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
         return Finding(question, "unknown", "There is one run only.", advice)
     site, rhat = agreement.worst
     spread = "" if fit.is_sampled else f"Log evidence (ELBO) within {agreement.spread:.3g} nats; "
-    reason = f"{spread}largest R-hat of the smaller sites {rhat:.3f} ({site}; 1 is agreement, {RHAT_LIMIT} the limit)."
+    limit = f"1 is agreement, {RHAT_LIMIT} the limit"
+    reason = f"{spread}largest R-hat of the model's numbers {rhat:.3f} ({site}; {limit})."
     if agreement.holds:
         return Finding(question, "yes", reason)
     advice = (
@@ -205,7 +206,7 @@ def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
 
 
 def _near(fit: Fit, weights: Weights | None) -> Finding:
-    question = "Is the guide near the posterior?"
+    question = "Is the approximation (the guide) near the posterior?"
     if weights is None:
         if fit.is_sampled:
             return Finding(question, "yes", "NUTS draws from the posterior itself, as far as its chains agree.")
@@ -223,7 +224,10 @@ def _near(fit: Fit, weights: Weights | None) -> Finding:
     }
     nuts = "where data are small NUTS, in Python sample(...)"
     advice = steps.get(str(fit.guide_name), f"{another_guide('flow')}; or {nuts}")
-    reason += f" All latent variables together are {far}; means and sds one by one may still be good (calibrate)."
+    reason += (
+        f" All latent variables together are {far}; means and sds one by one may still be good (on studies simulated "
+        "from the model, `calibrate` in Python tells)."
+    )
     return Finding(question, "no", reason, advice)
 
 

@@ -21,15 +21,8 @@ TERMS = (
     (r"\bnats\b(?! \()", "nats (units of log likelihood)"),
 )
 """Terms, explained where they first stand, unless they are there already."""
-INNER = (
-    (r"of the data \(V\) ", "of the measured values "),
-    (r"of the smaller sites ", "of the model's numbers "),
-    (r" \(calibrate\)", " (on studies simulated from the model, `calibrate` in Python tells)"),
-    (r"\bIs the guide near the posterior\?", "Is the approximation (the guide) near the posterior?"),
-    (r"\bis the guide near the posterior\b", "is the approximation (the guide) near the posterior"),
-    (r"(\d)\.0%", r"\1 %"),
-    (r"(\d)%", r"\1 %"),
-)
+SITE = ("of the data (V) ", "of the measured values ")
+"""The name of the model's observed site, and what it is."""
 SPREAD = re.compile(r"; (?:its global block, by|\S+ of short chains' paths)[^;]*?(\.?)$")
 LEFT_OUT = "Can each "  # begins the question whose bad answer is that it is not known
 
@@ -73,10 +66,7 @@ def explained(text: str) -> str:
 def diagnosis_in_words(diagnosis: Diagnosis) -> str:
     """Return the verdict and every finding, headed by yes, no or not known."""
     lines = [_verdict(diagnosis), *(_line(finding) for finding in diagnosis.findings)]
-    text = "\n".join(lines)
-    for pattern, said in INNER:
-        text = re.sub(pattern, said, text)
-    return explained(text)
+    return explained("\n".join(lines).replace(*SITE))
 
 
 def _line(finding: Finding) -> str:

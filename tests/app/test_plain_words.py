@@ -37,8 +37,8 @@ def test_a_term_is_explained_once_and_only_where_it_is_not_already():
 
 
 def test_what_is_not_known_is_not_called_no():
-    left_out = Finding("Can each vertex be left out in turn?", "no", "not known for 100.0% of them.")
-    made = Finding("Does the model make data like the data?", "no", "sd of the data (V) 2, larger in 0.5% of them.")
+    left_out = Finding("Can each vertex be left out in turn?", "no", "not known for 100 % of them.")
+    made = Finding("Does the model make data like the data?", "no", "sd of the data (V) 2, larger in 0.5 % of them.")
     once = Finding("Do restarts agree?", "unknown", "There is one run only.", "--restarts 4")
     lines = diagnosis_in_words(diagnosed(made, once, left_out)).splitlines()
     assert lines == [

@@ -154,7 +154,7 @@ def test_units_left_out_are_named_where_the_model_knows_their_names():
     names = np.array(["MMSE", "FDG", "tau"])
     found = LeaveOneOut(-12.0, 2.0, np.array([0.1, 0.9, 1.2]), np.zeros(3), "vertex", names)
     said = str(found)
-    assert "a vertex left out at a time; not known for 66.7% of them" in said
+    assert "a vertex left out at a time; not known for 66.7 % of them" in said
     assert said.endswith("above 0.7 (tau 1.2, FDG 0.9)")
     assert "(" not in str(replace(found, names=None)).split("above 0.7")[1]
 
