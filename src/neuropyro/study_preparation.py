@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neuropyro.adjustment import fit_adjustment
 from neuropyro.data import Cohort, CohortError
 from neuropyro.data.unknown_names import unknown_covariate
@@ -23,7 +25,8 @@ def check_clusters(cohort: Cohort, clusters: int | None) -> None:
     Raises
     ------
     CohortError
-        Where there is no cluster, or there are more than columns.
+        Where there is no cluster, or there are more than columns; or where each biomarker is to have a trajectory of
+        its own, and one has none, since it never changes.
 
     Examples
     --------
@@ -33,6 +36,22 @@ def check_clusters(cohort: Cohort, clusters: int | None) -> None:
     if clusters is not None and not 1 <= clusters <= cohort.n_vertices:
         there = f"1 to {cohort.n_vertices}, for the cohort has {cohort.n_vertices} {what}"
         raise CohortError(f"--clusters {clusters}: give a number from {there}")
+    if _each_alone(cohort, clusters):
+        _refuse_constant(cohort)
+
+
+def _each_alone(cohort: Cohort, clusters: int | None) -> bool:
+    return clusters is None and cohort.feature_names is not None and cohort.n_vertices <= MOST_ALONE
+
+
+def _refuse_constant(cohort: Cohort) -> None:
+    """Refuse biomarkers of one value, or none."""
+    assert cohort.feature_names is not None
+    varies = np.array([np.unique(column[np.isfinite(column)]).size > 1 for column in cohort.values.T])
+    if not varies.all():
+        name, others = str(cohort.feature_names[~varies][0]), ",".join(map(str, cohort.feature_names[varies]))
+        remedy = f"leave it out: --biomarkers {others}" if others else "give biomarkers that vary"
+        raise CohortError(f"{name}: it never changes, so that it has no trajectory; {remedy}")
 
 
 def clusters_of(cohort: Cohort, clusters: int | None) -> dict[str, Any]:
@@ -48,7 +67,7 @@ def clusters_of(cohort: Cohort, clusters: int | None) -> dict[str, Any]:
     ({'n_clusters': 2, 'labels': (0, 1), 'scatter': False}, {'n_clusters': 1})
     """
     count = cohort.n_vertices
-    if clusters is None and cohort.feature_names is not None and count <= MOST_ALONE:
+    if _each_alone(cohort, clusters):
         return {"n_clusters": count, "labels": tuple(range(count)), "scatter": False}
     return {"n_clusters": OF_MAPS if clusters is None else clusters}
 

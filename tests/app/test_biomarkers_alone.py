@@ -91,3 +91,13 @@ def test_two_clusters_for_four_kinds_are_told_of(fitted, capsys):
     caution = capsys.readouterr().err
     assert "curves miss the data" in caution
     assert "leave --clusters out" in caution
+
+
+def test_one_that_never_changes_is_told_before_anything_is_done(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("ID,age,MMSE,flat\na,70,29,3\na,71,27,3\nb,66,30,\nb,67,29,3\n")
+    with pytest.raises(
+        ValueError, match="flat: it never changes, so that it has no trajectory; leave it out: --biomark"
+    ):
+        run("dive", "fit", path, "--out", tmp_path / "fit")
+    assert not (tmp_path / "fit").exists()
