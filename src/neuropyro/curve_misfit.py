@@ -76,15 +76,12 @@ def misfits(values: Floats, curves: Floats, score: Floats, subject: NDArray[np.i
     third = np.searchsorted(np.quantile(score, [1 / 3, 2 / 3]), score)
     for course in range(values.shape[1]):
         left, seen = values[:, course] - curves[:, course], np.isfinite(values[:, course])
-        if not seen.any():
-            continue
-        unit = np.std(values[seen, course])
-        found = [
-            Misfit(course, THIRDS[k], mean)
-            for k in range(3)
-            for mean, error, count in [_mean_of_people(left[seen & (third == k)], subject[seen & (third == k)])]
-            if count >= FEWEST and abs(mean) > max(LARGE * unit, CLEAR * error)
-        ]
+        unit, found = np.std(values[seen, course]) if seen.any() else 0.0, []
+        for k, name in enumerate(THIRDS):
+            there = seen & (third == k)
+            mean, error, count = _mean_of_people(left[there], subject[there])
+            if count >= FEWEST and abs(mean) > max(LARGE * unit, CLEAR * error):
+                found.append(Misfit(course, name, mean))
         if found:
             yield max(found, key=lambda one: abs(one.off))
 

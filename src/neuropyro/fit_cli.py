@@ -66,10 +66,9 @@ def _is_simulated(cohort: Path) -> bool:
     """Whether a cohort's file is there and holds a simulation's truth, as a demo's does."""
     if not cohort.is_file():
         return False
-    import numpy as np
+    from neuropyro.data.cohort_files import read_npz
 
-    with np.load(cohort) as arrays:
-        return any(name.startswith("truth_") for name in arrays.files)
+    return any(name.startswith("truth_") for name in read_npz(cohort))
 
 
 def dive_fit(

@@ -35,7 +35,7 @@ def described_tables(cohort: Cohort, unit: str) -> dict[str, Columns]:
         "stages.csv": whose
         | {"time": _column("time of the visit", "years"), "dps": _column("progression score at the visit", score)},
         "trajectories.csv": {
-            "cluster": _column("number of the cluster, in the order of onsets"),
+            "cluster": _column("number of the cluster, by onset; or the biomarker that is alone in it"),
             "share": _column("share of the columns that vary, of which this is the likeliest cluster"),
             "pi": _column("share of the columns, by the model"),
             "a": _column("whole change of the cluster", unit),
