@@ -17,12 +17,14 @@ from neuropyro.models.lasting import Components, components_of
 from neuropyro.models.mixture import Mixture, curves
 from neuropyro.models.new_subjects import Personalized
 from neuropyro.models.posterior import Posterior
+from neuropyro.models.scatter_nodes import ScatterNodes
 from neuropyro.models.scores import SCORE_GLOBALS
 from neuropyro.models.spatial import MeshVisits
 from neuropyro.models.subject_likelihood import Population, population_of
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.vertex_priors import SCATTER, VertexPriors
 from neuropyro.models.vertex_replicates import draw_vertices
+from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visit_effects import level_sd
 from neuropyro.models.visits import Visits
 
@@ -86,11 +88,19 @@ class FittedClusters:
     def mixture(self, draw: Draw) -> Mixture:
         """Return the clusters under a draw."""
         theta = Trajectories(*(draw[name] for name in Trajectories._fields))
-        loc, factor = curves(draw["dps"], theta, self._scatter(draw))
+        loc, nodes = curves(draw["dps"], theta, self._scatter(draw))
         loc = loc + aged(draw["ageing"], self.visits.years) if self.model.ageing else loc
         loc = loc + draw["u"].mT[:, self.visits.subject] if self.model.subject_effect else loc
         loc = draw["level"].mT if self.model.visit_effect else loc
-        return Mixture(draw["pi"], loc, factor, draw["sigma"], draw.get("coupling"), draw.get("omega"))
+        return Mixture(draw["pi"], loc, nodes, draw["sigma"], draw.get("coupling"), draw.get("omega"))
+
+    def expansion(self, draw: Draw) -> Mixture:
+        """Return them with one Normal each, in whose columns single vertices' courses are drawn."""
+        mixture, scatter = self.mixture(draw), self._scatter(draw)
+        if scatter is None:
+            return mixture
+        theta = Trajectories(*(draw[name] for name in Trajectories._fields))
+        return mixture._replace(nodes=ScatterNodes.single(scattered(draw["dps"], theta, scatter)[1]))
 
     def log_joint(self, mixture: Mixture) -> Tensor:
         """Return log p(V_l, Z_l = k), ``(vertices, K)``."""
@@ -109,13 +119,13 @@ class FittedClusters:
         """
         each = draws if self.result.is_point else 1
         for draw in self.draws(draws):
-            mixture = self.mixture(draw)
-            joint = self.log_joint(mixture)
+            joint = self.log_joint(self.mixture(draw))
+            law = self.expansion(draw)
             for _ in range(each):
-                yield self._course(draw, mixture, joint)
+                yield self._course(draw, law, joint)
 
-    def _course(self, draw: Draw, mixture: Mixture, joint: Tensor) -> Course:
-        z, own = draw_vertices(joint, mixture, self.visits)
+    def _course(self, draw: Draw, law: Mixture, joint: Tensor) -> Course:
+        z, own = draw_vertices(joint, law, self.visits)
         exact = {site: values.double() for site, values in draw.items()}
         return Course(
             theta=Trajectories(*(exact[name] for name in Trajectories._fields)),

@@ -1,6 +1,6 @@
 r"""Vertices whose clusters are known: an atlas, or every biomarker a cluster of its own.
 
-.. math::  V_l \mid Z_l = z_l \sim \mathrm{Normal}(F_{z_l},\; \sigma_{z_l}^2 I + J_{z_l} T_{z_l}^2 J_{z_l}^\top),
+.. math::  p(V \mid Z) = \textstyle\prod_l p(V_l \mid Z_l = z_l),
 
 the model of :mod:`neuropyro.models.vertex_clusters` with Z observed.  Each cluster's vertices meet their own curve
 alone, so that an atlas of many regions costs no more than one of few.

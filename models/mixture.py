@@ -1,4 +1,4 @@
-"""Clusters of vertices as distributions: a mean curve, the columns of the scatter, and the white residuals of each."""
+"""Clusters of vertices as distributions: a mean curve, the scatter about it, and the white residuals of each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from pyro.ops.indexing import Vindex
 from torch import Tensor
 
+from neuropyro.models.scatter_nodes import ScatterNodes, noded
 from neuropyro.models.trajectory import Trajectories, sigmoid
 from neuropyro.models.vertex_effects import Lasting
-from neuropyro.models.vertex_scatter import scattered
+from neuropyro.models.visit_mixture import VisitMixture
 from neuropyro.models.visit_normal import VisitNormal
 from neuropyro.models.visits import Visits
 
@@ -20,13 +21,13 @@ __all__ = ["Mixture", "curves"]
 class Mixture(NamedTuple):
     """The clusters' shares of the vertices ``(*, K)``, and what their vertices' values are like.
 
-    ``loc (*, K, visits)``, ``factor (*, K, visits, r)`` or None, ``sigma (*, K)``; ``coupling`` of neighbours' labels,
-    a scalar or ``(*, 1)``, or None where labels are independent; ``omega (*, K)`` of vertex effects, or None.
+    ``loc (*, K, visits)``, ``nodes`` of the scatter or None, ``sigma (*, K)``; ``coupling`` of neighbours' labels, a
+    scalar or ``(*, 1)``, or None where labels are independent; ``omega (*, K)`` of vertex effects, or None.
     """
 
     share: Tensor
     loc: Tensor
-    factor: Tensor | None
+    nodes: ScatterNodes | None
     sigma: Tensor
     coupling: Tensor | None = None
     omega: Tensor | None = None
@@ -38,37 +39,38 @@ class Mixture(NamedTuple):
         each: Tensor = self.of_vertices(labels, visits).log_prob(values)
         return each.movedim(0, -1)
 
-    def of_vertices(self, z: Tensor, visits: Visits) -> VisitNormal:
+    def of_vertices(self, z: Tensor, visits: Visits) -> VisitNormal | VisitMixture:
         """Return the distribution of the values of vertices with labels ``z (*, 1 or vertices)``."""
         # A dimension for vertices goes before that of clusters, out of which z then picks.
         sigma = Vindex(self.sigma.unsqueeze(-2))[..., z]
-        return VisitNormal(
-            Vindex(self.loc.unsqueeze(-3))[..., z, :],
-            sigma,
-            None if self.factor is None else Vindex(self.factor.unsqueeze(-4))[..., z, :, :],
-            visits.observed,
-            visits.sum_squares,
-            None if self.omega is None else Lasting(Vindex(self.omega.unsqueeze(-2))[..., z], sigma, visits.own_sums),
-        )
-
-    def of_cluster(self, k: int, members: Tensor, visits: Visits) -> VisitNormal:
-        """Return the distribution of the values of some vertices of one cluster."""
-        sigma = self.sigma[..., k, None]
         lasting = None
         if self.omega is not None:
+            lasting = Lasting(Vindex(self.omega.unsqueeze(-2))[..., z], sigma, visits.own_sums)
+        data = (visits.observed, visits.sum_squares, lasting)
+        loc = Vindex(self.loc.unsqueeze(-3))[..., z, :]
+        if self.nodes is None:
+            return VisitNormal(loc, sigma, None, *data)
+        departure = Vindex(self.nodes.departure.unsqueeze(-4))[..., z, :, :].movedim(-2, 0)
+        columns = Vindex(self.nodes.columns.unsqueeze(-5))[..., z, :, :, :].movedim(-3, 0)
+        return VisitMixture(VisitNormal(loc + departure, sigma, columns, *data), self.nodes.log_weight)
+
+    def of_cluster(self, k: int, members: Tensor, visits: Visits) -> VisitNormal | VisitMixture:
+        """Return the distribution of the values of some vertices of one cluster."""
+        sigma, lasting = self.sigma[..., k, None], None
+        if self.omega is not None:
             lasting = Lasting(self.omega[..., k, None], sigma, visits.own_sums.of_vertices(members))
-        return VisitNormal(
-            self.loc[..., k, None, :],
-            sigma,
-            None if self.factor is None else self.factor[..., k, None, :, :],
-            None if visits.observed is None else visits.observed[members],
-            visits.sum_squares[members],
-            lasting,
-        )
+        seen = None if visits.observed is None else visits.observed[members]
+        data = (seen, visits.sum_squares[members], lasting)
+        loc = self.loc[..., k, None, :]
+        if self.nodes is None:
+            return VisitNormal(loc, sigma, None, *data)
+        departure = self.nodes.departure[..., k, None, :, :].movedim(-2, 0)
+        columns = self.nodes.columns[..., k, None, :, :, :].movedim(-3, 0)
+        return VisitMixture(VisitNormal(loc + departure, sigma, columns, *data), self.nodes.log_weight)
 
 
-def curves(scores: Tensor, theta: Trajectories, scatter: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return the mean curve of each cluster and the columns of its scatter.
+def curves(scores: Tensor, theta: Trajectories, scatter: Tensor | None) -> tuple[Tensor, ScatterNodes | None]:
+    """Return the mean curve of each cluster and what its vertices scatter by.
 
     Parameters
     ----------
@@ -79,6 +81,6 @@ def curves(scores: Tensor, theta: Trajectories, scatter: Tensor | None) -> tuple
 
     Returns
     -------
-    loc ``(*, K, visits)``, factor ``(*, K, visits, 9)`` or None
+    loc ``(*, K, visits)``, nodes or None
     """
-    return (sigmoid(scores, theta), None) if scatter is None else scattered(scores, theta, scatter)
+    return (sigmoid(scores, theta), None) if scatter is None else noded(scores, theta, scatter)

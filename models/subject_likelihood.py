@@ -10,7 +10,8 @@ where x are the subject's own latents in units of their population: log speed, s
 They must be integrated out, not drawn: with its own latents conditioned on, no subject can be left out by importance
 weights.  V_l is coupled over subjects, by the vertex's label and scatter, so that both p(V_l | x) and p(V_{l,-i})
 are of whole rows; but only squared distances d, products r = J'(V - F) and G = J'J enter them, which are sums over
-subjects: one subject's part is exchanged at the cost of its own visits.
+subjects: one subject's part is exchanged at the cost of its own visits.  All are of each cluster's each node
+(:mod:`neuropyro.models.scatter_nodes`), of which there are C.
 
 The integrand is a narrow peak.  Newton's method finds its top, and importance draws from a t distribution with the
 curvature there give the integral.
@@ -34,11 +35,12 @@ from torch import Tensor
 
 from neuropyro.models.ageing import aged
 from neuropyro.models.covariates import effects_of, shifts
+from neuropyro.models.mixture import curves
+from neuropyro.models.scatter_nodes import ScatterNodes, log_weights
 from neuropyro.models.scores import SCORE_GLOBALS, place_law
 from neuropyro.models.subject_integral import climb, derivatives, integrate, spanned
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.vertex_effects import lasting_weight
-from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import Visits
 
 __all__ = [
@@ -49,7 +51,7 @@ __all__ = [
     "subject_terms",
 ]
 
-MOST_NUMBERS = 4_000_000  # values of a chunk of subjects, times clusters
+MOST_NUMBERS = 4_000_000  # values of a chunk of subjects, times C
 
 IMPORTANCE_DRAWS, MORE_DRAWS = 16, 64  # about a top, and about the mean of draws
 
@@ -63,7 +65,7 @@ class Population:
     share
         ``(K,)`` of the vertices; or each vertex's own, ``(vertices, K)``.
     theta, scatter, sigma
-        Of the clusters' trajectories; ``scatter (K, 4)`` sds of d, c, log b, a, zeros for none.
+        Of the clusters' trajectories; ``scatter (K, 4)`` sds of d, c, log b, a, or None.
     rho, omega
         ``(K,)`` sds of the subjects' offsets and of vertex effects, zeros for none.
     scores
@@ -76,7 +78,7 @@ class Population:
 
     share: Tensor
     theta: Trajectories
-    scatter: Tensor
+    scatter: Tensor | None
     sigma: Tensor
     rho: Tensor
     omega: Tensor
@@ -84,9 +86,18 @@ class Population:
     effects: Tensor | None = None
     ageing: Tensor | None = None
 
+    @property
+    def log_weight(self) -> Tensor:
+        """``(M,)`` of a cluster's nodes."""
+        return torch.zeros_like(self.sigma[:1]) if self.scatter is None else log_weights(self.sigma)
+
+    def of_nodes(self, sds: Tensor) -> Tensor:
+        """Return the squares of clusters' ``sds (K,)`` for each of their nodes, ``(C,)``."""
+        return sds.square().repeat_interleave(len(self.log_weight))
+
 
 class _Parts(NamedTuple):
-    """Sums over visits: squares ``(*, L, K)``, products ``(*, L, K, r)``, grams ``(*, L or 1, K, r, r)``.
+    """Sums over visits: squares ``(*, L, C)``, products ``(*, L, C, r)``, grams ``(*, L or 1, C, r, r)``.
 
     They are of the white part with what lasts of a subject at each vertex, whose log determinant is the volume.
     """
@@ -94,7 +105,7 @@ class _Parts(NamedTuple):
     squares: Tensor
     products: Tensor
     grams: Tensor
-    volume: Tensor  # (*, L or 1, K)
+    volume: Tensor  # (*, L or 1, C)
 
     def plus(self, other: _Parts, sign: int = 1) -> _Parts:
         return _Parts(*(a + sign * b for a, b in zip(self, other, strict=True)))
@@ -118,7 +129,6 @@ def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None, visits: Vi
     """
     theta = Trajectories(*(draw[name] for name in Trajectories._fields))
     rho, omega = (draw.get(site, torch.zeros_like(draw["pi"])) for site in ("rho", "omega"))
-    scatter = torch.zeros_like(rho).unsqueeze(-1).expand(-1, 4) if scatter is None else scatter
     scores = torch.stack([draw[name] for name in SCORE_GLOBALS])
     own = place_law(draw, visits).innovations(draw["place"])
     offsets = draw["u"] / rho if "u" in draw else own.new_zeros(len(own), len(rho))
@@ -200,7 +210,8 @@ def integrated_log_likelihood(population: Population, own: Tensor, visits: Visit
 
 def _chunks(population: Population, visits: Visits) -> Iterator[Tensor]:
     """Yield numbers of subjects, as many at once as memory bears."""
-    chunk = max(1, MOST_NUMBERS // (visits.n_vertices * len(population.sigma) * int(visits.visits_of_subject.max())))
+    laws = len(population.sigma) * len(population.log_weight)
+    chunk = max(1, MOST_NUMBERS // (visits.n_vertices * laws * int(visits.visits_of_subject.max())))
     for begin in range(0, visits.n_subjects, chunk):
         yield torch.arange(begin, min(begin + chunk, visits.n_subjects), device=visits.values.device)
 
@@ -245,16 +256,19 @@ class _Visits:
         beta = mean_b + on_beta + sd_b * (correlation * latent[:, 0] + residual * latent[:, 1])
         years = self.within + self.mean_time[:, None]
         scores = alpha[:, None] * years + beta[:, None]
-        mean, columns = scattered(scores, population.theta, population.scatter)
+        mean, nodes = curves(scores, population.theta, population.scatter)
         mean = mean + (population.rho * latent[:, 2:]).unsqueeze(-1)
         mean = mean if population.ageing is None else mean + aged(population.ageing, years.unsqueeze(-2))
-        left = (self.values.unsqueeze(2) - mean.unsqueeze(1)) * self.mask.unsqueeze(2)  # (subjects, L, K, m)
+        nodes = ScatterNodes.single(torch.zeros_like(mean).unsqueeze(-1)) if nodes is None else nodes
+        columns = nodes.columns.flatten(1, 2)  # (subjects, C, m, r)
+        mean = (mean.unsqueeze(2) + nodes.departure).flatten(1, 2)
+        left = (self.values.unsqueeze(2) - mean.unsqueeze(1)) * self.mask.unsqueeze(2)  # (subjects, L, C, m)
         sums = torch.einsum("ilm,ikmp->ilkp", self.mask, columns)
         pairs = (columns.unsqueeze(-1) * columns.unsqueeze(-2)).flatten(-2)
         grams = torch.einsum("ilm,ikmp->ilkp", self.mask, pairs).reshape(*sums.shape, -1)
-        count, variance = self.mask.sum(-1, keepdim=True), population.sigma.square()
-        lasting = population.omega.square()
-        weight = lasting_weight(lasting, variance, count)  # (subjects, L or 1, K)
+        count = self.mask.sum(-1, keepdim=True)
+        variance, lasting = population.of_nodes(population.sigma), population.of_nodes(population.omega)
+        weight = lasting_weight(lasting, variance, count)  # (subjects, L or 1, C)
         total, weighted = left.sum(-1), weight.unsqueeze(-1) * sums
         return _Parts(
             left.square().sum(-1) - weight * total.square(),
@@ -281,10 +295,10 @@ class _Subjects:
 
 
 def _rows(population: Population, parts: _Parts) -> Tensor:
-    """Return log p(V_l), labels summed out, ``(subjects, L)``."""
-    variance = population.sigma.square()
+    """Return log p(V_l), labels and nodes summed out, ``(subjects, L)``."""
+    variance = population.of_nodes(population.sigma)
     eye = torch.eye(parts.grams.shape[-1]).to(variance)
-    chol = torch.linalg.cholesky(eye + parts.grams / variance[:, None, None])  # (subjects, L or 1, K, r, r)
+    chol = torch.linalg.cholesky(eye + parts.grams / variance[:, None, None])  # (subjects, L or 1, C, r, r)
     if chol.shape[1] == 1:  # one for all vertices: they become columns of one triangular solve
         products = parts.products.permute(0, 2, 3, 1)
         whitened = torch.linalg.solve_triangular(chol.squeeze(1), products, upper=False).square().sum(-2).mT
@@ -293,4 +307,5 @@ def _rows(population: Population, parts: _Parts) -> Tensor:
     volume = 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     distance = (parts.squares - whitened / variance) / variance
     each = -0.5 * (distance + volume + parts.volume)
-    return torch.logsumexp(each + population.share.log(), -1)
+    weight = population.share.log().unsqueeze(-1) + population.log_weight  # (K or L x K, M)
+    return torch.logsumexp(each + weight.flatten(-2), -1)

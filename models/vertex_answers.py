@@ -202,7 +202,6 @@ class VertexAnswers:
         """Yield data like the data, one posterior draw after the other: the same vertices with new noise."""
         fitted = FittedClusters(self, result)
         for draw in fitted.draws(draws):
-            mixture = fitted.mixture(draw)
-            joint = fitted.log_joint(mixture)
-            drawn = replicate_vertices(joint, mixture, result.data)
+            joint = fitted.log_joint(fitted.mixture(draw))
+            drawn = replicate_vertices(joint, fitted.expansion(draw), result.data)
             yield {"V": drawn}

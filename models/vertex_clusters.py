@@ -13,11 +13,12 @@ own.  Clusters need not be connected: atrophy follows networks.
    a_k, c_k, d_k &\sim \mathrm{Normal}, \qquad b_k, \sigma_k, \rho_k, T_k \sim \mathrm{LogNormal} \\
    u_{ik} &\sim \mathrm{Normal}(0, \rho_k) \\
    F_{nk} &= f(s_n; \theta_k) + u_{i(n)k} \\
-   V_l \mid Z_l = k &\sim \mathrm{Normal}(F_k,\; \sigma_k^2 I + J_k J_k^\top).
+   V_l \mid Z_l = k &\sim \textstyle\sum_m w_m\,
+      \mathrm{Normal}(F_k + \delta_{km},\; \sigma_k^2 I + J_{km} J_{km}^\top).
 
-J_k holds the trajectory's averaged derivatives by (d, c, log b, a), and those of second order: a vertex's own theta_l ~
-Normal(theta_k, T_k), expanded around theta_k and integrated out, F_k being the exact mean of the scattered trajectories
-(:mod:`neuropyro.models.vertex_scatter`; ``scatter``).  The baseline d_l is left free: its sd is fixed and wide.
+A vertex's own theta_l ~ Normal(theta_k, T_k) is integrated out about seven nodes, of which the m-th has courses that
+depart by delta_km from their mean F_k, and averaged derivatives J_km by (d, c, log b, a)
+(:mod:`neuropyro.models.scatter_nodes`; ``scatter``).  The baseline d_l is left free: its sd is fixed and wide.
 Without scatter and subject effects it is the model of the paper.  u_ik is sampled in units of its own sd given all else
 (:mod:`neuropyro.models.offsets`).  A visit may have an effect on a cluster as well, and then the cluster's level m_nk
 takes F_nk's place (:mod:`neuropyro.models.visit_effects`); and a subject may differ lastingly at every single vertex,
@@ -226,13 +227,13 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         scores = sample_scores(self.score_priors, visits, subjects)
         spread = level_sd(tau, sigma, visits)
-        loc, factor = curves(scores, theta, scatter)
+        loc, nodes = curves(scores, theta, scatter)
         loc = loc if ageing is None else loc + aged(ageing, visits.years)
         if rho is not None:
             rise = loc if scatter is None else loc - loc.mean(-1, keepdim=True)
             loc = loc + sample_offset(rho, offset_information(spread, visits), rise, visits, subjects)
         level = loc if tau is None else sample_levels(loc, spread, visits)
-        return Mixture(share, level, factor, sigma, coupling, omega)
+        return Mixture(share, level, nodes, sigma, coupling, omega)
 
     def coords(self, visits: Visits) -> dict[str, NDArray[Any]]:
         """Return names along axes: clusters are counted from 1, as in tables and maps, where 0 is no cluster."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from neuropyro.models.mixture import Mixture
 from neuropyro.models.vertex_effects import lasting_weight
+from neuropyro.models.visit_mixture import VisitMixture
 from neuropyro.models.visits import Visits
 
 __all__ = ["draw_vertices", "replicate_vertices"]
@@ -31,15 +32,15 @@ def replicate_vertices(log_joint: Tensor, mixture: Mixture, visits: Visits) -> T
     log_joint
         ``(vertices, K)`` log p(V_l, Z_l = k).
     mixture
-        The clusters under that draw.
+        The clusters under that draw, of one Normal each.
     visits
         The data.
     """
     z, own = draw_vertices(log_joint, mixture, visits)
     expected = mixture.loc[z]
-    if mixture.factor is not None and own is not None:
+    if mixture.nodes is not None and own is not None:
         for k, members in enumerate(_members(z, mixture)):
-            expected[members] += own[members] @ mixture.factor[k].mT
+            expected[members] += own[members] @ mixture.nodes.columns[k, 0].mT
     if mixture.omega is not None:
         expected += _lasting(mixture.omega[z], mixture.sigma[z], expected, visits)
     return expected + mixture.sigma[z].unsqueeze(-1) * torch.randn_like(visits.values)
@@ -48,11 +49,13 @@ def replicate_vertices(log_joint: Tensor, mixture: Mixture, visits: Visits) -> T
 def draw_vertices(log_joint: Tensor, mixture: Mixture, visits: Visits) -> tuple[Tensor, Tensor | None]:
     """Draw every vertex's label ``(vertices,)`` and, with scatter, its e ``(vertices, r)``; arguments as above."""
     z = torch.multinomial(log_joint.softmax(-1), 1).squeeze(-1)
-    if mixture.factor is None:
+    if mixture.nodes is None:
         return z, None
-    own = mixture.loc.new_zeros(len(z), mixture.factor.shape[-1])
+    own = mixture.loc.new_zeros(len(z), mixture.nodes.columns.shape[-1])
     for k, members in enumerate(_members(z, mixture)):
-        own[members] = mixture.of_cluster(k, members, visits).sample_weights(visits.values[members])
+        law = mixture.of_cluster(k, members, visits)
+        assert isinstance(law, VisitMixture)
+        own[members] = law.laws.sample_weights(visits.values[members])[0]
     return z, own
 
 

@@ -1,4 +1,7 @@
-r"""Scatter of the vertices of a cluster: what remains of their own trajectories once these are integrated out.
+r"""Scatter of the vertices of a cluster as one Normal: mean course, and the columns of what vertices depart from it by.
+
+Starts are improved by it, and single vertices' courses are drawn in its columns; where what matters is the density of
+values, the finer law of :mod:`neuropyro.models.scatter_nodes` takes its place.
 
 A vertex of cluster k has its own parameters near the cluster's, d + T_d z_0, c + T_c z_1, b exp(T_b z_2) and
 a + T_a z_3, with z standard normal.  Its course is expanded in Hermite polynomials of z to second order,

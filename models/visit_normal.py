@@ -30,6 +30,8 @@ from neuropyro.models.vertex_effects import Lasting
 
 __all__ = ["VisitNormal"]
 
+DUST = 1e-24
+
 
 class VisitNormal(TorchDistribution):  # type: ignore[misc]
     """Normal(loc, scale^2 I + factor factor') over visits; batch = vertices.
@@ -99,6 +101,8 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
             distance, log_det = distance - fitted, log_det + extra
         # What columns far larger than the data leave of a distance is rounding, and may be far below 0.
         log_prob = -0.5 * (distance.clamp_min(0) / variance + log_det + self._n_visits() * math.log(2 * math.pi))
+        if log_prob.requires_grad:
+            log_prob.register_hook(_without_dust)  # type: ignore[no-untyped-call]
         shape = torch.broadcast_shapes(log_prob.shape, self.batch_shape)  # type: ignore[no-untyped-call]
         return log_prob.expand(shape)
 
@@ -154,6 +158,14 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
 
     def _n_visits(self) -> Tensor | int:
         return self.event_shape[0] if self.observed is None else self.observed.sum(-1)
+
+
+def _without_dust(gradient: Tensor | None) -> Tensor | None:
+    """Return 0 for what is near the least number there is: such numbers make a product of matrices many times slower.
+
+    Gradients of the density of a mixture's vertices are responsibilities.
+    """
+    return None if gradient is None else torch.where(gradient.abs() < DUST, 0.0, gradient)
 
 
 def _woodbury(residual: Tensor, gram: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:

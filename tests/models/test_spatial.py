@@ -16,6 +16,7 @@ from neuropyro.data import Cohort, CohortError, Mesh, simulate_reference
 from neuropyro.inference import Schedule, fit, load_fit, simulate_prior
 from neuropyro.models import VertexClusterMixture
 from neuropyro.models.fitted_clusters import FittedClusters
+from neuropyro.models.scatter_nodes import ScatterNodes
 from neuropyro.models.spatial import MeshVisits, PottsMixture
 from neuropyro.models.spatial_normaliser import draw_labels, potts_normaliser
 from neuropyro.models.spatial_sweeps import mean_field, neighbours_of
@@ -131,7 +132,11 @@ def test_particles_are_one_draw_each(spatial, visits):
     sites = [data_site(spatial, visits, draw) for draw in draws]
     alone = torch.stack([site["fn"].log_prob(site["value"]) for site in sites])
     mixtures = [site["fn"].mixture for site in sites]
-    stacked = type(mixtures[0])(*(torch.stack(part) for part in zip(*mixtures, strict=True)))
+    plain = [mixture._replace(nodes=None) for mixture in mixtures]
+    stacked = type(plain[0])(*(part[0] if part[0] is None else torch.stack(part) for part in zip(*plain, strict=True)))
+    if mixtures[0].nodes is not None:
+        departure, columns, weight = zip(*(mixture.nodes for mixture in mixtures), strict=True)
+        stacked = stacked._replace(nodes=ScatterNodes(torch.stack(departure), torch.stack(columns), weight[0]))
     together = PottsMixture(stacked._replace(coupling=stacked.coupling.unsqueeze(-1)), visits)
     assert together.batch_shape == (3, 1)
     torch.testing.assert_close(together.log_prob(visits.values).squeeze(-1), alone, rtol=1e-12, atol=1e-10)

@@ -12,7 +12,7 @@ import torch
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 from pyro.infer.mcmc.util import TraceEinsumEvaluator
-from scipy.special import eval_hermitenorm, factorial, logsumexp, roots_hermitenorm
+from scipy.special import expit, logsumexp
 from scipy.stats import multivariate_normal, norm
 
 from neuropyro.data import Cohort, CohortError, simulate_reference
@@ -105,44 +105,66 @@ def scores_by_hand(draw: Draw, data: Cohort) -> tuple[np.ndarray, np.ndarray]:
     return score, np.array(counts)
 
 
-def expansion_by_hand(score: np.ndarray, theta: list[float], scatter: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (visits,) and columns (visits, 9) of scattered courses: projections on Hermite polynomials, node by node."""
-    nodes, weights = roots_hermitenorm(5)
-    degrees = [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
-    degrees += [(0, 2, 0, 0), (0, 1, 1, 0), (0, 0, 2, 0), (0, 1, 0, 1), (0, 0, 1, 1)]
-    polynomial = [eval_hermitenorm(n, nodes) / np.sqrt(factorial(n)) for n in range(3)]
-    mean, columns = np.zeros(len(score)), np.zeros((len(score), len(degrees)))
-    for at in itertools.product(range(5), repeat=4):
-        z = nodes[list(at)]
-        weight = np.prod(weights[list(at)] / weights.sum())
-        d, c, b, a = theta[0] + scatter[0] * z[0], theta[1] + scatter[1] * z[1], theta[2], theta[3] + scatter[3] * z[3]
-        course = d + a / (1 + np.exp(-b * np.exp(scatter[2] * z[2]) * (score - c)))
-        mean += weight * course
-        for j, degree in enumerate(degrees):
-            value = [polynomial[n][node] for n, node in zip(degree, at, strict=True)]
-            columns[:, j] += weight * np.prod(value) * course
-    return mean, columns
+def nodes_by_hand(score: np.ndarray, theta: list[float], scatter: list[float]) -> list[tuple]:
+    """Weight, mean (visits,) and columns (visits, 4) of scattered courses about each of seven nodes, one by one."""
+    d, c, b, a = theta
+    found = []
+    for angle in (None, 0, 60, 120, 180, 240, 300):
+        at = np.zeros(2) if angle is None else 2 * np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
+        ends = []
+        for direction in (np.array([1, 0]), np.array([0, 1])):
+            for sign in (1, -1):
+                z = np.sqrt(0.7) * at + sign * np.sqrt(2 * 0.3) * direction
+                ends.append(expit(b * np.exp(scatter[2] * z[1]) * (score - c - scatter[1] * z[0])))
+        rise = np.mean(ends, 0)
+        slopes = [a * (ends[i] - ends[i + 1]) / (2 * np.sqrt(2)) for i in (0, 2)]
+        columns = np.stack([np.full_like(rise, scatter[0]), *slopes, scatter[3] * rise], -1)
+        found.append((1 / 2 if angle is None else 1 / 12, d + a * rise, columns))
+    return found
 
 
-def cluster_by_hand(model, draw: Draw, data: Cohort, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (visits,) and covariance (visits, visits) of a vertex of cluster k."""
+def cluster_by_hand(model, draw: Draw, data: Cohort, k: int) -> list[tuple]:
+    """Weight, mean (visits,) and covariance (visits, visits) of a vertex of cluster k, node by node."""
     score, counts = scores_by_hand(draw, data)
     theta = [float(draw[name][k]) for name in ("d", "c", "b", "a")]
     scatter = [model.vertex_priors.baseline] if model.scatter else [0.0]
     scatter += [float(draw[name][k]) if model.scatter else 0.0 for name in ("scatter_c", "scatter_log_b", "scatter_a")]
-    mean, columns = expansion_by_hand(score, theta, scatter)
-    covariance = float(draw["sigma"][k]) ** 2 * np.eye(len(score)) + columns @ columns.T
-    if model.vertex_effect:
-        covariance += float(draw["omega"][k]) ** 2 * (data.subject_index[:, None] == data.subject_index)
+    nodes = nodes_by_hand(score, theta, scatter)
+    curve = mean_by_hand(nodes)
+    shift = np.zeros(len(score))
     if model.subject_effect:
         seen = ~np.isnan(data.values) & (np.nanstd(data.values, 0) > 0)
         known = seen.mean(1) / level_variance_by_hand(model, draw, data, k)
         of_subject = data.subject_index == np.arange(len(counts))[:, None]
         precision = 1 / float(draw["rho"][k]) ** 2 + of_subject @ known
-        rise = mean - mean.mean() if model.scatter else mean
+        rise = curve - curve.mean() if model.scatter else curve
         u = (draw["u_scaled"][:, k].numpy() - of_subject @ (known * rise) / np.sqrt(precision)) / np.sqrt(precision)
-        mean = mean + u[data.subject_index]
-    return mean, covariance
+        shift = u[data.subject_index]
+    white = float(draw["sigma"][k]) ** 2 * np.eye(len(score))
+    if model.vertex_effect:
+        white += float(draw["omega"][k]) ** 2 * (data.subject_index[:, None] == data.subject_index)
+    return [(weight, mean + shift, white + columns @ columns.T) for weight, mean, columns in nodes]
+
+
+def mean_by_hand(nodes: list[tuple]) -> np.ndarray:
+    """Mean over nodes, ``(visits,)``."""
+    return sum(node[0] * node[1] for node in nodes)
+
+
+def log_densities_by_hand(model, draw: Draw, data: Cohort) -> np.ndarray:
+    """Log of pi_k p(V_l | Z_l = k), (vertices, K), missing values left out of each density."""
+    each = np.zeros((data.n_vertices, K))
+    for k, v in itertools.product(range(K), range(data.n_vertices)):
+        nodes = cluster_by_hand(model, draw, data, k)
+        moved = draw["level"][:, k].numpy() - mean_by_hand(nodes) if model.visit_effect else 0.0
+        seen = ~np.isnan(data.values[:, v])
+        terms = [
+            np.log(weight)
+            + multivariate_normal.logpdf(data.values[seen, v], (mean + moved)[seen], covariance[np.ix_(seen, seen)])
+            for weight, mean, covariance in nodes
+        ]
+        each[v, k] = np.log(float(draw["pi"][k])) + logsumexp(terms)
+    return each
 
 
 def level_variance_by_hand(model, draw: Draw, data: Cohort, k: int) -> float:
@@ -152,16 +174,8 @@ def level_variance_by_hand(model, draw: Draw, data: Cohort, k: int) -> float:
 
 
 def brute_force(model, draw: Draw, data: Cohort) -> float:
-    """Log of the sum over all K^L labellings of p(Z) prod_l p(V_l | Z_l), missing values left out of each density."""
-    pi = draw["pi"].numpy()
-    each = np.zeros((data.n_vertices, K))
-    for k in range(K):
-        mean, covariance = cluster_by_hand(model, draw, data, k)
-        mean = draw["level"][:, k].numpy() if model.visit_effect else mean
-        for v in range(data.n_vertices):
-            seen = ~np.isnan(data.values[:, v])
-            density = multivariate_normal(mean[seen], covariance[np.ix_(seen, seen)])
-            each[v, k] = np.log(pi[k]) + density.logpdf(data.values[seen, v])
+    """Log of the sum over all K^L labellings of p(Z) prod_l p(V_l | Z_l)."""
+    each = log_densities_by_hand(model, draw, data)
     labellings = itertools.product(range(K), repeat=data.n_vertices)
     return float(logsumexp([sum(each[v, k] for v, k in enumerate(z)) for z in labellings]))
 
@@ -184,14 +198,7 @@ def test_pointwise_likelihood_adds_up_to_it_and_assignments_are_its_shares(model
     pointwise = model.log_likelihood(posterior)
     assert pointwise.shape == (1, L)
     assert pointwise.sum() == pytest.approx(brute_force(model, draw, data), rel=1e-10)
-    each = np.zeros((L, K))
-    for k in range(K):
-        mean, covariance = cluster_by_hand(model, draw, data, k)
-        mean = draw["level"][:, k].numpy() if model.visit_effect else mean
-        for v in range(L):
-            seen = ~np.isnan(data.values[:, v])
-            density = multivariate_normal(mean[seen], covariance[np.ix_(seen, seen)])
-            each[v, k] = float(draw["pi"][k].log()) + density.logpdf(data.values[seen, v])
+    each = log_densities_by_hand(model, draw, data)
     shares = np.exp(each - logsumexp(each, 1, keepdims=True))
     np.testing.assert_allclose(model.assignments(posterior), shares, atol=1e-10)
 
@@ -215,7 +222,7 @@ def test_a_level_is_normal_about_its_curve():
     trace = poutine.trace(poutine.condition(model, draw)).get_trace(visits)
     expected = 0.0
     for k in range(K):
-        curve, _ = cluster_by_hand(model, draw, data, k)
+        curve = mean_by_hand(cluster_by_hand(model, draw, data, k))
         sd = np.sqrt(level_variance_by_hand(model, draw, data, k))
         expected += norm.logpdf(draw["level"][:, k].numpy(), curve, sd).sum()
     trace.compute_log_prob(lambda name, site: name == "level")

@@ -6,6 +6,7 @@ import torch
 
 from neuropyro.data import Cohort, simulate_reference
 from neuropyro.models.mixture import Mixture
+from neuropyro.models.scatter_nodes import ScatterNodes
 from neuropyro.models.vertex_replicates import replicate_vertices
 from neuropyro.models.visits import prepare_visits
 
@@ -23,7 +24,8 @@ def visits(missing, copies=1):
 
 
 def mixture(loc, factor, sigma, omega=None):
-    return Mixture(torch.full((2,), 0.5).double(), loc, factor, sigma, omega=omega)
+    nodes = None if factor is None else ScatterNodes.single(factor)
+    return Mixture(torch.full((2,), 0.5).double(), loc, nodes, sigma, omega=omega)
 
 
 @pytest.mark.parametrize("omega", [0.0, 0.9], ids=["", "vertex effects"])
