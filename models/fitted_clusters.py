@@ -16,11 +16,11 @@ from neuropyro.models.labelled import LabelledVisits
 from neuropyro.models.lasting import Components, components_of
 from neuropyro.models.mixture import Mixture, curves
 from neuropyro.models.new_subjects import Personalized
+from neuropyro.models.population import Population, population_of
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.scatter_nodes import ScatterNodes
 from neuropyro.models.scores import SCORE_GLOBALS
 from neuropyro.models.spatial import MeshVisits
-from neuropyro.models.subject_likelihood import Population, population_of
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.vertex_priors import SCATTER, VertexPriors
 from neuropyro.models.vertex_replicates import draw_vertices

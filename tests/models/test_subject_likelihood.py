@@ -1,6 +1,7 @@
 """A subject's likelihood given all others, against plain Monte Carlo over dense Normals."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -11,18 +12,18 @@ from torch.distributions import MultivariateNormal
 from neuropyro.data import Cohort, simulate_reference
 from neuropyro.inference import Schedule, fit
 from neuropyro.models import VertexClusterMixture
+from neuropyro.models.population import Population
 from neuropyro.models.subject_likelihood import (
-    Population,
     integrated_log_likelihood,
     new_subject_terms,
     subject_terms,
 )
 from neuropyro.models.trajectory import Trajectories
-from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visits import prepare_visits
 
 SAMPLES = 10_000
 L, K = 3, 2
+NODES = 5  # of quadrature in c and in log b
 
 
 def visits(missing):
@@ -62,23 +63,36 @@ def scores_of(population, latent, data):
 
 
 def log_joint(population, latent, data, rows):
-    """Sum over vertices of log p of some visits, labels summed out, by dense covariances."""
+    """Sum over vertices of log p of some visits, labels summed out, by dense covariances.
+
+    A vertex's own d and a are in these; its c and log b are integrated by quadrature.
+    """
     scores = scores_of(population, latent, data)
-    mean, columns = scattered(scores, population.theta, population.scatter)
-    mean = mean + population.rho.unsqueeze(-1) * latent[..., data.subject, 2:].mT
+    offset = population.rho.unsqueeze(-1) * latent[..., data.subject, 2:].mT
     total = 0.0
     for vertex in range(L):
         seen = rows if data.observed is None else rows & (data.observed[vertex] > 0)
+        eye = torch.eye(int(seen.sum()), dtype=torch.float64)
+        same = (data.subject[seen][:, None] == data.subject[seen]).double()
         terms = []
         for k in range(K):
-            j = columns[..., k, seen, :]
-            eye = torch.eye(int(seen.sum()), dtype=torch.float64)
-            same = (data.subject[seen][:, None] == data.subject[seen]).double()
-            white = population.sigma[k] ** 2 * eye + population.omega[k] ** 2 * same
-            law = MultivariateNormal(mean[..., k, seen], j @ j.mT + white)
-            terms.append(population.share[k].log() + law.log_prob(data.values[vertex, seen]))
+            a, b, c, d = (p[k] for p in population.theta)
+            sd_d, sd_c, sd_b, sd_a = population.scatter[k]
+            white = population.sigma[k] ** 2 * eye + population.omega[k] ** 2 * same + sd_d**2
+            for (of_c, of_b), weight in quadrature(1 if sd_c == 0 else NODES):
+                rise = torch.sigmoid(b * (sd_b * of_b).exp() * (scores[..., seen] - c - sd_c * of_c))
+                spread = sd_a**2 * rise.unsqueeze(-1) * rise.unsqueeze(-2)
+                law = MultivariateNormal(d + a * rise + offset[..., k, seen], white + spread)
+                terms.append((population.share[k] * weight).log() + law.log_prob(data.values[vertex, seen]))
         total = total + torch.stack(terms).logsumexp(0)
     return total
+
+
+def quadrature(n):
+    """Pairs of Gauss and Hermite's nodes, and their weights."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(n)
+    for i, j in itertools.product(range(n), repeat=2):
+        yield nodes[[i, j]], torch.tensor(weights[i] * weights[j] / weights.sum() ** 2)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""What subjects share under one posterior draw, and each subject's own latents in units of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neuropyro.models.covariates import effects_of
+from neuropyro.models.scores import SCORE_GLOBALS, place_law
+from neuropyro.models.trajectory import Trajectories
+from neuropyro.models.visits import Visits
+
+__all__ = ["Population", "population_of"]
+
+
+@dataclass(frozen=True)
+class Population:
+    """One posterior draw of what subjects share; everything in one gauge.
+
+    Parameters
+    ----------
+    share
+        ``(K,)`` of the vertices; or each vertex's own, ``(vertices, K)``.
+    theta, scatter, sigma
+        Of the clusters' trajectories; ``scatter (K, 4)`` sds of d, c, log b, a, or None.
+    rho, omega
+        ``(K,)`` sds of the subjects' offsets and of vertex effects, zeros for none.
+    scores
+        ``(5,)``: mean and sd of log speed, mean and sd of the score at the mean time, correlation.
+    effects
+        ``(2, C)`` of standardised covariates on log speed and on that score, or None.
+    ageing
+        ``(K,)`` a year, or None.
+    """
+
+    share: Tensor
+    theta: Trajectories
+    scatter: Tensor | None
+    sigma: Tensor
+    rho: Tensor
+    omega: Tensor
+    scores: Tensor
+    effects: Tensor | None = None
+    ageing: Tensor | None = None
+
+
+def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None, visits: Visits) -> tuple[Population, Tensor]:
+    """Return the globals of a posterior draw, and each subject's latents in units of its population.
+
+    Parameters
+    ----------
+    draw
+        One draw by site; without ``rho`` and ``u``, subjects have no offsets, without ``omega`` no vertex effects.
+    scatter
+        ``(K, 4)``, or None for none.
+    visits
+        The data: when subjects were seen, and their covariates.
+    """
+    theta = Trajectories(*(draw[name] for name in Trajectories._fields))
+    rho, omega = (draw.get(site, torch.zeros_like(draw["pi"])) for site in ("rho", "omega"))
+    scores = torch.stack([draw[name] for name in SCORE_GLOBALS])
+    own = place_law(draw, visits).innovations(draw["place"])
+    offsets = draw["u"] / rho if "u" in draw else own.new_zeros(len(own), len(rho))
+    shared = Population(
+        draw["pi"], theta, scatter, draw["sigma"], rho, omega, scores, effects_of(draw), draw.get("ageing")
+    )
+    return shared, torch.cat([own, offsets], -1)
