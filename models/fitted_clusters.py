@@ -94,9 +94,9 @@ class FittedClusters:
         loc = draw["level"].mT if self.model.visit_effect else loc
         return Mixture(draw["pi"], loc, nodes, draw["sigma"], draw.get("coupling"), draw.get("omega"))
 
-    def expansion(self, draw: Draw) -> Mixture:
+    def expansion(self, draw: Draw, mixture: Mixture) -> Mixture:
         """Return them with one Normal each, in whose columns single vertices' courses are drawn."""
-        mixture, scatter = self.mixture(draw), self._scatter(draw)
+        scatter = self._scatter(draw)
         if scatter is None:
             return mixture
         theta = Trajectories(*(draw[name] for name in Trajectories._fields))
@@ -119,8 +119,8 @@ class FittedClusters:
         """
         each = draws if self.result.is_point else 1
         for draw in self.draws(draws):
-            joint = self.log_joint(self.mixture(draw))
-            law = self.expansion(draw)
+            mixture = self.mixture(draw)
+            joint, law = self.log_joint(mixture), self.expansion(draw, mixture)
             for _ in range(each):
                 yield self._course(draw, law, joint)
 

@@ -50,9 +50,9 @@ class Mixture(NamedTuple):
         loc = Vindex(self.loc.unsqueeze(-3))[..., z, :]
         if self.nodes is None:
             return VisitNormal(loc, sigma, None, *data)
-        departure = Vindex(self.nodes.departure.unsqueeze(-4))[..., z, :, :].movedim(-2, 0)
-        columns = Vindex(self.nodes.columns.unsqueeze(-5))[..., z, :, :, :].movedim(-3, 0)
-        return VisitMixture(VisitNormal(loc + departure, sigma, columns, *data), self.nodes.log_weight)
+        departure = Vindex(self.nodes.departure.unsqueeze(-4))[..., z, :, :]
+        columns = Vindex(self.nodes.columns.unsqueeze(-5))[..., z, :, :, :]
+        return _law(loc, sigma, ScatterNodes(departure, columns, self.nodes.log_weight), *data)
 
     def of_cluster(self, k: int, members: Tensor, visits: Visits) -> VisitNormal | VisitMixture:
         """Return the distribution of the values of some vertices of one cluster."""
@@ -64,9 +64,16 @@ class Mixture(NamedTuple):
         loc = self.loc[..., k, None, :]
         if self.nodes is None:
             return VisitNormal(loc, sigma, None, *data)
-        departure = self.nodes.departure[..., k, None, :, :].movedim(-2, 0)
-        columns = self.nodes.columns[..., k, None, :, :, :].movedim(-3, 0)
-        return VisitMixture(VisitNormal(loc + departure, sigma, columns, *data), self.nodes.log_weight)
+        departure, columns = self.nodes.departure[..., k, None, :, :], self.nodes.columns[..., k, None, :, :, :]
+        return _law(loc, sigma, ScatterNodes(departure, columns, self.nodes.log_weight), *data)
+
+
+def _law(
+    loc: Tensor, sigma: Tensor, nodes: ScatterNodes, observed: Tensor | None, squares: Tensor, lasting: Lasting | None
+) -> VisitMixture:
+    """Return the mixture over the nodes of vertices' clusters, picked: ``(*, M, visits)``."""
+    courses, columns = loc + nodes.departure.movedim(-2, 0), nodes.columns.movedim(-3, 0)
+    return VisitMixture(VisitNormal(courses, sigma, columns, observed, squares, lasting), nodes.log_weight)
 
 
 def curves(scores: Tensor, theta: Trajectories, scatter: Tensor | None) -> tuple[Tensor, ScatterNodes | None]:

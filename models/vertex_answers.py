@@ -202,6 +202,6 @@ class VertexAnswers:
         """Yield data like the data, one posterior draw after the other: the same vertices with new noise."""
         fitted = FittedClusters(self, result)
         for draw in fitted.draws(draws):
-            joint = fitted.log_joint(fitted.mixture(draw))
-            drawn = replicate_vertices(joint, fitted.expansion(draw), result.data)
+            mixture = fitted.mixture(draw)
+            drawn = replicate_vertices(fitted.log_joint(mixture), fitted.expansion(draw, mixture), result.data)
             yield {"V": drawn}

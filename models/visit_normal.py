@@ -30,7 +30,7 @@ from neuropyro.models.vertex_effects import Lasting
 
 __all__ = ["VisitNormal"]
 
-DUST = 1e-24
+DUST = 1e-24  # responsibility below which a law has no part in a vertex
 
 
 class VisitNormal(TorchDistribution):  # type: ignore[misc]

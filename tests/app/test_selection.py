@@ -91,19 +91,32 @@ def test_nothing_to_select_is_refused():
         select(cohort, [2], VertexClusterMixture(2, labels=[0, 1] * 5))
 
 
+@pytest.fixture(scope="module")
+def selected(tmp_path_factory):
+    """The folder and rows of a comparison of 1 to 3 clusters, where there are 2."""
+    folder = tmp_path_factory.mktemp("selected")
+    simulate_reference(n_subjects=60, n_vertices=150, n_clusters=2, interval=3.0, seed=0).save(folder / "cohort.npz")
+    line = ["dive", "select", str(folder / "cohort.npz"), "--clusters", "1:3", "--folds", "3", "--max-steps", "600"]
+    app([*line, "--out", str(folder / "out")], result_action="return_value")
+    with (folder / "out" / "selection.csv").open(newline="") as stream:
+        return folder / "out", list(csv.DictReader(stream))
+
+
 @pytest.mark.slow
-def test_the_true_number_is_found_and_everything_is_written(tmp_path):
-    simulate_reference(n_subjects=60, n_vertices=150, n_clusters=2, interval=3.0, seed=0).save(tmp_path / "cohort.npz")
-    line = ["dive", "select", str(tmp_path / "cohort.npz"), "--clusters", "1:3", "--folds", "3", "--max-steps", "600"]
-    app([*line, "--out", str(tmp_path / "out")], result_action="return_value")
-    with (tmp_path / "out" / "selection.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+@pytest.mark.xfail(strict=True, reason="held-out people tell 1 from 2 clusters by 2.9 standard errors, not by 5")
+def test_held_out_people_tell_one_cluster_from_two(selected):
+    """Where vertices' own courses are known from others, one wide cluster predicts people hardly worse."""
+    _, rows = selected
+    assert float(rows[0]["held_out_below_best"]) > 5 * float(rows[0]["held_out_error"])
+
+
+@pytest.mark.slow
+def test_the_true_number_is_found_and_everything_is_written(selected):
+    out, rows = selected
     assert [row["clusters"] for row in rows] == ["1", "2", "3"]
-    # What vertices follow is known from the others, so that one wide cluster predicts people hardly worse than two: the
-    # density over vertices tells them apart.
     assert float(rows[0]["held_out_below_best"]) > 2 * float(rows[0]["held_out_error"])
     assert float(rows[0]["bic"]) - float(rows[1]["bic"]) > 100
     assert min(rows, key=lambda row: float(row["bic"]))["clusters"] == "2"
     assert float(rows[1]["dice"]) > 0.95
-    assert "2" in (tmp_path / "out" / "selection.txt").read_text()
-    assert (tmp_path / "out" / "selection.png").stat().st_size > 10_000
+    assert "2" in (out / "selection.txt").read_text()
+    assert (out / "selection.png").stat().st_size > 10_000
