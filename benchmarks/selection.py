@@ -2,7 +2,8 @@
 
     python benchmarks/selection.py --seeds 10 --out tables
 
-A line a seed is added to ``selection.csv``; seeds that it has are not run again.
+A line a seed is added to ``selection.csv``; seeds that it has are not run again, and several processes may fill one
+(``--from``).
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def line(seed: int, found: Selection, seconds: float) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--from", type=int, default=0, dest="first")
+    parser.add_argument("--seeds", type=int, default=10, help="number of the last, plus 1")
     parser.add_argument("--interval", type=float, default=3.0)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--most", type=int, default=6, help="of the numbers compared, 2 up to this")
@@ -40,7 +42,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "selection.csv"
     done = {row["seed"] for row in csv.DictReader(path.open(newline=""))} if path.exists() else set()
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.seeds):
         if str(seed) in done:
             continue
         began = time.perf_counter()

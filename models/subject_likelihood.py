@@ -29,9 +29,18 @@ import math
 import torch
 from torch import Tensor
 
+from neuropyro.models.own_courses import own_courses
 from neuropyro.models.population import Population
 from neuropyro.models.subject_integral import climb, derivatives, integrate, spanned
-from neuropyro.models.subject_parts import Parts, SubjectVisits, chunks, own_modes, rows, whole_of
+from neuropyro.models.subject_parts import (
+    Courses,
+    Parts,
+    SubjectVisits,
+    chunks,
+    pair_densities,
+    vertex_densities,
+    whole_of,
+)
 from neuropyro.models.visits import Visits
 
 __all__ = ["integrated_log_likelihood", "new_subject_terms", "subject_terms"]
@@ -55,11 +64,11 @@ def subject_terms(population: Population, own: Tensor, visits: Visits, seed: int
     """
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        modes = own_modes(population, own, visits)
-        whole = whole_of(population, own, visits, modes)
+        courses = own_courses(population, own, visits)
+        whole = whole_of(population, own, visits, courses)
         found = []
-        for some in chunks(population, visits):
-            integrand = _without(population, own, visits, some, modes, whole)
+        for some in chunks(visits, courses):
+            integrand = _without(population, own, visits, some, courses, whole)
             found.append(integrate(integrand, *climb(integrand, own[some]), IMPORTANCE_DRAWS))
     return torch.cat(found)
 
@@ -85,11 +94,11 @@ def new_subject_terms(
     """
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        modes = own_modes(population, own, fitted)
-        whole = whole_of(population, own, fitted, modes)
+        courses = own_courses(population, own, fitted)
+        whole = whole_of(population, own, fitted, courses)
         found = []
-        for some in chunks(population, new):
-            integrand = _Subjects(population, new, some, modes, whole.of_everyone())
+        for some in chunks(new, courses):
+            integrand = _Subjects(population, new, some, courses, whole)
             found.append(integrate(integrand, *spanned(near[:, some]), MORE_DRAWS))
     return torch.cat(found)
 
@@ -101,37 +110,44 @@ def integrated_log_likelihood(population: Population, own: Tensor, visits: Visit
     """
     total = 0.0
     with torch.no_grad():
-        modes = own_modes(population, own, visits)
-        whole = whole_of(population, own, visits, modes)
-        for some in chunks(population, visits):
-            integrand = _without(population, own, visits, some, modes, whole)
+        courses = own_courses(population, own, visits)
+        whole = whole_of(population, own, visits, courses)
+        for some in chunks(visits, courses):
+            integrand = _without(population, own, visits, some, courses, whole)
             _, curvature = derivatives(integrand, own[some])
             volume = torch.linalg.cholesky(curvature).diagonal(dim1=-2, dim2=-1).log().sum()
             total -= float(0.5 * own[some].square().sum() + volume)
-        total += float(rows(population, whole.of_everyone()).sum())
+        total += float(_rows(population, whole, courses, visits.n_vertices).sum())
     return total
 
 
 def _without(
-    population: Population, own: Tensor, visits: Visits, some: Tensor, modes: Tensor, whole: Parts
+    population: Population, own: Tensor, visits: Visits, some: Tensor, courses: Courses, whole: Parts
 ) -> _Subjects:
     """Return the integrands of some subjects, given all others."""
-    mine = SubjectVisits(visits, some).parts(population, own[some], modes)
-    return _Subjects(population, visits, some, modes, whole.of_everyone().plus(mine, -1))
+    mine = SubjectVisits(visits, some, courses).parts(population, own[some])
+    return _Subjects(population, visits, some, courses, whole.plus(mine, -1))
+
+
+def _rows(population: Population, parts: Parts, courses: Courses, n_vertices: int) -> Tensor:
+    """Return log p(V), summed over vertices, ``(subjects,)``."""
+    return vertex_densities(pair_densities(population, parts, courses), courses, n_vertices).sum(-1)
 
 
 class _Subjects:
     """The logarithm of each subject's integrand."""
 
-    def __init__(self, population: Population, visits: Visits, subjects: Tensor, modes: Tensor, others: Parts) -> None:
-        self.population, self.modes = population, modes
-        self.visits = SubjectVisits(visits, subjects)
+    def __init__(
+        self, population: Population, visits: Visits, subjects: Tensor, courses: Courses, others: Parts
+    ) -> None:
+        self.population, self.courses, self.n_vertices = population, courses, visits.n_vertices
+        self.visits = SubjectVisits(visits, subjects, courses)
         self.others = others
-        self.base = rows(population, others).sum(-1)
+        self.base = _rows(population, others, courses, visits.n_vertices)
 
     def __call__(self, latent: Tensor) -> Tensor:
         """Return ``(subjects,)``: the prior of the latents, and the likelihood with them over that without."""
-        mine = self.visits.parts(self.population, latent, self.modes)
-        each = rows(self.population, self.others.plus(mine))
+        mine = self.visits.parts(self.population, latent)
+        whole = _rows(self.population, self.others.plus(mine), self.courses, self.n_vertices)
         prior = -0.5 * latent.square().sum(-1) - 0.5 * latent.shape[-1] * math.log(2 * math.pi)
-        return each.sum(-1) - self.base + prior
+        return whole - self.base + prior

@@ -1,167 +1,181 @@
 r"""Some subjects' part of the likelihood of every vertex under each cluster: sums over their visits.
 
 A vertex's own trajectory, z sds from its cluster's in (d, c, log b, a), is linearised about its own z*, which all
-visits of a fit say of it (`own_modes`):
+visits of a fit say of it (:mod:`neuropyro.models.own_courses`):
 
 .. math::  f(s; z) \approx f(s; z^*) + J(s) (z - z^*) = F(s) + J(s) z, \qquad z \sim \mathrm{Normal}(0, I),
 
-so that z is integrated out in closed form.  Of the data only the squared distances to F, the products r = J'(V - F) and
-G = J'J enter, which are sums over subjects: one subject's part is exchanged at the cost of its own visits.  Where many
-visits have been seen, this is the density of the scattered courses themselves (Laplace's method), nearer than any law
-of a whole cluster's vertices is.
+so that z is integrated out in closed form.  Of the data only the squared distances to F, the products p = J'(V - F) and
+G = J'J enter, in units of the residuals, which are sums over subjects: one subject's part is exchanged at the cost of
+its own visits.  Where many visits have been seen, this is the density of the scattered courses themselves (Laplace's
+method), nearer than any law of a whole cluster's vertices is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from neuropyro.models.ageing import aged
 from neuropyro.models.covariates import shifts
+from neuropyro.models.packed_grams import lower_triangle, quadratic
 from neuropyro.models.population import Population
-from neuropyro.models.trajectory import sigmoid
 from neuropyro.models.vertex_effects import lasting_weight
 from neuropyro.models.visits import Visits
 
-__all__ = ["Parts", "SubjectVisits", "chunks", "own_modes", "rows", "whole_of"]
+__all__ = ["Courses", "Parts", "SubjectVisits", "chunks", "pair_densities", "vertex_densities", "whole_of"]
 
-MOST_NUMBERS = 4_000_000  # values of a chunk of subjects, times clusters
-ROUNDS, LONGEST, FARTHEST = 8, 1.0, 4.0  # of Gauss and Newton's steps; of one, and of all of them together, in sds
-CLOSE = 0.01  # sds
+MOST_NUMBERS = 200_000  # values of a chunk of subjects, times clusters: some megabytes a tensor
+
+
+class Courses(NamedTuple):
+    """Pairs of a vertex and a cluster that it may belong to, P of them.
+
+    Parameters
+    ----------
+    vertex, cluster
+        ``(P,)`` int; every vertex has a pair.
+    onset, speed
+        ``(P,)`` z* of the vertex's own c and log b, in sds of the cluster's scatter.
+    """
+
+    vertex: Tensor
+    cluster: Tensor
+    onset: Tensor
+    speed: Tensor
 
 
 class Parts(NamedTuple):
-    """Sums over visits: squares ``(*, L, K)``, products ``(*, L, K, r)``, grams ``(*, L or 1, K, r, r)``.
+    """Sums over visits, in units of the residuals, of the white part with what lasts of a subject at each vertex.
 
-    They are of the white part with what lasts of a subject at each vertex, whose log determinant is the volume.
+    Parameters
+    ----------
+    squares
+        ``(subjects, P)``, for P pairs.
+    products
+        ``(r, subjects, P)``, for r columns of J.
+    grams
+        ``(r (r + 1) / 2, subjects, P)``, packed.
+    volume
+        ``(subjects, P)`` log determinants.
     """
 
     squares: Tensor
     products: Tensor
     grams: Tensor
-    volume: Tensor  # (*, L or 1, K)
+    volume: Tensor
 
     def plus(self, other: Parts, sign: int = 1) -> Parts:
         """Add what other visits say, or take it off."""
         return Parts(*(a + sign * b for a, b in zip(self, other, strict=True)))
 
-    def of_everyone(self) -> Parts:
-        """Return the same for every subject, ``(1, ...)``."""
-        return Parts(*(part.unsqueeze(0) for part in self))
+    def of_all(self) -> Parts:
+        """Return the sums over the subjects, as of one."""
+        return Parts(*(part.sum(-2, keepdim=True) for part in self))
 
 
 class SubjectVisits:
-    """Some subjects' visits, padded to the longest: values and mask ``(subjects, L, m)``."""
+    """Some subjects' visits, padded to the longest: values and mask ``(visits, subjects, P)``."""
 
-    def __init__(self, visits: Visits, subjects: Tensor) -> None:
-        rows = [(visits.subject == i).nonzero().squeeze(-1) for i in subjects]
-        at = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+    def __init__(self, visits: Visits, subjects: Tensor, courses: Courses) -> None:
+        at = pad_sequence([(visits.subject == i).nonzero().squeeze(-1) for i in subjects], padding_value=-1)
         real = (at >= 0).to(visits.values)
-        self.within = visits.time_within[at] * real
-        self.mean_time = visits.subject_time[subjects]
+        self.courses = courses
+        self.years = (visits.time_within[at] + visits.subject_time[subjects]) * real
         self.covariates = None if visits.covariates is None else visits.covariates[subjects]
-        observed = real.unsqueeze(1) if visits.observed is None else visits.observed.T[at].mT * real.unsqueeze(1)
-        self.mask = observed
-        self.values = visits.values.T[at].mT * observed
+        self.mask = real.unsqueeze(-1)
+        if visits.observed is not None:
+            self.mask = self.mask * visits.observed.T[at][..., courses.vertex]
+        self.values = visits.values.T[at][..., courses.vertex] * self.mask
 
-    def parts(self, population: Population, latent: Tensor, modes: Tensor) -> Parts:
-        """Return each subject's sums at its latents ``(subjects, 2 + K)``, vertices' z* ``(L, K, 2)`` given."""
+    def parts(self, population: Population, latent: Tensor) -> Parts:
+        """Return each subject's sums at its latents ``(subjects, 2 + K)``."""
+        cluster, count = self.courses.cluster, self.mask.sum(0)
+        sigma, lasting = population.sigma[cluster], population.omega[cluster].square()
+        weight = self.mask / sigma
+        mean, columns = self._linearised(population, self._scores(population, latent))
+        shared = (population.rho * latent[:, 2:])[:, cluster]
+        if population.ageing is not None:
+            shared = shared + population.ageing[cluster] * self.years.unsqueeze(-1)
+        left = (self.values - mean - shared) * weight
+        columns = [column * weight for column in columns]
+        volume = count * (2 * math.pi * sigma.square()).log() + torch.log1p(count * lasting / sigma.square())
+        products = torch.stack([(left * column).sum(0) for column in columns])
+        grams = torch.stack([(columns[i] * columns[j]).sum(0) for i, j in lower_triangle(len(columns))])
+        parts = Parts(left.square().sum(0), products, grams, volume.expand_as(products[0]))
+        if not bool(lasting.any()):
+            return parts
+        share = lasting_weight(lasting, sigma.square(), count)
+        return _without_lasting(parts, left.sum(0), [column.sum(0) for column in columns], share)
+
+    def _scores(self, population: Population, latent: Tensor) -> Tensor:
         mean_a, sd_a, mean_b, sd_b, correlation = population.scores
         on_speed, on_beta = shifts(self.covariates, population.effects)
         alpha = (mean_a + on_speed + sd_a * latent[:, 0]).exp()
         residual = (1 - correlation.square()).clamp_min(0).sqrt()
         beta = mean_b + on_beta + sd_b * (correlation * latent[:, 0] + residual * latent[:, 1])
-        years = self.within + self.mean_time[:, None]
-        mean, columns = _linearised(alpha[:, None] * years + beta[:, None], population, modes)
-        shared = (population.rho * latent[:, 2:]).unsqueeze(-1)  # (subjects, K, m)
-        shared = shared if population.ageing is None else shared + aged(population.ageing, years.unsqueeze(-2))
-        seen = self.mask.unsqueeze(2)
-        left = (self.values.unsqueeze(2) - mean - shared.unsqueeze(1)) * seen  # (subjects, L, K, m)
-        of_seen = columns * seen.unsqueeze(-1)
-        count = self.mask.sum(-1, keepdim=True)
-        variance, lasting = population.sigma.square(), population.omega.square()
-        parts = Parts(
-            left.square().sum(-1),
-            (left.unsqueeze(-2) @ columns).squeeze(-2),
-            of_seen.mT @ columns,
-            count * (2 * math.pi * variance).log() + torch.log1p(count * lasting / variance),
-        )
-        if not bool(lasting.any()):
-            return parts
-        weight = lasting_weight(lasting, variance, count)  # (subjects, L or 1, K)
-        total, sums = left.sum(-1), of_seen.sum(-2)
-        weighted = weight.unsqueeze(-1) * sums
-        return Parts(
-            parts.squares - weight * total.square(),
-            parts.products - total.unsqueeze(-1) * weighted,
-            parts.grams - weighted.unsqueeze(-1) * sums.unsqueeze(-2),
-            parts.volume,
-        )
+        return alpha * self.years + beta
+
+    def _linearised(self, population: Population, scores: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return F ``(visits, subjects, P)`` and the columns of J, ``(r, visits, subjects, P)``, at the scores."""
+        cluster, onset, speed = self.courses.cluster, self.courses.onset, self.courses.speed
+        a, b, c, d = (parameter[cluster] for parameter in population.theta)
+        if population.scatter is None:
+            mean = d + a * torch.sigmoid(b * (scores.unsqueeze(-1) - c))
+            return mean, [torch.zeros_like(mean)]
+        sd_d, sd_c, sd_b, sd_a = (sd[cluster] for sd in population.scatter.unbind(-1))
+        steep = b * (sd_b * speed).exp()
+        ahead = steep * (scores.unsqueeze(-1) - c - sd_c * onset)
+        rise = torch.sigmoid(ahead)
+        slope = a * rise * (1 - rise)
+        by_c, by_b = (-steep * sd_c) * slope, sd_b * ahead * slope
+        mean = d + a * rise - by_c * onset - by_b * speed
+        return mean, [sd_d.expand_as(mean), by_c, by_b, sd_a * rise]
 
 
-def _linearised(scores: Tensor, population: Population, modes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return F ``(subjects, L or 1, K, m)`` and J ``(subjects, L or 1, K, m, r)`` at ``scores (subjects, m)``."""
-    if population.scatter is None:
-        mean = sigmoid(scores, population.theta).unsqueeze(1)
-        return mean, torch.zeros_like(mean).unsqueeze(-1)
-    sd_d, sd_c, sd_b, sd_a = (sd.unsqueeze(-1) for sd in population.scatter.unbind(-1))  # (K, 1)
-    a, b, c, d = (p.unsqueeze(-1) for p in population.theta)
-    of_c, of_b = (z.unsqueeze(-1) for z in modes.unbind(-1))  # (L, K, 1)
-    steep = b * (sd_b * of_b).exp()
-    ahead = steep * (scores[:, None, None] - c - sd_c * of_c)
-    rise = torch.sigmoid(ahead)
-    slope = a * rise * (1 - rise)
-    by_c, by_b = -steep * sd_c * slope, sd_b * ahead * slope
-    mean = d + a * rise - by_c * of_c - by_b * of_b
-    return mean, torch.stack([sd_d.expand_as(mean), by_c, by_b, sd_a * rise], -1)
+def _without_lasting(parts: Parts, total: Tensor, sums: Sequence[Tensor], share: Tensor) -> Parts:
+    """Take off what a subject's lasting difference at a vertex explains, of sums over its visits."""
+    return Parts(
+        parts.squares - share * total.square(),
+        parts.products - share * torch.stack([total * own for own in sums]),
+        parts.grams - share * torch.stack([sums[i] * sums[j] for i, j in lower_triangle(len(sums))]),
+        parts.volume,
+    )
 
 
-def own_modes(population: Population, own: Tensor, visits: Visits) -> Tensor:
-    """Return where each vertex's own onset and log speed are most likely under each cluster, ``(L, K, 2)`` sds."""
-    modes = visits.values.new_zeros(visits.n_vertices, len(population.sigma), 2)
-    if population.scatter is None:
-        return modes
-    variance = population.sigma.square()[:, None, None]
-    for _ in range(ROUNDS):
-        whole = whole_of(population, own, visits, modes)
-        precision = torch.eye(4).to(variance) + whole.grams / variance
-        found = torch.linalg.solve(precision, whole.products.unsqueeze(-1) / variance).squeeze(-1)[..., 1:3]
-        step = (found - modes).clamp(-LONGEST, LONGEST)
-        modes = (modes + step).clamp(-FARTHEST, FARTHEST)
-        if float(step.abs().max()) < CLOSE:
-            break
-    return modes
-
-
-def whole_of(population: Population, own: Tensor, visits: Visits, modes: Tensor) -> Parts:
-    """Return the sums over all subjects' visits, at their latents ``own (subjects, 2 + K)``."""
+def whole_of(population: Population, own: Tensor, visits: Visits, courses: Courses) -> Parts:
+    """Return the sums over all subjects' visits, at their latents ``own (subjects, 2 + K)``, as of one subject."""
     total: Parts | None = None
-    for some in chunks(population, visits):
-        parts = SubjectVisits(visits, some).parts(population, own[some], modes)
-        summed = Parts(*(part.sum(0) for part in parts))
+    for some in chunks(visits, courses):
+        summed = SubjectVisits(visits, some, courses).parts(population, own[some]).of_all()
         total = summed if total is None else total.plus(summed)
     assert total is not None
     return total
 
 
-def chunks(population: Population, visits: Visits) -> Iterator[Tensor]:
-    """Yield numbers of subjects, as many at once as memory bears."""
-    chunk = max(1, MOST_NUMBERS // (visits.n_vertices * len(population.sigma) * int(visits.visits_of_subject.max())))
+def chunks(visits: Visits, courses: Courses) -> Iterator[Tensor]:
+    """Yield numbers of subjects, as many at once as caches bear."""
+    chunk = max(1, MOST_NUMBERS // (len(courses.vertex) * int(visits.visits_of_subject.max())))
     for begin in range(0, visits.n_subjects, chunk):
         yield torch.arange(begin, min(begin + chunk, visits.n_subjects), device=visits.values.device)
 
 
-def rows(population: Population, parts: Parts) -> Tensor:
-    """Return log p(V_l), labels summed out, ``(subjects, L)``."""
-    variance = population.sigma.square()
-    eye = torch.eye(parts.grams.shape[-1]).to(variance)
-    chol = torch.linalg.cholesky(eye + parts.grams / variance[:, None, None])  # (subjects, L or 1, K, r, r)
-    whitened = torch.linalg.solve_triangular(chol, parts.products.unsqueeze(-1), upper=False).square().sum((-2, -1))
-    volume = 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    distance = (parts.squares - whitened / variance) / variance
-    each = -0.5 * (distance + volume + parts.volume)
-    return torch.logsumexp(each + population.share.log(), -1)
+def pair_densities(population: Population, parts: Parts, courses: Courses) -> Tensor:
+    """Return log p(V_l, Z_l = k) of every pair, ``(subjects, P)``."""
+    explained, volume = quadratic(parts.grams, parts.products)
+    each_own = population.share.dim() == 2
+    share = population.share[(courses.vertex, courses.cluster) if each_own else courses.cluster]
+    return share.log() - 0.5 * (parts.squares - explained + volume + parts.volume)
+
+
+def vertex_densities(pairs: Tensor, courses: Courses, n_vertices: int) -> Tensor:
+    """Return log p(V_l), labels summed out, ``(subjects, vertices)``, from those of pairs."""
+    to = courses.vertex.expand_as(pairs)
+    low = pairs.new_full((len(pairs), n_vertices), -math.inf)
+    top = low.scatter_reduce(-1, to, pairs.detach(), "amax")
+    above = (pairs - top.gather(-1, to)).exp()
+    return top + above.new_zeros(top.shape).scatter_add(-1, to, above).log()
