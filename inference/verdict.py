@@ -2,7 +2,7 @@
 
 Five questions, in the order in which they matter: has the optimisation converged?  Do restarts (or chains) agree?  Is
 the guide near the posterior?  Does the fitted model make data like the data?  Can units be predicted?  Whatever is
-answered with no comes with what to try next.
+answered with no, or cannot be known, comes with what to try next.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 
-Answer = Literal["yes", "no", "unknown"]
+Answer = Literal["yes", "no", "not known", "not asked"]
 FAIR_KHAT = 1.0
 MANY_BAD_UNITS = 0.05
 CONVERGED = ("Did the optimisation converge?", "Did the sampler converge?")
@@ -44,7 +44,8 @@ class Finding:
     question
         What was asked.
     answer
-        ``"yes"`` (nothing to fear), ``"no"``, or ``"unknown"``.
+        ``"yes"`` (nothing to fear); ``"no"``; ``"not known"``, where what was worked out does not say; or ``"not
+        asked"``, where there was nothing to work it out from.
     reason
         In words, with the numbers.
     advice
@@ -52,9 +53,9 @@ class Finding:
 
     Examples
     --------
-    >>> print(Finding("Do restarts agree?", "unknown", "There is one run only.", "--restarts 4"))
-    unknown  Do restarts agree? There is one run only.
-          try: --restarts 4
+    >>> print(Finding("Do restarts agree?", "not asked", "There is one run only.", "--restarts 4"))
+    not asked  Do restarts agree? There is one run only.
+               try: --restarts 4
     """
 
     question: str
@@ -64,8 +65,8 @@ class Finding:
 
     def __str__(self) -> str:
         """Return it as a line or two."""
-        advice = f"\n      try: {self.advice}" if self.advice else ""
-        return f"{self.answer:>7}  {self.question} {self.reason}{advice}"
+        advice = f"\n{'':11}try: {self.advice}" if self.advice else ""
+        return f"{self.answer:>9}  {self.question} {self.reason}{advice}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +107,8 @@ class Diagnosis:
 
     @property
     def trusted(self) -> bool:
-        """Whether no question was answered with no."""
-        return all(finding.answer != "no" for finding in self.findings)
+        """Whether everything that was asked was answered with yes."""
+        return not self._asked("no", "not known")
 
     @property
     def advice(self) -> tuple[str, ...]:
@@ -121,10 +122,13 @@ class Diagnosis:
             return "The fit has not converged: do not rely on it before it has."
         if self.fit.is_point:
             return "A point estimate: it says nothing of how sure it is."
-        wrong = [finding.question.rstrip("?").lower() for finding in self.findings if finding.answer == "no"]
-        if not wrong:
+        if self.trusted:
             return "Nothing speaks against this fit: means and intervals can be used."
-        return f"Use with care; answered with no: {'; '.join(wrong)}."
+        kinds = (("answered with no", self._asked("no")), ("not known", self._asked("not known")))
+        return f"Use with care; {'; '.join(f'{said}: {asked}' for said, asked in kinds if asked)}."
+
+    def _asked(self, *answers: Answer) -> str:
+        return "; ".join(found.question.rstrip("?").lower() for found in self.findings if found.answer in answers)
 
     def __str__(self) -> str:
         """Return the verdict and every finding."""
@@ -190,7 +194,7 @@ def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
     if agreement is None:
         several = "several starts: --restarts 4, or in Python fit(..., restarts=4)"
         advice = "chains=4" if fit.is_sampled else several
-        return Finding(question, "unknown", "There is one run only.", advice)
+        return Finding(question, "not asked", "There is one run only.", advice)
     site, rhat = agreement.worst
     spread = "" if fit.is_sampled else f"Log evidence (ELBO) within {agreement.spread:.3g} nats; "
     limit = f"1 is agreement, {RHAT_LIMIT} the limit"
@@ -210,7 +214,9 @@ def _near(fit: Fit, weights: Weights | None) -> Finding:
     if weights is None:
         if fit.is_sampled:
             return Finding(question, "yes", "NUTS draws from the posterior itself, as far as its chains agree.")
-        return Finding(question, "unknown", "A point has no spread to compare.", another_guide("laplace", "structured"))
+        return Finding(
+            question, "not asked", "A point has no spread to compare.", another_guide("laplace", "structured")
+        )
     khat = weights.khat
     reason = f"Pareto k-hat {khat:.2f} of {len(weights.log_weights)} draws (near: below {KHAT_LIMIT})."
     if khat < KHAT_LIMIT:
@@ -247,7 +253,7 @@ def another_guide(*names: str) -> str:
 def _predicts(fit: Fit, checks: Sequence[PredictiveCheck]) -> Finding:
     question = "Does the fitted model make data like the data?"
     if not checks:
-        return Finding(question, "unknown", "The model observes nothing.")
+        return Finding(question, "not asked", "The model observes nothing.")
     extreme = [check for check in checks if check.is_extreme]
     if not extreme:
         lowest = min(checks, key=lambda check: min(check.p_value, 1 - check.p_value))
@@ -266,10 +272,12 @@ def _leaves_out(fit: Fit, loo: LeaveOneOut | None) -> Finding:
     question = f"Can each {'unit' if loo is None else loo.unit} be left out in turn?"
     if loo is None:
         why = "A point has no draws to weigh." if fit.is_point else "The model has no pointwise log-likelihood."
-        return Finding(question, "unknown", why)
+        return Finding(question, "not asked", why)
     reason = f"{str(loo)[0].upper()}{str(loo)[1:]}."
     if loo.bad <= MANY_BAD_UNITS:
         return Finding(question, "yes", reason)
     subjects = 'whole subjects: neuropyro dive select, or in Python leave_one_out(fit, unit="subject_terms")'
     whole = subjects if hasattr(fit.model, "subject_log_likelihood") else ""
-    return Finding(question, "no", reason, whole or "cross-validation in folds, since single units weigh too much")
+    return Finding(
+        question, "not known", reason, whole or "cross-validation in folds, since single units weigh too much"
+    )

@@ -118,7 +118,8 @@ class SubjectVisits:
         alpha = (mean_a + on_speed + sd_a * latent[:, 0]).exp()
         residual = (1 - correlation.square()).clamp_min(0).sqrt()
         beta = mean_b + on_beta + sd_b * (correlation * latent[:, 0] + residual * latent[:, 1])
-        return alpha * self.years + beta
+        scores: Tensor = alpha * self.years + beta
+        return scores
 
     def _linearised(self, population: Population, scores: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return F ``(visits, subjects, P)`` and the columns of J, ``(r, visits, subjects, P)``, at the scores."""

@@ -129,7 +129,7 @@ plots.plot_recovery(outcome)
 #   known of the true score. Without `vertex_effect` all of this is far worse: the correlation would be .93.
 # * The clusters are well apart in this simulation, and hardly a vertex is in doubt. Where they overlap, labels are poor
 #   and too certain ([notebook 4](04_checks_and_calibration.ipynb)).
-# * The number of clusters was given. `neuropyro dive select` compares numbers by held-out likelihood.
+# * The number of clusters was given. `neuropyro dive select` compares numbers: which are told apart, and what each predicts.
 # * One fit from one start may be a lesser mode: `fit(..., restarts=3)` reports the best of three, and
 #   `neuropyro.inference.diagnose(result)` says in words what of a fit can be trusted.
 #

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from neuropyro.inference import Diagnosis, Finding
+    from neuropyro.inference import Diagnosis
 
 __all__ = ["diagnosis_in_words", "explained", "more_steps", "plain_verdict"]
 
@@ -24,7 +25,6 @@ TERMS = (
 SITE = ("of the data (V) ", "of the measured values ")
 """The name of the model's observed site, and what it is."""
 SPREAD = re.compile(r"; (?:its global block, by|\S+ of short chains' paths)[^;]*?(\.?)$")
-LEFT_OUT = "Can each "  # begins the question whose bad answer is that it is not known
 
 
 def plain_verdict(verdict: str) -> str:
@@ -64,29 +64,6 @@ def explained(text: str) -> str:
 
 
 def diagnosis_in_words(diagnosis: Diagnosis) -> str:
-    """Return the verdict and every finding, headed by yes, no or not known."""
-    lines = [_verdict(diagnosis), *(_line(finding) for finding in diagnosis.findings)]
-    return explained("\n".join(lines).replace(*SITE))
-
-
-def _line(finding: Finding) -> str:
-    advice = f"\n{'':11}try: {finding.advice}" if finding.advice else ""
-    return f"{_answer(finding):>9}  {finding.question} {plain_verdict(finding.reason)}{advice}"
-
-
-def _answer(finding: Finding) -> str:
-    doubted = finding.answer == "no" and finding.question.startswith(LEFT_OUT)
-    return "not known" if doubted or finding.answer == "unknown" else finding.answer
-
-
-def _verdict(diagnosis: Diagnosis) -> str:
-    """Return the one sentence, in which what is not known is not called wrong."""
-    care = "Use with care; "
-    if not diagnosis.verdict.startswith(care):
-        return diagnosis.verdict
-    found = [finding for finding in diagnosis.findings if finding.answer == "no"]
-    parts = []
-    for answer, said in (("no", "answered with no"), ("not known", "not known")):
-        asked = [finding.question.rstrip("?").lower() for finding in found if _answer(finding) == answer]
-        parts += [f"{said}: {'; '.join(asked)}"] if asked else []
-    return f"{care}{'; '.join(parts)}."
+    """Return the verdict and every finding."""
+    plain = [replace(finding, reason=plain_verdict(finding.reason)) for finding in diagnosis.findings]
+    return explained("\n".join([diagnosis.verdict, *map(str, plain)]).replace(*SITE))

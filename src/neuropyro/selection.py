@@ -1,4 +1,4 @@
-r"""How many clusters: what each number predicts of subjects it has not seen, beside the criteria that count parameters.
+r"""How many clusters: those that are told apart, beside what each number predicts of subjects it has not seen.
 
 - **Held out**: subjects are left out fold by fold; the sum over them of log p(V_i | fit of the others), with their
   latents, the vertices' labels and own trajectories integrated out.
@@ -7,7 +7,10 @@ r"""How many clusters: what each number predicts of subjects it has not seen, be
   population have, L the vertices.
 - **ICL**: BIC + 2 times the entropy of the labels: it asks for clusters that are told apart.
 
-By the first two the smallest number is chosen whose deficit to the best is within its standard error over subjects.
+ICL's is the number chosen.  The others ask how many clusters describe the vertices best, which are more than there are
+wherever vertices of one kind do not differ quite as the model has it: a second cluster then mends the law of the first.
+And where others' visits have shown each vertex's own course, held-out subjects hardly depend on clusters at all.  By the
+first two the smallest number is named whose deficit to the best is within its standard error over subjects.
 
 References
 ----------
@@ -90,11 +93,11 @@ class Selection:
 
     @property
     def clusters(self) -> int:
-        """The number chosen, by held-out likelihood."""
-        return self.chosen("held_out")
+        """The number chosen: ICL's."""
+        return self.chosen("icl")
 
     def chosen(self, criterion: str) -> int:
-        """Return the number that one of `CRITERIA` chooses."""
+        """Return the number that one of `CRITERIA` names."""
         if criterion in ("bic", "icl"):
             return min(self.candidates, key=lambda c: float(getattr(c, criterion))).clusters
         for candidate in sorted(self.candidates, key=lambda c: c.clusters):
@@ -118,20 +121,29 @@ class Selection:
         parts = ", ".join(f"{CRITERIA[name]} {number}" for name, number in said.items())
         reasons = [reason for holds, reason in self._reasons(said) if holds]
         return (
-            f"The criteria disagree: {parts}. {' '.join(reasons)} Chosen: {self.clusters}, by {CRITERIA['held_out']}."
+            f"The criteria disagree: {parts}. {' '.join(reasons)} Chosen: {self.clusters}, by ICL, whose clusters are "
+            "told apart."
         )
 
     def _reasons(self, said: dict[str, int]) -> list[tuple[bool, str]]:
-        own = said["held_out"]
+        own = next(candidate for candidate in self.candidates if candidate.clusters == self.clusters)
+        by, error = self.deficit(own, "held_out")
         return [
             (
-                said["bic"] > own,
-                "What BIC gains by more clusters does not carry over to subjects left out.",
+                said["held_out"] > own.clusters,
+                f"More clusters predict new subjects better by {by:.0f} ± {error:.0f} nats, but overlap: vertices of one "
+                "kind differ otherwise than the model has it, or between kinds there is no gap.",
             ),
-            (said["bic"] < own, "BIC charges more for a cluster than it costs in predictions of new subjects."),
-            (said["icl"] < own, "ICL asks for clusters that are told apart, and finds fewer of those."),
-            (said["icl"] > own, "ICL sees clusters told apart that predict new subjects no better."),
-            (said["loo"] != own, "Leave-one-out keeps the globals that were fitted with the subject left out."),
+            (
+                said["held_out"] < own.clusters,
+                "Fewer predict new subjects as well, for each vertex's own course is known from the others.",
+            ),
+            (said["bic"] > own.clusters, "BIC counts clusters that overlap, too."),
+            (said["bic"] < own.clusters, "BIC does not mind that fewer clusters overlap more."),
+            (
+                said["loo"] != said["held_out"],
+                "Leave-one-out keeps globals that were fitted with the subject left out.",
+            ),
         ]
 
     def columns(self) -> dict[str, NDArray[Any]]:

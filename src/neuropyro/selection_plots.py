@@ -43,5 +43,5 @@ def plot_selection(found: Selection) -> Figure:
         axis.set_xlabel("clusters")
         axis.set_xticks(k)
         axis.legend(frameon=False, fontsize=8)
-    figure.suptitle(f"{found.clusters} clusters by held-out likelihood, {found.folds} folds", fontsize=10)
+    figure.suptitle(f"{found.clusters} clusters by ICL; {found.folds} folds", fontsize=10)
     return figure

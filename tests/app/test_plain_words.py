@@ -37,15 +37,15 @@ def test_a_term_is_explained_once_and_only_where_it_is_not_already():
 
 
 def test_what_is_not_known_is_not_called_no():
-    left_out = Finding("Can each vertex be left out in turn?", "no", "not known for 100 % of them.")
+    left_out = Finding("Can each vertex be left out in turn?", "not known", "not known for 100 % of them.")
     made = Finding("Does the model make data like the data?", "no", "sd of the data (V) 2, larger in 0.5 % of them.")
-    once = Finding("Do restarts agree?", "unknown", "There is one run only.", "--restarts 4")
+    once = Finding("Do restarts agree?", "not asked", "There is one run only.", "--restarts 4")
     lines = diagnosis_in_words(diagnosed(made, once, left_out)).splitlines()
     assert lines == [
         "Use with care; answered with no: does the model make data like the data; "
         "not known: can each vertex be left out in turn.",
         "       no  Does the model make data like the data? sd of the measured values 2, larger in 0.5 % of them.",
-        "not known  Do restarts agree? There is one run only.",
+        "not asked  Do restarts agree? There is one run only.",
         "           try: --restarts 4",
         "not known  Can each vertex be left out in turn? not known for 100 % of them.",
     ]

@@ -43,7 +43,7 @@ def test_the_smaller_number_wins_within_the_standard_error_only():
     by_hand = best.held_out - found.candidates[1].held_out
     assert difference == pytest.approx(by_hand.sum())
     assert error == pytest.approx(by_hand.std() * np.sqrt(50))
-    assert found.clusters == 3
+    assert found.chosen("held_out") == 3
     better = Selection((*found.candidates[:2], candidate(4, np.full(50, 0.2), 0.0, 1.0, 2.0)), 5)
     assert better.chosen("held_out") == 4
     assert noisy.clusters == 4
@@ -52,8 +52,18 @@ def test_the_smaller_number_wins_within_the_standard_error_only():
 def test_a_sentence_says_where_they_disagree():
     said = made_up(noise=0.1, bic=(30.0, 20.0, 10.0)).sentence
     assert said.startswith("The criteria disagree: held-out likelihood 3, leave-one-out 3, BIC 4, ICL 4.")
-    assert "What BIC gains by more clusters does not carry over to subjects left out." in said
-    assert said.endswith("Chosen: 3, by held-out likelihood.")
+    assert "Fewer predict new subjects as well" in said
+    assert said.endswith("Chosen: 4, by ICL, whose clusters are told apart.")
+
+
+def test_more_clusters_that_overlap_are_not_chosen():
+    """Those that predict new subjects better by 10 nats, where ICL finds three told apart."""
+    gains, bic, icl = (np.full(50, -3.0), np.zeros(50), np.full(50, 0.2)), (30.0, 20.0, 10.0), (40.0, 20.0, 25.0)
+    rows = zip((2, 3, 4), gains, bic, icl, strict=True)
+    found = Selection(tuple(candidate(k, g, g, b, c) for k, g, b, c in rows), folds=5)
+    assert found.clusters == 3
+    assert "More clusters predict new subjects better by 10 ± 0 nats, but overlap" in found.sentence
+    assert "BIC counts clusters that overlap, too." in found.sentence
 
 
 @pytest.mark.parametrize(("text", "expected"), [("2:4", [2, 3, 4]), ("3:3", [3]), ("2,5", [2, 5]), ("4", [4])])

@@ -69,7 +69,7 @@ def test_nuts_is_judged_by_its_chains(growth):
 def test_a_point_says_nothing_of_its_own_sureness(growth):
     found = diagnose(fit(Growth(), growth, "map", progress=False), 50, 50)
     assert "point estimate" in found.verdict
-    assert answers(found)[1:3] == ["unknown", "unknown"]
+    assert answers(found)[1:3] == ["not asked", "not asked"]
     assert any("laplace" in advice for advice in found.advice)
 
 
