@@ -9,8 +9,8 @@ r"""How many clusters: those that are told apart, beside what each number predic
 
 ICL's is the number chosen.  The others ask how many clusters describe the vertices best, which are more than there are
 wherever vertices of one kind do not differ quite as the model has it: a second cluster then mends the law of the first.
-And where others' visits have shown each vertex's own course, held-out subjects hardly depend on clusters at all.  By the
-first two the smallest number is named whose deficit to the best is within its standard error over subjects.
+And where others' visits have shown each vertex's own course, held-out subjects hardly depend on clusters.  Of the first
+two the smallest number counts whose deficit to the best is within its standard error over subjects.
 
 References
 ----------
@@ -131,8 +131,8 @@ class Selection:
         return [
             (
                 said["held_out"] > own.clusters,
-                f"More clusters predict new subjects better by {by:.0f} ± {error:.0f} nats, but overlap: vertices of one "
-                "kind differ otherwise than the model has it, or between kinds there is no gap.",
+                f"More clusters predict new subjects better by {by:.0f} ± {error:.0f} nats, but overlap: vertices of "
+                "one kind differ otherwise than the model has it, or between kinds there is no gap.",
             ),
             (
                 said["held_out"] < own.clusters,
