@@ -87,12 +87,16 @@ class FittedClusters:
 
     def mixture(self, draw: Draw) -> Mixture:
         """Return the clusters under a draw."""
+        loc, nodes = self._means(draw)
+        loc = draw["level"].mT if self.model.visit_effect else loc
+        return Mixture(draw["pi"], loc, nodes, draw["sigma"], draw.get("coupling"), draw.get("omega"))
+
+    def _means(self, draw: Draw) -> tuple[Tensor, ScatterNodes | None]:
+        """Return clusters' means at the visits, ``(K, visits)``, as levels are expected to be, and the nodes."""
         theta = Trajectories(*(draw[name] for name in Trajectories._fields))
         loc, nodes = curves(draw["dps"], theta, self._scatter(draw))
         loc = loc + aged(draw["ageing"], self.visits.years) if self.model.ageing else loc
-        loc = loc + draw["u"].mT[:, self.visits.subject] if self.model.subject_effect else loc
-        loc = draw["level"].mT if self.model.visit_effect else loc
-        return Mixture(draw["pi"], loc, nodes, draw["sigma"], draw.get("coupling"), draw.get("omega"))
+        return (loc + draw["u"].mT[:, self.visits.subject] if self.model.subject_effect else loc), nodes
 
     def expansion(self, draw: Draw, mixture: Mixture) -> Mixture:
         """Return them with one Normal each, in whose columns single vertices' courses are drawn."""
@@ -152,11 +156,21 @@ class FittedClusters:
         known = isinstance(self.visits, MeshVisits | LabelledVisits)
         for rough, draw in zip(self.draws(draws), self.draws(draws, torch.float64), strict=True):
             population, own = population_of(draw, self._scatter(draw), self.visits)
+            if self.model.visit_effect:
+                spread = level_sd(draw["tau"], draw["sigma"], self.visits)
+                population = replace(population, spread=spread)
+                own = torch.cat([own, self._own_levels(draw, spread)], -1)
             if known:
                 mixture = self.mixture(rough)
                 each = mixture.log_likelihood(self.visits.values, self.visits)
                 population = replace(population, share=self._log_shares(mixture, each).exp().to(own))
             yield population, own
+
+    def _own_levels(self, draw: Draw, spread: Tensor) -> Tensor:
+        """Return how far levels are from their means, in sds, ``(subjects, visits of the longest x K)``."""
+        departure = (draw["level"] - self._means(draw)[0].mT) / spread
+        at = self.visits.rows_of(torch.arange(self.visits.n_subjects))
+        return (departure[at] * (at >= 0).unsqueeze(-1)).transpose(0, 1).flatten(1)
 
     def near(self, population: Population, placed: Personalized, covariates: Tensor | None) -> Tensor:
         """Return draws of placed subjects' latents in units of a population, ``(draws, subjects, 2 + K)``.

@@ -163,8 +163,7 @@ class _Chunk:
     """Some subjects' visits, padded to the longest, and their place in the population; `draw` is what it is for."""
 
     def __init__(self, course: Course, visits: Visits, sums: MapSums, subjects: Tensor) -> None:
-        rows = [(visits.subject == i).nonzero().squeeze(-1) for i in subjects.to(visits.subject.device)]
-        at = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+        at = visits.rows_of(subjects).T
         real = at >= 0
         self.course = course
         self.within = visits.time_within[at] * real

@@ -34,6 +34,8 @@ class Population:
         ``(2, C)`` of standardised covariates on log speed and on that score, or None.
     ageing
         ``(K,)`` a year, or None.
+    spread
+        ``(K,)`` sds of the clusters' levels at a visit about their curves, or None for none.
     """
 
     share: Tensor
@@ -45,6 +47,7 @@ class Population:
     scores: Tensor
     effects: Tensor | None = None
     ageing: Tensor | None = None
+    spread: Tensor | None = None
 
 
 def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None, visits: Visits) -> tuple[Population, Tensor]:

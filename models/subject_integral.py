@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["climb", "derivatives", "integrate", "spanned"]
+__all__ = ["Integrand", "climb", "derivatives", "integrate", "likeliest"]
 
 Integrand = Callable[[Tensor], Tensor]
 """The logarithm of each subject's integrand, ``(subjects,)``, at its latents ``(subjects, p)``."""
@@ -23,29 +23,42 @@ NEWTON_STEPS = 8
 CLOSE = 0.02  # of the top, in sds of the prior
 FREEDOM = 5.0  # of the t distribution that importance draws come from
 FLOOR = 0.5  # least curvature along any direction; that of the prior alone is 1
-LEAST = 1e-6  # of the variance of an importance draw
 NUDGE = 1e-5  # sds of the prior, between gradients; second derivatives by a graph of the graph cost three times as much
 
 
-def integrate(integrand: Integrand, top: Tensor, root: Tensor, draws: int) -> Tensor:
-    """Return the logarithm of each subject's integral, by draws about its top, scaled by a root of the covariance."""
+def integrate(integrand: Integrand, top: Tensor, root: Tensor, draws: int, heavy: int) -> Tensor:
+    """Return the logarithm of each subject's integral, by importance draws about its top.
+
+    Parameters
+    ----------
+    integrand
+        Of which the integral is.
+    top
+        ``(subjects, p)``.
+    root
+        ``(subjects, p, p)`` R, lower, R R' the covariance of the draws' Normal.
+    draws
+        How many.
+    heavy
+        How many latents, the first ones, are drawn with a t's tails.  The rest, in which the integrand is all but
+        Normal, are drawn from a Normal given those: many t's at once would all be far out together.
+    """
     normal = torch.randn(draws, *top.shape).to(top)
     chi = 2 * torch._standard_gamma(top.new_full((draws, len(top), 1), FREEDOM / 2))
-    t = normal * (FREEDOM / chi).sqrt()
-    p = top.shape[-1]
-    constant = math.lgamma((FREEDOM + p) / 2) - math.lgamma(FREEDOM / 2) - 0.5 * p * math.log(FREEDOM * math.pi)
-    log_t = constant - 0.5 * (FREEDOM + p) * torch.log1p(t.square().sum(-1) / FREEDOM)
+    t, rest = normal[..., :heavy] * (FREEDOM / chi).sqrt(), normal[..., heavy:]
+    constant = math.lgamma((FREEDOM + heavy) / 2) - math.lgamma(FREEDOM / 2) - 0.5 * heavy * math.log(FREEDOM * math.pi)
+    log_t = constant - 0.5 * (FREEDOM + heavy) * torch.log1p(t.square().sum(-1) / FREEDOM)
+    log_normal = -0.5 * (rest.square() + math.log(2 * math.pi)).sum(-1)
     volume = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    points = top + (root @ t.unsqueeze(-1)).squeeze(-1)
+    points = top + (root @ torch.cat([t, rest], -1).unsqueeze(-1)).squeeze(-1)
     values = torch.stack([integrand(x) for x in points])
-    return torch.logsumexp(values - log_t + volume, 0) - math.log(draws)
+    return torch.logsumexp(values - log_t - log_normal + volume, 0) - math.log(draws)
 
 
-def spanned(near: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and a root of the covariance of draws ``(several, subjects, p)``; of what never moves a small one."""
-    left = near - near.mean(0)
-    covariance = torch.einsum("sip,siq->ipq", left, left) / (len(near) - 1)
-    return near.mean(0), torch.linalg.cholesky(covariance + LEAST * torch.eye(near.shape[-1]).to(near))
+def likeliest(integrand: Integrand, places: Tensor) -> Tensor:
+    """Return each subject's best of some places ``(several, subjects, p)``."""
+    best = torch.stack([integrand(place) for place in places]).argmax(0)
+    return places[best, torch.arange(places.shape[1], device=places.device)]
 
 
 def climb(integrand: Integrand, start: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ For subject i, given the globals and the other subjects' latents of a posterior 
 
    p(V_i \mid V_{-i}) = \int \mathrm{Normal}(x; 0, I) \prod_l \frac{p(V_l \mid x)}{p(V_{l,-i})} \, dx,
 
-where x are the subject's own latents in units of their population: log speed, stage, and an offset in each cluster.
+where x are the subject's own latents in units of their population: log speed, stage, an offset in each cluster, and
+where visits have levels of their own these.
 They must be integrated out, not drawn: with its own latents conditioned on, no subject can be left out by importance
 weights.  V_l is coupled over subjects, by the vertex's label and own trajectory, so that both p(V_l | x) and
 p(V_{l,-i}) are of whole rows; but what enters them are sums over subjects (:mod:`neuropyro.models.subject_parts`), of
@@ -31,7 +32,7 @@ from torch import Tensor
 
 from neuropyro.models.own_courses import own_courses
 from neuropyro.models.population import Population
-from neuropyro.models.subject_integral import climb, derivatives, integrate, spanned
+from neuropyro.models.subject_integral import Integrand, climb, derivatives, integrate, likeliest
 from neuropyro.models.subject_parts import (
     Courses,
     Parts,
@@ -45,7 +46,8 @@ from neuropyro.models.visits import Visits
 
 __all__ = ["integrated_log_likelihood", "new_subject_terms", "subject_terms"]
 
-IMPORTANCE_DRAWS, MORE_DRAWS = 16, 64  # about a top, and about the mean of draws
+IMPORTANCE_DRAWS = 16
+STARTS = 10  # draws near a new subject's latents, of which the likeliest is climbed from
 
 
 def subject_terms(population: Population, own: Tensor, visits: Visits, seed: int = 0) -> Tensor:
@@ -56,7 +58,8 @@ def subject_terms(population: Population, own: Tensor, visits: Visits, seed: int
     population
         The draw of the globals.
     own
-        ``(subjects, 2 + K)`` the draw of the subjects' latents in units of their population.
+        ``(subjects, p)`` the draw of the subjects' latents in units of their population: p is 2 + K, and where visits
+        have levels K more for each visit of the subject with most.
     visits
         The data.
     seed
@@ -69,7 +72,7 @@ def subject_terms(population: Population, own: Tensor, visits: Visits, seed: int
         found = []
         for some in chunks(visits, courses):
             integrand = _without(population, own, visits, some, courses, whole)
-            found.append(integrate(integrand, *climb(integrand, own[some]), IMPORTANCE_DRAWS))
+            found.append(_integral(integrand, own[some], population))
     return torch.cat(found)
 
 
@@ -87,8 +90,8 @@ def new_subject_terms(
     fitted, new
         The data of the fit, and those of the new subjects, standardised alike.
     near
-        ``(several, new subjects, 2 + K)`` draws of their latents, in units of the population, from a posterior near
-        theirs: where to look.
+        ``(several, new subjects, 2 + K)`` draws of their latents but for levels, in units of the population, from a
+        posterior near theirs: where to look.
     seed
         Of the importance draws.
     """
@@ -99,14 +102,26 @@ def new_subject_terms(
         found = []
         for some in chunks(new, courses):
             integrand = _Subjects(population, new, some, courses, whole)
-            found.append(integrate(integrand, *spanned(near[:, some]), MORE_DRAWS))
+            places = _without_levels(near[:STARTS, some], population, new)
+            found.append(_integral(integrand, likeliest(integrand, places), population))
     return torch.cat(found)
 
 
-def integrated_log_likelihood(population: Population, own: Tensor, visits: Visits) -> float:
-    """Return log p(V | globals), subjects' latents integrated out by Laplace's method about their draw, nats.
+def _without_levels(near: Tensor, population: Population, visits: Visits) -> Tensor:
+    """Return latents with the levels of all visits, where there are such, where their curves put them."""
+    n_levels = 0 if population.spread is None else len(population.spread) * int(visits.visits_of_subject.max())
+    return torch.cat([near, near.new_zeros(*near.shape[:-1], n_levels)], -1)
 
-    Their curvature is taken subject by subject: that two subjects share vertices is left out of it.
+
+def _integral(integrand: Integrand, start: Tensor, population: Population) -> Tensor:
+    return integrate(integrand, *climb(integrand, start), IMPORTANCE_DRAWS, heavy=2 + len(population.sigma))
+
+
+def integrated_log_likelihood(population: Population, own: Tensor, visits: Visits) -> float:
+    """Return log p(V | globals), subjects' latents integrated out by Laplace's method, nats.
+
+    From their draw to their top it is a Newton step.  Their curvature is taken subject by subject: that two subjects
+    share vertices is left out of it.
     """
     total = 0.0
     with torch.no_grad():
@@ -114,9 +129,9 @@ def integrated_log_likelihood(population: Population, own: Tensor, visits: Visit
         whole = whole_of(population, own, visits, courses)
         for some in chunks(visits, courses):
             integrand = _without(population, own, visits, some, courses, whole)
-            _, curvature = derivatives(integrand, own[some])
-            volume = torch.linalg.cholesky(curvature).diagonal(dim1=-2, dim2=-1).log().sum()
-            total -= float(0.5 * own[some].square().sum() + volume)
+            gradient, curvature = derivatives(integrand, own[some])
+            ahead = (gradient * torch.linalg.solve(curvature, gradient)).sum()
+            total += float(0.5 * (ahead - own[some].square().sum() - torch.logdet(curvature).sum()))
         total += float(_rows(population, whole, courses, visits.n_vertices).sum())
     return total
 

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from neuropyro.models.covariates import shifts
 from neuropyro.models.packed_grams import lower_triangle, quadratic
@@ -82,7 +81,7 @@ class SubjectVisits:
     """Some subjects' visits, padded to the longest: values and mask ``(visits, subjects, P)``."""
 
     def __init__(self, visits: Visits, subjects: Tensor, courses: Courses) -> None:
-        at = pad_sequence([(visits.subject == i).nonzero().squeeze(-1) for i in subjects], padding_value=-1)
+        at = visits.rows_of(subjects)
         real = (at >= 0).to(visits.values)
         self.courses = courses
         self.years = (visits.time_within[at] + visits.subject_time[subjects]) * real
@@ -93,15 +92,12 @@ class SubjectVisits:
         self.values = visits.values.T[at][..., courses.vertex] * self.mask
 
     def parts(self, population: Population, latent: Tensor) -> Parts:
-        """Return each subject's sums at its latents ``(subjects, 2 + K)``."""
+        """Return each subject's sums at its latents ``(subjects, 2 + K, or 2 + K + visits x K with levels)``."""
         cluster, count = self.courses.cluster, self.mask.sum(0)
         sigma, lasting = population.sigma[cluster], population.omega[cluster].square()
         weight = self.mask / sigma
         mean, columns = self._linearised(population, self._scores(population, latent))
-        shared = (population.rho * latent[:, 2:])[:, cluster]
-        if population.ageing is not None:
-            shared = shared + population.ageing[cluster] * self.years.unsqueeze(-1)
-        left = (self.values - mean - shared) * weight
+        left = (self.values - mean - self._shared(population, latent)[..., cluster]) * weight
         columns = [column * weight for column in columns]
         volume = count * (2 * math.pi * sigma.square()).log() + torch.log1p(count * lasting / sigma.square())
         products = torch.stack([(left * column).sum(0) for column in columns])
@@ -111,6 +107,18 @@ class SubjectVisits:
             return parts
         share = lasting_weight(lasting, sigma.square(), count)
         return _without_lasting(parts, left.sum(0), [column.sum(0) for column in columns], share)
+
+    def _shared(self, population: Population, latent: Tensor) -> Tensor:
+        """Return what all vertices of a cluster share beyond its curve, ``(visits or 1, subjects, K)``."""
+        n_clusters = len(population.sigma)
+        own, levels = latent[:, 2 : 2 + n_clusters], latent[:, 2 + n_clusters :]
+        shared = (population.rho * own).unsqueeze(0)
+        if population.ageing is not None:
+            shared = shared + population.ageing * self.years.unsqueeze(-1)
+        if population.spread is not None:
+            by_visit = levels.reshape(len(latent), -1, n_clusters).transpose(0, 1)
+            shared = shared + population.spread * by_visit[: len(self.years)]
+        return shared
 
     def _scores(self, population: Population, latent: Tensor) -> Tensor:
         mean_a, sd_a, mean_b, sd_b, correlation = population.scores

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from neuropyro.data import Cohort, CohortError
 from neuropyro.data.named_columns import columns_like
@@ -119,6 +120,11 @@ class Visits:
         if self.subject_sums is None:
             raise ValueError("visits: prepared without vertex effects; prepare them by the model that has these")
         return self.subject_sums
+
+    def rows_of(self, subjects: Tensor) -> Tensor:
+        """Return where some subjects' visits are, ``(most visits of one, subjects)``, -1 where one has fewer."""
+        rows = [(self.subject == i).nonzero().squeeze(-1) for i in subjects.to(self.subject.device)]
+        return pad_sequence(rows, padding_value=-1)
 
     def with_subject_sums(self) -> Self:
         """Return the same visits with each vertex's sums over subjects' visits."""

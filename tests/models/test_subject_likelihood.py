@@ -12,12 +12,15 @@ from torch.distributions import MultivariateNormal
 from neuropyro.data import Cohort, simulate_reference
 from neuropyro.inference import Schedule, fit
 from neuropyro.models import VertexClusterMixture
+from neuropyro.models.fitted_clusters import FittedClusters
+from neuropyro.models.own_courses import own_courses
 from neuropyro.models.population import Population
 from neuropyro.models.subject_likelihood import (
     integrated_log_likelihood,
     new_subject_terms,
     subject_terms,
 )
+from neuropyro.models.subject_parts import pair_densities, vertex_densities, whole_of
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.visits import prepare_visits
 
@@ -36,25 +39,31 @@ def visits(missing):
     )
 
 
-def a_population(scatter, omega=0.0):
+def a_population(scatter, omega=0.0, spread=0.0):
     def row(*numbers):
         return torch.tensor(numbers, dtype=torch.float64)
 
     theta = Trajectories(a=row(-2.0, 1.5), b=row(1.2, 0.8), c=row(0.0, 0.5), d=row(0.5, -0.5))
-    spread = torch.tensor([[1.0, 0.3, 0.2, 0.5], [0.8, 0.4, 0.1, 0.3]], dtype=torch.float64) * scatter
+    own = torch.tensor([[1.0, 0.3, 0.2, 0.5], [0.8, 0.4, 0.1, 0.3]], dtype=torch.float64) * scatter
     return Population(
         row(0.4, 0.6),
         theta,
-        spread,
+        own,
         row(0.8, 1.1),
         row(0.5, 0.3),
         row(omega, 1.5 * omega),
         row(-1.5, 0.4, 0.2, 0.9, 0.3),
+        spread=row(spread, 0.5 * spread) if spread else None,
     )
 
 
+def n_latents(population, data):
+    """Speed, stage and offsets of a subject, and the levels of its visits."""
+    return 2 + K + (0 if population.spread is None else K * int(data.visits_of_subject.max()))
+
+
 def scores_of(population, latent, data):
-    """Scores ``(*, visits)`` of latents ``(*, subjects, 2 + K)``."""
+    """Scores ``(*, visits)`` of latents ``(*, subjects, p)``."""
     mean_a, sd_a, mean_b, sd_b, rho = population.scores
     alpha = (mean_a + sd_a * latent[..., 0]).exp()
     beta = mean_b + sd_b * (rho * latent[..., 0] + (1 - rho**2).sqrt() * latent[..., 1])
@@ -68,7 +77,11 @@ def log_joint(population, latent, data, rows):
     A vertex's own d and a are in these; its c and log b are integrated by quadrature.
     """
     scores = scores_of(population, latent, data)
-    offset = population.rho.unsqueeze(-1) * latent[..., data.subject, 2:].mT
+    offset = population.rho.unsqueeze(-1) * latent[..., data.subject, 2 : 2 + K].mT
+    if population.spread is not None:
+        nth = torch.cat([torch.arange(int(n)) for n in data.visits_of_subject])
+        levels = latent[..., 2 + K :].reshape(*latent.shape[:-1], -1, K)[..., data.subject, nth, :]
+        offset = offset + population.spread.unsqueeze(-1) * levels.mT
     total = 0.0
     for vertex in range(L):
         seen = rows if data.observed is None else rows & (data.observed[vertex] > 0)
@@ -96,19 +109,20 @@ def quadrature(n):
 
 
 @pytest.mark.parametrize(
-    ("missing", "scatter", "omega"),
-    [(True, 1.0, 0.0), (False, 0.0, 0.0), (True, 1.0, 0.7)],
-    ids=["missing and scatter", "plain", "all switches"],
+    ("missing", "scatter", "omega", "spread"),
+    [(True, 1.0, 0.0, 0.0), (False, 0.0, 0.0, 0.0), (True, 1.0, 0.7, 0.0), (True, 1.0, 0.7, 0.6)],
+    ids=["missing and scatter", "plain", "lasting", "all switches"],
 )
-def test_it_is_the_integral_over_the_subjects_own_latents(missing, scatter, omega, monkeypatch):
+def test_it_is_the_integral_over_the_subjects_own_latents(missing, scatter, omega, spread, monkeypatch):
     monkeypatch.setattr("neuropyro.models.subject_likelihood.IMPORTANCE_DRAWS", 192)
-    data, population = visits(missing), a_population(scatter, omega)
+    data, population = visits(missing), a_population(scatter, omega, spread)
     generator = torch.Generator().manual_seed(1)
-    own = torch.randn(3, 2 + K, generator=generator, dtype=torch.float64)
+    p = n_latents(population, data)
+    own = torch.randn(3, p, generator=generator, dtype=torch.float64)
     found = subject_terms(population, own, data)
     for i in range(3):
         latent = own.expand(SAMPLES, -1, -1).clone()
-        latent[:, i] = torch.randn(SAMPLES, 2 + K, generator=generator, dtype=torch.float64)
+        latent[:, i] = torch.randn(SAMPLES, p, generator=generator, dtype=torch.float64)
         everything = torch.ones(7, dtype=torch.bool)
         terms = log_joint(population, latent, data, everything) - log_joint(population, own, data, data.subject != i)
         expected = torch.logsumexp(terms, 0) - math.log(SAMPLES)
@@ -136,19 +150,19 @@ def test_covariates_move_a_subjects_population_and_no_one_elses_latents():
 
 
 @pytest.mark.parametrize(
-    ("missing", "scatter", "omega"), [(True, 1.0, 0.0), (False, 0.0, 0.0), (False, 1.0, 0.0), (True, 1.0, 0.7)]
+    ("missing", "scatter", "omega", "spread"),
+    [(True, 1.0, 0.0, 0.0), (False, 0.0, 0.0, 0.0), (False, 1.0, 0.0, 0.0), (True, 1.0, 0.7, 0.6)],
 )
-def test_a_subject_that_was_not_fitted_has_the_term_of_leaving_it_out(missing, scatter, omega, monkeypatch):
-    for name in ("IMPORTANCE_DRAWS", "MORE_DRAWS"):
-        monkeypatch.setattr(f"neuropyro.models.subject_likelihood.{name}", 256)
-    data, population = visits(missing), a_population(scatter, omega)
-    own = torch.randn(3, 2 + K, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def test_a_subject_that_was_not_fitted_has_the_term_of_leaving_it_out(missing, scatter, omega, spread, monkeypatch):
+    monkeypatch.setattr("neuropyro.models.subject_likelihood.IMPORTANCE_DRAWS", 256)
+    data, population = visits(missing), a_population(scatter, omega, spread)
+    own = torch.randn(3, n_latents(population, data), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     left_out = subject_terms(population, own, data)
     for i in range(3):
         others = torch.arange(3) != i
-        near = torch.randn(500, 1, 2 + K, generator=torch.Generator().manual_seed(i), dtype=torch.float64)
+        near = torch.randn(10, 1, 2 + K, generator=torch.Generator().manual_seed(i), dtype=torch.float64)
         found = new_subject_terms(population, own[others], part(data, others), part(data, ~others), near)
-        # Draws from the prior's own place and width serve a posterior as wide as this one: some ten per cent.
+        # 256 importance draws, twice: some 6 % each; vertices' courses are linearised with the subject or without it.
         assert float(found) == pytest.approx(float(left_out[i]), abs=0.25)
 
 
@@ -192,3 +206,17 @@ def test_a_fit_has_a_term_for_each_subject_and_leave_one_out_uses_them():
     tree = result.to_arviz(draws=3, predictive_draws=0, subjects=True)
     assert tree["log_likelihood"]["subject_terms"].dims == ("chain", "draw", "subject")
     np.testing.assert_allclose(tree["log_likelihood"]["subject_terms"].values[0], terms)
+
+
+def test_levels_of_visits_are_those_of_the_fit():
+    """At the fitted latents, the density of all vertices is the model's own, padded visits or not."""
+    cohort = simulate_reference(n_subjects=6, n_vertices=12, seed=2)
+    cohort = cohort.subset(visits=np.arange(1, cohort.n_visits))  # the first subject has one visit less
+    model = VertexClusterMixture(2, scatter=False, visit_effect=True)
+    result = fit(model, cohort, "map", schedule=Schedule(max_steps=20), progress=False)
+    population, own = next(FittedClusters(model, result).populations(1))
+    data = result.data.to(None, torch.float64)
+    courses = own_courses(population, own, data)
+    whole = whole_of(population, own, data, courses)
+    found = vertex_densities(pair_densities(population, whole, courses), courses, 12)[0]
+    np.testing.assert_allclose(found.numpy(), model.log_likelihood(result)[0], rtol=1e-4)  # that is of float32
