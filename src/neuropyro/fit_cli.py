@@ -12,6 +12,7 @@ from neuropyro.console import listed, say, warn
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.plain_words import more_steps, plain_verdict
 from neuropyro.result_folder import keep_fits, unfinished
+from neuropyro.study_memory import keep_reading
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
     from neuropyro.data import Cohort
@@ -169,6 +170,7 @@ def dive_fit(
     with unfinished(out):
         if not notes:  # else it was left there, as adjusted
             loaded.save(out / "cohort.npz")
+        keep_reading(study, cohort, out)
         outcome = _fit(loaded, out, options, notes, standardise=scaled, **switches)
     verdict, converged = plain_verdict(outcome.fit.verdict), outcome.fit.converged
     say(verdict if converged else "", verdict=verdict)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from neuropyro.console import warn
 from neuropyro.data.errors import CohortError
+from neuropyro.study_memory import read_alike
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.data import Cohort, StudyOptions
@@ -46,7 +47,7 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
     Parameters
     ----------
     path, study
-        Where the subjects' visits are, and how to read them.
+        Where the subjects' visits are, and what was said of how to read them; of the rest the fit's folder knows.
     fit, result
         The fit's folder, and the fit.
     """
@@ -56,7 +57,7 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
 
     with naming(path):
         names = result.data.names.get("vertex")
-        new = columns_like(names, Cohort.open(path, _of_the_fit(study, path, names)))
+        new = columns_like(names, Cohort.open(path, _of_the_fit(read_alike(study, path, fit), path, names)))
         kept = fit / "adjustment.npz"
         new = load_adjustment(kept)(new) if kept.is_file() else new
     for said in _far_off(new, result):

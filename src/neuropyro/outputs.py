@@ -17,6 +17,7 @@ from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import VertexClusterMixture, VertexMaps
 from neuropyro.result_columns import described_tables
 from neuropyro.score_diagnosis import known_diagnoses
+from neuropyro.study_memory import STUDY
 from neuropyro.tables import write_csv
 
 __all__ = ["PRODUCTS", "Outcome", "write_outcome"]
@@ -27,7 +28,7 @@ PRODUCTS = (
     "guides.safetensors",
     "assignments.npy",
     *(f"{name}.csv" for name in ("subjects", "stages", "trajectories", "biomarkers", "covariates")),
-    *("biomarkers.json", "tables.json"),
+    *("biomarkers.json", "tables.json", STUDY),
     "posterior.nc",
     *(f"{side}{name}.*" for side in ("", "?h.") for name in ("clusters", "vertices")),
 )

@@ -85,6 +85,28 @@ def test_the_fit_is_read_again_by_the_other_commands(fitted):
     assert set(TRUTH) < set(later[0])
 
 
+def test_new_tables_are_read_as_the_fits_own_was(fitted, tmp_path):
+    rows = table(fitted[0] / "table.csv")
+    for row in rows:
+        row["lab"] = row.pop("ID")
+        row["tau"] = row["tau"] or "-4"
+    for name, some in (("old.csv", rows), ("new.csv", rows[:12])):
+        with (tmp_path / name).open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, some[0])
+            writer.writeheader()
+            writer.writerows(some)
+    how = ["--subject", "lab", "--missing=-4", "--max-steps", 20, "--guide", "map"]
+    run("dive", "fit", tmp_path / "old.csv", *how, "--out", tmp_path / "fit")
+    run("dive", "personalize", tmp_path / "fit", tmp_path / "new.csv", "--out", tmp_path / "new")
+    assert [row["subject"] for row in table(tmp_path / "new")] == [row["lab"] for row in rows[:12]]
+    (tmp_path / "other.csv").write_text((tmp_path / "new.csv").read_text().replace("lab", "ID"))
+    run("dive", "personalize", tmp_path / "fit", tmp_path / "other.csv", "--out", tmp_path / "other")
+    assert (tmp_path / "other").read_text() == (tmp_path / "new").read_text()
+    (tmp_path / "fit/study.json").write_text("{")
+    with pytest.raises(ValueError, match=r"study\.json: damaged"):
+        run("dive", "personalize", tmp_path / "fit", tmp_path / "new.csv", "--out", tmp_path / "new")
+
+
 def test_two_clusters_for_four_kinds_are_told_of(fitted, capsys):
     folder = fitted[0]
     run("dive", "fit", folder / "table.csv", "--clusters", 2, "--guide", "map", "--out", folder / "two")
