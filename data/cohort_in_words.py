@@ -9,9 +9,20 @@ import numpy as np
 if TYPE_CHECKING:
     from neuropyro.data.cohort import Cohort
 
-__all__ = ["in_words"]
+__all__ = ["counted", "in_words"]
 
 MOST_NAMES = 8  # of covariates, or of columns
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things, in words.
+
+    Examples
+    --------
+    >>> counted(1, "visit"), counted(1200, "visit")
+    ('1 visit', '1,200 visits')
+    """
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def in_words(cohort: Cohort) -> str:
@@ -21,12 +32,12 @@ def in_words(cohort: Cohort) -> str:
     --------
     >>> from neuropyro.data import Cohort
     >>> in_words(Cohort(np.array([[2.5, 2.4], [2.4, np.nan]]), [70, 71], ["a", "a"])).split("; ")[::2]
-    ['Cohort(2 visits of 1 subjects x 2 vertices', '25.0% missing)']
+    ['Cohort(2 visits of 1 subject x 2 vertices', '25.0% missing)']
     """
     counts = np.bincount(cohort.subject_index)
     missing = sum(int(np.isnan(row).sum()) for row in cohort.values) / cohort.values.size
     parts = [
-        f"{cohort.n_visits:,} visits of {cohort.n_subjects:,} subjects x {_columns(cohort)}",
+        f"{counted(cohort.n_visits, 'visit')} of {counted(cohort.n_subjects, 'subject')} x {_columns(cohort)}",
         f"{counts.min()} to {counts.max()} visits a subject, ages or times {cohort.time.min():.4g} to "
         f"{cohort.time.max():.4g} years",
         f"{missing:.1%} missing" if missing else "nothing missing",

@@ -118,7 +118,8 @@ def counterfactual(
     draws
         From the posterior.
     guide
-        How the posterior of slices' latents is approximated; "mode" is the likeliest one alone, and quick.
+        How the posterior of slices' latents is approximated; "mode" is the likeliest one alone, and quick, but sds of
+        slices and of what is read from them are then too small.
     steps
         Of the optimiser.
     generator
@@ -145,6 +146,8 @@ def counterfactual(
     for world in worlds.values():
         simulator.parts.check_interventions(world, is_treated(one))
     print(whose(one, whole, subject is None), f"inferring what was not seen of {one}", sep="\n", file=sys.stderr)
+    if guide == "mode":
+        print("slices' latents at their mode: their sds are too small; --guide normal, the default, has them", file=sys.stderr)
     exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=runner(guide, steps, seed))
     with tqdm(worlds.items(), "worlds", unit="world") as bar:
         found = {name: simulator.counterfactual(exogenous, world, times=ages) for name, world in bar}

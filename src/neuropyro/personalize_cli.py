@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from neuropyro.console import say
+from neuropyro.data.cohort_in_words import counted
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, check_path
 from neuropyro.tables import write_csv
 from neuropyro.verdict_cli import check_fit, load_with_cohort
@@ -68,7 +69,7 @@ def personalize(
     out.parent.mkdir(parents=True, exist_ok=True)
     write_csv(out, {"subject": new.subject, "time": new.time} | _columns(placed, new))
     facts = {"visits": new.n_visits, "subjects": new.n_subjects, "table": out.resolve()}
-    say(f"{new.n_visits} visits of {new.n_subjects} subjects: {out}", **facts)
+    say(f"{counted(new.n_visits, 'visit')} of {counted(new.n_subjects, 'subject')}: {out}", **facts)
 
 
 def _columns(placed: Personalized, cohort: Cohort) -> dict[str, np.ndarray[Any, Any]]:

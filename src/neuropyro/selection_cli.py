@@ -82,7 +82,8 @@ def select(
     from neuropyro.selection import select as select_clusters
     from neuropyro.selection_plots import plot_selection
 
-    print(loaded, file=sys.stderr)
+    fits = f"{len(wanted) * (folds + 1)} fits follow, of all subjects and of {folds} parts left out, for each number"
+    print(loaded, fits, sep="\n", file=sys.stderr)
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
     switches |= effects_of_maps(loaded, visit_effect, vertex_effect)
     model = VertexClusterMixture(
