@@ -147,7 +147,7 @@ def counterfactual(
         simulator.parts.check_interventions(world, is_treated(one))
     print(whose(one, whole, subject is None), f"inferring what was not seen of {one}", sep="\n", file=sys.stderr)
     if guide == "mode":
-        print("slices' latents at their mode: their sds are too small; --guide normal, the default, has them", file=sys.stderr)
+        print("slices at their mode: their sds are too small; --guide normal, the default, has them", file=sys.stderr)
     exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=runner(guide, steps, seed))
     with tqdm(worlds.items(), "worlds", unit="world") as bar:
         found = {name: simulator.counterfactual(exogenous, world, times=ages) for name, world in bar}
