@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuropyro.data import cohort_checks as checks
-from neuropyro.data.cohort_files import mesh_of_arrays, read_npz, truth_of_arrays, write_npz
+from neuropyro.data.cohort_files import write_npz
 from neuropyro.data.cohort_in_words import in_words
 from neuropyro.data.cohort_readers import CohortReaders
 from neuropyro.data.control_diagnosis import are_controls, name_controls
@@ -21,7 +21,6 @@ from neuropyro.data.errors import CohortError, read_only
 from neuropyro.data.map_space import MapSpace, space_arrays
 from neuropyro.data.mesh import Mesh
 from neuropyro.data.open_study import StudyOptions, check_path, is_study, study_fields
-from neuropyro.data.space_storage import space_of_arrays
 from neuropyro.data.surface_space import template_space
 from neuropyro.data.truth import Truth
 from neuropyro.data.unknown_names import there_are
@@ -280,21 +279,6 @@ class Cohort(CohortReaders):
         write_npz(Path(path), self.arrays())
 
     @classmethod
-    def load(cls, path: str | Path) -> Cohort:
-        """Read an ``.npz`` file.
-
-        Its arrays: ``values``, ``time``, ``subject``; optionally ``diagnosis``, ``edges`` or ``faces`` with
-        ``coordinates``, ``template`` with ``template_index``, ``feature_names``, ``images``, ``unit`` and
-        ``covariate_<name>``.  Nothing in the file is executed.
-
-        Raises
-        ------
-        CohortError
-            Where the file cannot be read, or its content makes no cohort.
-        """
-        return cls.from_arrays(read_npz(Path(path)), source=str(path))
-
-    @classmethod
     def open(cls, path: str | Path, options: StudyOptions | None = None) -> Cohort:
         """Read a study in any format, as its path tells: a folder or a table by `study_fields`, else by `load`."""
         path, options = Path(path), options or StudyOptions()
@@ -305,25 +289,6 @@ class Cohort(CohortReaders):
         if options.control is not None:
             diagnosis = name_controls(diagnosis, options.control, str(path))
         return replace(made, unit=unit, diagnosis=diagnosis)
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], source: str = "arrays") -> Cohort:
-        """Build a cohort from arrays under the names of `load`; ``source`` is named in errors."""
-        missing = [name for name in ("values", "time", "subject") if name not in arrays]
-        if missing:
-            raise CohortError(f"{source}: no array `{missing[0]}`; a cohort needs `values`, `time` and `subject`")
-        try:
-            return cls(
-                **{k: arrays[k] for k in ("values", "time", "subject")},
-                **{k: arrays.get(k) for k in ("diagnosis", "feature_names", "images")},  # type: ignore[arg-type]
-                mesh=mesh_of_arrays(arrays),
-                covariates={k.removeprefix("covariate_"): a for k, a in arrays.items() if k.startswith("covariate_")},
-                truth=truth_of_arrays(arrays),
-                space=space_of_arrays(arrays),
-                unit=str(arrays["unit"]) if "unit" in arrays else None,
-            )
-        except CohortError as error:
-            raise CohortError(f"{source}: {error}") from None
 
     def __repr__(self) -> str:
         return in_words(self)

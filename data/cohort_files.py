@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
-from neuropyro.data.mesh import Mesh
-from neuropyro.data.truth import Truth
 
-__all__ = ["mesh_of_arrays", "read_npz", "truth_of_arrays", "write_npz"]
+__all__ = ["read_npz", "write_npz"]
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -57,26 +55,3 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     with part.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
     part.replace(path)
-
-
-def mesh_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Mesh | None:
-    """Return the mesh that a file's arrays describe; None where they describe none."""
-    values = np.asarray(arrays["values"])
-    if ("edges" not in arrays and "faces" not in arrays) or values.ndim != 2:
-        return None  # what is wrong with `values`, Cohort says
-    return Mesh(
-        n_vertices=values.shape[1],
-        template=str(arrays["template"]) if "template" in arrays else None,
-        **{k: arrays[k] for k in ("edges", "faces", "coordinates", "template_index") if k in arrays},
-    )
-
-
-def truth_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Truth:
-    """Return what a simulation wrote of its truth, as ``truth_<group>_<name>``."""
-    groups: dict[str, dict[str, NDArray[Any]]] = {group: {} for group in Truth().groups()}
-    for name, array in arrays.items():
-        head, _, rest = name.partition("_")
-        group, _, node = rest.partition("_")
-        if head == "truth" and group in groups:
-            groups[group][node] = array
-    return Truth(**groups)

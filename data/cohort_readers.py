@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from neuropyro.data.errors import CohortError
 from neuropyro.data.surface_files import Mask
@@ -28,6 +28,33 @@ class CohortReaders:
     All raise a `CohortError` that names the file (or the table and its line), what is wrong with it and the remedy: a
     missing, damaged or empty map, one of another space, a visit twice, a time that is no number.
     """
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read an ``.npz`` file.
+
+        Its arrays: ``values``, ``time``, ``subject``; optionally ``diagnosis``, ``edges`` or ``faces`` with
+        ``coordinates``, ``template`` with ``template_index``, ``feature_names``, ``images``, ``unit`` and
+        ``covariate_<name>``.  Nothing in the file is executed.
+
+        Raises
+        ------
+        CohortError
+            Where the file cannot be read, or its content makes no cohort.
+        """
+        from neuropyro.data.cohort_files import read_npz
+
+        return cls.from_arrays(read_npz(Path(path)), source=str(path))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], source: str = "arrays") -> Self:
+        """Build a cohort from arrays under the names of `load`; ``source`` is named in errors."""
+        from neuropyro.data.cohort_arrays import cohort_fields
+
+        try:
+            return cls(**cohort_fields(arrays))
+        except CohortError as error:
+            raise CohortError(f"{source}: {error}") from None
 
     @classmethod
     def from_freesurfer(
