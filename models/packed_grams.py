@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["lower_triangle", "quadratic", "solve"]
+__all__ = ["lower_triangle", "quadratic", "solve", "unpacked"]
 
 Factor = tuple[dict[tuple[int, int], Tensor], list[Tensor], list[Tensor]]
 
@@ -20,6 +20,14 @@ Factor = tuple[dict[tuple[int, int], Tensor], list[Tensor], list[Tensor]]
 def lower_triangle(rows: int) -> Iterator[tuple[int, int]]:
     """Yield row and column of a packed symmetric matrix's numbers, in their order."""
     yield from ((i, j) for i in range(rows) for j in range(i + 1))
+
+
+def unpacked(grams: Tensor, rows: int) -> Tensor:
+    """Return symmetric matrices ``(*, r, r)`` of packed ones ``(*, r (r + 1) / 2)``."""
+    place = torch.zeros(rows, rows, dtype=torch.long, device=grams.device)
+    for n, (i, j) in enumerate(lower_triangle(rows)):
+        place[i, j] = place[j, i] = n
+    return grams[..., place]
 
 
 def quadratic(grams: Sequence[Tensor] | Tensor, products: Sequence[Tensor] | Tensor) -> tuple[Tensor, Tensor]:
@@ -33,8 +41,10 @@ def quadratic(grams: Sequence[Tensor] | Tensor, products: Sequence[Tensor] | Ten
         ``(r, *)`` of p.
     """
     _, pivots, forward = _factor(grams, products)
-    squares = torch.stack([y.square() / pivot for y, pivot in zip(forward, pivots, strict=True)]).sum(0)
-    return squares, torch.stack(pivots).log().sum(0)
+    squares, volume = forward[0].square() / pivots[0], pivots[0].log()
+    for y, pivot in zip(forward[1:], pivots[1:], strict=True):
+        squares, volume = squares + y.square() / pivot, volume + pivot.log()
+    return squares, volume
 
 
 def solve(grams: Sequence[Tensor] | Tensor, products: Sequence[Tensor] | Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def row_products(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def weighted_grams(rows: Tensor | None, columns: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Inner products of columns over what each row has, ``(*batch, c, c)``.
+    """Inner products of columns over what each row has, ``(*batch, c (c + 1) / 2)``, packed by row.
 
     Parameters
     ----------
@@ -38,11 +38,7 @@ def weighted_grams(rows: Tensor | None, columns: Tensor, weight: Tensor | None =
         ``(*batch, N)`` of each term, or None for ones.
     """
     weighted = columns if weight is None else weight.unsqueeze(-1) * columns
+    i, j = torch.tril_indices(columns.shape[-1], columns.shape[-1], device=columns.device)
     if rows is None:
-        return columns.mT @ weighted
-    width = columns.shape[-1]
-    i, j = torch.triu_indices(width, width, device=columns.device)
-    upper = row_products(rows, columns[..., i] * weighted[..., j])
-    place = torch.zeros(width, width, dtype=torch.long, device=columns.device)
-    place[i, j] = place[j, i] = torch.arange(len(i), device=columns.device)
-    return upper[..., place]
+        return (columns.mT @ weighted)[..., i, j]
+    return row_products(rows, columns[..., i] * weighted[..., j])

@@ -123,7 +123,7 @@ class Lasting(NamedTuple):
         return row_products(self.data.sums, self._weight.unsqueeze(-1) * self._sums(columns))
 
     def grams(self, columns: Tensor) -> Tensor:
-        """Of columns with each other, ``(*batch, c, c)``, with vertices where values are missing."""
+        """Of columns with each other, ``(*batch, c (c + 1) / 2)``, with vertices where values are missing."""
         return weighted_grams(self.data.seen, self._sums(columns), self._weight)
 
     def squares(self) -> Tensor:

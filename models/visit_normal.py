@@ -25,6 +25,7 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Size, Tensor
 
+from neuropyro.models.packed_grams import lower_triangle, quadratic, unpacked
 from neuropyro.models.row_products import row_products, weighted_grams
 from neuropyro.models.vertex_effects import Lasting
 
@@ -96,7 +97,7 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
         """Log-density of ``value (*, vertices, visits)``, summed over visits; ``(*batch,)``."""
         distance, residual, gram, log_det = self._statistics(value)
         variance = self.scale * self.scale
-        if self.factor is not None:
+        if residual:
             fitted, extra = _woodbury(residual, gram, variance)
             distance, log_det = distance - fitted, log_det + extra
         # What columns far larger than the data leave of a distance is rounding, and may be far below 0.
@@ -111,8 +112,10 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
         """Draw the columns' weights h given ``value (vertices, visits)``, ``(*batch, r)``."""
         if self.factor is None:
             raise ValueError("factor: None; without columns there are no weights")
-        _, residual, gram, _ = self._statistics(value)
+        _, products, grams, _ = self._statistics(value)
+        residual = torch.stack(products, -1)
         variance = (self.scale * self.scale)[..., None, None]
+        gram = unpacked(torch.stack(grams, -1), len(products))
         eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
         chol = torch.linalg.cholesky(eye + gram / variance).expand(*residual.shape, -1)
         mean = torch.cholesky_solve(residual.unsqueeze(-1) / variance, chol)
@@ -133,11 +136,11 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
             drawn = drawn + (self.factor @ weights).squeeze(-1)
         return drawn
 
-    def _statistics(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _statistics(self, value: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
         """Return what is left when the columns' weights are integrated out: of the white part and of what lasts.
 
         That is the squared distance to the curve, times the variance; products of the residual with the columns, and of
-        these with each other; the log determinant.
+        these with each other, packed by row; the log determinant.
         """
         columns = self._columns()
         product = row_products(value, columns)
@@ -147,8 +150,11 @@ class VisitNormal(TorchDistribution):  # type: ignore[misc]
         if self.lasting is not None:
             product, gram = product - self.lasting.products(columns), gram - self.lasting.grams(columns)
             squares, log_det = squares - self.lasting.squares(), log_det + self.lasting.volume()
-        distance = squares - 2 * product[..., 0] + gram[..., 0, 0]
-        return distance, product[..., 1:] - gram[..., 1:, 0], gram[..., 1:, 1:], log_det
+        of_curve, *of_columns = product.unbind(-1)
+        grams = dict(zip(lower_triangle(columns.shape[-1]), gram.unbind(-1), strict=True))
+        residual = [own - grams[i, 0] for i, own in enumerate(of_columns, 1)]
+        rest = [own for (_, j), own in grams.items() if j > 0]
+        return squares - 2 * of_curve + grams[0, 0], residual, rest, log_det
 
     def _columns(self) -> Tensor:
         loc = self.loc.unsqueeze(-1)
@@ -168,13 +174,16 @@ def _without_dust(gradient: Tensor | None) -> Tensor | None:
     return None if gradient is None else torch.where(gradient.abs() < DUST, 0.0, gradient)
 
 
-def _woodbury(residual: Tensor, gram: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+def _woodbury(residual: list[Tensor], gram: list[Tensor], variance: Tensor) -> tuple[Tensor, Tensor]:
     """Return what the low-rank part explains of the squared distance, and what it adds to the log-determinant."""
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    scaled = [own / variance for own in gram]
+    if scaled[0].shape[-1] > 1:
+        explained, volume = quadratic(scaled, residual)
+        return explained / variance, volume
+    # One matrix for all vertices: they become columns of one triangular solve.
+    matrix = unpacked(torch.stack(scaled, -1), len(residual)).squeeze(-3)
+    eye = torch.eye(len(residual), dtype=matrix.dtype, device=matrix.device)
     # cholesky_ex does not synchronise a GPU; a failure shows as NaN in the loss.
-    chol = torch.linalg.cholesky_ex(eye + gram / variance[..., None, None]).L
-    if chol.shape[-3] == 1:  # one matrix for all vertices: they become columns of one triangular solve
-        whitened = torch.linalg.solve_triangular(chol.squeeze(-3), residual.mT, upper=False).square().sum(-2)
-    else:
-        whitened = torch.linalg.solve_triangular(chol, residual.unsqueeze(-1), upper=False).square().sum((-2, -1))
-    return whitened / variance, 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    chol = torch.linalg.cholesky_ex(eye + matrix).L
+    whitened = torch.linalg.solve_triangular(chol, torch.stack(residual, -2), upper=False).square().sum(-2)
+    return whitened / variance, 2 * chol.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
