@@ -18,7 +18,7 @@ __all__ = ["Course"]
 class Course(NamedTuple):
     """One posterior draw of what a new subject shares with those that were fitted.
 
-    theta: trajectories ``(K,)`` each; scatter ``(K, 4)`` sds of d, c, log b, a, or None; sigma ``(K,)``; rho ``(K,)``
+    theta: trajectories ``(K,)`` each; scatter ``(K, 5)`` as in `Population`, or None; sigma ``(K,)``; rho ``(K,)``
     sds of subjects' offsets, or None; spread ``(K,)`` sds of visits' effects, or None; scores ``(5,)``: mean and sd of
     log speed, mean and sd of the score at the mean time, correlation; label ``(vertices,)``; own ``(vertices, 9)`` e of
     each vertex, or None; effects ``(2, C)`` of standardised covariates on log speed and on that score, or None; dps

@@ -22,7 +22,7 @@ from neuropyro.models.scatter_nodes import ScatterNodes
 from neuropyro.models.scores import SCORE_GLOBALS
 from neuropyro.models.spatial import MeshVisits
 from neuropyro.models.trajectory import Trajectories
-from neuropyro.models.vertex_priors import SCATTER, VertexPriors
+from neuropyro.models.vertex_priors import POWER, SCATTER, VertexPriors
 from neuropyro.models.vertex_replicates import draw_vertices
 from neuropyro.models.vertex_scatter import scattered
 from neuropyro.models.visit_effects import level_sd
@@ -208,4 +208,4 @@ class FittedClusters:
     def _scatter(self, draw: Draw) -> Tensor | None:
         if not self.model.scatter:
             return None
-        return self.model.vertex_priors.scatter_sds([draw[site] for site in SCATTER])
+        return self.model.vertex_priors.scatter_law([draw[site] for site in (*SCATTER, POWER)])

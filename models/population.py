@@ -25,7 +25,8 @@ class Population:
     share
         ``(K,)`` of the vertices; or each vertex's own, ``(vertices, K)``.
     theta, scatter, sigma
-        Of the clusters' trajectories; ``scatter (K, 4)`` sds of d, c, log b, a, or None.
+        Of the clusters' trajectories; ``scatter (K, 5)``: sds of d, c, log b, a, and the power of b that is Normal; or
+        None.
     rho, omega
         ``(K,)`` sds of the subjects' offsets and of vertex effects, zeros for none.
     scores
@@ -58,7 +59,7 @@ def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None, visits: Vi
     draw
         One draw by site; without ``rho`` and ``u``, subjects have no offsets, without ``omega`` no vertex effects.
     scatter
-        ``(K, 4)``, or None for none.
+        ``(K, 5)``, or None for none.
     visits
         The data: when subjects were seen, and their covariates.
     """

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from neuropyro.models.course import Course
+from neuropyro.models.speed_law import log_speed
 from neuropyro.models.vertex_effects import SubjectSums, lasting_weight
 from neuropyro.models.visits import Visits
 
@@ -168,7 +169,9 @@ def _across(course: Course) -> tuple[Tensor, Tensor, Tensor]:
     _, b, c, _ = course.theta
     half = STEEP / b
     if course.scatter is not None:
-        half = half * (SDS * course.scatter[:, 2]).exp().clamp_max(STEEP) + SDS * course.scatter[:, 1]
+        _, sd_c, sd_b, _, power = course.scatter.unbind(-1)
+        slowest = -log_speed(torch.full_like(sd_b, -SDS), sd_b, power)
+        half = half * slowest.exp().clamp_max(STEEP) + SDS * sd_c
     low, step = c - half, 2 * half / (FINE - 1)
     scores = low[:, None] + step[:, None] * torch.arange(FINE).to(low)
     return low, step, torch.stack([course.only(k).columns(scores[k])[0] for k in range(len(b))])

@@ -1,10 +1,11 @@
 r"""Scatter of the vertices of a cluster, integrated out node by node.
 
-A vertex of cluster k has its own parameters near the cluster's, d + T_d z_0, c + T_c z_1, b exp(T_b z_2) and
-a + T_a z_3, with z standard normal.  Where many visits are seen its course is known so well that neither derivatives at
-the cluster's own parameters nor a Normal law of courses (:mod:`neuropyro.models.vertex_scatter`) describe it: what is
-lost is a nat a vertex, and a model of more clusters than there are gains it back by splitting them along b.  So the law
-of (z_1, z_2) is taken for a mixture of narrower ones about M nodes x_m,
+A vertex of cluster k has its own parameters near the cluster's, d + T_d z_0, c + T_c z_1, a + T_a z_3 and b by z_2
+(:mod:`neuropyro.models.speed_law`), with z standard normal.  Where many visits are seen its course is known so well
+that neither derivatives at the cluster's own parameters nor a Normal law of courses
+(:mod:`neuropyro.models.vertex_scatter`) describe it: what is lost is a nat a vertex, and a model of more clusters than
+there are gains it back by splitting them along b.  So the law of (z_1, z_2) is taken for a mixture of narrower ones
+about M nodes x_m,
 
 .. math::
 
@@ -36,6 +37,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuropyro.models.speed_law import log_speed
 from neuropyro.models.trajectory import Trajectories
 
 __all__ = ["ScatterNodes", "log_weights", "noded"]
@@ -72,16 +74,16 @@ def noded(scores: Tensor, theta: Trajectories, scatter: Tensor) -> tuple[Tensor,
     theta
         ``(*, K)`` each.
     scatter
-        ``(*, K, 4)`` sds of d, c, log b, a.
+        ``(*, K, 5)`` sds of d, c, log b, a, and the power of b that is Normal.
 
     Returns
     -------
     mean ``(*, K, N)``, nodes
     """
-    sd_d, sd_c, sd_b, sd_a = (sd[..., None, None] for sd in scatter.unbind(-1))
+    sd_d, sd_c, sd_b, sd_a, power = (sd[..., None, None] for sd in scatter.unbind(-1))
     a, b, c, d = (p[..., None, None] for p in theta)  # (*, K, 1, 1)
     points = torch.as_tensor(_points()).to(scores)
-    steep, onset = b * torch.exp(sd_b * points[1]), c + sd_c * points[0]  # (*, K, M, 4)
+    steep, onset = b * log_speed(points[1], sd_b, power).exp(), c + sd_c * points[0]  # (*, K, M, 4)
     rise = torch.sigmoid(steep.unsqueeze(-1) * (scores[..., None, None, None, :] - onset.unsqueeze(-1)))
     later, earlier, steeper, flatter = rise.unbind(-2)  # (*, K, M, N)
     middle = (later + earlier + steeper + flatter) / 4

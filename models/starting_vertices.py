@@ -282,7 +282,9 @@ class _Clusters(Courses):
         """Return the mean curves, and the columns of the scatter's covariance."""
         theta = Trajectories(v["a"], v["log_b"].exp(), v["c"], v["d"])
         baseline = torch.full_like(v["log_scatter"][..., :1], self.baseline)
-        mean, columns = scattered(scores, theta, torch.cat([baseline, v["log_scatter"].exp()], -1))
+        power = torch.full_like(baseline, VertexPriors().power[0])
+        law = torch.cat([baseline, v["log_scatter"].exp(), power], -1)
+        mean, columns = scattered(scores, theta, law)
         by_score = -columns[..., 1] / v["log_scatter"][..., :1].exp()  # of sds of c (Stein's lemma)
         return Curves(mean, by_score), columns
 

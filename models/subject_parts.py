@@ -23,6 +23,7 @@ from torch import Tensor
 from neuropyro.models.covariates import shifts
 from neuropyro.models.packed_grams import lower_triangle, quadratic
 from neuropyro.models.population import Population
+from neuropyro.models.speed_law import log_speed, log_speed_slope
 from neuropyro.models.vertex_effects import lasting_weight
 from neuropyro.models.visits import Visits
 
@@ -136,12 +137,12 @@ class SubjectVisits:
         if population.scatter is None:
             mean = d + a * torch.sigmoid(b * (scores.unsqueeze(-1) - c))
             return mean, [torch.zeros_like(mean)]
-        sd_d, sd_c, sd_b, sd_a = (sd[cluster] for sd in population.scatter.unbind(-1))
-        steep = b * (sd_b * speed).exp()
+        sd_d, sd_c, sd_b, sd_a, power = (sd[cluster] for sd in population.scatter.unbind(-1))
+        steep = b * log_speed(speed, sd_b, power).exp()
         ahead = steep * (scores.unsqueeze(-1) - c - sd_c * onset)
         rise = torch.sigmoid(ahead)
         slope = a * rise * (1 - rise)
-        by_c, by_b = (-steep * sd_c) * slope, sd_b * ahead * slope
+        by_c, by_b = (-steep * sd_c) * slope, log_speed_slope(speed, sd_b, power) * ahead * slope
         mean = d + a * rise - by_c * onset - by_b * speed
         return mean, [sd_d.expand_as(mean), by_c, by_b, sd_a * rise]
 

@@ -194,7 +194,7 @@ class VertexAnswers:
     def n_parameters(self) -> int:
         """How many numbers the clusters and the population have: subjects' and vertices' own are not counted."""
         effects = self.subject_effect + self.visit_effect + self.vertex_effect + self.ageing
-        of_cluster = 5 + 3 * self.scatter + effects
+        of_cluster = 5 + 4 * self.scatter + effects
         labels = 1 if self.spatial is not None else 0 if self.labels is not None else self.n_clusters - 1
         return of_cluster * self.n_clusters + labels + 5 + 2 * len(self.covariates)
 

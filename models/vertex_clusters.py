@@ -28,9 +28,9 @@ Z is enumerated: p(V) = prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.
 (:mod:`neuropyro.models.labelled`).
 
 Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d,
-sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, rho, tau, omega, ageing (K,)``; in a plate
-``subject``, ``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits, K)``; in a
-plate ``vertex``, ``Z`` and the data ``V (vertices, visits)``.  With the spatial prior
+sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, power_b, rho, tau, omega, ageing (K,)``;
+in a plate ``subject``, ``u_scaled (subjects, K)`` with ``u`` deterministic; in a plate ``visit``, ``level (visits,
+K)``; in a plate ``vertex``, ``Z`` and the data ``V (vertices, visits)``.  With the spatial prior
 (:mod:`neuropyro.models.spatial`) there is no Z, the site ``coupling`` (a scalar) is added, and pi is fixed at equal
 shares.
 Units: a, d, sigma, rho, tau, omega and scatter_a in sds of a vertex, ageing (gamma) in these a year, c and scatter_c in
@@ -72,7 +72,7 @@ from neuropyro.models.starting_choice import likeliest
 from neuropyro.models.starting_values import start_clusters, start_labelled
 from neuropyro.models.trajectory import TrajectoryPriors, sample_trajectories
 from neuropyro.models.vertex_answers import VertexAnswers
-from neuropyro.models.vertex_priors import CLUSTER_SITES, SCATTER, VertexPriors
+from neuropyro.models.vertex_priors import CLUSTER_SITES, POWER, SCATTER, VertexPriors
 from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_effects import level_sd, offset_information, sample_levels
 from neuropyro.models.visits import Standardise, Visits, prepare_visits
@@ -256,8 +256,9 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         return pyro.deterministic("pi", equal, event_dim=1), coupling
 
     def _sample_scatter(self, like: Tensor) -> Tensor:
-        prior = log_normal(self.vertex_priors.scatter, like)
-        return self.vertex_priors.scatter_sds([pyro.sample(site, prior) for site in SCATTER])
+        priors = self.vertex_priors
+        sds = [pyro.sample(site, log_normal(priors.scatter, like)) for site in SCATTER]
+        return priors.scatter_law([*sds, pyro.sample(POWER, normal(priors.power, like))])
 
     def init_values(self, visits: Visits, seed: int = 0) -> dict[str, Tensor]:
         """Return starting values of every site but Z, by principal components."""
@@ -273,7 +274,8 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
     def _complete(self, visits: Visits, start: dict[str, NDArray[np.float64]]) -> dict[str, Tensor]:
         """Add the sites that starts lack, and leave out those that the model lacks."""
         if self.scatter:
-            start = {site: np.full(self.n_clusters, STARTING_SCATTER) for site in SCATTER} | start
+            scatter = {site: np.full(self.n_clusters, STARTING_SCATTER) for site in SCATTER}
+            start = scatter | {POWER: np.full(self.n_clusters, self.vertex_priors.power[0])} | start
         if not self.visit_effect:
             del start["tau"], start["level"]
         if self.spatial is not None:

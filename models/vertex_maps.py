@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.models.course import Course
+from neuropyro.models.speed_law import log_speed
 from neuropyro.models.visits import Visits
 
 __all__ = ["VertexMaps", "maps_of_vertices", "own_trajectories"]
@@ -134,7 +135,9 @@ def own_trajectories(course: Course) -> Tensor:
     cluster = torch.stack([theta.d, theta.c, theta.b.log(), theta.a])[:, course.label]
     if course.own is None or course.scatter is None:
         return cluster
-    return cluster + (course.own[:, :4] * course.scatter[course.label]).mT
+    sd_d, sd_c, sd_b, sd_a, power = course.scatter[course.label].unbind(-1)
+    of_d, of_c, of_b, of_a = course.own[:, :4].unbind(-1)
+    return cluster + torch.stack([sd_d * of_d, sd_c * of_c, log_speed(of_b, sd_b, power), sd_a * of_a])
 
 
 def _trajectory(course: Course, location: Tensor, scale: Tensor) -> Iterator[tuple[str, Tensor]]:

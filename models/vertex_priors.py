@@ -11,10 +11,11 @@ from torch import Tensor
 from neuropyro.models.priors import Pair
 from neuropyro.models.trajectory import Trajectories
 
-__all__ = ["CLUSTER_SITES", "SCATTER", "VertexPriors"]
+__all__ = ["CLUSTER_SITES", "POWER", "SCATTER", "VertexPriors"]
 
 SCATTER = ("scatter_c", "scatter_log_b", "scatter_a")
-CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", "tau", "omega", "ageing", *SCATTER)
+POWER = "power_b"
+CLUSTER_SITES = ("pi", *Trajectories._fields, "sigma", "rho", "tau", "omega", "ageing", *SCATTER, POWER)
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class VertexPriors:
         Normal (location, scale): change a year of a cluster's vertices that is not of the progression.
     scatter
         LogNormal (location, scale): sds over a cluster's vertices of c, log b, a.
+    power
+        Normal (location, scale): the power of b that is Normal over a cluster's vertices
+        (:mod:`neuropyro.models.speed_law`).
     baseline
         Sd over a cluster's vertices of d; fixed and wide, so that each vertex has a baseline of its own.
     coupling
@@ -53,9 +57,13 @@ class VertexPriors:
     omega: Pair = (-0.7, 0.7)
     ageing: Pair = (0.0, 0.1)
     scatter: Pair = (-1.5, 0.5)
+    power: Pair = (0.5, 0.5)
     baseline: float = 5.0
     coupling: Pair = (-0.3, 0.7)
 
-    def scatter_sds(self, learned: Sequence[Tensor]) -> Tensor:
-        """Return the sds of d, c, log b, a, ``(*, K, 4)``, of which all but the first are learned, ``(*, K)`` each."""
+    def scatter_law(self, learned: Sequence[Tensor]) -> Tensor:
+        """Return the sds of d, c, log b, a, and the power of b that is Normal, ``(*, K, 5)``.
+
+        All but the first are learned, ``(*, K)`` each, in the order of `SCATTER` and `POWER`.
+        """
         return torch.stack([torch.full_like(learned[0], self.baseline), *learned], -1)

@@ -3,8 +3,9 @@ r"""Scatter of the vertices of a cluster as one Normal: mean course, and the col
 Starts are improved by it, and single vertices' courses are drawn in its columns; where what matters is the density of
 values, the finer law of :mod:`neuropyro.models.scatter_nodes` takes its place.
 
-A vertex of cluster k has its own parameters near the cluster's, d + T_d z_0, c + T_c z_1, b exp(T_b z_2) and
-a + T_a z_3, with z standard normal.  Its course is expanded in Hermite polynomials of z to second order,
+A vertex of cluster k has its own parameters near the cluster's, d + T_d z_0, c + T_c z_1, a + T_a z_3 and b by z_2
+(:mod:`neuropyro.models.speed_law`), with z standard normal.  Its course is expanded in Hermite polynomials of z to
+second order,
 
 .. math::
 
@@ -32,6 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuropyro.models.speed_law import log_speed
 from neuropyro.models.trajectory import Trajectories
 
 __all__ = ["COLUMNS", "scattered"]
@@ -50,17 +52,16 @@ def scattered(scores: Tensor, theta: Trajectories, scatter: Tensor) -> tuple[Ten
     theta
         ``(*, K)`` each.
     scatter
-        ``(*, K, 4)`` sds of d, c, log b, a.
+        ``(*, K, 5)`` sds of d, c, log b, a, and the power of b that is Normal.
 
     Returns
     -------
-    mean ``(*, K, N)``, columns ``(*, K, N, 9)``; a vertex's coefficients of the first four are its departures in d, c,
-    log b and a, in sds
+    mean ``(*, K, N)``, columns ``(*, K, N, 9)``; a vertex's coefficients of the first four are its z
     """
     a, b, c, d = (p.unsqueeze(-1) for p in theta)
-    sd_d, sd_c, sd_b, sd_a = (sd.unsqueeze(-1) for sd in scatter.unbind(-1))
+    sd_d, sd_c, sd_b, sd_a, power = (sd.unsqueeze(-1) for sd in scatter.unbind(-1))
     of_c, of_b, polynomials = (torch.as_tensor(x).to(scores) for x in _quadrature())
-    steep = b * torch.exp(sd_b * of_b)  # (*, K, nodes)
+    steep = b * log_speed(of_b, sd_b, power).exp()  # (*, K, nodes)
     onset = c + sd_c * of_c
     rise = torch.sigmoid(steep.unsqueeze(-2) * (scores[..., None, :, None] - onset.unsqueeze(-2)))
     mean, by_c, by_b, cc, cb, bb = (rise @ polynomials).unbind(-1)

@@ -19,7 +19,7 @@ def flat_course(labels, own=None):
     zero, one = torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
     return Course(
         theta=Trajectories(a=zero, b=one, c=zero, d=zero),
-        scatter=None if own is None else torch.ones(2, 4, dtype=torch.float64),
+        scatter=None if own is None else torch.ones(2, 5, dtype=torch.float64),
         sigma=one,
         rho=None,
         spread=None,

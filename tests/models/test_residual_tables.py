@@ -18,7 +18,7 @@ def a_course(scatter):
     row = lambda *numbers: torch.tensor(numbers, dtype=torch.float64)  # noqa: E731
     return Course(
         theta=Trajectories(a=row(-2, 1.5), b=row(1.2, 8.0), c=row(0.0, 0.5), d=row(0.5, -0.5)),
-        scatter=row(*[0.5, 0.3, 0.2, 0.5] * 2).reshape(2, 4) if scatter else None,
+        scatter=row(*[0.5, 0.3, 0.2, 0.5, -0.6] * 2).reshape(2, 5) if scatter else None,
         sigma=row(0.8, 1.1),
         rho=None,
         spread=None,

@@ -13,15 +13,22 @@ from neuropyro.models.visit_mixture import VisitMixture
 from neuropyro.models.visit_normal import VisitNormal
 
 A, B, C, D, SIGMA = -5.0, 1.6, 0.0, 0.0, 0.5
-SCATTER = [1.0, 0.2, 0.28, 0.2]  # of d, c, log b, a: c and b as in the simulation of DIVE's paper
+# Of d, c, log b, a, and the power of b that is Normal: c and b as in the simulation of DIVE's paper.
+SCATTER = [1.0, 0.2, 0.28, 0.2, 0.5]
 THETA = Trajectories(*(torch.tensor([x], dtype=torch.float64) for x in (A, B, C, D)))
 SPREAD = torch.tensor([SCATTER], dtype=torch.float64)
+
+
+def log_speed(z):
+    """Log b less the cluster's."""
+    return np.log1p(SCATTER[4] * SCATTER[2] * z) / SCATTER[4]
 
 
 def vertices(scores, n, seed=0):
     """Values (n, visits) of vertices with trajectories of their own."""
     rng = np.random.default_rng(seed)
-    d, c, log_b, a = (sd * rng.normal(size=(n, 1)) for sd in SCATTER)
+    z_d, z_c, z_b, z_a = rng.normal(size=(4, n, 1))
+    d, c, log_b, a = SCATTER[0] * z_d, SCATTER[1] * z_c, log_speed(z_b), SCATTER[3] * z_a
     clean = D + d + (A + a) * expit(B * np.exp(log_b) * (scores - C - c))
     return clean + SIGMA * rng.normal(size=clean.shape)
 
@@ -33,7 +40,7 @@ def exact(values, scores):
     terms = []
     for i, of_c in enumerate(z):
         for j, of_b in enumerate(z):
-            rise = expit(B * np.exp(SCATTER[2] * of_b) * (scores - C - SCATTER[1] * of_c))
+            rise = expit(B * np.exp(log_speed(of_b)) * (scores - C - SCATTER[1] * of_c))
             columns = np.stack([np.full_like(rise, SCATTER[0]), SCATTER[3] * rise], -1)
             covariance = SIGMA**2 * np.eye(len(scores)) + columns @ columns.T
             law = multivariate_normal(D + A * rise, covariance)
@@ -84,7 +91,7 @@ def test_nodes_have_the_moments_of_a_normal_to_the_fifth():
 def test_mean_is_that_of_scattered_vertices():
     scores = torch.linspace(-4, 5, 19, dtype=torch.float64)
     rng = np.random.default_rng(2)
-    c, log_b = SCATTER[1] * rng.normal(size=(200_000, 1)), SCATTER[2] * rng.normal(size=(200_000, 1))
+    c, log_b = SCATTER[1] * rng.normal(size=(200_000, 1)), log_speed(rng.normal(size=(200_000, 1)))
     courses = D + A * expit(B * np.exp(log_b) * (scores.numpy() - C - c))
     mean, nodes = noded(scores, THETA, SPREAD)
     assert np.abs(mean[0].numpy() - courses.mean(0)).max() < 4 * courses.std(0).max() / np.sqrt(200_000) + 2e-3
@@ -93,7 +100,7 @@ def test_mean_is_that_of_scattered_vertices():
 
 def test_little_scatter_leaves_the_trajectory():
     scores = torch.linspace(-4, 5, 19, dtype=torch.float64)
-    mean, nodes = noded(scores, THETA, torch.full((1, 4), 1e-4, dtype=torch.float64))
+    mean, nodes = noded(scores, THETA, torch.full((1, 5), 1e-4, dtype=torch.float64))
     torch.testing.assert_close(mean, sigmoid(scores, THETA), rtol=0, atol=1e-7)
     assert float(nodes.departure.abs().max()) < 1e-3
     assert nodes.columns.shape == (1, 7, 19, 4)
@@ -102,7 +109,7 @@ def test_little_scatter_leaves_the_trajectory():
 def test_lead_dimensions_are_draws_each():
     scores = torch.randn(3, 11, dtype=torch.float64)
     theta = Trajectories(*(x * torch.tensor([[1.0], [1.1], [0.9]]).double() for x in THETA))
-    mean, nodes = noded(scores, theta, SPREAD.expand(3, 1, 4))
+    mean, nodes = noded(scores, theta, SPREAD.expand(3, 1, 5))
     for i in range(3):
         alone, one = noded(scores[i], Trajectories(*(x[i] for x in theta)), SPREAD)
         torch.testing.assert_close(mean[i], alone)

@@ -44,7 +44,7 @@ def a_population(scatter, omega=0.0, spread=0.0):
         return torch.tensor(numbers, dtype=torch.float64)
 
     theta = Trajectories(a=row(-2.0, 1.5), b=row(1.2, 0.8), c=row(0.0, 0.5), d=row(0.5, -0.5))
-    own = torch.tensor([[1.0, 0.3, 0.2, 0.5], [0.8, 0.4, 0.1, 0.3]], dtype=torch.float64) * scatter
+    own = torch.tensor([[1.0, 0.3, 0.2, 0.5, -0.7], [0.8, 0.4, 0.1, 0.3, 0.4]], dtype=torch.float64) * scatter
     return Population(
         row(0.4, 0.6),
         theta,
@@ -90,10 +90,11 @@ def log_joint(population, latent, data, rows):
         terms = []
         for k in range(K):
             a, b, c, d = (p[k] for p in population.theta)
-            sd_d, sd_c, sd_b, sd_a = population.scatter[k]
+            sd_d, sd_c, sd_b, sd_a, power = population.scatter[k]
             white = population.sigma[k] ** 2 * eye + population.omega[k] ** 2 * same + sd_d**2
             for (of_c, of_b), weight in quadrature(1 if sd_c == 0 else NODES):
-                rise = torch.sigmoid(b * (sd_b * of_b).exp() * (scores[..., seen] - c - sd_c * of_c))
+                speed = torch.log1p(power * sd_b * of_b) / power if power else sd_b * of_b
+                rise = torch.sigmoid(b * speed.exp() * (scores[..., seen] - c - sd_c * of_c))
                 spread = sd_a**2 * rise.unsqueeze(-1) * rise.unsqueeze(-2)
                 law = MultivariateNormal(d + a * rise + offset[..., k, seen], white + spread)
                 terms.append((population.share[k] * weight).log() + law.log_prob(data.values[vertex, seen]))

@@ -27,7 +27,8 @@ SWITCHES = [(False, False, False), (True, False, False), (False, True, False), (
 SWITCHES = [(*switches, False) for switches in SWITCHES] + [(False, False, False, True), (True, True, True, True)]
 NAMES = ["plain", "scatter", "subject effect", "scatter and subject effect", "all with visit effect"]
 NAMES += ["vertex effect", "all with vertex effect"]
-CLUSTER_SITES = ("pi", "a", "b", "c", "d", "sigma", "rho", "tau", "omega", "scatter_c", "scatter_log_b", "scatter_a")
+SCATTER = ("scatter_c", "scatter_log_b", "scatter_a", "power_b")
+CLUSTER_SITES = ("pi", "a", "b", "c", "d", "sigma", "rho", "tau", "omega", *SCATTER)
 Draw = dict[str, torch.Tensor]
 
 
@@ -115,7 +116,8 @@ def nodes_by_hand(score: np.ndarray, theta: list[float], scatter: list[float]) -
         for direction in (np.array([1, 0]), np.array([0, 1])):
             for sign in (1, -1):
                 z = np.sqrt(0.7) * at + sign * np.sqrt(2 * 0.3) * direction
-                ends.append(expit(b * np.exp(scatter[2] * z[1]) * (score - c - scatter[1] * z[0])))
+                speed = np.log1p(scatter[4] * scatter[2] * z[1]) / scatter[4] if scatter[4] else 0.0
+                ends.append(expit(b * np.exp(speed) * (score - c - scatter[1] * z[0])))
         rise = np.mean(ends, 0)
         slopes = [a * (ends[i] - ends[i + 1]) / (2 * np.sqrt(2)) for i in (0, 2)]
         columns = np.stack([np.full_like(rise, scatter[0]), *slopes, scatter[3] * rise], -1)
@@ -128,7 +130,7 @@ def cluster_by_hand(model, draw: Draw, data: Cohort, k: int) -> list[tuple]:
     score, counts = scores_by_hand(draw, data)
     theta = [float(draw[name][k]) for name in ("d", "c", "b", "a")]
     scatter = [model.vertex_priors.baseline] if model.scatter else [0.0]
-    scatter += [float(draw[name][k]) if model.scatter else 0.0 for name in ("scatter_c", "scatter_log_b", "scatter_a")]
+    scatter += [float(draw[name][k]) if model.scatter else 0.0 for name in SCATTER]
     nodes = nodes_by_hand(score, theta, scatter)
     curve = mean_by_hand(nodes)
     shift = np.zeros(len(score))

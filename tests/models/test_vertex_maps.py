@@ -21,7 +21,7 @@ def course(seed, labels):
 
     theta = Trajectories(a=drawn(2), b=drawn(2).exp(), c=drawn(2), d=drawn(2))
     return Course(
-        theta, drawn(2, 4).abs(), drawn(2).abs(), None, None, drawn(5), torch.as_tensor(labels), drawn(len(labels), 9)
+        theta, drawn(2, 5).abs(), drawn(2).abs(), None, None, drawn(5), torch.as_tensor(labels), drawn(len(labels), 9)
     )
 
 
@@ -36,9 +36,11 @@ def test_they_are_summaries_of_each_vertexs_own_trajectory():
         by_hand = {name: [] for name in maps.mean}
         for one in courses:
             k = int(one.label[v])
-            e = (one.own[v, :4] * one.scatter[k]).numpy()
+            e, (*sds, power) = one.own[v, :4].numpy(), one.scatter[k].numpy()
+            speed = np.log(max(1 + power * sds[2] * e[2], 0.05)) / power
+            e = e * sds
             a, b, c, d = (float(x[k]) for x in one.theta)
-            d, c, b, a = d + e[0], c + e[1], b * np.exp(e[2]), a + e[3]
+            d, c, b, a = d + e[0], c + e[1], b * np.exp(speed), a + e[3]
             location, scale, alpha = float(visits.location[v]), float(visits.scale[v]), float(one.scores[0].exp())
             s = np.linspace(c - 1e-4, c + 1e-4, 2)
             slope = np.diff(scale * a / (1 + np.exp(-b * (s - c))))[0] / 2e-4

@@ -24,8 +24,9 @@ def moments(scatter: list[float]) -> tuple[np.ndarray, np.ndarray]:
     pair = np.outer(weight, weight).ravel()
     z1, z2 = (grid.ravel() for grid in np.meshgrid(z, z, indexing="ij"))
     a, b, c, d = (p.numpy()[:, None, None] for p in THETA)
-    sd_d, sd_c, sd_b, sd_a = scatter
-    rise = 1 / (1 + np.exp(-b * np.exp(sd_b * z2) * (SCORES.numpy()[:, None] - c - sd_c * z1)))
+    sd_d, sd_c, sd_b, sd_a, power = scatter
+    speed = np.log(np.maximum(1 + power * sd_b * z2, 0.05)) / power if power else sd_b * z2
+    rise = 1 / (1 + np.exp(-b * np.exp(speed) * (SCORES.numpy()[:, None] - c - sd_c * z1)))
     first = rise @ pair
     second = np.einsum("knq,kmq,q->knm", rise, rise, pair, optimize=True)
     variance_of_rise = second - first[:, :, None] * first[:, None]
@@ -44,7 +45,11 @@ def relative(found: np.ndarray, true: np.ndarray) -> float:
 # The steepest of the trajectories bends within a third of a score; the study of DIVE's paper has .21 and .26.
 @pytest.mark.parametrize(
     ("scatter", "of_mean", "of_covariance"),
-    [([0.4, 0.1, 0.1, 0.2], 1e-5, 2e-3), ([0.4, 0.2, 0.25, 0.2], 1e-3, 0.03), ([0.0, 0.4, 0.3, 0.5], 1e-2, 0.1)],
+    [
+        ([0.4, 0.1, 0.1, 0.2, 0.0], 1e-5, 2e-3),
+        ([0.4, 0.2, 0.25, 0.2, 1.0], 1e-3, 0.03),
+        ([0.0, 0.4, 0.3, 0.5, 0.0], 1e-2, 0.1),
+    ],
     ids=["little", "as in the paper's simulation", "much"],
 )
 def test_mean_and_covariance_are_those_of_scattered_vertices(scatter, of_mean, of_covariance):
@@ -55,11 +60,11 @@ def test_mean_and_covariance_are_those_of_scattered_vertices(scatter, of_mean, o
 
 
 def test_in_the_tails_derivatives_would_miss_most_of_the_spread():
-    scatter = [0.0, 0.2, 0.25, 0.0]
+    scatter = [0.0, 0.2, 0.25, 0.0, 0.0]
     _, covariance = expanded(scatter)
     _, true = moments(scatter)
     flat = Trajectories(*(p[1:2] for p in THETA))
-    plain = derivatives(flat)[:, 0] * torch.tensor(scatter)
+    plain = derivatives(flat)[:, 0] * torch.tensor(scatter[:4])
     tail = 0  # the first score is four scores before an onset at .2, with b = 1.6
     exact = true[1, tail, tail]
     assert abs(covariance[1, tail, tail] / exact - 1) < 0.1
@@ -77,7 +82,7 @@ def derivatives(theta: Trajectories) -> torch.Tensor:
 
 
 def test_little_scatter_leaves_the_trajectory_and_its_derivatives():
-    small = torch.full((3, 4), 1e-4, dtype=torch.float64)
+    small = torch.full((3, 5), 1e-4, dtype=torch.float64)
     mean, columns = scattered(SCORES, THETA, small)
     torch.testing.assert_close(mean, sigmoid(SCORES, THETA), rtol=0, atol=1e-7)
     first = derivatives(THETA).movedim(0, 1) * 1e-4
@@ -86,7 +91,7 @@ def test_little_scatter_leaves_the_trajectory_and_its_derivatives():
 
 
 def test_without_scatter_it_is_the_trajectory():
-    mean, columns = scattered(SCORES, THETA, torch.zeros(3, 4, dtype=torch.float64))
+    mean, columns = scattered(SCORES, THETA, torch.zeros(3, 5, dtype=torch.float64))
     torch.testing.assert_close(mean, sigmoid(SCORES, THETA))
     assert columns.abs().max() < 1e-15
 
@@ -94,7 +99,7 @@ def test_without_scatter_it_is_the_trajectory():
 def test_batches_stay_apart():
     scores = torch.stack([SCORES, SCORES + 1])
     theta = Trajectories(*(torch.stack([p, 2 * p]) for p in THETA))
-    scatter = torch.rand(2, 3, 4, dtype=torch.float64)
+    scatter = torch.rand(2, 3, 5, dtype=torch.float64)
     mean, columns = scattered(scores, theta, scatter)
     assert (mean.shape, columns.shape) == ((2, 3, 19), (2, 3, 19, COLUMNS))
     for i in range(2):
@@ -106,7 +111,7 @@ def test_batches_stay_apart():
 def test_it_is_finite_far_from_onset():
     far = torch.tensor([-1e6, 1e6], dtype=torch.float32)
     theta = Trajectories(*(p.float().requires_grad_() for p in THETA))
-    mean, columns = scattered(far, theta, torch.ones(3, 4))
+    mean, columns = scattered(far, theta, torch.ones(3, 5))
     (mean.sum() + columns.sum()).backward()
     assert torch.isfinite(mean).all()
     assert torch.isfinite(columns).all()
