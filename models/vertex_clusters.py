@@ -216,9 +216,10 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         """Run the story up to the vertices."""
         like, priors = visits.values, self.vertex_priors
         pi, coupling = self._sample_labels_prior(like)
-        with pyro.plate("cluster", self.n_clusters, dim=-1):
+        clusters = pyro.plate("cluster", self.n_clusters, dim=-1)
+        with clusters:
             theta, sigma = sample_trajectories(self.trajectory_priors, like)
-            scatter = self._sample_scatter(like) if self.scatter else None
+            sds = [pyro.sample(site, log_normal(priors.scatter, like)) for site in SCATTER] if self.scatter else []
             rho = pyro.sample("rho", log_normal(priors.rho, like)) if self.subject_effect else None
             tau = pyro.sample("tau", log_normal(priors.tau, like)) if self.visit_effect else None
             omega = pyro.sample("omega", log_normal(priors.omega, like)) if self.vertex_effect else None
@@ -226,6 +227,9 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         share = pi.reshape(sigma.shape) if self.spatial is None else pi.expand(sigma.shape)
         subjects = pyro.plate("subject", visits.n_subjects, dim=-1)
         scores = sample_scores(self.score_priors, visits, subjects)
+        with clusters:
+            power = [pyro.sample(POWER, normal(priors.power, like))] if self.scatter else []
+        scatter = priors.scatter_law([*sds, *power]) if self.scatter else None
         spread = level_sd(tau, sigma, visits)
         loc, nodes = curves(scores, theta, scatter)
         loc = loc if ageing is None else loc + aged(ageing, visits.years)
@@ -254,11 +258,6 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             return pyro.sample("pi", dist.Dirichlet(self.vertex_priors.pi * self.n_clusters * equal)), None
         coupling = pyro.sample("coupling", log_normal(self.vertex_priors.coupling, like))
         return pyro.deterministic("pi", equal, event_dim=1), coupling
-
-    def _sample_scatter(self, like: Tensor) -> Tensor:
-        priors = self.vertex_priors
-        sds = [pyro.sample(site, log_normal(priors.scatter, like)) for site in SCATTER]
-        return priors.scatter_law([*sds, pyro.sample(POWER, normal(priors.power, like))])
 
     def init_values(self, visits: Visits, seed: int = 0) -> dict[str, Tensor]:
         """Return starting values of every site but Z, by principal components."""

@@ -42,8 +42,8 @@ def test_they_are_summaries_of_each_vertexs_own_trajectory():
             a, b, c, d = (float(x[k]) for x in one.theta)
             d, c, b, a = d + e[0], c + e[1], b * np.exp(speed), a + e[3]
             location, scale, alpha = float(visits.location[v]), float(visits.scale[v]), float(one.scores[0].exp())
-            s = np.linspace(c - 1e-4, c + 1e-4, 2)
-            slope = np.diff(scale * a / (1 + np.exp(-b * (s - c))))[0] / 2e-4
+            s = np.linspace(c - 1e-5, c + 1e-5, 2)
+            slope = np.diff(scale * a / (1 + np.exp(-b * (s - c))))[0] / 2e-5
             made = {"baseline": location + scale * d, "change": scale * a, "onset": c, "years": c / alpha}
             for name, value in (made | {"speed": slope * alpha}).items():
                 by_hand[name].append(value)
