@@ -16,9 +16,10 @@ own.  Clusters need not be connected: atrophy follows networks.
    V_l \mid Z_l = k &\sim \textstyle\sum_m w_m\,
       \mathrm{Normal}(F_k + \delta_{km},\; \sigma_k^2 I + J_{km} J_{km}^\top).
 
-A vertex's own theta_l ~ Normal(theta_k, T_k) is integrated out about seven nodes, of which the m-th has courses that
-depart by delta_km from their mean F_k, and averaged derivatives J_km by (d, c, log b, a)
-(:mod:`neuropyro.models.scatter_nodes`; ``scatter``).  The baseline d_l is left free: its sd is fixed and wide.
+A vertex's own theta_l ~ Normal(theta_k, T_k), of b a power that is learned (:mod:`neuropyro.models.speed_law`), is
+integrated out about seven nodes, of which the m-th has courses that depart by delta_km from their mean F_k, and
+averaged derivatives J_km by (d, c, log b, a) (:mod:`neuropyro.models.scatter_nodes`; ``scatter``).  The baseline d_l is
+left free: its sd is fixed and wide.
 Without scatter and subject effects it is the model of the paper.  u_ik is sampled in units of its own sd given all else
 (:mod:`neuropyro.models.offsets`).  A visit may have an effect on a cluster as well, and then the cluster's level m_nk
 takes F_nk's place (:mod:`neuropyro.models.visit_effects`); and a subject may differ lastingly at every single vertex,

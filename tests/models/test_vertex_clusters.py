@@ -116,7 +116,8 @@ def nodes_by_hand(score: np.ndarray, theta: list[float], scatter: list[float]) -
         for direction in (np.array([1, 0]), np.array([0, 1])):
             for sign in (1, -1):
                 z = np.sqrt(0.7) * at + sign * np.sqrt(2 * 0.3) * direction
-                speed = np.log1p(scatter[4] * scatter[2] * z[1]) / scatter[4] if scatter[4] else 0.0
+                power = max(1 + scatter[4] * scatter[2] * z[1], 0.05)  # that of the vertex's b over the cluster's
+                speed = np.log(power) / scatter[4] if scatter[4] else 0.0
                 ends.append(expit(b * np.exp(speed) * (score - c - scatter[1] * z[0])))
         rise = np.mean(ends, 0)
         slopes = [a * (ends[i] - ends[i + 1]) / (2 * np.sqrt(2)) for i in (0, 2)]
