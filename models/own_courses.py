@@ -25,7 +25,7 @@ def own_courses(population: Population, own: Tensor, visits: Visits) -> Courses:
     population
         A draw of the globals.
     own
-        ``(subjects, 2 + K)`` latents of the fitted subjects, in units of the population.
+        ``(subjects, p)`` latents of the fitted subjects, in units of the population.
     visits
         The data of the fit.
     """

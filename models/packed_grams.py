@@ -25,8 +25,8 @@ def lower_triangle(rows: int) -> Iterator[tuple[int, int]]:
 def unpacked(grams: Tensor, rows: int) -> Tensor:
     """Return symmetric matrices ``(*, r, r)`` of packed ones ``(*, r (r + 1) / 2)``."""
     place = torch.zeros(rows, rows, dtype=torch.long, device=grams.device)
-    for n, (i, j) in enumerate(lower_triangle(rows)):
-        place[i, j] = place[j, i] = n
+    i, j = torch.tril_indices(rows, rows, device=grams.device)
+    place[i, j] = place[j, i] = torch.arange(len(i), device=grams.device)
     return grams[..., place]
 
 

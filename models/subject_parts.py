@@ -158,7 +158,7 @@ def _without_lasting(parts: Parts, total: Tensor, sums: Sequence[Tensor], share:
 
 
 def whole_of(population: Population, own: Tensor, visits: Visits, courses: Courses) -> Parts:
-    """Return the sums over all subjects' visits, at their latents ``own (subjects, 2 + K)``, as of one subject."""
+    """Return the sums over all subjects' visits, at their latents ``own (subjects, p)``, as of one subject."""
     total: Parts | None = None
     for some in chunks(visits, courses):
         summed = SubjectVisits(visits, some, courses).parts(population, own[some]).of_all()

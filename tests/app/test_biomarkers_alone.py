@@ -90,7 +90,7 @@ def test_new_tables_are_read_as_the_fits_own_was(fitted, tmp_path):
     for row in rows:
         row["lab"] = row.pop("ID")
         row["tau"] = row["tau"] or "-4"
-    for name, some in (("old.csv", rows), ("new.csv", rows[:12])):
+    for name, some in (("old.csv", rows[:60]), ("new.csv", rows[:12])):
         with (tmp_path / name).open("w", newline="") as stream:
             writer = csv.DictWriter(stream, some[0])
             writer.writeheader()
