@@ -24,6 +24,7 @@ from neuropyro.models.covariates import shifts
 from neuropyro.models.packed_grams import lower_triangle, quadratic
 from neuropyro.models.population import Population
 from neuropyro.models.speed_law import log_speed, log_speed_slope
+from neuropyro.models.trajectory import sigmoid
 from neuropyro.models.vertex_effects import lasting_weight
 from neuropyro.models.visits import Visits
 
@@ -133,10 +134,10 @@ class SubjectVisits:
     def _linearised(self, population: Population, scores: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return F ``(visits, subjects, P)`` and the columns of J, ``(r, visits, subjects, P)``, at the scores."""
         cluster, onset, speed = self.courses.cluster, self.courses.onset, self.courses.speed
-        a, b, c, d = (parameter[cluster] for parameter in population.theta)
         if population.scatter is None:
-            mean = d + a * torch.sigmoid(b * (scores.unsqueeze(-1) - c))
+            mean = sigmoid(scores, population.theta).mT[..., cluster]
             return mean, [torch.zeros_like(mean)]
+        a, b, c, d = (parameter[cluster] for parameter in population.theta)
         sd_d, sd_c, sd_b, sd_a, power = (sd[cluster] for sd in population.scatter.unbind(-1))
         steep = b * log_speed(speed, sd_b, power).exp()
         ahead = steep * (scores.unsqueeze(-1) - c - sd_c * onset)

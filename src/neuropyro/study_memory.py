@@ -49,14 +49,19 @@ def read_alike(options: StudyOptions, study: Path, folder: Path) -> StudyOptions
     kept = _kept(folder / STUDY)
     if kept.get("kind") != _kind(study):
         return options
-    named = set(column_names(study)) if study.is_file() else None
+    lost = _lost(kept["options"], study) | set(_said(options))
     same: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in kept["options"].items()
-        if name in KEPT and name not in _said(options)
+        if name in KEPT and name not in lost
     }
-    lost = [name for name in COLUMNS if named is not None and same.get(name) not in named]
-    return replace(options, **{name: value for name, value in same.items() if name not in lost})
+    return replace(options, **same)
+
+
+def _lost(kept: dict[str, Any], study: Path) -> set[str]:
+    """Return which columns a table does not have under the names that were kept."""
+    there = column_names(study) if study.is_file() else list(kept.values())
+    return {name for name in COLUMNS if kept.get(name) not in there}
 
 
 def _kept(file: Path) -> dict[str, Any]:
