@@ -82,6 +82,12 @@ class CiftiSpace:
             nvertices=dict(zip(self.surfaces, self.sizes, strict=True)),
         )
 
+    @property
+    def sides(self) -> NDArray[np.int64]:
+        """``(vertices,)``: 1 on the left cortex, -1 on the right, 0 elsewhere."""
+        own = self.structure[self.index]
+        return np.where(own == CORTEX[True], 1, np.where(own == CORTEX[False], -1, 0))
+
     def subset(self, columns: NDArray[np.int64]) -> CiftiSpace:
         """Keep some columns."""
         return replace(self, index=self.index[columns])

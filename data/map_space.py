@@ -38,6 +38,10 @@ class MapSpace(Protocol):
     def index(self) -> NDArray[np.int64]:
         """``(vertices,)``: the place of each column among all points of the maps."""
 
+    @property
+    def sides(self) -> NDArray[np.int64]:
+        """``(vertices,)``: 1 for a column of the left hemisphere's surface, -1 for one of the right's, else 0."""
+
     def subset(self, columns: NDArray[np.int64]) -> Self:
         """Keep some columns."""
 

@@ -46,6 +46,11 @@ class VolumeSpace:
 
     kind: ClassVar[str] = "volume"
 
+    @property
+    def sides(self) -> NDArray[np.int64]:
+        """``(vertices,)`` zeros: voxels are of no surface."""
+        return np.zeros_like(self.index)
+
     def subset(self, columns: NDArray[np.int64]) -> VolumeSpace:
         """Keep some columns."""
         return replace(self, index=self.index[columns])

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from neuropyro.data.errors import CohortError
 from neuropyro.data.map_space import filled_maps, list_frames
 from neuropyro.data.mesh import Mesh
-from neuropyro.data.surface_maps import write_surface_map
+from neuropyro.data.surface_maps import is_left, write_surface_map
 
 __all__ = ["TEMPLATE_VERTICES", "SurfaceSpace", "template_space"]
 
@@ -43,6 +43,12 @@ class SurfaceSpace:
     index: NDArray[np.int64]
 
     kind: ClassVar[str] = "surface"
+
+    @property
+    def sides(self) -> NDArray[np.int64]:
+        """``(vertices,)``: 1 on the left, -1 on the right."""
+        signs = [1 if is_left(name) else -1 for name in self.hemispheres]
+        return np.repeat(signs, self.sizes)[self.index]
 
     def subset(self, columns: NDArray[np.int64]) -> SurfaceSpace:
         """Keep some columns."""

@@ -89,6 +89,7 @@ def dive_fit(
     standardise: Literal["controls", "all", "none"] = "controls",
     adjust: tuple[str, ...] = (),
     site: str | None = None,
+    level_hemispheres: bool = False,
     restarts: int = 1,
     max_steps: int = 6000,
     seed: int = 0,
@@ -130,6 +131,8 @@ def dive_fit(
         Covariates (age,sex,icv) whose effects in controls are taken out of the values first.
     site
         The covariate that names a visit's site, over which values are harmonised first, by ComBat.
+    level_hemispheres
+        Whether both hemispheres of a visit are set to one level first, which takes errors of a whole one out.
     restarts
         Fits from different starts; the best is reported.
     max_steps
@@ -156,7 +159,7 @@ def dive_fit(
     check_covariates(opened, listed(covariates))
     from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
 
-    if (adjust or site) and cohort.resolve() == (out / "cohort.npz").resolve():
+    if (adjust or site or level_hemispheres) and cohort.resolve() == (out / "cohort.npz").resolve():
         raise ValueError(f"{cohort}: would be replaced by what is adjusted; give another --out")
     _make_room(out, (cohort, *study.files()))
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
@@ -165,7 +168,7 @@ def dive_fit(
     scaled = None if standardise == "none" else standardise
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
-    loaded, notes = prepare_study(opened, out, listed(adjust), site)
+    loaded, notes = prepare_study(opened, out, listed(adjust), site, level_hemispheres)
     print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
     with unfinished(out):
         if not notes:  # else it was left there, as adjusted

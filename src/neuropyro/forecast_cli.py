@@ -80,6 +80,7 @@ def forecast(
     from neuropyro.data import Cohort
     from neuropyro.models import VertexClusterMixture
     from neuropyro.new_cohort import naming, open_like
+    from neuropyro.study_preparation import STEPS
 
     result = load_with_cohort(fit, data)
     if not isinstance(result.model, VertexClusterMixture):
@@ -98,7 +99,7 @@ def forecast(
         _write_maps(found, new, out / "maps")
     if new.n_subjects == 1:
         _draw(found, new, result).savefig(out / "forecast.png", dpi=130)
-    of_what = "values as adjusted before the fit" if (fit / "adjustment.npz").is_file() else "values"
+    of_what = "values as adjusted before the fit" if any((fit / name).is_file() for name in STEPS) else "values"
     facts = {"forecasts": len(found.time), "subjects": new.n_subjects, "out": out.resolve()}
     whose = f"subject {new.subjects[0]}" if new.n_subjects == 1 else f"{new.n_subjects} subjects"
     say(f"{len(found.time)} forecasts of the {of_what} of {whose}: {out}", **facts)

@@ -1,4 +1,4 @@
-"""A cohort of new subjects, read for a fit: its columns and its adjustment; errors name the file."""
+"""A cohort of new subjects, read for a fit: its columns, prepared as its own; errors name the file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort:
-    """Read new subjects, with the columns in the order of a fit and adjusted as its cohort was.
+    """Read new subjects, with the columns in the order of a fit and prepared as its cohort was.
 
     Parameters
     ----------
@@ -51,15 +51,14 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
     fit, result
         The fit's folder, and the fit.
     """
-    from neuropyro.adjustment import load_adjustment
     from neuropyro.data import Cohort
     from neuropyro.data.named_columns import columns_like
+    from neuropyro.study_preparation import prepare_alike
 
     with naming(path):
         names = result.data.names.get("vertex")
         new = columns_like(names, Cohort.open(path, _of_the_fit(read_alike(study, path, fit), path, names)))
-        kept = fit / "adjustment.npz"
-        new = load_adjustment(kept)(new) if kept.is_file() else new
+        new = prepare_alike(new, fit)
     for said in _far_off(new, result):
         warn(f"warning: {path}: {said}")
     return new

@@ -8,12 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from neuropyro.adjustment import fit_adjustment
+from neuropyro.adjustment import Adjustment, fit_adjustment, load_adjustment
 from neuropyro.data import Cohort, CohortError
 from neuropyro.data.unknown_names import unknown_covariate
+from neuropyro.hemisphere_levels import HemisphereLevels, fit_hemisphere_levels, load_hemisphere_levels
 from neuropyro.site_harmonisation import harmonise_sites
 
-__all__ = ["check_clusters", "check_covariates", "clusters_of", "effects_of_maps", "prepare_study"]
+__all__ = [
+    "STEPS",
+    "check_clusters",
+    "check_covariates",
+    "clusters_of",
+    "effects_of_maps",
+    "prepare_alike",
+    "prepare_study",
+]
+
+ADJUSTMENT, HEMISPHERES = STEPS = ("adjustment.npz", "hemispheres.npz")
+"""Files of a fit's folder that remember what is done to new subjects, too."""
 
 MOST_ALONE = 30  # biomarkers, each with a trajectory of its own
 OF_MAPS = 3  # clusters
@@ -90,20 +102,24 @@ def check_covariates(cohort: Cohort, names: Sequence[str]) -> None:
 
 
 def prepare_study(
-    cohort: Cohort, out: Path, adjust: Sequence[str] = (), site: str | None = None
+    cohort: Cohort, out: Path, adjust: Sequence[str] = (), site: str | None = None, level: bool = False
 ) -> tuple[Cohort, tuple[str, ...]]:
-    """Harmonise sites, then adjust for covariates by regression on controls; nothing where nothing is named.
+    """Harmonise sites, set hemispheres to one level, then adjust for covariates by regression on controls.
+
+    Each step where it is asked for; else the cohort stays as it is.
 
     Parameters
     ----------
     out
-        Folder, in which ``adjustment.npz`` remembers the covariates' effects, for new subjects, and ``cohort.npz`` the
-        cohort that the fit then belongs to.
+        Folder, in which ``adjustment.npz`` remembers the covariates' effects and ``hemispheres.npz`` their levels, for
+        new subjects, and ``cohort.npz`` the cohort that the fit then belongs to.
     adjust
         Covariates, see :func:`~neuropyro.adjustment.fit_adjustment`.
     site
         The covariate that names sites, see :func:`~neuropyro.site_harmonisation.harmonise_sites`; age, diagnosis and
         the covariates of ``adjust`` are protected.
+    level
+        Whether hemispheres are set to one level, see :func:`~neuropyro.hemisphere_levels.fit_hemisphere_levels`.
 
     Returns
     -------
@@ -113,21 +129,46 @@ def prepare_study(
         Sentences for the report.
     """
     notes: list[str] = []
-    (out / "adjustment.npz").unlink(missing_ok=True)  # an earlier fit's would be taken for this one's
+    for name in STEPS:
+        (out / name).unlink(missing_ok=True)  # an earlier fit's would be taken for this one's
     if site is not None:
         protect = dict.fromkeys(("age", "diagnosis", *adjust))
         cohort, harmonised = harmonise_sites(cohort, site, tuple(protect))
         notes += harmonised.lines()
+    if level:
+        levels = fit_hemisphere_levels(cohort)
+        cohort = _done(levels, cohort, out / HEMISPHERES)
+        notes += levels.lines()
     if adjust:
         adjustment = fit_adjustment(cohort, adjust)
-        cohort = adjustment(cohort)
-        out.mkdir(parents=True, exist_ok=True)
-        adjustment.save(out / "adjustment.npz")
+        cohort = _done(adjustment, cohort, out / ADJUSTMENT)
         notes += adjustment.lines()
     if notes:
         out.mkdir(parents=True, exist_ok=True)
         cohort.save(out / "cohort.npz")
     return cohort, tuple(notes)
+
+
+def _done(step: Adjustment | HemisphereLevels, cohort: Cohort, path: Path) -> Cohort:
+    """Return the cohort after a step, which is remembered for new subjects."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    step.save(path)
+    return step(cohort)
+
+
+def prepare_alike(cohort: Cohort, fit: Path) -> Cohort:
+    """Do to new subjects what was done before a fit to its own; sites apart, of which theirs need not be one.
+
+    Parameters
+    ----------
+    fit
+        The fit's folder.
+    """
+    if (fit / HEMISPHERES).is_file():
+        cohort = load_hemisphere_levels(fit / HEMISPHERES)(cohort)
+    if (fit / ADJUSTMENT).is_file():
+        cohort = load_adjustment(fit / ADJUSTMENT)(cohort)
+    return cohort
 
 
 def effects_of_maps(cohort: Cohort, visit_effect: bool | None, vertex_effect: bool | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuropyro.data import Cohort
+from neuropyro.hemisphere_levels import contrast_error
 from neuropyro.score_diagnosis import known_diagnoses
 
 __all__ = ["remarks"]
@@ -13,6 +14,7 @@ DIAGNOSES = frozenset({"cn", "nc", "ctl", "hc", "control", "healthy", "smc", "mc
 OUTLYING = 50  # times the distance from the median within which nine in ten lie
 NEGATIVE_CODES = (-1, -2, -3, -4, -5, -7, -8, -9, -99, -999, -9999)
 MOST_NAMES = 6  # of diagnoses
+MUCH = 0.2  # of what a vertex moves by between a person's visits; .05 to .07 on a cortex without such errors
 HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
 
 
@@ -21,7 +23,7 @@ def remarks(cohort: Cohort, standardise: str) -> list[str]:
 
     That there is no diagnosis, none is a control's, or a covariate looks like one; that a biomarker never changes
     within a subject, as a gene does, has a value that looks like a code for a missing one, or one far from all others;
-    that visits say nothing of speeds, or contradict each other.
+    that visits say nothing of speeds, or contradict each other, or have errors of whole hemispheres.
 
     Examples
     --------
@@ -30,7 +32,7 @@ def remarks(cohort: Cohort, standardise: str) -> list[str]:
     ['diagnoses are ill, well']
     """
     told = [_without_controls(cohort, standardise), _never_changing(cohort), _codes(cohort)]
-    return [line for lines in (*told, _far_out(cohort), _visits(cohort)) for line in lines]
+    return [line for lines in (*told, _far_out(cohort), _visits(cohort), _hemispheres(cohort)) for line in lines]
 
 
 def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
@@ -101,6 +103,17 @@ def _visits(cohort: Cohort) -> list[str]:
         others = f", as {same.sum() - 1} more" if same.sum() > 1 else ""
         said.append(f"subject {cohort.subject[row]} has two visits at {cohort.time[row]:g}{others}; both are used")
     return said
+
+
+def _hemispheres(cohort: Cohort) -> list[str]:
+    """Say where one hemisphere moves against the other by too much between a person's visits."""
+    error, single = contrast_error(cohort)
+    if not error > MUCH * single:
+        return []
+    return [
+        f"one hemisphere moves against the other by {error:.2g} (sd) between a person's visits, where a single vertex "
+        f"moves by {single:.2g}: errors of whole hemispheres, which the model lacks; --level-hemispheres takes them out"
+    ]
 
 
 def _names(cohort: Cohort) -> list[str]:

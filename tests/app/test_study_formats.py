@@ -1,6 +1,7 @@
 """A study in the files of the field: the same fit as from the arrays, and results in the format that came in."""
 
 import csv
+import html
 
 import nibabel
 import numpy as np
@@ -11,6 +12,7 @@ from neuropyro.adjustment import load_adjustment
 from neuropyro.cli import app
 from neuropyro.data import Cohort, CohortError, simulate_reference
 from neuropyro.data.surface_maps import read_surface_map, write_surface_map
+from neuropyro.hemisphere_levels import load_hemisphere_levels
 from neuropyro.inference import Schedule, fit, load_fit
 from neuropyro.models import VertexClusterMixture
 
@@ -96,7 +98,8 @@ def test_the_command_line_reads_a_subjects_folder_and_writes_its_format(arrays, 
     study, out = tmp_path / "study", tmp_path / "out"
     study.mkdir()
     write_freesurfer(arrays, whole, study)
-    run(study, "--space", "own", "--clusters", 2, "--guide", "map", "--max-steps", 5, "--adjust", "age", "--out", out)
+    steps = ["--level-hemispheres", "--adjust", "age"]
+    run(study, "--space", "own", "--clusters", 2, "--guide", "map", "--max-steps", 5, *steps, "--out", out)
     assignments = np.load(out / "assignments.npy")
     maps = np.concatenate([read_surface_map(out / f"{h}.clusters.mgh") for h in SIZES], 1)
     np.testing.assert_array_equal(maps[0, KEPT], assignments.argmax(1) + 1)
@@ -104,9 +107,10 @@ def test_the_command_line_reads_a_subjects_folder_and_writes_its_format(arrays, 
     assert (maps[:, WALL] == 0).all()
     assert (out / "clusters.frames.txt").read_text().splitlines()[0] == "cluster"
     assert load_fit(out, data=Cohort.load(out / "cohort.npz")).guide_name == "map"  # the adjusted cohort is the fit's
-    sentence = load_adjustment(out / "adjustment.npz").lines()[0]
-    assert sentence in capsys.readouterr().err
-    assert sentence in (out / "report.html").read_text()
+    told = capsys.readouterr().err
+    for done in (load_hemisphere_levels(out / "hemispheres.npz"), load_adjustment(out / "adjustment.npz")):
+        assert done.lines()[0] in told
+        assert html.escape(done.lines()[0]) in (out / "report.html").read_text()
 
 
 def test_a_missing_map_stops_the_command_line_before_any_work(arrays, whole, tmp_path):

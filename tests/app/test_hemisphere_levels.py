@@ -1,0 +1,137 @@
+"""Levels of hemispheres: what is taken out and what stays, for new subjects too, and when it is advised."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from neuropyro.data import Cohort, CohortError, Mesh
+from neuropyro.data.cifti_maps import CiftiSpace
+from neuropyro.data.nifti_volumes import VolumeSpace
+from neuropyro.data.surface_space import SurfaceSpace
+from neuropyro.hemisphere_levels import contrast_error, fit_hemisphere_levels, load_hemisphere_levels
+from neuropyro.study_preparation import prepare_alike, prepare_study
+from neuropyro.study_remarks import remarks
+
+LEFT, RIGHT = slice(0, 30), slice(30, 50)
+VISITS = 12
+
+
+def beside(sheets: list[Mesh]) -> Mesh:
+    """Return one mesh of several that do not touch."""
+    first = np.cumsum([0, *(sheet.n_vertices for sheet in sheets)])
+    edges = [sheet.edges + start for sheet, start in zip(sheets, first[:-1], strict=True)]
+    return Mesh(int(first[-1]), edges=np.concatenate(edges))
+
+
+@pytest.fixture(scope="module")
+def clean() -> Cohort:
+    """Four people at three visits on two sheets of 30 and 20 vertices; their courses are alike in both."""
+    rng = np.random.default_rng(0)
+    mesh = beside([Mesh.grid(5, 6), Mesh.grid(4, 5)])
+    falls = rng.normal(0, 0.1, VISITS)
+    values = rng.normal(2.5, 0.3, 50) + falls[:, None] * np.ones(50)
+    time = 70.0 + np.tile(np.arange(3), 4)
+    return Cohort(values, time, np.repeat(["a", "b", "c", "d"], 3), ["CN"] * VISITS, mesh=mesh)
+
+
+@pytest.fixture(scope="module")
+def shifted(clean) -> Cohort:
+    errors = np.random.default_rng(1).normal(0, 0.05, (VISITS, 2))
+    values = clean.values + np.where(np.arange(50) < 30, errors[:, :1], errors[:, 1:])
+    return replace(clean, values=values)
+
+
+def test_the_contrast_goes_and_what_is_common_stays(clean, shifted):
+    levels = fit_hemisphere_levels(shifted)
+    errors = shifted.values - clean.values
+    contrast = errors[:, 0] - errors[:, 40]
+    common = (errors[:, :1] + errors[:, 40:41]) / 2
+    side = np.where(np.arange(50) < 30, 1, -1)
+    # What is left of the errors: their mean over both sides, and half of the contrast's own mean.
+    expected = clean.values + common + contrast.mean() / 2 * side
+    np.testing.assert_allclose(levels(shifted).values, expected, atol=1e-12)
+    assert levels.sd == pytest.approx(contrast.std())
+    assert levels.lines()[0].startswith("Hemispheres set to one level at each of 12 visits")
+
+
+def test_missing_values_and_a_missing_hemisphere(shifted):
+    values = shifted.values.copy()
+    values[2, RIGHT] = np.nan
+    values[5, 3:9] = np.nan
+    values[:, 45] = np.nan
+    holed = replace(shifted, values=values)
+    levels = fit_hemisphere_levels(holed)
+    made = levels(holed).values
+    np.testing.assert_array_equal(np.isnan(made), np.isnan(values))
+    np.testing.assert_array_equal(made[2], values[2])  # nothing to compare with
+    off = made - levels.means
+    for visit in set(range(VISITS)) - {2}:
+        assert np.nanmean(off[visit, LEFT]) == pytest.approx(np.nanmean(off[visit, RIGHT]), abs=1e-12)
+
+
+def test_how_far_hemispheres_move_within_people(shifted):
+    error, single = contrast_error(shifted)
+    off = shifted.values - shifted.values.mean(0)
+    people = (off[:, LEFT].mean(1) - off[:, RIGHT].mean(1)).reshape(4, 3)
+    assert error == pytest.approx(np.sqrt(people.var(1, ddof=1).mean()))
+    assert single == pytest.approx(np.sqrt(shifted.values.reshape(4, 3, 50).var(1, ddof=1).mean()))
+    assert contrast_error(fit_hemisphere_levels(shifted)(shifted))[0] < 1e-12
+    assert np.isnan(contrast_error(replace(shifted, mesh=None))).all()
+    assert np.isnan(contrast_error(shifted.subset(visits=[0, 3, 6]))).all()  # once each
+
+
+def test_it_is_advised_where_it_helps(clean, shifted):
+    assert not [line for line in remarks(clean, "controls") if "hemisphere" in line]
+    (said,) = [line for line in remarks(shifted, "controls") if "hemisphere" in line]
+    assert said.endswith("--level-hemispheres takes them out")
+
+
+def test_new_subjects_are_levelled_by_the_same_means(shifted, tmp_path):
+    old, new = shifted.subset(visits=range(6)), shifted.subset(visits=range(6, VISITS))
+    made, notes = prepare_study(old, tmp_path, level=True)
+    assert [note.split()[0] for note in notes] == ["Hemispheres"]
+    assert Cohort.load(tmp_path / "cohort.npz").hash == made.hash
+    levels = load_hemisphere_levels(tmp_path / "hemispheres.npz")
+    alike = prepare_alike(new, tmp_path)
+    off = alike.values - old.values.mean(0)
+    np.testing.assert_allclose(off[:, LEFT].mean(1), off[:, RIGHT].mean(1), atol=1e-12)
+    np.testing.assert_array_equal(levels(new).values, alike.values)
+    np.testing.assert_array_equal(prepare_alike(old, tmp_path).values, made.values)
+    prepare_study(old, tmp_path)  # not asked for: nothing is remembered of the fit before
+    assert not (tmp_path / "hemispheres.npz").exists()
+
+
+def test_islands_belong_to_no_side(clean):
+    mesh = beside([Mesh.grid(5, 6), Mesh.grid(1, 1), Mesh.grid(4, 5)])
+    values = np.insert(clean.values, 30, 9.0, axis=1)
+    levels = fit_hemisphere_levels(replace(clean, values=values, mesh=mesh))
+    assert levels.side.tolist() == [1] * 30 + [0] + [-1] * 20
+
+
+def test_the_files_of_maps_tell_sides(clean, shifted):
+    index = np.arange(50)
+    right_first = SurfaceSpace(".mgh", ("rh", "lh"), (30, 20), index)
+    flat = fit_hemisphere_levels(replace(shifted, mesh=None, space=right_first))
+    assert flat.side.tolist() == [-1] * 30 + [1] * 20
+    np.testing.assert_allclose(flat(shifted).values, fit_hemisphere_levels(shifted)(shifted).values, atol=1e-12)
+    names = np.repeat(["CORTEX_LEFT", "CORTEX_RIGHT", "THALAMUS_LEFT"], [30, 15, 5])
+    structure = np.char.add("CIFTI_STRUCTURE_", names)
+    cifti = CiftiSpace(structure, index, np.full((50, 3), -1), tuple(structure[[0, 30]]), (30, 15), index)
+    assert fit_hemisphere_levels(replace(shifted, space=cifti)).side.tolist() == [1] * 30 + [-1] * 15 + [0] * 5
+    volume = replace(shifted, space=VolumeSpace(".nii", (50, 1, 1), np.eye(4), index))
+    with pytest.raises(CohortError, match="neither its maps"):
+        fit_hemisphere_levels(volume)
+
+
+def test_what_has_no_two_hemispheres_is_refused(clean, shifted, tmp_path):
+    one = clean.subset(vertices=range(30))
+    three = replace(one, mesh=beside([Mesh.grid(2, 5)] * 3))
+    for cohort in (replace(clean, mesh=None), one, three):
+        with pytest.raises(CohortError, match=r"neither its maps nor a mesh tell .* two hemispheres; leave it out"):
+            fit_hemisphere_levels(cohort)
+    with pytest.raises(CohortError, match=r"of 50 vertices, but the cohort has 30"):
+        fit_hemisphere_levels(shifted)(one)
+    np.savez(tmp_path / "other.npz", means=np.zeros(3))
+    with pytest.raises(CohortError, match=r"other\.npz: not hemispheres' levels"):
+        load_hemisphere_levels(tmp_path / "other.npz")
