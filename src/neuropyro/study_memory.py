@@ -53,7 +53,7 @@ def read_alike(options: StudyOptions, study: Path, folder: Path) -> StudyOptions
     same: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in kept["options"].items()
-        if name in KEPT and name not in lost
+        if name not in lost
     }
     return replace(options, **same)
 
@@ -69,9 +69,19 @@ def _kept(file: Path) -> dict[str, Any]:
         return {}
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        return {"kind": kept["kind"], "options": dict(kept["options"])}
+        options = {name: value for name, value in dict(kept["options"]).items() if name in KEPT}
+        if not all(_is_one(name, value) for name, value in options.items()):
+            raise ValueError
+        return {"kind": kept["kind"], "options": options}
     except (ValueError, KeyError, TypeError):
         raise CohortError(f"{file}: damaged; fit again, or delete it and say how to read the new subjects") from None
+
+
+def _is_one(name: str, value: object) -> bool:
+    """Whether a value read from a file can be that option's."""
+    if isinstance(getattr(StudyOptions(), name), tuple):
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, (int, float)) if name == "fwhm" else isinstance(value, str)
 
 
 def _said(options: StudyOptions) -> Iterator[str]:
