@@ -4,7 +4,7 @@ If the z of each image is known, and these z are distributed as those that the g
 of each z its image has the images' distribution, whatever a discriminator would have noticed.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -60,11 +60,11 @@ def teach_mapping(
     mapping: MappingNetwork,
     codes: Codes,
     dataset: Dataset,
-    images: int = 8_000,
-    components: int = 128,
-    epochs: int = 20,
-    batch: int = 64,
-    rate: float = 0.01,
+    images: int = 100_000,
+    components: int = 1_024,
+    epochs: int = 15,
+    batch: int = 128,
+    rate: float = 0.1,
     seed: int = 0,
 ) -> float:
     """Teach the mapping network alone to lay w out so that images are about linear in it.
@@ -80,7 +80,7 @@ def teach_mapping(
     codes, dataset
         z and images (B, C, H, W) of indices; the first ``images`` of them are used, ``epochs`` times.
     components
-        How many principal components, those of the first 1,000 images.
+        How many principal components, those of the first images, four times as many.
     batch, rate, seed
         Of Adam, whose rate falls as a cosine, and of the order.
 
@@ -93,8 +93,9 @@ def teach_mapping(
     kept = max(images // 20, 2)
     rng = torch.Generator().manual_seed(seed)
     head = torch.zeros(mapping.w_dim, points.shape[1], requires_grad=True)
-    parameters = [*mapping.parameters(), head]
-    optimiser = torch.optim.Adam(parameters, lr=rate)
+    # The network's weights are scaled as they are used, which the head's are not.
+    groups: list[dict[str, Any]] = [{"params": list(mapping.parameters())}, {"params": [head], "lr": rate / 10}]
+    optimiser = torch.optim.Adam(groups, lr=rate, betas=(0.9, 0.99), fused=True)
     steps = epochs * -(-(images - kept) // batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(epochs):
@@ -111,7 +112,7 @@ def teach_mapping(
 def _pairs(codes: Codes, dataset: Dataset, images: int, components: int) -> tuple[Tensor, Tensor]:
     """Return z (images, z_dim), and coordinates on principal components, centred, of a mean square of 1."""
     parts = torch.split(torch.arange(images), 100)
-    first = torch.cat([dataset(part) for part in torch.split(torch.arange(min(images, 1000)), 100)])
+    first = torch.cat([dataset(part) for part in torch.split(torch.arange(min(images, 4 * components)), 100)])
     frame = PrincipalComponents.of(first, min(components, len(first) - 1))
     points = torch.cat([frame(dataset(part)) for part in parts])
     points = points - points.mean(dim=0)
