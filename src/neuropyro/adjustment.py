@@ -147,6 +147,15 @@ def load_adjustment(path: str | Path) -> Adjustment:
     ------
     CohortError
         Where the file cannot be read or holds something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.data import simulate_reference
+    >>> cohort, path = simulate_reference(n_subjects=60, n_vertices=10, seed=0), Path(tempfile.mkdtemp()) / "age.npz"
+    >>> fit_adjustment(cohort, ["age"]).save(path)
+    >>> load_adjustment(path).covariates
+    ('age',)
     """
     arrays = read_npz(Path(path))
     texts = {name: tuple(str(x) for x in arrays.pop(name, ())) for name in ("covariates", "terms", "levels")}

@@ -82,6 +82,13 @@ def hold_back(cohort: Cohort, first: int) -> tuple[Cohort, Cohort]:
     ------
     CohortError
         Where ``first`` is below 1, or no subject has more visits.
+
+    Examples
+    --------
+    >>> cohort = Cohort(np.ones((4, 2)), time=[70, 72, 71, 66], subject=["a", "a", "a", "b"])
+    >>> known, later = hold_back(cohort, 2)
+    >>> known.time.tolist(), later.time.tolist()
+    ([70.0, 71.0, 66.0], [72.0])
     """
     if first < 1:
         raise CohortError(f"evaluate: {first} first visits; give 1 or more")

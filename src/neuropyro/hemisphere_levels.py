@@ -116,6 +116,17 @@ def load_hemisphere_levels(path: str | Path) -> HemisphereLevels:
     ------
     CohortError
         Where the file cannot be read or holds something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> mesh = Mesh(4, edges=np.array([[0, 1], [2, 3]]))
+    >>> values = np.array([[2.5, 2.5, 2.5, 2.5], [2.7, 2.7, 2.5, 2.5]])
+    >>> cohort = Cohort(values, [70, 71], ["a", "a"], mesh=mesh)
+    >>> path = Path(tempfile.mkdtemp()) / "hemispheres.npz"
+    >>> fit_hemisphere_levels(cohort).save(path)
+    >>> load_hemisphere_levels(path)(cohort).values.round(2).tolist()
+    [[2.55, 2.55, 2.45, 2.45], [2.65, 2.65, 2.55, 2.55]]
     """
     arrays = read_npz(Path(path))
     try:
@@ -133,6 +144,14 @@ def contrast_error(cohort: Cohort) -> tuple[float, float]:
     tuple of float
         Sd of :math:`D_n` about each person's mean, and that of a vertex's values about each person's mean, in the
         values' unit; NaN where there are no two hemispheres, or nobody was seen twice.
+
+    Examples
+    --------
+    >>> mesh = Mesh(4, edges=np.array([[0, 1], [2, 3]]))
+    >>> values = np.array([[2.5, 2.5, 2.5, 2.5], [2.7, 2.7, 2.5, 2.5]])
+    >>> cohort = Cohort(values, [70, 71], ["a", "a"], mesh=mesh)
+    >>> [round(sd, 2) for sd in contrast_error(cohort)]
+    [0.14, 0.1]
     """
     side = _sides(cohort)
     if side is None:

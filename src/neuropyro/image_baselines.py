@@ -49,6 +49,12 @@ def bicubic(corruption: Corruption, y: Tensor) -> Tensor:
     ------
     ValueError
         Where ``y`` is no image.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption_resampling import Downsample
+    >>> bicubic(Downsample(4), torch.full((1, 1, 4, 4), 0.5)).mean((2, 3))
+    tensor([[0.5000]])
     """
     if y.ndim != 4 or y.is_complex():
         raise ValueError(f"bicubic: it interpolates images (B, C, h, w), got {tuple(y.shape)} of {y.dtype}")
@@ -63,6 +69,13 @@ def zero_filled(corruption: Corruption, y: Tensor) -> Tensor:
     ------
     ValueError
         Where the corruption is not linear.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption_kspace import Undersample
+    >>> image, whole = torch.rand(1, 1, 16, 16), Undersample(1)  # every line of k-space
+    >>> bool((zero_filled(whole, whole.A(image)) - image).abs().max() < 0.05)
+    True
     """
     if not corruption.is_linear:
         raise ValueError("zero filled: it needs a linear corruption")
@@ -80,6 +93,16 @@ def biharmonic(corruption: Corruption, y: Tensor) -> Tensor:
     ------
     ValueError
         Where the measurements are of another shape than the image.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption_masks import Mask
+    >>> plane = torch.linspace(-0.5, 0.5, 9).expand(1, 1, 9, 9)
+    >>> observed = torch.ones(9, 9)
+    >>> observed[3:6, 3:6] = 0
+    >>> hole = Mask(observed)
+    >>> torch.allclose(biharmonic(hole, hole.A(plane)), plane, atol=1e-5)  # a plane goes on as a plane
+    True
     """
     if y.is_complex() or corruption.image_shape(tuple(y.shape)) != tuple(y.shape):
         raise ValueError(f"biharmonic: it fills holes of images, got measurements {tuple(y.shape)}")
@@ -129,6 +152,15 @@ def tuned(
     ----------
     noise
         Sd of the simulated noise, in place of the corruption's own.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption_resampling import Downsample
+    >>> images = torch.zeros(1, 1, 8, 8)
+    >>> images[..., 4:] = 1  # an edge, which little smoothing tells best from little noise
+    >>> best = tuned(partial(total_variation, steps=100), Downsample(1), images, weights=(0.001, 0.5), noise=0.01)
+    >>> best.keywords["weight"]
+    0.001
     """
     y = corruption.corrupt(images, seed, noise)
     scores = {w: float(psnr(method(corruption, y, weight=w), images).mean()) for w in weights}
@@ -140,6 +172,12 @@ def baselines_for(corruption: Corruption, y: Tensor) -> dict[str, Baseline]:
 
     Bicubic where ``y`` is a smaller image, biharmonic where it has a hole, zero filling and wavelets where it is
     k-space; total variation always.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption_resampling import Downsample
+    >>> list(baselines_for(Downsample(4), torch.zeros(1, 1, 16, 16)))
+    ['bicubic', 'total_variation']
     """
     found: dict[str, Baseline] = {}
     if not corruption.is_linear:

@@ -52,19 +52,40 @@ def mean_over_image(values: Tensor, where: Tensor | None) -> Tensor:
 
 
 def rmse(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
-    """Root mean squared error (B,), grey levels."""
+    """Root mean squared error (B,), grey levels.
+
+    Examples
+    --------
+    >>> truth, estimate = torch.zeros(1, 1, 2, 2), torch.tensor([[[[0.0, 0.0], [0.0, 0.2]]]])
+    >>> rmse(estimate, truth)  # the root of a quarter of .2 squared, in grey levels
+    tensor([12.7500])
+    """
     require_pair(estimate, truth)
     return GREY_LEVELS * mean_over_image((estimate - truth).square(), where).sqrt()
 
 
 def mae(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
-    """Mean absolute error (B,), grey levels; over the hole of a mask, what inpainting is judged by."""
+    """Mean absolute error (B,), grey levels; over the hole of a mask, what inpainting is judged by.
+
+    Examples
+    --------
+    >>> truth, estimate = torch.zeros(1, 1, 2, 2), torch.tensor([[[[0.0, 0.0], [0.0, 0.2]]]])
+    >>> mae(estimate, truth), mae(estimate, truth, where=estimate)
+    (tensor([6.3750]), tensor([25.5000]))
+    """
     require_pair(estimate, truth)
     return GREY_LEVELS * mean_over_image((estimate - truth).abs(), where)
 
 
 def psnr(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
-    """Peak signal-to-noise ratio (B,), dB, the peak being the whole range -1..1; infinite where there is no error."""
+    """Peak signal-to-noise ratio (B,), dB, the peak being the whole range -1..1; infinite where there is no error.
+
+    Examples
+    --------
+    >>> truth, estimate = torch.zeros(1, 1, 2, 2), torch.tensor([[[[0.0, 0.0], [0.0, 0.2]]]])
+    >>> psnr(estimate, truth)
+    tensor([26.0206])
+    """
     require_pair(estimate, truth)
     return 10 * torch.log10(PEAK**2 / mean_over_image((estimate - truth).square(), where))
 
@@ -76,6 +97,12 @@ def ssim(estimate: Tensor, truth: Tensor) -> Tensor:
     ------
     ValueError
         Where the images are smaller than a window.
+
+    Examples
+    --------
+    >>> truth = torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    >>> ssim(truth, truth), bool(ssim(truth.flip(3), truth) < 0.5)
+    (tensor([1.]), True)
     """
     require_pair(estimate, truth)
     if min(truth.shape[2:]) <= 2 * WINDOW_RADIUS:
@@ -100,7 +127,16 @@ def window_means(maps: Tensor) -> Tensor:
 
 
 def lpips(estimate: Tensor, truth: Tensor, features: PerceptualDistance) -> Tensor:
-    """Perceptual distance (B,): LPIPS where ``features`` are VGG16's with LPIPS's heads."""
+    """Perceptual distance (B,): LPIPS where ``features`` are VGG16's with LPIPS's heads.
+
+    Examples
+    --------
+    >>> class Means:
+    ...     def distance(self, a, b):
+    ...         return (a.mean((1, 2, 3)) - b.mean((1, 2, 3))).abs()
+    >>> lpips(torch.ones(1, 1, 8, 8), torch.zeros(1, 1, 8, 8), Means())
+    tensor([1.])
+    """
     require_pair(estimate, truth)
     with torch.no_grad():
         return features.distance(estimate, truth)
@@ -116,6 +152,14 @@ def crps(draws: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
     ----------
     draws
         (D, B, C, H, W)
+
+    Examples
+    --------
+    >>> truth = torch.zeros(1, 1, 1, 1)
+    >>> crps(torch.tensor([-0.2, 0.2]).reshape(2, 1, 1, 1, 1), truth)  # .2, less half of the distance of .4
+    tensor([0.])
+    >>> crps(torch.tensor([0.2]).reshape(1, 1, 1, 1, 1), truth)
+    tensor([25.5000])
     """
     require_draws(draws, truth)
     count = len(draws)
@@ -146,14 +190,28 @@ def interval(draws: Tensor, level: float) -> tuple[Tensor, Tensor]:
 
 
 def coverage(draws: Tensor, truth: Tensor, level: float = 0.9, where: Tensor | None = None) -> Tensor:
-    """Share (B,) of pixels whose truth lies within the central interval of ``draws`` (D, B, C, H, W)."""
+    """Share (B,) of pixels whose truth lies within the central interval of ``draws`` (D, B, C, H, W).
+
+    Examples
+    --------
+    >>> draws = torch.randn(200, 1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> coverage(draws[1:], draws[0]).round(decimals=2)
+    tensor([0.9000])
+    """
     require_draws(draws, truth)
     lower, upper = interval(draws, level)
     return mean_over_image(((truth >= lower) & (truth <= upper)).to(truth.dtype), where)
 
 
 def interval_width(draws: Tensor, level: float = 0.9, where: Tensor | None = None) -> Tensor:
-    """Mean width (B,), grey levels, of the pixels' central intervals over ``draws`` (D, B, C, H, W)."""
+    """Mean width (B,), grey levels, of the pixels' central intervals over ``draws`` (D, B, C, H, W).
+
+    Examples
+    --------
+    >>> draws = torch.linspace(-1, 1, 999).reshape(999, 1, 1, 1, 1)
+    >>> interval_width(draws, level=0.5).round()  # half of the range of 255
+    tensor([128.])
+    """
     lower, upper = interval(draws, level)
     return GREY_LEVELS * mean_over_image(upper - lower, where)
 
@@ -180,6 +238,12 @@ def image_metrics(
         Pixels over which the draws are judged.
     features
         With them comes ``lpips``.
+
+    Examples
+    --------
+    >>> truth = torch.linspace(-1, 1, 256).reshape(1, 1, 16, 16)
+    >>> image_metrics(truth + 0.1, truth).keys()
+    dict_keys(['psnr', 'rmse', 'ssim'])
     """
     found = {"psnr": psnr(estimate, truth), "rmse": rmse(estimate, truth)}
     if min(truth.shape[2:]) > 2 * WINDOW_RADIUS:

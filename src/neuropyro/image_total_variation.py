@@ -28,7 +28,13 @@ STEP = 0.05  # of x, times lambda
 
 
 def gradient(x: Tensor) -> Tensor:
-    """Forward differences down and across (2, B, C, H, W) of ``x`` (B, C, H, W), 0 past the border."""
+    """Forward differences down and across (2, B, C, H, W) of ``x`` (B, C, H, W), 0 past the border.
+
+    Examples
+    --------
+    >>> gradient(torch.tensor([[[[1.0, 3.0], [1.0, 4.0]]]])).flatten(1).tolist()
+    [[0.0, 1.0, 0.0, 0.0], [2.0, 0.0, 3.0, 0.0]]
+    """
     down, across = torch.zeros_like(x), torch.zeros_like(x)
     down[..., :-1, :] = x.diff(dim=-2)
     across[..., :-1] = x.diff(dim=-1)
@@ -36,7 +42,14 @@ def gradient(x: Tensor) -> Tensor:
 
 
 def divergence(p: Tensor) -> Tensor:
-    """Minus the adjoint of :func:`gradient`: (2, B, C, H, W) to (B, C, H, W)."""
+    """Minus the adjoint of :func:`gradient`: (2, B, C, H, W) to (B, C, H, W).
+
+    Examples
+    --------
+    >>> x, p = torch.randn(1, 1, 4, 5, dtype=torch.double), torch.randn(2, 1, 1, 4, 5, dtype=torch.double)
+    >>> torch.allclose((gradient(x) * p).sum(), -(x * divergence(p)).sum())
+    True
+    """
     down, across = p[0][..., :-1, :], p[1][..., :-1]
     total = torch.zeros_like(p[0])
     total[..., :-1, :] += down
@@ -50,6 +63,12 @@ def squared_norm(corruption: Corruption, like: Tensor, steps: int = 30) -> float
     """Largest eigenvalue of L'L for images like ``like`` (B, C, H, W), by power iteration.
 
     Random starts of several images are iterated side by side, and 1 % is added for what is left of the convergence.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption_masks import Mask
+    >>> round(squared_norm(Mask(torch.ones(4, 4)), torch.zeros(1, 1, 4, 4)), 2)
+    1.01
     """
     x = torch.randn(like.shape, generator=torch.Generator().manual_seed(0), dtype=like.dtype).to(like.device)
     largest = torch.ones(())
@@ -62,7 +81,14 @@ def squared_norm(corruption: Corruption, like: Tensor, steps: int = 30) -> float
 
 
 def default_weight(corruption: Corruption) -> float:
-    """Return lambda of the posterior mode: the noise's variance by the slopes' scale; .0003 where there is no noise."""
+    """Return lambda of the posterior mode: the noise's variance by the slopes' scale; .0003 where there is no noise.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption_resampling import Downsample
+    >>> default_weight(Downsample(4)), default_weight(Downsample(4, noise=0.1))
+    (0.0003, 0.04000000000000001)
+    """
     return max(LEAST_WEIGHT, (corruption.noise or 0.0) ** 2 / TYPICAL_SLOPE)
 
 
@@ -82,6 +108,15 @@ def total_variation(corruption: Corruption, y: Tensor, weight: float | None = No
     ------
     ValueError
         Where the corruption is not linear, or the weight not positive.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption_masks import Mask
+    >>> image, observed = torch.full((1, 1, 8, 8), 0.5), torch.ones(8, 8)
+    >>> observed[2:5, 2:5] = 0
+    >>> hole = Mask(observed)
+    >>> bool((total_variation(hole, hole.A(image)) - image).abs().max() < 0.02)
+    True
     """
     if not corruption.is_linear:
         raise ValueError("total variation: it needs a linear corruption")

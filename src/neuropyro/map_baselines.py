@@ -45,7 +45,16 @@ class Baseline:
 
 
 def last_value(cohort: Cohort, request: Request) -> Baseline:
-    """Carry each subject's last value at each vertex forward; it has no interval (NaN)."""
+    """Carry each subject's last value at each vertex forward; it has no interval (NaN).
+
+    Examples
+    --------
+    >>> from neuropyro.models.forecasting import requested
+    >>> cohort = Cohort([[2.5], [2.3], [2.8]], time=[70, 72, 66], subject=["a", "a", "b"])
+    >>> wanted = requested(cohort, [73.0, 68.0], ["a", "b"])
+    >>> last_value(cohort, wanted).mean.round(2).tolist()
+    [[2.3], [2.8]]
+    """
     last = np.full((cohort.n_subjects, cohort.n_vertices), np.nan)
     for row in np.argsort(cohort.time, kind="stable"):
         values = cohort.values[row]
@@ -66,6 +75,16 @@ def linear_mixed(cohort: Cohort, request: Request, level: float = 0.9) -> Baseli
         Whose values, when.
     level
         Of the intervals, which leave out what is not known of the coefficients.
+
+    Examples
+    --------
+    >>> from neuropyro.models.forecasting import requested
+    >>> year, person = np.tile([0.0, 1.0, 2.0], 20), np.repeat(np.arange(20), 3)
+    >>> slopes = np.random.default_rng(0).normal(-0.05, 0.02, 20)[person]
+    >>> cohort = Cohort((2.5 + slopes * year)[:, None], 70 + year, person)
+    >>> found = linear_mixed(cohort, requested(cohort, [75.0], [3]))
+    >>> bool(abs(found.mean[0, 0] - (2.5 + 5 * slopes[9])) < 0.02)
+    True
     """
     design = _Design.of(cohort)
     wanted = design.at(request)

@@ -57,6 +57,13 @@ def known_diagnoses(cohort: Cohort) -> tuple[str, ...]:
     """Return the diagnoses of a cohort's visits, controls first, the gravest last.
 
     Empty text and negative numbers say nothing.
+
+    Examples
+    --------
+    >>> visits = {"time": [70, 71, 70, 72], "subject": ["a", "a", "b", "b"]}
+    >>> cohort = Cohort([[2.5]] * 4, **visits, diagnosis=["CN", "MCI", "AD", ""])
+    >>> known_diagnoses(cohort)
+    ('CN', 'MCI', 'AD')
     """
     if cohort.diagnosis is None:
         return ()

@@ -14,7 +14,16 @@ __all__ = ["write_csv", "write_tsv"]
 
 
 def write_csv(path: Path, columns: dict[str, NDArray[Any]]) -> None:
-    """Write columns of equal length, by name, to a .csv file; NaN is left blank."""
+    """Write columns of equal length, by name, to a .csv file; NaN is left blank.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "scores.csv"
+    >>> write_csv(path, {"subject": np.array(["a", "b"]), "score": np.array([0.5, np.nan])})
+    >>> path.read_text().splitlines()
+    ['subject,score', 'a,0.5', 'b,']
+    """
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(columns)
@@ -22,7 +31,16 @@ def write_csv(path: Path, columns: dict[str, NDArray[Any]]) -> None:
 
 
 def write_tsv(path: Path, columns: dict[str, NDArray[Any]]) -> None:
-    """Write columns of equal length, by name, to a .tsv file; NaN is n/a."""
+    """Write columns of equal length, by name, to a .tsv file; NaN is n/a.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "scores.tsv"
+    >>> write_tsv(path, {"subject": np.array(["a", "b"]), "score": np.array([0.5, np.nan])})
+    >>> [line.split() for line in path.read_text().splitlines()]
+    [['subject', 'score'], ['a', '0.5'], ['b', 'n/a']]
+    """
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(columns)

@@ -43,6 +43,11 @@ def multiclass_auc(true: ArrayLike, probabilities: ArrayLike) -> float:
     ------
     CohortError
         Where shapes disagree, a class is not among the columns, or fewer than two classes have cases.
+
+    Examples
+    --------
+    >>> multiclass_auc([0, 0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.2, 0.8]])  # three of four pairs
+    0.75
     """
     labels, p = _classes(true, probabilities)
     areas = []
@@ -64,6 +69,11 @@ def balanced_accuracy(true: ArrayLike, probabilities: ArrayLike) -> float:
     ----------
     true, probabilities
         As for `multiclass_auc`.
+
+    Examples
+    --------
+    >>> balanced_accuracy([0, 0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
+    0.75
     """
     labels, p = _classes(true, probabilities)
     called = p.argmax(1)
@@ -77,7 +87,18 @@ def balanced_accuracy(true: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def mean_absolute_error(true: ArrayLike, forecast: ArrayLike) -> float:
-    """Return MAE over the cases ``(cases,)`` whose truth is known."""
+    """Return MAE over the cases ``(cases,)`` whose truth is known.
+
+    Raises
+    ------
+    CohortError
+        Where shapes disagree, no truth is known, or a case whose truth is has no forecast.
+
+    Examples
+    --------
+    >>> mean_absolute_error([20.0, 30.0, float("nan")], [22.0, 29.0, 12.0])
+    1.5
+    """
     t, f = _known(true, forecast)
     return float(np.abs(f - t).mean())
 
@@ -89,6 +110,11 @@ def weighted_error_score(true: ArrayLike, forecast: ArrayLike, lower: ArrayLike,
     ------
     CohortError
         Where an interval has no width.
+
+    Examples
+    --------
+    >>> weighted_error_score([20, 30], [22, 29], [21, 25], [23, 33])  # an interval of 2 weighs four times one of 8
+    1.8
     """
     t, f, low, high = _known(true, forecast, lower, upper)
     if (high <= low).any():
@@ -99,7 +125,13 @@ def weighted_error_score(true: ArrayLike, forecast: ArrayLike, lower: ArrayLike,
 
 
 def coverage_accuracy(true: ArrayLike, lower: ArrayLike, upper: ArrayLike, nominal: float = 0.5) -> float:
-    """Return CPA: how far the fraction of truths strictly within their intervals is from the nominal coverage."""
+    """Return CPA: how far the fraction of truths strictly within their intervals is from the nominal coverage.
+
+    Examples
+    --------
+    >>> coverage_accuracy([1.0, 2.0, 3.0, 4.0], [0, 0, 0, 5], [2, 3, 4, 6])  # three of four, where a half is meant
+    0.25
+    """
     t, low, high = _known(true, lower, upper)
     return float(abs(((low < t) & (t < high)).mean() - nominal))
 
