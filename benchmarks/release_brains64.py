@@ -24,12 +24,13 @@ from neuropyro.generators.stylegan2 import Generator
 from neuropyro.generators.training_config import TrainingConfig
 from neuropyro.generators.training_state import load_state, new_state
 
-COMMAND = "OMP_NUM_THREADS=1 python benchmarks/train_brains64.py{weights} --out run --images {images}"
+COMMAND = "OMP_NUM_THREADS=1 python benchmarks/train_brains64.py --out run --images {images}"
 DATA = "Phantoms: coronal slices of the MNI152 brain (y from -39 to 6 mm) under random diffeomorphisms, without noise"
 LESSONS = (
     "The z of each phantom is known: its code, the covariates and the leading other directions in the random numbers "
-    "of which it is made (neuropyro.data.phantom_codes).  The generator learned by squared error to make of each z its "
-    "phantom, first at low resolution, and then, beside that, from the discriminator and the loss of diversity."
+    "of which it is made (neuropyro.data.phantom_codes).  The mapping learned the principal components of each z's "
+    "phantom; then, with the synthesis, by squared error to make of each z its phantom, by large steps that grew small; "
+    "then, beside that, from the discriminator."
 )
 NAMES = ("dilation", "atrophy", "contrast", "position", "brightness", "size")
 
@@ -93,14 +94,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--inversions", type=int, default=64)
-    parser.add_argument("--weights", help="what the run began with, as its own command was told")
-    parser.add_argument("--note", help="for the card, such as what the run began with")
+    parser.add_argument("--note", help="for the card")
     args = parser.parse_args()
     state = new_state(GENERATOR, DISCRIMINATOR, TrainingConfig().adam(), 0, torch.device("cpu"))
     load_state(state, args.run / "state.safetensors")
     found = measured(state.average, args.count, args.inversions)
-    weights = f" --weights {args.weights}" if args.weights else ""
-    details = {"command": COMMAND.format(images=state.images, weights=weights), "recipe": dataclasses.asdict(RECIPE)}
+    details = {"command": COMMAND.format(images=state.images), "recipe": dataclasses.asdict(RECIPE)}
     details |= {"lessons": LESSONS}
     details |= {"note": args.note} if args.note else {}
     codes = PhantomCodes.load(BrainPhantoms(resolution=64, recipe=RECIPE), args.run / "codes.safetensors")

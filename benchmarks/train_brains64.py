@@ -4,16 +4,12 @@ One process of one thread per core is fastest on a CPU, and keeps its pace on a 
 
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 benchmarks/train_brains64.py --out run
 
-Where the run's folder is lost, the released weights can be trained on, with phantoms that they have not seen:
-
-    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 benchmarks/train_brains64.py --weights brains64 --seed 1 --out run
-
 The z of each phantom is known (:mod:`neuropyro.data.phantom_codes`), and the generator learns to make the one of the
 other, in stages: :data:`STAGES`.
 """
 
 import argparse
-import dataclasses
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +21,7 @@ from torch import Tensor
 from neuropyro.data.phantom_codes import PhantomCodes
 from neuropyro.data.phantom_recipe import PhantomRecipe
 from neuropyro.data.phantoms import BrainPhantoms, Split
-from neuropyro.generators.checkpoints import Checkpoint, load_checkpoint
+from neuropyro.generators.checkpoints import Checkpoint
 from neuropyro.generators.codes import teach_mapping, weigh_inputs
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
 from neuropyro.generators.discriminator import Discriminator
@@ -62,11 +58,11 @@ CODES: dict[str, Any] = {"code_weight": 50.0, "adversarial_from": 10**9, "moment
 SHARP: dict[str, Any] = {"code_weight": 50.0, "discriminator_learning_rate": 0.002, "r1_weight": 0.05}
 STAGES: list[tuple[int, dict[str, Any]]] = [
     (800, CODES | {"learning_rate": 0.002}),  # large steps would throw the networks off at first
-    (1_600, CODES | {"learning_rate": 0.01}),
-    (80_000, CODES | {"learning_rate": 0.05, "average_images": 2_000}),
-    (130_000, CODES | {"learning_rate": 0.025, "average_images": 2_000}),
-    (165_000, CODES | {"learning_rate": 0.01, "average_images": 2_000}),
-    (185_000, CODES | {"learning_rate": 0.004, "average_images": 2_000}),
+    (3_000, CODES | {"learning_rate": 0.01}),
+    (80_000, CODES | {"learning_rate": 0.02, "average_images": 2_000}),
+    (130_000, CODES | {"learning_rate": 0.01, "average_images": 2_000}),
+    (165_000, CODES | {"learning_rate": 0.004, "average_images": 2_000}),
+    (185_000, CODES | {"learning_rate": 0.0015, "average_images": 2_000}),
     (215_000, SHARP | {"learning_rate": 0.002, "average_images": 2_000}),
     (240_000, SHARP | {"learning_rate": 0.001, "average_images": 4_000}),
 ]
@@ -88,45 +84,31 @@ def learning_curve(phantoms: BrainPhantoms, count: int = 1000) -> Measure:
     return measure
 
 
-def codes_of(phantoms: BrainPhantoms, folder: Path, start: Checkpoint | None) -> PhantomCodes:
-    """Those of the run in the folder; at its beginning those of the weights to begin with, which else are found."""
+def codes_of(phantoms: BrainPhantoms, folder: Path) -> PhantomCodes:
+    """Those of the run in the folder, which are found at its beginning."""
     path = folder / "codes.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        known = codes_of_card(phantoms, start) if start else None
-        (known or PhantomCodes.of(phantoms, GENERATOR.z_dim)).save(path)
+        PhantomCodes.of(phantoms, GENERATOR.z_dim).save(path)
     return PhantomCodes.load(phantoms, path)
 
 
-def codes_of_card(phantoms: BrainPhantoms, checkpoint: Checkpoint) -> PhantomCodes | None:
-    """Those that a generator was trained with, if any."""
-    arrays = checkpoint.card.arrays if checkpoint.card else {}
-    if "codes.axes" not in arrays:
-        return None
-    return PhantomCodes(phantoms, arrays["codes.axes"].double(), arrays["codes.sensitivity"].double())
-
-
-def beginning(weights: Checkpoint | None, codes: PhantomCodes, seed: int, taught: Path) -> Checkpoint:
-    """Return what a run begins with: given weights, with a mapping that knows codes, or else networks of the seed's.
-
-    The mapping once taught is kept in the file ``taught``.
-    """
-    if weights is not None and codes_of_card(codes.phantoms, weights) is not None:
-        return weights
+def beginning(codes: PhantomCodes, seed: int, folder: Path) -> Checkpoint:
+    """Return what a run begins with: networks of the seed's, of which the mapping has learned what codes mean."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         generator, discriminator = Generator(GENERATOR), Discriminator(DISCRIMINATOR)
+    taught = folder / f"mapping-{seed}.safetensors"  # for runs that stop before they have a state
     if taught.exists():
         generator.mapping.load_state_dict(load_file(taught))
     else:
         weigh_inputs(generator, codes.scales)
         explained = teach_mapping(generator.mapping, codes, codes.phantoms.images, seed=seed)
-        print({"images": 0, "variance_explained_by_mapping": explained})
-        save_file(generator.mapping.state_dict(), taught)
-    if weights is None:
-        return Checkpoint(Path(f"seed {seed}"), "new", generator, None, discriminator)
-    generator.synthesis.load_state_dict(weights.generator.synthesis.state_dict())
-    return dataclasses.replace(weights, generator=generator, training_generator=None)
+        print({"images": 0, "variance_explained_by_mapping": explained}, flush=True)
+        partial = folder / f".{taught.name}.{os.getpid()}"
+        save_file(generator.mapping.state_dict(), partial)
+        partial.replace(taught)
+    return Checkpoint(Path(f"seed {seed}"), "new", generator, None, discriminator)
 
 
 def main() -> None:
@@ -135,14 +117,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="to stop at; by default where the last stage ends")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--weights", help="name or file of a generator whose weights a new run begins with")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     phantoms = BrainPhantoms(resolution=64, split="train", seed=args.seed, recipe=RECIPE)
-    weights = load_checkpoint(args.weights) if args.weights else None
-    codes, measure = codes_of(phantoms, args.out, weights), learning_curve(phantoms)
+    codes, measure = codes_of(phantoms, args.out), learning_curve(phantoms)
     begun = (args.out / "state.safetensors").exists()
-    start = None if begun else beginning(weights, codes, args.seed, args.out / "mapping.safetensors")
+    start = None if begun else beginning(codes, args.seed, args.out)
     for until, settings in STAGES:
         stage = SETTINGS | settings | {"seed": args.seed, "precision": args.precision}
         config = TrainingConfig(images=min(until, args.images or until), **stage)

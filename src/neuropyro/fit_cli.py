@@ -132,7 +132,8 @@ def dive_fit(
     site
         The covariate that names a visit's site, over which values are harmonised first, by ComBat.
     level_hemispheres
-        Whether both hemispheres of a visit are set to one level first, which takes errors of a whole one out.
+        Whether both hemispheres of a visit are set to one level first, which takes errors of a whole one out; not where
+        the disease is of one side.
     restarts
         Fits from different starts; the best is reported.
     max_steps
@@ -148,6 +149,7 @@ def dive_fit(
     from neuropyro.study_preparation import (
         check_clusters,
         check_covariates,
+        check_hemispheres,
         clusters_of,
         effects_of_maps,
         prepare_study,
@@ -157,6 +159,7 @@ def dive_fit(
     opened = Cohort.open(cohort, study)
     check_clusters(opened, clusters)
     check_covariates(opened, listed(covariates))
+    check_hemispheres(opened, level_hemispheres)
     from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
 
     if (adjust or site or level_hemispheres) and cohort.resolve() == (out / "cohort.npz").resolve():

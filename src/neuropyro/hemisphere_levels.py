@@ -16,6 +16,7 @@ step out there.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,10 +26,11 @@ from scipy.sparse.csgraph import connected_components
 
 from neuropyro.data import Cohort, CohortError, Mesh
 from neuropyro.data.cohort_files import read_npz, write_npz
+from neuropyro.data.surface_space import TEMPLATE_VERTICES, template_space
 
-__all__ = ["HemisphereLevels", "contrast_error", "fit_hemisphere_levels", "load_hemisphere_levels"]
+__all__ = ["HemisphereLevels", "Unsteadiness", "fit_hemisphere_levels", "load_hemisphere_levels", "unsteadiness"]
 
-NEARLY_ALL = 0.95  # of the vertices, that two pieces of a mesh hold where they are its hemispheres
+NEARLY_ALL, ALIKE = 0.95, 0.5  # two hemispheres: of a mesh's vertices, and the smaller of the larger
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class HemisphereLevels:
     Parameters
     ----------
     means
-        ``(vertices,)`` means over the visits of the fit, in the values' unit.
+        ``(vertices,)`` means over the visits of the fit that have both hemispheres, in the values' unit.
     side
         ``(vertices,)``: 1 in one hemisphere (the left one, where the maps' files tell), -1 in the other, 0 in neither.
     sd
@@ -85,7 +87,7 @@ def fit_hemisphere_levels(cohort: Cohort) -> HemisphereLevels:
     Raises
     ------
     CohortError
-        Where the cohort's maps are not of two surfaces, nor falls its mesh into two.
+        Where the cohort's maps are not of two surfaces, nor falls its mesh into two, or no visit has both.
 
     Examples
     --------
@@ -95,7 +97,7 @@ def fit_hemisphere_levels(cohort: Cohort) -> HemisphereLevels:
     >>> shifted[0, :9000] += 0.2  # mm, most of the left hemisphere at one visit
     >>> shifted = replace(cohort, values=shifted)
     >>> levelled = fit_hemisphere_levels(shifted)(shifted)
-    >>> [round(contrast_error(each)[0], 2) for each in (shifted, levelled)]  # mm
+    >>> [round(unsteadiness(each).contrast, 2) for each in (shifted, levelled)]  # mm
     [0.05, 0.0]
     """
     side = _sides(cohort)
@@ -103,10 +105,12 @@ def fit_hemisphere_levels(cohort: Cohort) -> HemisphereLevels:
         raise CohortError(
             "--level-hemispheres: neither its maps nor a mesh tell the cohort's two hemispheres; leave it out"
         )
-    means = _means(cohort)
-    contrasts = _contrasts(cohort, means, side)
-    seen = np.isfinite(contrasts)
-    return HemisphereLevels(means, side, float(contrasts[seen].std()), int(seen.sum()))
+    both = np.isfinite(_contrasts(cohort, np.zeros(cohort.n_vertices), side))
+    if not both.any():
+        raise CohortError("--level-hemispheres: no visit has values in both hemispheres; leave it out")
+    means = _means(cohort, both)  # of the same people on either side
+    contrasts = _contrasts(cohort, means, side)[both]
+    return HemisphereLevels(means, side, float(contrasts.std()), int(both.sum()))
 
 
 def load_hemisphere_levels(path: str | Path) -> HemisphereLevels:
@@ -129,79 +133,114 @@ def load_hemisphere_levels(path: str | Path) -> HemisphereLevels:
     [[2.55, 2.55, 2.45, 2.45], [2.65, 2.65, 2.55, 2.55]]
     """
     arrays = read_npz(Path(path))
-    try:
-        means, side, sd, count = (arrays[name] for name in ("means", "side", "sd", "n_visits"))
-    except KeyError:
-        raise CohortError(f"{path}: not hemispheres' levels; write it by HemisphereLevels.save") from None
-    return HemisphereLevels(means, side, float(sd), int(count))
+    means, side = arrays.get("means", np.empty(0)), arrays.get("side", np.empty(1))
+    single = all(np.shape(arrays.get(name, ())) == () for name in ("sd", "n_visits"))
+    if means.ndim != 1 or side.shape != means.shape or not single or not {"sd", "n_visits"} <= set(arrays):
+        raise CohortError(f"{path}: not hemispheres' levels; write it by HemisphereLevels.save")
+    return HemisphereLevels(means, side, float(arrays["sd"]), int(arrays["n_visits"]))
 
 
-def contrast_error(cohort: Cohort) -> tuple[float, float]:
-    """Return by how much one hemisphere moves against the other between a person's visits, and a single vertex moves.
+@dataclass(frozen=True)
+class Unsteadiness:
+    """By how much one hemisphere moves against the other between a person's visits, and what it is measured by.
 
-    Returns
-    -------
-    tuple of float
-        Sd of :math:`D_n` about each person's mean, and that of a vertex's values about each person's mean, in the
-        values' unit; NaN where there are no two hemispheres, or nobody was seen twice.
+    Parameters
+    ----------
+    contrast
+        Sd of :math:`D_n`, in the values' unit, about each person's line in time; about each person's mean, which takes
+        a course of one side for error, where nobody has three visits.
+    single
+        The same of the values at a single vertex.
+    chance
+        Sd of the contrast if vertices' errors were independent.
+    """
+
+    contrast: float
+    single: float
+    chance: float
+
+
+def unsteadiness(cohort: Cohort) -> Unsteadiness | None:
+    """Return how unsteady the contrast of hemispheres is; None without two of them, or where nobody was seen twice.
 
     Examples
     --------
     >>> mesh = Mesh(4, edges=np.array([[0, 1], [2, 3]]))
     >>> values = np.array([[2.5, 2.5, 2.5, 2.5], [2.7, 2.7, 2.5, 2.5]])
-    >>> cohort = Cohort(values, [70, 71], ["a", "a"], mesh=mesh)
-    >>> [round(sd, 2) for sd in contrast_error(cohort)]
-    [0.14, 0.1]
+    >>> found = unsteadiness(Cohort(values, [70, 71], ["a", "a"], mesh=mesh))
+    >>> round(found.contrast, 2), round(found.single, 2), round(found.chance, 2)
+    (0.14, 0.1, 0.1)
     """
     side = _sides(cohort)
     if side is None:
-        return float("nan"), float("nan")
-    contrasts = _contrasts(cohort, _means(cohort), side)
-    return _within(contrasts[:, None], cohort.subject_index), _within(cohort.values, cohort.subject_index)
+        return None
+    contrasts = _contrasts(cohort, _means(cohort, np.ones(cohort.n_visits, np.bool_)), side)
+    terms = min(int(np.bincount(cohort.subject_index).max()) - 1, 2)  # a line, or a mean
+    if terms < 1:
+        return None
+    blocks = [np.flatnonzero(cohort.subject_index == one) for one in range(cohort.n_subjects)]
+    designs = [np.vander(cohort.time[rows] - cohort.time[rows].mean(), terms) for rows in blocks]
+    contrast = _about_lines((contrasts[rows, None] for rows in blocks), designs)
+    single = _about_lines((cohort.values[rows][:, side != 0] for rows in blocks), designs)
+    chance = single * sum(1 / (side == sign).sum() for sign in (-1, 1)) ** 0.5
+    return Unsteadiness(contrast, single, float(chance)) if np.isfinite(contrast) else None
 
 
 def _sides(cohort: Cohort) -> NDArray[np.float64] | None:
     """Return 1 and -1 for the two hemispheres, 0 for what is in neither; None where there are no two."""
-    side = _pieces(cohort.mesh) if cohort.space is None else cohort.space.sides.astype(np.float64)
+    mesh = cohort.mesh
+    space = cohort.space
+    if space is None and mesh is not None and mesh.template in TEMPLATE_VERTICES:
+        space = template_space(mesh)
+    side = _pieces(mesh) if space is None else space.sides.astype(np.float64)
     return side if {-1, 1} <= set(side) else None
 
 
 def _pieces(mesh: Mesh | None) -> NDArray[np.float64]:
-    """Return 1 for a mesh's piece whose vertices come first, -1 for the other, where two are nearly all of it."""
+    """Return 1 for a mesh's piece whose vertices come first, -1 for the other, where two alike are nearly all of it."""
     if mesh is None:
         return np.zeros(1)
     _, piece = connected_components(mesh.adjacency, directed=False)
     sizes = np.bincount(piece)
-    first, *second = np.sort(np.argsort(sizes)[-2:])
-    whole = sizes[[first, *second]].sum() >= NEARLY_ALL * mesh.n_vertices
-    return np.where(piece == first, 1.0, np.where(np.isin(piece, second), -1.0, 0.0)) if whole else np.zeros(1)
+    largest = np.argsort(sizes)[-2:]
+    two = sizes[largest].sum() >= NEARLY_ALL * mesh.n_vertices and sizes[largest].min() > ALIKE * sizes.max()
+    if len(largest) < 2 or not two:
+        return np.zeros(1)
+    first, second = np.sort(largest)
+    return np.where(piece == first, 1.0, np.where(piece == second, -1.0, 0.0))
 
 
-def _means(cohort: Cohort) -> NDArray[np.float64]:
-    """Return each vertex's mean over the visits at which it was seen, 0 where it never was."""
-    seen = ~np.isnan(cohort.values)
-    total = np.where(seen, cohort.values, 0).sum(0, dtype=np.float64)
-    means: NDArray[np.float64] = total / np.maximum(seen.sum(0), 1)
-    return means
+def _means(cohort: Cohort, visits: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return each vertex's mean over some visits, or over all where it was seen at none of them; 0 where it never was.
+
+    One visit after the other, for maps may be larger than memory.
+    """
+    total, count = np.zeros((2, 2, cohort.n_vertices))
+    for some, row in zip(visits, cohort.values, strict=True):
+        seen = ~np.isnan(row)
+        total[int(some), seen] += row[seen]
+        count[int(some)] += seen
+    total[0], count[0] = total.sum(0), count.sum(0)
+    best = np.where(count[1] > 0, total[1] / np.maximum(count[1], 1), total[0] / np.maximum(count[0], 1))
+    return np.asarray(best, np.float64)
 
 
-def _within(values: NDArray[np.floating], person: NDArray[np.int64]) -> float:
-    """Return the sd of values, ``(visits, any)``, about each person's means; NaN where there is nothing to tell by."""
+def _about_lines(blocks: Iterable[NDArray[np.floating]], designs: Iterable[NDArray[np.float64]]) -> float:
+    """Return the sd of each block's columns, ``(visits, any)``, about least squares on its design; of whole columns."""
     squares, spare = 0.0, 0
-    for one in range(person.max() + 1):
-        block = values[person == one]
-        seen = ~np.isnan(block)
-        count = seen.sum(0)
-        mean = np.where(seen, block, 0).sum(0) / np.maximum(count, 1)
-        squares += float((np.where(seen, block - mean, 0) ** 2).sum())
-        spare += int(np.maximum(count - 1, 0).sum())
+    for block, design in zip(blocks, designs, strict=True):
+        whole = block[:, ~np.isnan(block).any(0)].astype(np.float64)
+        fitted = design @ np.linalg.lstsq(design, whole)[0]
+        free = len(design) - int(np.linalg.matrix_rank(design))
+        squares += float(((whole - fitted) ** 2).sum()) * (free > 0)
+        spare += free * whole.shape[1]
     return (squares / spare) ** 0.5 if spare else float("nan")
 
 
 def _contrasts(cohort: Cohort, means: NDArray[np.float64], side: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ``(visits,)``, the mean of one hemisphere less the other's; NaN where a visit lacks one."""
     one, other = side > 0, side < 0
-    off = (visit - means for visit in cohort.values)  # one by one: maps may be larger than memory
+    off = (visit - means for visit in cohort.values)
     return np.array([_mean(visit[one]) - _mean(visit[other]) for visit in off])
 
 

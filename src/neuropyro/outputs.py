@@ -18,6 +18,7 @@ from neuropyro.models import VertexClusterMixture, VertexMaps
 from neuropyro.result_columns import described_tables
 from neuropyro.score_diagnosis import known_diagnoses
 from neuropyro.study_memory import STUDY
+from neuropyro.study_preparation import STEPS
 from neuropyro.tables import write_csv
 
 __all__ = ["PRODUCTS", "Outcome", "write_outcome"]
@@ -28,7 +29,7 @@ PRODUCTS = (
     "guides.safetensors",
     "assignments.npy",
     *(f"{name}.csv" for name in ("subjects", "stages", "trajectories", "biomarkers", "covariates")),
-    *("biomarkers.json", "tables.json", STUDY),
+    *("biomarkers.json", "tables.json", STUDY, *STEPS),
     "posterior.nc",
     *(f"{side}{name}.*" for side in ("", "?h.") for name in ("clusters", "vertices")),
 )

@@ -18,6 +18,7 @@ __all__ = [
     "STEPS",
     "check_clusters",
     "check_covariates",
+    "check_hemispheres",
     "clusters_of",
     "effects_of_maps",
     "prepare_alike",
@@ -99,6 +100,22 @@ def check_covariates(cohort: Cohort, names: Sequence[str]) -> None:
     for name in names:
         if name not in cohort.covariates:
             raise unknown_covariate(cohort, name, "--covariates")
+
+
+def check_hemispheres(cohort: Cohort, level: bool) -> None:
+    """Refuse to level hemispheres that are not known, before anything is written.
+
+    Raises
+    ------
+    CohortError
+        As :func:`~neuropyro.hemisphere_levels.fit_hemisphere_levels`.
+
+    Examples
+    --------
+    >>> check_hemispheres(Cohort([[2.0] * 3] * 2, time=[70, 71], subject=["a", "b"]), level=False)
+    """
+    if level:
+        fit_hemisphere_levels(cohort)
 
 
 def prepare_study(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuropyro.data import Cohort
-from neuropyro.hemisphere_levels import contrast_error
+from neuropyro.hemisphere_levels import unsteadiness
 from neuropyro.score_diagnosis import known_diagnoses
 
 __all__ = ["remarks"]
@@ -14,7 +14,7 @@ DIAGNOSES = frozenset({"cn", "nc", "ctl", "hc", "control", "healthy", "smc", "mc
 OUTLYING = 50  # times the distance from the median within which nine in ten lie
 NEGATIVE_CODES = (-1, -2, -3, -4, -5, -7, -8, -9, -99, -999, -9999)
 MOST_NAMES = 6  # of diagnoses
-MUCH = 0.2  # of what a vertex moves by between a person's visits; .05 to .07 on a cortex without such errors
+MUCH, BEYOND_CHANCE = 0.2, 3  # of a vertex's own unsteadiness, of which a smooth cortex without such errors has .05
 HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
 
 
@@ -107,12 +107,13 @@ def _visits(cohort: Cohort) -> list[str]:
 
 def _hemispheres(cohort: Cohort) -> list[str]:
     """Say where one hemisphere moves against the other by too much between a person's visits."""
-    error, single = contrast_error(cohort)
-    if not error > MUCH * single:
+    found = unsteadiness(cohort)
+    if found is None or found.contrast <= max(MUCH * found.single, BEYOND_CHANCE * found.chance):
         return []
     return [
-        f"one hemisphere moves against the other by {error:.2g} (sd) between a person's visits, where a single vertex "
-        f"moves by {single:.2g}: errors of whole hemispheres, which the model lacks; --level-hemispheres takes them out"
+        f"one hemisphere moves against the other by {found.contrast:.2g} (sd) between a person's visits, where a "
+        f"single vertex moves by {found.single:.2g}: the model has no errors of whole hemispheres; unless the disease "
+        "is of one side, --level-hemispheres takes them out"
     ]
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neuropyro.data import Cohort, CohortError, Mesh
+from neuropyro.data import Cohort, CohortError, Mesh, cortex_mesh
 from neuropyro.data.cifti_maps import CiftiSpace
 from neuropyro.data.nifti_volumes import VolumeSpace
 from neuropyro.data.surface_space import SurfaceSpace
-from neuropyro.hemisphere_levels import contrast_error, fit_hemisphere_levels, load_hemisphere_levels
-from neuropyro.study_preparation import prepare_alike, prepare_study
+from neuropyro.hemisphere_levels import fit_hemisphere_levels, load_hemisphere_levels, unsteadiness
+from neuropyro.study_preparation import check_hemispheres, prepare_alike, prepare_study
 from neuropyro.study_remarks import remarks
 
 LEFT, RIGHT = slice(0, 30), slice(30, 50)
@@ -70,21 +70,57 @@ def test_missing_values_and_a_missing_hemisphere(shifted):
         assert np.nanmean(off[visit, LEFT]) == pytest.approx(np.nanmean(off[visit, RIGHT]), abs=1e-12)
 
 
-def test_how_far_hemispheres_move_within_people(shifted):
-    error, single = contrast_error(shifted)
+def test_a_hemisphere_that_only_controls_have_does_not_bend_courses(clean):
+    """Patients differ, and lack one side at their later visits: the side that they have stays level."""
+    patient = np.isin(clean.subject, ["c", "d"])
+    values = np.where(patient[:, None], 2.0, 2.5) * np.ones((VISITS, 50))
+    later = patient & (clean.time > 70)
+    values[later, RIGHT] = np.nan
+    made = fit_hemisphere_levels(replace(clean, values=values))
+    np.testing.assert_allclose(made(replace(clean, values=values)).values, values, atol=1e-12)
+
+
+def test_how_unsteady_hemispheres_are_about_each_persons_line(shifted):
+    found = unsteadiness(shifted)
     off = shifted.values - shifted.values.mean(0)
-    people = (off[:, LEFT].mean(1) - off[:, RIGHT].mean(1)).reshape(4, 3)
-    assert error == pytest.approx(np.sqrt(people.var(1, ddof=1).mean()))
-    assert single == pytest.approx(np.sqrt(shifted.values.reshape(4, 3, 50).var(1, ddof=1).mean()))
-    assert contrast_error(fit_hemisphere_levels(shifted)(shifted))[0] < 1e-12
-    assert np.isnan(contrast_error(replace(shifted, mesh=None))).all()
-    assert np.isnan(contrast_error(shifted.subset(visits=[0, 3, 6]))).all()  # once each
+    contrast = (off[:, LEFT].mean(1) - off[:, RIGHT].mean(1)).reshape(4, 3)
+    third = np.array([1, -2, 1]) / np.sqrt(6)  # of three visits at even times one number is left beside a line
+    assert found.contrast == pytest.approx(np.sqrt(((contrast @ third) ** 2).mean()))
+    assert found.single == pytest.approx(np.sqrt(((third @ shifted.values.reshape(4, 3, 50)) ** 2).mean()))
+    assert found.chance == pytest.approx(found.single * np.sqrt(1 / 30 + 1 / 20))
+    twice = unsteadiness(shifted.subset(visits=np.arange(VISITS) % 3 < 2))  # about each person's mean
+    assert twice.contrast == pytest.approx(np.sqrt(contrast[:, :2].var(1, ddof=1).mean()))
+    assert unsteadiness(fit_hemisphere_levels(shifted)(shifted)).contrast < 1e-12
+    assert unsteadiness(replace(shifted, mesh=None)) is None
+    assert unsteadiness(shifted.subset(visits=[0, 3, 6])) is None  # once each
+
+
+def said_of(cohort: Cohort) -> list[str]:
+    return [line for line in remarks(cohort, "controls") if "hemisphere" in line]
 
 
 def test_it_is_advised_where_it_helps(clean, shifted):
-    assert not [line for line in remarks(clean, "controls") if "hemisphere" in line]
-    (said,) = [line for line in remarks(shifted, "controls") if "hemisphere" in line]
-    assert said.endswith("--level-hemispheres takes them out")
+    (said,) = said_of(replace(clean, values=clean.values + 5 * (shifted.values - clean.values)))
+    assert said.endswith("unless the disease is of one side, --level-hemispheres takes them out")
+    rng = np.random.default_rng(2)
+    for side in (10, 50, 400):  # vertices; their errors are independent
+        mesh = beside([Mesh.grid(1, side)] * 2)
+        noise = 2.5 + rng.normal(0, 0.1, (VISITS, 2 * side))
+        assert not said_of(replace(clean, values=noise, mesh=mesh))
+        off = rng.normal(0, 0.1, (VISITS, 1)) * (np.arange(2 * side) < side)
+        assert len(said_of(replace(clean, values=noise + off, mesh=mesh))) == (side > 10)  # of 10 chance is .45
+    course = -0.3 * (clean.time[:, None] - 70) * (np.arange(50) < 30)  # a disease of one side
+    assert not said_of(replace(clean, values=clean.values + rng.normal(0, 0.1, (VISITS, 50)) + course))
+
+
+def test_what_lies_below_the_cortex_does_not_count(shifted):
+    names = np.repeat(["CORTEX_LEFT", "CORTEX_RIGHT", "THALAMUS_LEFT"], [30, 20, 40])
+    structure = np.char.add("CIFTI_STRUCTURE_", names)
+    place = np.arange(90)
+    cifti = CiftiSpace(structure, place, np.full((90, 3), -1), tuple(structure[[0, 30]]), (30, 20), place)
+    loud = np.random.default_rng(3).normal(0, 9, (VISITS, 40))
+    whole = replace(shifted, values=np.c_[shifted.values, loud], mesh=None, space=cifti)
+    assert unsteadiness(whole) == pytest.approx(unsteadiness(shifted))
 
 
 def test_new_subjects_are_levelled_by_the_same_means(shifted, tmp_path):
@@ -127,11 +163,30 @@ def test_the_files_of_maps_tell_sides(clean, shifted):
 def test_what_has_no_two_hemispheres_is_refused(clean, shifted, tmp_path):
     one = clean.subset(vertices=range(30))
     three = replace(one, mesh=beside([Mesh.grid(2, 5)] * 3))
-    for cohort in (replace(clean, mesh=None), one, three):
+    stray = replace(clean, mesh=beside([Mesh.grid(7, 7), Mesh.grid(1, 1)]))
+    left = Cohort(np.ones((2, cortex_mesh(("left",)).n_vertices)), [70, 71], ["a", "a"], mesh=cortex_mesh(("left",)))
+    for cohort in (replace(clean, mesh=None), one, three, stray, left):
         with pytest.raises(CohortError, match=r"neither its maps nor a mesh tell .* two hemispheres; leave it out"):
             fit_hemisphere_levels(cohort)
     with pytest.raises(CohortError, match=r"of 50 vertices, but the cohort has 30"):
         fit_hemisphere_levels(shifted)(one)
-    np.savez(tmp_path / "other.npz", means=np.zeros(3))
+    apart = clean.values.copy()
+    apart[:6, LEFT], apart[6:, RIGHT] = np.nan, np.nan
+    with pytest.raises(CohortError, match="no visit has values in both hemispheres"):
+        check_hemispheres(replace(clean, values=apart), level=True)
+    check_hemispheres(one, level=False)
+
+
+@pytest.mark.parametrize("damage", [{"means": np.zeros(())}, {"side": np.zeros(3)}, {"sd": np.zeros(2)}, {"sd": None}])
+def test_a_damaged_file_is_named(shifted, tmp_path, damage):
+    whole = vars(fit_hemisphere_levels(shifted)) | damage
+    np.savez(tmp_path / "other.npz", **{name: array for name, array in whole.items() if array is not None})
     with pytest.raises(CohortError, match=r"other\.npz: not hemispheres' levels"):
         load_hemisphere_levels(tmp_path / "other.npz")
+
+
+def test_the_template_tells_sides_of_a_part_in_pieces():
+    mesh = cortex_mesh()
+    part = mesh.subset(np.arange(0, mesh.n_vertices, 7))
+    cohort = Cohort(np.ones((2, part.n_vertices)), [70, 71], ["a", "a"], mesh=part)
+    assert (fit_hemisphere_levels(cohort).side == np.where(part.template_index < 10242, 1, -1)).all()
