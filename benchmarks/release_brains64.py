@@ -29,7 +29,7 @@ DATA = "Phantoms: coronal slices of the MNI152 brain (y from -39 to 6 mm) under 
 LESSONS = (
     "The z of each phantom is known: its code, the covariates and the leading other directions in the random numbers "
     "of which it is made (neuropyro.data.phantom_codes).  The mapping learned the principal components of each z's "
-    "phantom; then, with the synthesis, by squared error to make of each z its phantom, by large steps that grew small; "
+    "phantom; then, with the synthesis, by squared error to make of each z its phantom, by ever smaller steps; "
     "then, beside that, from the discriminator."
 )
 NAMES = ("dilation", "atrophy", "contrast", "position", "brightness", "size")
