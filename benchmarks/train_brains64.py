@@ -54,8 +54,9 @@ SETTINGS: dict[str, Any] = {
 # First codes alone teach the generator, by large steps that grow small: of 128 coordinates a phantom can be made to
 # 36 dB, and what the mapping and the synthesis make of them is a matter of how long they learn.
 CODES: dict[str, Any] = {"code_weight": 50.0, "adversarial_from": 10**9, "momentum": 0.9}
-# Then the discriminator joins, for what codes leave blurred.
-SHARP: dict[str, Any] = {"code_weight": 50.0, "discriminator_learning_rate": 0.002, "r1_weight": 0.05}
+# Then the discriminator joins, for the finest detail, which squared error leaves blurred: codes say the rest.
+SHARP: dict[str, Any] = {"code_weight": 20.0, "code_resolution": 32}
+SHARP |= {"discriminator_learning_rate": 0.002, "r1_weight": 0.05}
 STAGES: list[tuple[int, dict[str, Any]]] = [
     (800, CODES | {"learning_rate": 0.002}),  # large steps would throw the networks off at first
     (3_000, CODES | {"learning_rate": 0.01}),
