@@ -128,8 +128,8 @@ def prepare_study(
     Parameters
     ----------
     out
-        Folder, in which ``adjustment.npz`` remembers the covariates' effects and ``hemispheres.npz`` their levels, for
-        new subjects, and ``cohort.npz`` the cohort that the fit then belongs to.
+        Folder, in which ``adjustment.npz`` remembers the covariates' effects and ``hemispheres.npz`` the hemispheres'
+        levels, for new subjects, and ``cohort.npz`` the cohort that the fit then belongs to.
     adjust
         Covariates, see :func:`~neuropyro.adjustment.fit_adjustment`.
     site
