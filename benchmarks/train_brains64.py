@@ -47,6 +47,7 @@ SETTINGS: dict[str, Any] = {
     "style_mixing": 0.0,
     "mirror": False,
     "noise": False,
+    "average_images": 2_000,
     "state_images": 4_000,
     "sample_images": 16_000,
     "log_images": 1_000,
@@ -60,11 +61,11 @@ SHARP |= {"discriminator_learning_rate": 0.002, "r1_weight": 0.05}
 STAGES: list[tuple[int, dict[str, Any]]] = [
     (800, CODES | {"learning_rate": 0.002}),  # large steps would throw the networks off at first
     (3_000, CODES | {"learning_rate": 0.01}),
-    (80_000, CODES | {"learning_rate": 0.02, "average_images": 2_000}),
-    (130_000, CODES | {"learning_rate": 0.01, "average_images": 2_000}),
-    (165_000, CODES | {"learning_rate": 0.004, "average_images": 2_000}),
-    (185_000, CODES | {"learning_rate": 0.0015, "average_images": 2_000}),
-    (215_000, SHARP | {"learning_rate": 0.002, "average_images": 2_000}),
+    (80_000, CODES | {"learning_rate": 0.02}),
+    (130_000, CODES | {"learning_rate": 0.01}),
+    (165_000, CODES | {"learning_rate": 0.004}),
+    (185_000, CODES | {"learning_rate": 0.0015}),
+    (215_000, SHARP | {"learning_rate": 0.002}),
     (240_000, SHARP | {"learning_rate": 0.001, "average_images": 4_000}),
 ]
 

@@ -262,16 +262,21 @@ class Cohort(CohortReaders):
         return "controls" if self.is_control[self.is_reference].all() else "first visits"
 
     @property
+    def map_space(self) -> MapSpace | None:
+        """Where the columns lie in maps: in those that came in, or else in GIFTI maps of the mesh's template."""
+        return self.space or template_space(self.mesh)
+
+    @property
     def can_write_maps(self) -> bool:
         """Whether it is known where the columns lie in a map."""
-        return self.space is not None or template_space(self.mesh) is not None
+        return self.map_space is not None
 
     def write_maps(self, maps: Mapping[str, ArrayLike], stem: str | Path, outside: float = 0.0) -> list[Path]:
         """Write maps ``(vertices,)`` by name in the format that the cohort came in; see `MapSpace.write`.
 
         A cohort on a template's mesh alone has GIFTI maps.  Returns the files written: none where neither is known.
         """
-        space = self.space or template_space(self.mesh)
+        space = self.map_space
         return [] if space is None else space.write(maps, Path(stem), outside)
 
     def save(self, path: str | Path) -> None:

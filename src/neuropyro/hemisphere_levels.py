@@ -26,7 +26,6 @@ from scipy.sparse.csgraph import connected_components
 
 from neuropyro.data import Cohort, CohortError, Mesh
 from neuropyro.data.cohort_files import read_npz, write_npz
-from neuropyro.data.surface_space import TEMPLATE_VERTICES, template_space
 
 __all__ = ["HemisphereLevels", "Unsteadiness", "fit_hemisphere_levels", "load_hemisphere_levels", "unsteadiness"]
 
@@ -188,11 +187,8 @@ def unsteadiness(cohort: Cohort) -> Unsteadiness | None:
 
 def _sides(cohort: Cohort) -> NDArray[np.float64] | None:
     """Return 1 and -1 for the two hemispheres, 0 for what is in neither; None where there are no two."""
-    mesh = cohort.mesh
-    space = cohort.space
-    if space is None and mesh is not None and mesh.template in TEMPLATE_VERTICES:
-        space = template_space(mesh)
-    side = _pieces(mesh) if space is None else space.sides.astype(np.float64)
+    space = cohort.map_space
+    side = _pieces(cohort.mesh) if space is None else space.sides.astype(np.float64)
     return side if {-1, 1} <= set(side) else None
 
 
