@@ -24,13 +24,13 @@ from neuropyro.generators.stylegan2 import Generator
 from neuropyro.generators.training_config import TrainingConfig
 from neuropyro.generators.training_state import load_state, new_state
 
-COMMAND = "OMP_NUM_THREADS=1 python benchmarks/train_brains64.py --out run --images {images}"
+COMMAND = "OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 benchmarks/train_brains64.py --out run --images {images}"
 DATA = "Phantoms: coronal slices of the MNI152 brain (y from -39 to 6 mm) under random diffeomorphisms, without noise"
 LESSONS = (
     "The z of each phantom is known: its code, the covariates and the leading other directions in the random numbers "
     "of which it is made (neuropyro.data.phantom_codes).  The mapping learned the principal components of each z's "
-    "phantom; then, with the synthesis, by squared error to make of each z its phantom, by ever smaller steps; "
-    "then, beside that, from the discriminator."
+    "phantom; then, with the synthesis, by squared error to make of each z its phantom, by Muon's steps that grew "
+    "small; then, beside that, from the discriminator."
 )
 NAMES = ("dilation", "atrophy", "contrast", "position", "brightness", "size")
 

@@ -10,6 +10,7 @@ other, in stages: :data:`STAGES`.
 
 import argparse
 import os
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from tqdm import tqdm
 
 from neuropyro.data.phantom_codes import PhantomCodes
 from neuropyro.data.phantom_recipe import PhantomRecipe
@@ -34,6 +36,7 @@ from neuropyro.generators.training_state import TrainingState
 
 # What the generator learns is a prior of clean images: noise belongs to the measurement.
 RECIPE = PhantomRecipe(noise=(0.0, 0.0))
+KEPT = 100_000
 CHANNELS = (128, 128, 128, 64, 32)
 # Codes are learned by the mapping foremost, which a rate of a hundredth, as usual without them, would hold still.
 # Width is cheap there: a hundredth of what the synthesis costs.
@@ -41,7 +44,8 @@ MAPPING: dict[str, Any] = {"mapping_layers": 3, "mapping_width": 1024, "lr_multi
 GENERATOR = GeneratorConfig(img_resolution=64, channels=CHANNELS, z_dim=128, w_dim=512, **MAPPING)
 DISCRIMINATOR = DiscriminatorConfig(img_resolution=64, channels=CHANNELS)
 SETTINGS: dict[str, Any] = {
-    "batch": 8,
+    "batch": 32,
+    "muon": True,
     "r1_weight": 0.2,
     "path_weight": 0.0,
     "style_mixing": 0.0,
@@ -57,16 +61,17 @@ SETTINGS: dict[str, Any] = {
 CODES: dict[str, Any] = {"code_weight": 50.0, "adversarial_from": 10**9, "momentum": 0.9}
 # Then the discriminator joins, for the finest detail, which squared error leaves blurred: codes say the rest.
 SHARP: dict[str, Any] = {"code_weight": 20.0, "code_resolution": 32}
-SHARP |= {"discriminator_learning_rate": 0.002, "r1_weight": 0.05}
+SHARP |= {"discriminator_learning_rate": 0.003, "discriminator_momentum": 0.9, "r1_weight": 0.005}
 STAGES: list[tuple[int, dict[str, Any]]] = [
-    (800, CODES | {"learning_rate": 0.002}),  # large steps would throw the networks off at first
-    (3_000, CODES | {"learning_rate": 0.01}),
-    (80_000, CODES | {"learning_rate": 0.02}),
-    (130_000, CODES | {"learning_rate": 0.01}),
-    (165_000, CODES | {"learning_rate": 0.004}),
-    (185_000, CODES | {"learning_rate": 0.0015}),
-    (215_000, SHARP | {"learning_rate": 0.002}),
-    (240_000, SHARP | {"learning_rate": 0.001, "average_images": 4_000}),
+    (800, CODES | {"learning_rate": 0.002, "batch": 16}),  # large steps would throw the networks off at first
+    (3_200, CODES | {"learning_rate": 0.01, "batch": 16}),
+    (32_000, CODES | {"learning_rate": 0.02, "batch": 16}),
+    (100_000, CODES | {"learning_rate": 0.02}),
+    (148_000, CODES | {"learning_rate": 0.01}),
+    (190_000, CODES | {"learning_rate": 0.005}),
+    (215_000, CODES | {"learning_rate": 0.002}),
+    (260_000, SHARP | {"learning_rate": 0.002}),
+    (290_000, SHARP | {"learning_rate": 0.001, "average_images": 4_000}),
 ]
 
 
@@ -86,6 +91,37 @@ def learning_curve(phantoms: BrainPhantoms, count: int = 1000) -> Measure:
     return measure
 
 
+@dataclass(frozen=True)
+class ShownAgain:
+    """Phantoms of the first :data:`KEPT` indices and their codes, of which others are repetitions.
+
+    To make a phantom takes half as long as to learn from it, and so many are not learned by heart.
+    """
+
+    images: Tensor
+    codes: Tensor
+    scales: Tensor
+
+    @classmethod
+    def of(cls, phantoms: BrainPhantoms, folder: Path) -> "ShownAgain":
+        """Those of the run in the folder, which are made at its beginning, as are the axes of the codes."""
+        codes = codes_of(phantoms, folder)
+        path = folder / "phantoms.safetensors"
+        if not path.exists():
+            parts = tqdm(torch.split(torch.arange(KEPT), 100), "phantoms", disable=None)
+            pairs = [(phantoms.images(part).half(), codes(part)) for part in parts]
+            _save(dict(zip(("images", "codes"), map(torch.cat, zip(*pairs, strict=True)), strict=True)), path)
+        return cls(**load_file(path), scales=codes.scales)
+
+    def show(self, indices: Tensor) -> Tensor:
+        """Images (B, 1, 64, 64) of indices."""
+        return self.images[indices % KEPT].float()
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        """Codes (B, z_dim) of indices."""
+        return self.codes[indices % KEPT]
+
+
 def codes_of(phantoms: BrainPhantoms, folder: Path) -> PhantomCodes:
     """Those of the run in the folder, which are found at its beginning."""
     path = folder / "codes.safetensors"
@@ -95,7 +131,7 @@ def codes_of(phantoms: BrainPhantoms, folder: Path) -> PhantomCodes:
     return PhantomCodes.load(phantoms, path)
 
 
-def beginning(codes: PhantomCodes, seed: int, folder: Path) -> Checkpoint:
+def beginning(shown: ShownAgain, seed: int, folder: Path) -> Checkpoint:
     """Return what a run begins with: networks of the seed's, of which the mapping has learned what codes mean."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -104,13 +140,17 @@ def beginning(codes: PhantomCodes, seed: int, folder: Path) -> Checkpoint:
     if taught.exists():
         generator.mapping.load_state_dict(load_file(taught))
     else:
-        weigh_inputs(generator, codes.scales)
-        explained = teach_mapping(generator.mapping, codes, codes.phantoms.images, seed=seed)
+        weigh_inputs(generator, shown.scales)
+        explained = teach_mapping(generator.mapping, shown, shown.show, KEPT, seed=seed)
         print({"images": 0, "variance_explained_by_mapping": explained}, flush=True)
-        partial = folder / f".{taught.name}.{os.getpid()}"
-        save_file(generator.mapping.state_dict(), partial)
-        partial.replace(taught)
+        _save(generator.mapping.state_dict(), taught)
     return Checkpoint(Path(f"seed {seed}"), "new", generator, None, discriminator)
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(tensors, partial)
+    partial.replace(path)
 
 
 def main() -> None:
@@ -118,19 +158,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, help="to stop at; by default where the last stage ends")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     phantoms = BrainPhantoms(resolution=64, split="train", seed=args.seed, recipe=RECIPE)
-    codes, measure = codes_of(phantoms, args.out), learning_curve(phantoms)
+    shown, measure = ShownAgain.of(phantoms, args.out), learning_curve(phantoms)
     begun = (args.out / "state.safetensors").exists()
-    start = None if begun else beginning(codes, args.seed, args.out)
+    start = None if begun else beginning(shown, args.seed, args.out)
     for until, settings in STAGES:
         stage = SETTINGS | settings | {"seed": args.seed, "precision": args.precision}
         config = TrainingConfig(images=min(until, args.images or until), **stage)
         networks = (GENERATOR, DISCRIMINATOR)
-        given = {"device": args.device, "start": start, "codes": codes, "measure": measure, "tell": print}
-        train_generator(phantoms.images, args.out, *networks, config, **given)
+        given = {"device": args.device, "start": start, "codes": shown, "measure": measure, "tell": print}
+        train_generator(shown.show, args.out, *networks, config, **given)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def train_generator(
     _check_shares(config, world)
     _check_codes(config, codes, generator)
     folder.mkdir(parents=True, exist_ok=True)
-    state = new_state(generator, discriminator, config.adam(), config.seed, world.device)
+    state = new_state(generator, discriminator, config.adam(), config.seed, world.device, config.muon_dtype)
     if (folder / "state.safetensors").exists():
         load_state(state, folder / "state.safetensors")
     else:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 __all__ = ["TrainingConfig"]
 
 INTERVALS = ("r1_interval", "path_interval", "log_images", "sample_images", "state_images")
@@ -41,6 +43,11 @@ class TrainingConfig:
         the mean over what they do not tell, which squared error asks for, is blurred.
     momentum, discriminator_momentum
         First of Adam's betas for each network, the second being .99.
+    muon
+        Whether what multiplies channels (the synthesis' convolutions and the maps from w to styles, and all such
+        weights of the discriminator) takes the steps of :class:`neuropyro.generators.muon.Muon`, at the same rates,
+        rather than Adam's.  It learns codes several times as fast, and tells images apart which Adam, at the same
+        rate, does not tell apart at all.
     noise
         Whether the generator's layers have noise inputs.  Without them all that varies is in w, where reconstruction
         can find it, and diversity cannot be had from speckle.
@@ -76,6 +83,7 @@ class TrainingConfig:
     code_resolution: int | None = None
     momentum: float = 0.0
     discriminator_momentum: float = 0.0
+    muon: bool = False
     noise: bool = True
     style_mixing: float = 0.9
     average_images: int = 10_000
@@ -101,6 +109,11 @@ class TrainingConfig:
             )
         if not 0 <= self.style_mixing <= 1:
             raise ValueError(f"style_mixing must be a probability, not {self.style_mixing}")
+
+    @property
+    def muon_dtype(self) -> torch.dtype | None:
+        """In which Muon's iteration runs; None without it."""
+        return getattr(torch, self.precision) if self.muon else None
 
     def adam(self) -> dict[str, dict[str, Any]]:
         """Return Adam's settings for each network, corrected for lazy regularisation."""

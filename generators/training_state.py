@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from neuropyro.generators.checkpoints import Checkpoint
 from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
 from neuropyro.generators.discriminator import Discriminator
+from neuropyro.generators.muon import Muon
 from neuropyro.generators.stylegan2 import Generator
 
 __all__ = ["TrainingState", "load_state", "new_state", "save_state", "take_weights"]
@@ -41,7 +42,7 @@ class TrainingState:
     average
         The generator's exponential moving average, which makes the better images.
     generator_optimiser, discriminator_optimiser
-        Adam.
+        Adam, or Muon beside it.
     images
         Real images shown so far.
     step
@@ -86,10 +87,12 @@ def new_state(
     optimiser_settings: dict[str, dict[str, Any]],
     seed: int,
     device: torch.device,
+    muon: torch.dtype | None = None,
 ) -> TrainingState:
     """Return a run's beginning: networks drawn from ``seed``, without touching the global source of randomness.
 
-    ``optimiser_settings`` holds what Adam is given for ``"generator"`` and ``"discriminator"``.
+    ``optimiser_settings`` holds what Adam is given for ``"generator"`` and ``"discriminator"``; with ``muon`` it is
+    :class:`~neuropyro.generators.muon.Muon`, whose iteration runs in that dtype.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -97,9 +100,10 @@ def new_state(
     # Channels-last is what convolutions on AVX-512, AMX and tensor cores want; it does not change results otherwise.
     G, D = (net.to(device=device, memory_format=torch.channels_last) for net in networks)  # type: ignore[call-overload]
     average = copy.deepcopy(G).eval().requires_grad_(False)
-    adam = {k: torch.optim.Adam(net.parameters(), **optimiser_settings[k]) for k, net in _named(G, D)}
+    optimisers = {k: _optimiser(net, optimiser_settings[k], muon) for k, net in _named(G, D)}
     path_mean, augmentation = torch.zeros((), device=device), torch.zeros((), device=device)
-    return TrainingState(G, D, average, adam["generator"], adam["discriminator"], path_mean, augmentation)
+    pair = optimisers["generator"], optimisers["discriminator"]
+    return TrainingState(G, D, average, *pair, path_mean, augmentation)
 
 
 def take_weights(state: TrainingState, checkpoint: Checkpoint) -> None:
@@ -155,6 +159,19 @@ def load_state(state: TrainingState, path: Path) -> None:
         for name, tensor in state.tensors().items():
             tensor.copy_(stored[name])
     state.images, state.step, state.history = run["counts"]["images"], run["counts"]["step"], run["history"]
+
+
+def _optimiser(network: nn.Module, settings: dict[str, Any], muon: torch.dtype | None) -> torch.optim.Adam:
+    if muon is None:
+        return torch.optim.Adam(network.parameters(), **settings)
+    return Muon(network.parameters(), _multiplying(network), muon, **settings)
+
+
+def _multiplying(network: Any) -> list[Tensor]:
+    """Weights that multiply channels or w: in a generator those of the synthesis' layers, in a discriminator all."""
+    if isinstance(network, Generator):
+        return [weight for layer in network.synthesis.layers for weight in (layer.weight, layer.affine.weight)]
+    return [weight for weight in network.parameters() if weight.ndim > 1]
 
 
 def _named(G: Any, D: Any) -> list[tuple[str, nn.Module]]:

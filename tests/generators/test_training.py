@@ -51,7 +51,7 @@ def train(folder, images: int, dataset=blobs, **settings):
     return train_generator(dataset, folder, GENERATOR, DISCRIMINATOR, config)
 
 
-@pytest.mark.parametrize("settings", [{}, {"augmentation": 0.3}, {"precision": "bfloat16"}, SPREAD])
+@pytest.mark.parametrize("settings", [{}, {"augmentation": 0.3}, {"precision": "bfloat16"}, SPREAD, {"muon": True}])
 def test_resume_after_a_kill_is_bit_equal(tmp_path, settings):
     whole = train(tmp_path / "whole", 40, **settings)
     with pytest.raises(KillError):
