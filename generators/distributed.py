@@ -48,6 +48,11 @@ class World:
             value = value / self.size
         return value
 
+    def gather(self) -> None:
+        """Go on only when all processes have come here."""
+        if self.size > 1:
+            dist.barrier()
+
 
 def join_world(device: torch.device | str = "cpu") -> World:
     """Join the processes that ``torchrun`` started; alone without it.
