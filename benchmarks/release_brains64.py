@@ -30,7 +30,7 @@ LESSONS = (
     "The z of each phantom is known: its code, the covariates and the leading other directions in the random numbers "
     "of which it is made (neuropyro.data.phantom_codes).  The mapping learned the principal components of each z's "
     "phantom; then, with the synthesis, by squared error to make of each z its phantom, by Muon's steps that grew "
-    "small; then, beside that, from the discriminator."
+    "small.  The discriminator learned last, of the finished generator."
 )
 NAMES = ("dilation", "atrophy", "contrast", "position", "brightness", "size")
 

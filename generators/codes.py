@@ -17,6 +17,8 @@ from neuropyro.generators.stylegan2 import Generator
 
 __all__ = ["Codes", "code_loss", "teach_mapping", "weigh_inputs"]
 
+BEYOND = 0.05  # a network that is to hit the end itself leaves a haze about it
+
 
 class Codes(Protocol):
     """The z of a dataset's images, distributed as z is: independent normals, on whose length nothing depends."""
@@ -37,11 +39,15 @@ def code_loss(images: Tensor, real: Tensor, resolution: int | None = None) -> Te
     Parameters
     ----------
     images, real
-        (B, C, H, W), of sides that may differ.
+        (B, C, H, W), of sides that may differ.  Real ones end at -1 and 1: where they do, and sides are the same, what
+        lies up to :data:`BEYOND` beyond is shown as the end, and is no error.
     resolution
         Side to which both are reduced by means, so that finer detail is left out; by default that of ``images``.
     """
     side = resolution or images.shape[-1]
+    if images.shape == real.shape:
+        real = torch.where(real <= -1, images.clamp(-1 - BEYOND, -1), real)
+        real = torch.where(real >= 1, images.clamp(1, 1 + BEYOND), real)
     return mse_loss(adaptive_avg_pool2d(images, side), adaptive_avg_pool2d(real, side))
 
 

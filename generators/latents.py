@@ -198,7 +198,7 @@ def project(
     >>> G = load_generator("brains64")
     >>> found = project(G, torch.full((1, 1, 64, 64), -1.0), space="w", steps=2)
     >>> found.w.shape, bool(found.losses[-1] < found.losses[0])
-    (torch.Size([1, 10, 128]), True)
+    (torch.Size([1, 10, 512]), True)
     """
     if space not in ("w", "wplus") or noise_mode == "random":
         raise ValueError(f"space must be 'w' or 'wplus' and noise fixed, not {space!r} and {noise_mode!r}")

@@ -93,7 +93,8 @@ def _improve_generator(
     losses: dict[str, tuple[Tensor, float]] = {}
     logits = None
     if judged:
-        logits = _judge(state, images, config, rng)
+        # With codes what lies beyond the ends is right or is drawn back: the discriminator need not notice it.
+        logits = _judge(state, images if codes is None else images.clamp(-1, 1), config, rng)
         losses["generator_loss"] = generator_loss(logits), 1.0
     if codes is not None:
         losses["code_loss"] = code_loss(images, real, config.code_resolution), config.code_weight

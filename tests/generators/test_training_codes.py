@@ -185,3 +185,14 @@ def test_codes_belong_to_networks_of_their_size(tmp_path):
 
     with pytest.raises(ValueError, match="3 coordinates, the generator's z has 8"):
         train(tmp_path, 8, codes=Short())
+
+
+def test_beyond_the_ends_of_the_range_nothing_is_wrong_where_the_image_ends_too():
+    real = torch.tensor([-1.0, -1.0, 1.0, 0.5, -0.5]).expand(1, 1, 1, 5)
+    made = torch.tensor([-1.04, -0.9, 1.02, 1.5, -1.5])[None, None, None].requires_grad_()
+    found = code_loss(made.expand(1, 1, 5, 5), real.expand(1, 1, 5, 5))
+    found.backward()
+    assert found.item() == pytest.approx((0.1**2 + 1 + 1) / 5, rel=1e-6)
+    assert (made.grad.flatten() == 0).tolist() == [True, False, True, False, False]
+    far = torch.full((1, 1, 2, 2), -1.25)
+    assert code_loss(far, torch.full_like(far, -1.0)).item() == pytest.approx(0.2**2, rel=1e-5)
