@@ -94,7 +94,7 @@ def latent_statistics(
     >>> from neuropyro.generators import load_generator
     >>> statistics = latent_statistics(load_generator("brains64"))  # those of its card
     >>> statistics.draws, tuple(statistics.covariance.shape)
-    (10000, (128, 128))
+    (10000, (512, 512))
     """
     cached = cached_statistics(generator)
     if cached is not None and (cached.draws, cached.seed) == (draws, seed) and labels is None:

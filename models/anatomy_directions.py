@@ -19,11 +19,25 @@ import torch
 from torch import Tensor
 
 from neuropyro.data.phantom_draws import at_quantile
-from neuropyro.data.phantom_recipe import COVARIATES
+from neuropyro.data.phantom_recipe import COVARIATES, LOGARITHMIC
 
-__all__ = ["coded_direction", "image_directions"]
+__all__ = ["coded_direction", "has_codes", "image_directions", "standard_latents"]
 
 DRAWS = 10_000
+STANDARD = {"dilation": 1.0, "atrophy": 0.0}
+"""Ventricles of the typical area, and the whole cortex."""
+
+
+def has_codes(generator: Any) -> bool:
+    """Whether a generator learned from codes, which say where in z a covariate lies.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> has_codes(load_generator("brains64"))
+    True
+    """
+    return "codes.axes" in getattr(getattr(generator, "card", None), "arrays", {})
 
 
 def image_directions(generator: Any) -> tuple[Tensor, Tensor]:
@@ -35,7 +49,7 @@ def image_directions(generator: Any) -> tuple[Tensor, Tensor]:
         Where the generator's card has no direction of the ventricles.
     """
     card = getattr(generator, "card", None)
-    if "codes.axes" in getattr(card, "arrays", {}):
+    if has_codes(generator):
         return coded_direction(generator, "dilation"), coded_direction(generator, "atrophy")
     names = list(getattr(card, "details", {}).get("directions", {}))
     if "dilation" not in names:
@@ -57,15 +71,60 @@ def coded_direction(generator: Any, covariate: str) -> Tensor:
     --------
     >>> from neuropyro.generators import load_generator
     >>> coded_direction(load_generator("brains64"), "atrophy").shape
-    torch.Size([128])
+    torch.Size([512])
     """
-    card = generator.card
-    place = int(card.arrays["codes.axes"][COVARIATES.index(covariate)].abs().argmax())
+    place = _place(generator.card, covariate)
     reference = next(iter(generator.mapping.parameters()))
     z = torch.randn(DRAWS, generator.z_dim, generator=torch.Generator().manual_seed(0))
     w = generator.mapping(z.to(reference))[:, 0].double().cpu()
     normal = z[:, place] * math.sqrt(z.shape[1]) / z.norm(dim=1)  # the mapping sees z's direction alone
-    value = at_quantile(covariate, torch.special.ndtr(normal.double()), *card.details["recipe"][covariate])
+    value = at_quantile(covariate, torch.special.ndtr(normal.double()), *_range(generator.card, covariate))
     off = value - value.mean()
     direction: Tensor = off @ (w - w.mean(0)) / off.square().sum()
     return direction.float()
+
+
+def standard_latents(generator: Any, z: Tensor) -> Tensor:
+    """Latents ``(N, z_dim)`` of the same anatomies, their ventricles typical and no cortex lost: :data:`STANDARD`.
+
+    From there the ways to what a simulation asks for are short, and steps along one direction go them; the slice of a
+    person whose z happens to have the largest ventricles could not be brought back.  Of generators without codes z is
+    returned as it is.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> z = torch.randn(3, 128, generator=torch.Generator().manual_seed(0))
+    >>> moved = standard_latents(load_generator("brains64"), z)
+    >>> (moved != z).sum(dim=1)
+    tensor([2, 2, 2])
+    """
+    if not has_codes(generator):
+        return z
+    card = generator.card
+    places = [_place(card, name) for name in STANDARD]
+    normals = torch.stack([_normal_of(name, value, *_range(card, name)) for name, value in STANDARD.items()]).to(z)
+    moved = z.clone()
+    moved[:, places] = 0
+    # The mapping sees the direction alone: among numbers of a mean square of 1 these are to be the normals.
+    left = moved.square().sum(dim=1, keepdim=True) / (z.shape[1] - normals.square().sum())
+    moved[:, places] = normals * left.sqrt()
+    return moved
+
+
+def _place(card: Any, covariate: str) -> int:
+    """Coordinate of z that says the covariate."""
+    return int(card.arrays["codes.axes"][COVARIATES.index(covariate)].abs().argmax())
+
+
+def _range(card: Any, covariate: str) -> tuple[float, float]:
+    low, high = card.details["recipe"][covariate]
+    return float(low), float(high)
+
+
+def _normal_of(covariate: str, value: float, low: float, high: float) -> Tensor:
+    """Return the standard normal number of a covariate's value."""
+    ends = torch.tensor([low, value, high], dtype=torch.float64)
+    first, at, last = ends.log() if covariate in LOGARITHMIC else ends
+    normal: Tensor = torch.special.ndtri((at - first) / (last - first))
+    return normal

@@ -10,8 +10,8 @@ more, so the response is measured for each: a few images along v_d, between whic
 kappa, and measuring the image there gives a second and a third (the secant method), which also makes good what atrophy
 does to the area by the way.
 
-A simulated subject has w = mean + psi (mapping(z) - mean), z standard normal, and r of a fraction of its spread in the
-card: both are choices.  At its full size r would look like noise, since S is stationary and normal, and anatomy is not.
+A simulated subject has w = mean + psi (mapping(z) - mean), z standard normal (where codes say the ventricles and the
+atrophy, these stand at the typical first), and r of a fraction of its spread in the card: both are choices.  At its full size r would look like noise, since S is stationary and normal, and anatomy is not.
 Of an observed image w is inferred, and r is whatever is left.
 
 References
@@ -31,7 +31,7 @@ from torch import Tensor
 from neuropyro.data.ventricle_area import TYPICAL_AREA, ventricle_area
 from neuropyro.generators.latents import latent_statistics
 from neuropyro.generators.residuals import ResidualSpread
-from neuropyro.models.anatomy_directions import image_directions
+from neuropyro.models.anatomy_directions import has_codes, image_directions, standard_latents
 from neuropyro.models.anatomy_mechanism import Mechanism, Noise, Values
 
 __all__ = ["Anatomy", "SliceImage"]
@@ -48,13 +48,14 @@ class Anatomy(NamedTuple):
     """What N images are of, and where each stands: at ``level`` and ``atrophy`` the image is G(w).
 
     w ``(N, num_ws, w_dim)``; areas ``(N, amounts)`` measured along v_d, rising, relative to the typical one; level,
-    atrophy ``(N,)``.
+    atrophy ``(N,)``; other ``(N,)``, what is measured in the image that is no ventricle, as far as it is known.
     """
 
     w: Tensor
     areas: Tensor
     level: Tensor
     atrophy: Tensor
+    other: Tensor
 
     def at(self, level: Tensor, atrophy: Tensor) -> Anatomy:
         """Return the same images, standing elsewhere."""
@@ -127,7 +128,7 @@ class SliceImage(Mechanism):
 
     def value(self, noise: Values, parents: Values) -> Tensor:
         """Slices of simulated subjects."""
-        anatomy = self.chart(self.latent(noise["z"].flatten(0, -2)))
+        anatomy = self.simulated(noise["z"].flatten(0, -2))
         ventricles, atrophy = torch.broadcast_tensors(  # type: ignore[no-untyped-call]
             *(parents[name] for name in self.parents)
         )
@@ -136,8 +137,8 @@ class SliceImage(Mechanism):
 
     @torch.no_grad()
     def latent(self, z: Tensor) -> Tensor:
-        """W ``(N, num_ws, w_dim)`` of a simulated subject, from z ``(N, z_dim)``."""
-        found = self.generator.mapping(z.float())
+        """W ``(N, num_ws, w_dim)`` of a simulated subject, from z ``(N, z_dim)``, whose ventricles the parents say."""
+        found = self.generator.mapping(standard_latents(self.generator, z.float()))
         mean = self.mean.to(found)
         return mean + self.psi * (found - mean)  # type: ignore[no-any-return]
 
@@ -151,12 +152,20 @@ class SliceImage(Mechanism):
         along = torch.tensor(AMOUNTS).to(w)[:, None, None, None] * self.ventricles.to(w)
         areas = rising(torch.stack([self.measure(self.images(w + step)) for step in along], -1))
         own = areas[:, ZERO]
-        return Anatomy(w, areas, own.clamp_min(0.05), torch.zeros_like(own))
+        return Anatomy(w, areas, own.clamp_min(0.05), torch.zeros_like(own), torch.zeros_like(own))
+
+    def simulated(self, z: Tensor) -> Anatomy:
+        """Chart simulated subjects z ``(N, z_dim)``: of a generator with codes it is known how large ventricles are."""
+        anatomy = self.chart(self.latent(z))
+        if not has_codes(self.generator):
+            return anatomy
+        typical = torch.ones_like(anatomy.level)
+        return anatomy._replace(level=typical, other=anatomy.areas[:, ZERO] - typical)
 
     def render(self, anatomy: Anatomy, ventricles: Tensor, atrophy: Tensor) -> Tensor:
         """Images ``(N, T, C, H, W)`` of anatomies at ventricles and atrophy ``(N, T)``, without r."""
-        w, areas = anatomy.w, anatomy.areas
-        wanted = areas[:, [ZERO]] * (ventricles.to(w) / anatomy.level[:, None])
+        w, areas, other = anatomy.w, anatomy.areas, anatomy.other[:, None]
+        wanted = other + (areas[:, [ZERO]] - other) * (ventricles.to(w) / anatomy.level[:, None])
         lost = (atrophy.to(w) - anatomy.atrophy[:, None])[..., None] * self.atrophy.to(w)
 
         def made(kappa: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ class _Behind:
         n = len(self.exogenous.observation)
         laws = self.image.noise
         z, white = (fresh_noise(f"u_image_{p}", laws[p], self.exogenous, (n, 1))[:, i, 0] for p in ("z", "residual"))
-        return self.image.chart(self.image.latent(z)), self.image.own_residual(white)
+        return self.image.simulated(z), self.image.own_residual(white)
 
     def scans(self, i: int, which: Tensor, made: Tensor, values: Values) -> Tensor:
         """Return scans of slices ``(draws, times, C, H, W)``."""

@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from scipy.stats import norm
 from torch import nn
 
 from neuropyro.data.phantom_recipe import COVARIATES
 from neuropyro.data.phantoms import BrainPhantoms, PhantomRecipe
 from neuropyro.generators import load_generator
-from neuropyro.models.anatomy_directions import coded_direction, image_directions
+from neuropyro.models.anatomy_directions import STANDARD, coded_direction, image_directions, standard_latents
 
 
 class LinearMapping(nn.Module):
@@ -57,3 +58,18 @@ def test_slices_lose_their_cortex_as_phantoms_do():
     made, known = made.mean(0).flatten(), (thinned - whole).mean(0).flatten()
     assert float(torch.cosine_similarity(made, known, dim=0)) > 0.9
     assert abs(float(made @ known / known.square().sum()) - 1) < 0.2
+
+
+def test_standard_latents_say_typical_ventricles_and_a_whole_cortex_and_nothing_else():
+    generator = load_generator("brains64")
+    z = torch.randn(5, generator.z_dim, generator=torch.Generator().manual_seed(2))
+    moved = standard_latents(generator, z)
+    seen = moved * generator.z_dim**0.5 / moved.norm(dim=1, keepdim=True)  # as the mapping sees it
+    places = [int(generator.card.arrays["codes.axes"][COVARIATES.index(n)].abs().argmax()) for n in STANDARD]
+    shares = [norm.cdf(seen[:, place].double()) for place in places]
+    low, high = generator.card.details["recipe"]["dilation"]
+    np.testing.assert_allclose(low * (high / low) ** shares[0], 1.0, rtol=1e-4)
+    low, high = generator.card.details["recipe"]["atrophy"]
+    np.testing.assert_allclose(low + (high - low) * shares[1], 0.0, atol=1e-5)
+    others = [i for i in range(generator.z_dim) if i not in places]
+    assert torch.equal(moved[:, others], z[:, others])
