@@ -11,8 +11,9 @@ kappa, and measuring the image there gives a second and a third (the secant meth
 does to the area by the way.
 
 A simulated subject has w = mean + psi (mapping(z) - mean), z standard normal (where codes say the ventricles and the
-atrophy, these stand at the typical first), and r of a fraction of its spread in the card: both are choices.  At its full size r would look like noise, since S is stationary and normal, and anatomy is not.
-Of an observed image w is inferred, and r is whatever is left.
+atrophy, these stand at the typical first), and r of a fraction of its spread in the card: both are choices.  At its
+full size r would look like noise, since S is stationary and normal, and anatomy is not.  Of an observed image w is
+inferred, and r is whatever is left.
 
 References
 ----------
