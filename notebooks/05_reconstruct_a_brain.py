@@ -85,8 +85,8 @@ figure.savefig("../docs/reconstruction.png", dpi=90)
 figure
 
 # %% [markdown]
-# The mean is nearer to the truth than the interpolation. A draw looks rougher than a brain: beside what the generator makes
-# it has a draw of what no generator's image has, small things that sixteen pixels a side do not show.
+# The mean is far nearer to the truth than the interpolation. A draw looks a little rougher than a brain: beside what the
+# generator makes it has a draw of what no generator's image has, small things that sixteen pixels a side do not show.
 #
 # The sd is largest where edges are many, of which sixteen pixels a side leave most open: in the folds of the cortex and
 # along the midline. It is smaller in the white matter, and none to speak of outside of the head. Is it as large as the
@@ -113,9 +113,9 @@ print(f"posterior sd: {inside:.1f} in the hole, {outside:.1f} outside")
 plots.plot_reconstruction(holed)
 
 # %% [markdown]
-# The sd knows where the hole is: it is ten times as large inside. But compare it with the error in the hole, printed
-# above: it is below. Most of that error is one brain's, whose ventricles were continued in another way than they are, and
-# no draw has them so: a guide finds one course of events, the likeliest, and stays near it.
+# The sd knows where the hole is: it is six times as large inside, and about as large as the error there, printed above.
+# The ventricles, of which the hole leaves a part, are continued as they are, to a pixel or two of their edges, and there
+# draws differ most.
 #
 # ## A quarter of k-space
 #
@@ -175,18 +175,15 @@ _ = axis.legend(frameon=False, fontsize=8, loc="upper center")
 
 # %% [markdown]
 # A draw is further from the truth than the mean of draws, as it must be; it looks like a brain, where a mean is smooth.
-# The likeliest image errs by about as much as the mean, and nothing about it says by how much: its brightness may be as
-# far from the truth as the ends of the draws' interval are.
+# The likeliest image errs by a little more than the mean, and nothing about it says by how much.
 #
 # ## What could be wrong
 #
-# * **Where little was measured, intervals are too narrow.** In holes 90 % intervals hold fewer than 90 % of the pixels.
-#   Draws show what the guide has found, not all that is possible: brain 1 is darker in the hole than their interval. More
-#   `starts` find more, and no guide finds a brain that the generator cannot make.
+# * **Where little was measured, intervals are a little too narrow.** In a hole of 24 x 24 pixels 90 % intervals hold 87 %
+#   of them (eight phantoms). Draws show what the guide has found, not all that is possible; more `starts` find more, and no
+#   guide finds a brain that the generator cannot make.
 # * The generator knows phantoms, not patients. A tumour, another contrast or another plane is unlike all it has seen;
 #   `neuropyro reconstruct` says so (`checks.json`), and such images should not be believed.
-# * In the hole the gain on an interpolation that knows nothing of brains is small; in super-resolution and k-space it is
-#   clear.
 # * The corruption was known exactly: the blur of the pixels, the noise's sd, the phase. In a real scan they are estimates.
 #
 # From the shell: `neuropyro reconstruct --truth brain.nii.gz --corruption superres:4+noise:.02 --out out/`.

@@ -118,7 +118,7 @@ with torch.no_grad():
 show(torch.cat([samples, real.images]), ["generated"] * 8 + ["phantom"] * 8)
 
 # %% [markdown]
-# Generated slices are softer. What the card says of that, from tests on held-out phantoms:
+# Generated slices are a trace softer. What the card says of that, from tests on held-out phantoms:
 
 # %%
 for name, value in G.card.metrics.items():
@@ -181,9 +181,9 @@ with torch.no_grad():
     )
 
 # %% [markdown]
-# The ventricles widen from left to right. Other things move with them, the lower edge of the brain among them: in
-# phantoms, wide ventricles and the place of the slice are not independent, and a direction that is learned from what
-# varies together takes along what it must.
+# The ventricles widen from left to right, and the rest stays nearly as it is: in what this generator learned from, their
+# size is independent of all else but what a slice's place shows of them. A direction that is learned from what varies
+# together takes along what it must.
 #
 # Does it do what it says? Move 64 other latents along it, and measure anew: a slope of 1 is what one unit should do.
 
@@ -230,10 +230,10 @@ with torch.no_grad():
 # ## What could be wrong
 #
 # * Over all 64 latents the mean change is close to what the direction says, less so at its ends; for a single latent it
-#   may be a fifth of that or twice as much, as the band shows. A direction is an average.
-# * The prior takes w as normal. Some directions' tails are longer on one side and shorter on the other than a normal
-#   distribution's: an unusual brain counts as more unusual, or less, than it is.
-# * What `project` leaves, some five grey levels here, is structure that no w makes. The residual image of
+#   may be a fifth of that or two and a half times as much, as the band shows. A direction is an average.
+# * The prior takes w as normal. The widest directions end sooner than a normal distribution's tails (their curves
+#   flatten): the prior allows what no z makes.
+# * What `project` leaves, some three grey levels here, is structure that no w makes. The residual image of
 #   [notebook 5](05_reconstruct_a_brain.ipynb) stands for it; a checkpoint without a card has none, and its intervals are
 #   then too narrow.
-# * The samples are softer than phantoms, and phantoms are not patients. `neuropyro generator train` trains on your own.
+# * The samples are a trace softer than phantoms, and phantoms are not patients. `neuropyro generator train` trains on your own.
