@@ -98,13 +98,20 @@ class LatentNormal(dist.TorchDistribution):  # type: ignore[misc]
     ----------
     affine
         From standard normals; see :meth:`of`.
+    free
+        From the numbers that guides and searches move to w; ``affine`` if None.
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)
     has_rsample = True
 
-    def __init__(self, affine: MatrixAffine, batch_shape: Size = Size()) -> None:  # noqa: B008 (as torch declares it)
-        self.affine = affine
+    def __init__(
+        self,
+        affine: MatrixAffine,
+        batch_shape: Size = Size(),  # noqa: B008 (as torch declares it)
+        free: MatrixAffine | None = None,
+    ) -> None:
+        self.affine, self.free = affine, affine if free is None else free
         super().__init__(batch_shape, Size([len(affine.rows), len(affine.loc)]), validate_args=False)
 
     @classmethod
@@ -115,14 +122,20 @@ class LatentNormal(dist.TorchDistribution):  # type: ignore[misc]
         rows, columns = (torch.linalg.cholesky(t.double()).to(mean) for t in (layers, shrunk))
         return cls(MatrixAffine(mean, rows, columns))
 
+    def in_steps_of(self, sd: Tensor) -> LatentNormal:
+        """Return the same law, of which guides and searches move every number in units of ``sd`` (w_dim,)."""
+        return LatentNormal(
+            self.affine, free=MatrixAffine(self.affine.loc, torch.eye(len(self.affine.rows)).to(sd), sd.diag())
+        )
+
     @property
     def support(self) -> Any:
         """All of space, reached through the whitening."""
-        return Whitened(self.affine)
+        return Whitened(self.free)
 
     def expand(self, batch_shape: Size, _instance: Any = None) -> LatentNormal:
         """Return it with another batch shape."""
-        return LatentNormal(self.affine, Size(batch_shape))
+        return LatentNormal(self.affine, Size(batch_shape), self.free)
 
     def log_prob(self, w: Tensor) -> Tensor:
         """Log-density (*) of w (*, layers, w_dim)."""

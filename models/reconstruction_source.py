@@ -106,6 +106,8 @@ class ImageSource:
             variance = reference_variance(covariance.trace(), layers * generator.w_dim)
             covariance = torch.eye(generator.w_dim).to(mean) * variance
         law = LatentNormal.of(mean, covariance, layer_correlation(layers, rho, mean))
+        if isotropic:  # its sds are a hundred times those of w: in units of them no step would be small enough
+            law = law.in_steps_of(found.sd.to(like))
         return cls(network, prior, law, noise_mode, like, labels, place)
 
     @property
@@ -120,9 +122,9 @@ class ImageSource:
         return self.generator.img_channels, side, side
 
     def whitenings(self) -> dict[str, Transform]:
-        """Return transforms from standard normal numbers to the values of sites, where these are others."""
-        laws = {"w": self.law, "pose": self.pose}
-        return {site: law.affine for site, law in laws.items() if law is not None}
+        """Return transforms to the values of sites from numbers of about unit size, where these are others."""
+        found: dict[str, Transform] = {} if self.pose is None else {"pose": self.pose.affine}
+        return found if self.law is None else {"w": self.law.free} | found
 
     def sample(self) -> Tensor:
         """Sample the latent of each image of a plate."""
