@@ -36,7 +36,7 @@ from neuropyro.generators.training_state import TrainingState
 
 # What the generator learns is a prior of clean images: noise belongs to the measurement.
 RECIPE = PhantomRecipe(noise=(0.0, 0.0))
-KEPT = 100_000
+KEPT = 100_000  # phantoms that are made, and shown again and again
 CHANNELS = (128, 128, 128, 64, 32)
 # Codes are learned by the mapping foremost, which a rate of a hundredth, as usual without them, would hold still.
 # Width is cheap there: a hundredth of what the synthesis costs.
