@@ -1,5 +1,6 @@
 """What is random in a phantom: a stream of standard normals for each slice, whose first ones mean its covariates."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -79,6 +80,13 @@ def at_quantile(name: str, quantile: Tensor, low: float, high: float) -> Tensor:
     if name in LOGARITHMIC:
         return low * (high / low) ** quantile
     return low + (high - low) * quantile
+
+
+def quantile_of(name: str, value: float, low: float, high: float) -> float:
+    """Return the share of all phantoms that have less of a covariate: the inverse of :func:`at_quantile`."""
+    if name in LOGARITHMIC:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
 
 
 def _checked(name: str, given: float | Tensor, own: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class World:
             value = value / self.size
         return value
 
-    def gather(self) -> None:
+    def barrier(self) -> None:
         """Go on only when all processes have come here."""
         if self.size > 1:
             dist.barrier()

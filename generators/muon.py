@@ -28,6 +28,7 @@ MOMENTUM = 0.95
 class Muon(torch.optim.Adam):
     """Adam for ``parameters``, except those among ``matrices``, which take steps of orthogonal matrices.
 
+    (PyTorch's own, of its later versions, takes no convolutions, and needs another optimiser for all else beside it.)
     Of Adam's moments matrices keep the first alone (with a decay of .95, looked ahead along the gradient as by
     Nesterov); their second one stays as it is, at 0, so that a run may go over from one optimiser to the other.
 

@@ -117,7 +117,7 @@ def train_generator(
             diary.record(figures)
     if diary is not None:
         save_state(state, folder / "state.safetensors")
-    world.gather()  # a next run of the same folder begins with what was written
+    world.barrier()  # a next run of the same folder begins with what was written
     return state
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuropyro.data.phantom_draws import at_quantile
-from neuropyro.data.phantom_recipe import COVARIATES, LOGARITHMIC
+from neuropyro.data.phantom_draws import at_quantile, quantile_of
+from neuropyro.data.phantom_recipe import COVARIATES
 
 __all__ = ["coded_direction", "has_codes", "image_directions", "standard_latents"]
 
@@ -103,7 +103,8 @@ def standard_latents(generator: Any, z: Tensor) -> Tensor:
         return z
     card = generator.card
     places = [_place(card, name) for name in STANDARD]
-    normals = torch.stack([_normal_of(name, value, *_range(card, name)) for name, value in STANDARD.items()]).to(z)
+    shares = [quantile_of(name, value, *_range(card, name)) for name, value in STANDARD.items()]
+    normals = torch.special.ndtri(torch.tensor(shares, dtype=torch.float64)).to(z)
     moved = z.clone()
     moved[:, places] = 0
     # The mapping sees the direction alone: among numbers of a mean square of 1 these are to be the normals.
@@ -120,11 +121,3 @@ def _place(card: Any, covariate: str) -> int:
 def _range(card: Any, covariate: str) -> tuple[float, float]:
     low, high = card.details["recipe"][covariate]
     return float(low), float(high)
-
-
-def _normal_of(covariate: str, value: float, low: float, high: float) -> Tensor:
-    """Return the standard normal number of a covariate's value."""
-    ends = torch.tensor([low, value, high], dtype=torch.float64)
-    first, at, last = ends.log() if covariate in LOGARITHMIC else ends
-    normal: Tensor = torch.special.ndtri((at - first) / (last - first))
-    return normal
