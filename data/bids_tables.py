@@ -16,7 +16,7 @@ ENTRY_AGE = "age_at_entry"
 
 
 def read_bids(participants: Path) -> TextTable:
-    """Return a row for each session, with its participant's columns; a session's own column goes before.
+    r"""Return a row for each session, with its participant's columns; a session's own column goes before.
 
     Where sessions have a date (``acq_time``) and no age of their own, the participant's age becomes ``age_at_entry``,
     from which the years since the first session count.
@@ -26,6 +26,17 @@ def read_bids(participants: Path) -> TextTable:
     CohortError
         Where a table lacks its first column, a participant has no sessions while others do, sessions of one
         participant cannot be told apart in time, or a participant is there twice.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "participants.tsv").write_text("participant_id\tsex\nsub-01\tF\n")
+    >>> (folder / "sub-01").mkdir()
+    >>> _ = (folder / "sub-01" / "sub-01_sessions.tsv").write_text("session_id\tage\nses-1\t70\nses-2\t71.5\n")
+    >>> visits = read_bids(folder / "participants.tsv")
+    >>> visits.text("participant_id").tolist(), visits.numbers("age").tolist(), visits.text("sex").tolist()
+    (['sub-01', 'sub-01'], [70.0, 71.5], ['F', 'F'])
     """
     people = read_table(participants)
     names = people.text(SUBJECT)

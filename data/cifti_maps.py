@@ -44,6 +44,15 @@ class CiftiSpace:
         Of the grid; None where there are no voxels.
     index
         ``(vertices,)``: the place of each column among the points.
+
+    Examples
+    --------
+    >>> axis = BrainModelAxis.from_mask(np.array([True, False, True]), name="CORTEX_LEFT")
+    >>> space = CiftiSpace.of(axis)
+    >>> space, space.vertex.tolist(), space.sides.tolist()
+    (.dscalar.nii maps of cortex_left, [0, 2], [1, 1])
+    >>> space.axis() == axis
+    True
     """
 
     structure: NDArray[np.str_]
@@ -158,7 +167,23 @@ def cifti_study(
     mask: ArrayLike | str | Path | None = None,
     memory_map: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Read dense scalars of every visit; see `Cohort.from_cifti`."""
+    """Read dense scalars of every visit: what a `Cohort` takes, values ``(visits, points)``; see `Cohort.from_cifti`.
+
+    Raises
+    ------
+    CohortError
+        Naming the file (or the table and its line) and the remedy.
+
+    Examples
+    --------
+    >>> import pandas, tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> space = CiftiSpace.of(BrainModelAxis.from_mask(np.array([True, False, True]), name="CORTEX_LEFT"))
+    >>> _ = space.write({"thickness": [2.5, 3.0]}, folder / "anna")
+    >>> visits = pandas.DataFrame({"subject": ["anna"], "age": [70]})
+    >>> cifti_study(folder, visits, "{subject}.dscalar.nii")["values"].tolist()
+    [[2.5, 3.0]]
+    """
     visits = study_table(table)
     files = visit_files(Path(folder), visits, pattern)
     axis = _axes(files[0])[1]

@@ -25,6 +25,13 @@ def cohort_fields(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     ------
     CohortError
         Where an array is missing that every cohort needs, or those of the mesh make none.
+
+    Examples
+    --------
+    >>> arrays = {"values": np.array([[2.5], [2.4]]), "time": np.array([70, 71]), "subject": np.array(["a", "a"])}
+    >>> fields = cohort_fields(arrays | {"covariate_sex": np.array(["F", "F"]), "unit": np.array("mm")})
+    >>> list(fields["covariates"]), fields["unit"], fields["mesh"]
+    (['sex'], 'mm', None)
     """
     missing = [name for name in NEEDED if name not in arrays]
     if missing:

@@ -28,7 +28,18 @@ OLDEST = 130  # years
 
 
 def numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
-    """Return ``(visits, vertices)`` values, NaN where masked; float64 is kept, anything else becomes float32."""
+    """Return ``(visits, vertices)`` values, NaN where masked; float64 is kept, anything else becomes float32.
+
+    Raises
+    ------
+    CohortError
+        Where they are no numbers, of another shape, or none.
+
+    Examples
+    --------
+    >>> numbers(np.ma.masked_less([[2, -1]], 0)).tolist()
+    [[2.0, nan]]
+    """
     array = np.asanyarray(values)
     if isinstance(array, np.ma.MaskedArray):
         array = np.where(np.ma.getmaskarray(array), np.nan, np.asarray(array))
@@ -38,7 +49,20 @@ def numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
 
 
 def one_row_a_visit(name: str, array: ArrayLike, n_visits: int) -> NDArray[Any]:
-    """Return an array whose first axis is the visits."""
+    """Return an array whose first axis is the visits, ``(visits, ...)``.
+
+    Raises
+    ------
+    CohortError
+        Where it has another number of rows; ``name`` says of what.
+
+    Examples
+    --------
+    >>> one_row_a_visit("time", [70, 71], n_visits=3)
+    Traceback (most recent call last):
+        ...
+    neuropyro.data.errors.CohortError: time: 2 entries for 3 visits; give one for each row of `values`
+    """
     rows = np.asarray(array)
     if rows.ndim == 0 or len(rows) != n_visits:
         given = "a single value" if rows.ndim == 0 else f"{len(rows)} entries"
@@ -47,7 +71,20 @@ def one_row_a_visit(name: str, array: ArrayLike, n_visits: int) -> NDArray[Any]:
 
 
 def finite_times(array: NDArray[Any]) -> NDArray[np.float64]:
-    """Return ``(visits,)`` times in years."""
+    """Return ``(visits,)`` times in years.
+
+    Raises
+    ------
+    CohortError
+        Where they are not one number a visit, or one is missing or infinite.
+
+    Examples
+    --------
+    >>> finite_times(np.array([70, np.nan]))
+    Traceback (most recent call last):
+        ...
+    neuropyro.data.errors.CohortError: time: missing or infinite in row 1; drop that visit or give its time in years
+    """
     if array.ndim != 1 or array.dtype.kind not in "fiu":
         raise CohortError(f"time: must be one number a visit, in years, not {array.dtype} {array.shape}")
     bad = np.flatnonzero(~np.isfinite(array))
@@ -63,6 +100,18 @@ def refuse_days(time: NDArray[np.float64], who: NDArray[np.int64], source: str) 
     ----------
     who
         ``(visits,)`` the place of each visit's subject.
+
+    Raises
+    ------
+    CohortError
+        Where they are such; ``source`` says whose.
+
+    Examples
+    --------
+    >>> refuse_days(np.array([0.0, 730.0]), np.array([0, 0]), "visits.csv")
+    Traceback (most recent call last):
+        ...
+    neuropyro.data.errors.CohortError: visits.csv: time: 0 to 730 are no years; divide days by 365.25, months by 12
     """
     low, high = (np.full(who.max() + 1, end) for end in (np.inf, -np.inf))
     np.minimum.at(low, who, time)
@@ -75,7 +124,18 @@ def refuse_days(time: NDArray[np.float64], who: NDArray[np.int64], source: str) 
 
 
 def identifiers(array: NDArray[Any]) -> NDArray[Any]:
-    """Return ``(visits,)`` subjects, whole numbers or text, none of it empty."""
+    """Return ``(visits,)`` subjects, whole numbers or text, none of it empty.
+
+    Raises
+    ------
+    CohortError
+        Where one is empty, or they are neither whole numbers nor text.
+
+    Examples
+    --------
+    >>> identifiers(np.array([7.0, 8.0])).tolist(), identifiers(np.array(["anna", "ben"])).tolist()
+    ([7, 8], ['anna', 'ben'])
+    """
     if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.round(array)).all():
         return array.astype(np.int64)  # a table with one gap elsewhere turns whole numbers into floats
     named = labels(array, "subject")
@@ -85,7 +145,18 @@ def identifiers(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def labels(array: NDArray[Any], name: str = "diagnosis") -> NDArray[Any]:
-    """Return ``(visits,)`` whole numbers or text; a missing diagnosis is -1 or empty."""
+    """Return ``(visits,)`` whole numbers or text; a missing diagnosis is -1 or empty.
+
+    Raises
+    ------
+    CohortError
+        Where they are neither whole numbers nor text; ``name`` says what they are.
+
+    Examples
+    --------
+    >>> labels(np.array([1.0, np.nan])).tolist(), labels(np.array(["CN", None])).tolist()
+    ([1, -1], ['CN', ''])
+    """
     if array.dtype.kind == "O" and all(isinstance(x, str) or x is None or x != x for x in array):
         array = np.array([x if isinstance(x, str) else "" for x in array])
     if name == "diagnosis" and array.dtype.kind == "f":
@@ -98,7 +169,20 @@ def labels(array: NDArray[Any], name: str = "diagnosis") -> NDArray[Any]:
 
 
 def pictures(array: NDArray[Any]) -> NDArray[Any]:
-    """Return ``(visits, channels, height, width)`` images as float32; a visit without one is NaN throughout."""
+    """Return ``(visits, channels, height, width)`` images as float32; a visit without one is NaN throughout.
+
+    Raises
+    ------
+    CohortError
+        Where they are of another shape, or one is infinite or missing in part.
+
+    Examples
+    --------
+    >>> pictures(np.array([[[[0.5, np.nan]]]]))
+    Traceback (most recent call last):
+        ...
+    neuropyro.data.errors.CohortError: images: row 0 is infinite or missing in part; a visit without an image is all NaN
+    """
     if array.ndim != 4 or array.dtype.kind not in "fiub" or 0 in array.shape:
         raise CohortError(
             f"images: must be numbers of shape (visits, channels, height, width), not {array.dtype} {array.shape}"
@@ -113,9 +197,22 @@ def pictures(array: NDArray[Any]) -> NDArray[Any]:
 def refuse_repeats(
     values: NDArray[Any], subject: NDArray[Any], time: NDArray[np.float64], places: Sequence[str] | None = None
 ) -> None:
-    """Refuse infinite values, and one visit in two rows; ``places`` say where the rows are.
+    """Refuse infinite values ``(visits, vertices)``, and one visit in two rows; ``places`` say where the rows are.
 
     It goes by some rows at a time, so that a memory-mapped array larger than memory is never copied.
+
+    Raises
+    ------
+    CohortError
+        Where there are such.
+
+    Examples
+    --------
+    >>> try:
+    ...     refuse_repeats(np.array([[2.5, 2.4], [2.5, 2.4]]), np.array(["anna", "anna"]), np.array([70.0, 70.0]))
+    ... except CohortError as error:
+    ...     print(error)
+    values: there are two rows with the same values for subject anna at 70 years; drop one of them
     """
     step = max(1, NUMBERS_AT_ONCE // values.shape[1])
     for begin in range(0, len(values), step):
@@ -146,7 +243,18 @@ def _same_visits(subject: NDArray[Any], time: NDArray[np.float64]) -> list[list[
 
 
 def chosen(name: str, wanted: ArrayLike | None, size: int) -> NDArray[np.int64]:
-    """Return the numbers of the rows or columns chosen by mask or number."""
+    """Return the numbers ``(kept,)`` of the rows or columns chosen by mask or number; None chooses all.
+
+    Raises
+    ------
+    CohortError
+        Where a mask has another length or a number is beyond ``size``.
+
+    Examples
+    --------
+    >>> chosen("vertices", [True, False, True], size=3).tolist(), chosen("vertices", [-1], size=3).tolist()
+    ([0, 2], [2])
+    """
     try:
         return np.arange(size)[slice(None) if wanted is None else np.asarray(wanted)]
     except IndexError as error:

@@ -23,6 +23,14 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     ------
     CohortError
         Where there is no such file, it is no ``.npz`` file or is damaged, or an array holds Python objects.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "study.npz"
+    >>> np.savez(path, time=[70.0, 71.5], subject=["anna", "anna"])
+    >>> {name: array.tolist() for name, array in read_npz(path).items()}
+    {'time': [70.0, 71.5], 'subject': ['anna', 'anna']}
     """
     if not path.is_file():
         raise CohortError(f"{path}: no such file{'' if path.suffix else ' or folder'}")
@@ -50,7 +58,16 @@ def _read(archive: Any, name: str, path: Path) -> NDArray[Any]:
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays to ``path``, through a temporary file so that a broken write leaves nothing half done."""
+    """Write arrays to ``path``, through a temporary file so that a broken write leaves nothing half done.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "study.npz"
+    >>> write_npz(path, {"time": np.array([70.0, 71.5])})
+    >>> read_npz(path)["time"].tolist(), [file.name for file in path.parent.iterdir()]
+    ([70.0, 71.5], ['study.npz'])
+    """
     part = path.with_name(path.name + ".part")
     with part.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]

@@ -33,7 +33,14 @@ Words = NDArray[np.uint64]
 
 
 def philox(counter: tuple[Words, Words, Words, Words], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
-    """Return four random 32-bit words for each counter of four such words, all held in uint64."""
+    """Return four random 32-bit words for each counter of four such words: uint64 arrays, all of one shape.
+
+    Examples
+    --------
+    >>> zero = np.zeros(1, np.uint64)
+    >>> [hex(int(word[0])) for word in philox((zero, zero, zero, zero), key=(0, 0))]  # the authors' known answer
+    ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
+    """
     a, b, c, d = counter
     k0, k1 = key
     for _ in range(ROUNDS):

@@ -16,7 +16,13 @@ ENOUGH = 1e-8  # smallest over largest singular value of a design that tells its
 
 
 def levels_of(cells: Cells) -> tuple[str, ...]:
-    """Return ``name=level`` of each level of text, in alphabetical order."""
+    """Return ``name=level`` of each level of text in ``(rows,)`` columns, in alphabetical order; numbers have none.
+
+    Examples
+    --------
+    >>> levels_of({"sex": np.array(["M", "F", "M"]), "age": np.array([70.0, 65.0, 80.0])})
+    ('sex=F', 'sex=M')
+    """
     text = {name: np.unique(column) for name, column in cells.items() if column.dtype.kind == "U"}
     return tuple(f"{name}={level}" for name, levels in text.items() for level in levels)
 
@@ -37,6 +43,13 @@ def terms_of(cells: Cells, levels: Sequence[str], among: str) -> tuple[NDArray[n
     ------
     CohortError
         Where a row has another level.
+
+    Examples
+    --------
+    >>> cells = {"sex": np.array(["M", "F"]), "age": np.array([70.0, 65.0])}
+    >>> numbers, names = terms_of(cells, levels_of(cells), among="the fit's subjects")
+    >>> numbers.tolist(), names
+    ([[1.0, 70.0], [0.0, 65.0]], ('sex=M', 'age'))
     """
     columns: list[NDArray[np.float64]] = []
     terms: list[str] = []
@@ -59,7 +72,13 @@ def terms_of(cells: Cells, levels: Sequence[str], among: str) -> tuple[NDArray[n
 
 
 def is_missing(column: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """``(rows,)``: whether a covariate's cell says nothing: empty text, or no finite number."""
+    """``(rows,)``: whether a covariate's cell says nothing: empty text, or no finite number.
+
+    Examples
+    --------
+    >>> is_missing(np.array(["F", ""])).tolist(), is_missing(np.array([70.0, np.nan])).tolist()
+    ([False, True], [False, True])
+    """
     if column.dtype.kind == "U":
         return np.asarray(column == "")
     return np.asarray(~np.isfinite(column.astype(np.float64)))
@@ -78,6 +97,18 @@ def check_terms(
         Who asks, whose rows these are, and what a row is (``"visits of "``), for the error.
     spare
         How many more rows than terms there must be.
+
+    Raises
+    ------
+    CohortError
+        Where a term is the same in all rows, or some cannot be told apart.
+
+    Examples
+    --------
+    >>> check_terms(np.array([[-2.5, 0.0], [2.5, 0.0]]), ("age", "sex=M"), "covariates", "subjects")
+    Traceback (most recent call last):
+        ...
+    neuropyro.data.errors.CohortError: covariates: sex=M is the same in all subjects; leave it out
     """
     size = np.sqrt((design**2).mean(0))
     constant = np.flatnonzero(size <= ENOUGH * np.maximum(1, np.abs(design).max(initial=0)))

@@ -24,7 +24,18 @@ class CohortError(ValueError):
 
 
 def read_only(array: NDArray[np.generic]) -> NDArray[Any]:
-    """Return an array that cannot be written to: a copy where its owner still could, unless it is memory-mapped."""
+    """Return an array, of the same shape, that cannot be written to.
+
+    It is a copy where its owner still could write, unless it is memory-mapped.
+
+    Examples
+    --------
+    >>> thickness = np.array([2.5, 3.0])
+    >>> kept = read_only(thickness)
+    >>> thickness[0] = 0.0
+    >>> kept.tolist(), kept.flags.writeable
+    ([2.5, 3.0], False)
+    """
     if array.flags.writeable and not isinstance(array, np.memmap):
         array = array.copy()
     view = array.view()

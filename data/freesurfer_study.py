@@ -11,7 +11,7 @@ from neuropyro.data.study_table import SESSION_REMEDY, StudyTable, study_table
 from neuropyro.data.surface_files import Mask
 from neuropyro.data.surface_study import surface_cohort
 
-__all__ = ["freesurfer_study", "visit_folders"]
+__all__ = ["freesurfer_study"]
 
 UNITS = {"thickness": "mm", "area": "mm²", "volume": "mm³", "sulc": "mm", "curv": "1/mm"}
 
@@ -26,13 +26,33 @@ def freesurfer_study(
     mask: Mask | None = None,
     memory_map: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Read a study's maps from its subjects folder; see `Cohort.from_freesurfer`."""
+    """Read a study's maps from its subjects folder; see `Cohort.from_freesurfer`.
+
+    It returns what a `Cohort` takes: values ``(visits, vertices)`` in ``unit``, their mesh and more.
+
+    Raises
+    ------
+    CohortError
+        Naming the file (or the table and its line) and the remedy.
+
+    Examples
+    --------
+    >>> import numpy, pandas, tempfile
+    >>> from neuropyro.data.surface_maps import write_surface_map
+    >>> surf = Path(tempfile.mkdtemp()) / "anna" / "surf"
+    >>> surf.mkdir(parents=True)
+    >>> write_surface_map(surf / "lh.area.own.mgh", numpy.array([[0.5, 0.0, 0.75]]), ["area"], "lh")
+    >>> visits = pandas.DataFrame({"subject": ["anna"], "age": [70]})
+    >>> fields = freesurfer_study(surf.parents[1], visits, "area", space="own", hemispheres=["lh"])
+    >>> fields["values"].tolist(), fields["unit"]  # the vertex that is 0 in every map is no cortex
+    ([[0.5, 0.75]], 'mm²')
+    """
     root = Path(folder)
     if not root.is_dir():
         raise CohortError(f"{root}: no such folder; give FreeSurfer's SUBJECTS_DIR")
     visits = study_table(table)
     smoothed = "" if fwhm is None else f".fwhm{fwhm:g}"
-    folders = visit_folders(root, visits)
+    folders = _visit_folders(root, visits)
     parts = [
         [_map_file(f / "surf", f"{h}.{measure}{smoothed}.{space}", visits.place(row)) for row, f in enumerate(folders)]
         for h in hemispheres
@@ -47,7 +67,7 @@ def freesurfer_study(
     return fields | {"unit": UNITS.get(measure.partition(".")[0])}  # area.pial is an area, too
 
 
-def visit_folders(root: Path, visits: StudyTable) -> list[Path]:
+def _visit_folders(root: Path, visits: StudyTable) -> list[Path]:
     """Return the folder of each visit.
 
     The longitudinal stream's ``SUBJ_SESS.long.SUBJ`` (or another base after ``.long.``) goes before the cross-sectional

@@ -39,6 +39,15 @@ def find_images(path: str | Path) -> list[Path]:
     ------
     ImageFileError
         Where there is no such file, or no image in the folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.png", "a.nii.gz", "notes.txt"):
+    ...     (folder / name).touch()
+    >>> [path.name for path in find_images(folder)]
+    ['a.nii.gz', 'b.png']
     """
     path = Path(path)
     if not path.is_dir():
@@ -67,6 +76,14 @@ def read_image(path: str | Path, slices: Which = "all", plane: str = "coronal") 
     ------
     ImageFileError
         Where the file is missing, damaged, of an unknown format, or holds no image; the message says what to do.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "slice.png"
+    >>> Image.fromarray(np.array([[0, 255]], np.uint8)).save(path)
+    >>> read_image(path).pixels.tolist()
+    [[[[0.0, 255.0]]]]
     """
     path = Path(path)
     suffix = suffix_of(path)
@@ -91,6 +108,16 @@ def write_image(path: str | Path, like: ImageSlices, pixels: NDArray[Any]) -> No
     ------
     ImageFileError
         Where the name's end is that of another format, or the pixels have another shape.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "slice.npy"
+    >>> np.save(path, np.array([[0, 1000]], np.int16))
+    >>> slices = read_image(path)
+    >>> write_image(path, slices, slices.pixels + 0.6)
+    >>> np.load(path).tolist()  # whole numbers still
+    [[[[1, 1001]]]]
     """
     path, pixels = Path(path), np.asarray(pixels)
     suffix = suffix_of(path)

@@ -31,6 +31,11 @@ def robust_range(pixels: NDArray[np.floating], percentiles: tuple[float, float] 
     ------
     ValueError
         Where all pixels have one value.
+
+    Examples
+    --------
+    >>> robust_range(np.append(np.arange(1000.0), 1e6))  # one pixel is far too bright
+    (5.0, 995.0)
     """
     low, high = (float(v) for v in np.percentile(pixels, percentiles))
     if low == high:  # nearly all is background
@@ -47,12 +52,32 @@ def foreground_centre(pixels: NDArray[np.floating], low: float, high: float) -> 
     ------
     ValueError
         Where nothing is.
+
+    Examples
+    --------
+    >>> head = np.zeros((1, 1, 8, 8))
+    >>> head[..., 2:4, 1:7] = 1.0  # rows 2 and 3, columns 1 to 6
+    >>> foreground_centre(head, 0.0, 1.0)
+    (3.0, 4.0)
     """
     return tuple((first + last) / 2 for first, last in _foreground(pixels, low, high))  # type: ignore[return-value]
 
 
 def foreground_extent(pixels: NDArray[np.floating], low: float, high: float) -> float:
-    """Side, px, of the square as large as the box of :func:`foreground_centre`."""
+    """Side, px, of the square as large as the box of :func:`foreground_centre`.
+
+    Raises
+    ------
+    ValueError
+        Where nothing is brighter than the background.
+
+    Examples
+    --------
+    >>> head = np.zeros((1, 1, 8, 8))
+    >>> head[..., 2:4, :] = 1.0  # 2 by 8
+    >>> foreground_extent(head, 0.0, 1.0)
+    4.0
+    """
     down, across = (last - first for first, last in _foreground(pixels, low, high))
     return math.sqrt(down * across)
 
@@ -88,6 +113,17 @@ class Frame:
         Quarter turns, counter-clockwise, that bring the file's image upright.
     flipped
         Whether it is flipped left to right, after the turns.
+
+    Examples
+    --------
+    >>> picture = np.array([[[[0.0, 100.0, 200.0]]]])
+    >>> frame = Frame.around(picture, size=3, intensity=(0.0, 200.0))
+    >>> frame.to_square(picture)  # black above and below
+    tensor([[[[-1., -1., -1.],
+              [-1.,  0.,  1.],
+              [-1., -1., -1.]]]])
+    >>> frame.from_square(frame.to_square(picture)).tolist()
+    [[[[0.0, 100.0, 200.0]]]]
     """
 
     height: int

@@ -17,7 +17,16 @@ Which = Literal["all", "middle"] | int | Sequence[int]
 
 
 class ImageFileError(ValueError):
-    """A file that cannot be used as an image; the message names it and the remedy."""
+    """A file that cannot be used as an image; the message names it and the remedy.
+
+    Examples
+    --------
+    >>> try:
+    ...     finite(np.array(["grey"]), Path("notes.npy"))
+    ... except ValueError as error:
+    ...     print(error)
+    notes.npy: an image needs real numbers, got (1,) of <U4
+    """
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,16 @@ class ImageSlices:
         Size of a pixel along rows' and columns' direction (down, across), mm, where it is known.
     affine
         (4, 4) of the volume as stored, voxels to mm.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.data.image_files import read_image
+    >>> path = Path(tempfile.mkdtemp()) / "stack.npy"
+    >>> np.save(path, np.zeros((5, 8, 6), np.int16))
+    >>> slices = read_image(path, slices=[2, -1])
+    >>> len(slices), slices.indices, slices.pixels.shape, str(slices.dtype)
+    (2, (2, 4), (2, 1, 8, 6), 'int16')
     """
 
     pixels: NDArray[np.float32]
@@ -65,6 +84,15 @@ def chosen_indices(which: Which, count: int, path: Path) -> tuple[int, ...]:
     ------
     ImageFileError
         Where there is no such slice.
+
+    Examples
+    --------
+    >>> [chosen_indices(which, 5, Path("t1.nii")) for which in ("middle", -1, (0, 3))]
+    [(2,), (4,), (0, 3)]
+    >>> chosen_indices(7, 5, Path("t1.nii"))
+    Traceback (most recent call last):
+        ...
+    neuropyro.data.image_slices.ImageFileError: t1.nii: it has no slice [7]; slices are 0 to 4
     """
     if isinstance(which, str):
         if which not in ("all", "middle"):
@@ -78,12 +106,17 @@ def chosen_indices(which: Which, count: int, path: Path) -> tuple[int, ...]:
 
 
 def finite(pixels: NDArray[Any], path: Path) -> NDArray[np.float32]:
-    """``pixels`` as float32; not-a-number, as some programs write outside the brain, becomes the smallest value.
+    """``pixels``, of any shape, as float32; NaN, as some programs write outside the brain, becomes the smallest value.
 
     Raises
     ------
     ImageFileError
         Where they are empty, complex, infinite, or not numbers.
+
+    Examples
+    --------
+    >>> finite(np.array([[3, np.nan], [5, 4]]), Path("t1.npy")).tolist()
+    [[3.0, 3.0], [5.0, 4.0]]
     """
     if pixels.dtype.kind not in "buif" or pixels.size == 0:
         raise ImageFileError(f"{path}: an image needs real numbers, got {pixels.shape} of {pixels.dtype}")
@@ -95,7 +128,13 @@ def finite(pixels: NDArray[Any], path: Path) -> NDArray[np.float32]:
 
 
 def stored(pixels: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """``pixels`` as ``dtype``: rounded to the nearest number that it holds, if it is one of whole numbers."""
+    """``pixels``, of any shape, as ``dtype``: where it is of whole numbers, rounded to the nearest one that it holds.
+
+    Examples
+    --------
+    >>> stored(np.array([-3.0, 99.6, 300.0]), np.dtype("uint8")).tolist()
+    [0, 100, 255]
+    """
     if dtype.kind == "b":
         return np.asarray(pixels > 0.5)
     if dtype.kind not in "ui":

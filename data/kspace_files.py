@@ -50,6 +50,15 @@ class KSpace:
         Magnitudes (N, h, w), divided by ``scale``, where the file has them.
     path
         Where they are from.
+
+    Examples
+    --------
+    >>> y = torch.zeros(1, 1, 4, 4, dtype=torch.complex64)
+    >>> y[..., 2, 2] = 4.0  # of an image that is 1 everywhere
+    >>> kspace = KSpace(y, torch.ones(4, 4, dtype=torch.bool), scale=1.0, indices=(0,), path=Path("scan.npy"))
+    >>> kspace.cropped(2, 2).measurements.abs()  # so is this of 2 x 2 pixels
+    tensor([[[[0., 0.],
+              [0., 2.]]]])
     """
 
     measurements: Tensor
@@ -93,6 +102,17 @@ def read_kspace(path: str | Path, slices: Which = "middle") -> KSpace:
     ------
     ImageFileError
         Where the file is missing, damaged, not k-space, or all zeros; the message says what to do.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "scan.npy"
+    >>> y = np.zeros((2, 8, 8), np.complex64)
+    >>> y[:, 4, 4] = 24, 32  # two coils see 3 and 4 everywhere, together 5
+    >>> np.save(path, y)
+    >>> kspace = read_kspace(path)
+    >>> round(kspace.scale, 3), tuple(kspace.measurements.shape), int(kspace.sampled.sum())
+    (5.0, (1, 2, 8, 8), 1)
     """
     path = Path(path)
     if path.suffix.lower() not in KSPACE_SUFFIXES:
@@ -183,6 +203,15 @@ def write_kspace(path: str | Path, kspace: KSpace) -> None:
     ------
     ImageFileError
         Where the name ends otherwise.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "scan.npy"
+    >>> np.save(path, np.full((8, 8), 3 + 4j))
+    >>> write_kspace(path, read_kspace(path))
+    >>> complex(np.load(path)[0, 0, 5, 5].round(3))  # in the file's unit, not divided by the scale
+    (3+4j)
     """
     path, array = Path(path), (kspace.measurements * kspace.scale).cpu().numpy()
     if path.suffix.lower() == ".npy":

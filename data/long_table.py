@@ -24,7 +24,22 @@ def long_table(
     diagnosis: str | None = None,
     covariates: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Read a table of biomarkers; see `Cohort.from_dataframe`."""
+    """Read a table of biomarkers: what a `Cohort` takes, values ``(visits, biomarkers)``; see `Cohort.from_dataframe`.
+
+    Raises
+    ------
+    CohortError
+        Naming the table, the column and the line: no such column, no biomarker, a value that is no number, a time
+        that is missing, or a visit twice.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> visits = pandas.DataFrame({"ID": ["a", "a"], "TIME": [70, 71], "MMSE": [28, None], "sex": ["F", "F"]})
+    >>> fields = long_table(visits, covariates=["sex"])
+    >>> fields["feature_names"].tolist(), fields["values"].tolist()
+    (['MMSE'], [[28.0], [nan]])
+    """
     table = _table(frame)
     taken = {subject, time, diagnosis, *covariates}
     names = [c for c in table.columns if c not in taken] if features is None else list(features)

@@ -22,7 +22,22 @@ Read = Callable[[Path], NDArray[Any]]
 
 @contextmanager
 def readable(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a reader raises on a damaged file into one error that names it."""
+    """Turn whatever a reader raises on a damaged file into one error that names it.
+
+    Raises
+    ------
+    CohortError
+        Where there is no such file, or the reader raises anything.
+
+    Examples
+    --------
+    >>> try:
+    ...     with readable(Path(__file__), "an MGH map"):
+    ...         raise EOFError("ends early")
+    ... except CohortError as error:
+    ...     print(str(error).removeprefix(__file__))
+    : damaged, or not an MGH map (EOFError: ends early); write it again
+    """
     if not path.is_file():
         raise CohortError(f"{path}: no such file")
     try:
@@ -36,6 +51,11 @@ def readable(path: Path, kind: str) -> Iterator[None]:
 
 def fill_pattern(pattern: str, known: Mapping[str, str], source: str) -> str:
     """Put names in braces into a pattern; nothing else of a format string is understood.
+
+    Raises
+    ------
+    CohortError
+        Where a name in braces is not known; ``source`` says whose pattern it is.
 
     Examples
     --------
@@ -67,6 +87,17 @@ def visit_files(folder: Path, table: StudyTable, pattern: str | None, **fields: 
     ------
     CohortError
         Where a visit's file does not exist or is not the only one, or two visits share one (all may).
+
+    Examples
+    --------
+    >>> import pandas, tempfile
+    >>> from neuropyro.data.study_table import study_table
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("anna.lh.mgh", "ben.lh.mgz", "ben.rh.mgz"):
+    ...     (folder / name).touch()
+    >>> visits = study_table(pandas.DataFrame({"subject": ["anna", "ben"], "age": [70, 65]}))
+    >>> [path.name for path in visit_files(folder, visits, "{subject}.{hemisphere}.*", hemisphere="lh")]
+    ['anna.lh.mgh', 'ben.lh.mgz']
     """
     if pattern is None and table.file is None:
         raise CohortError(f"{table.source}: no column `file`; add one, or give `pattern`")
@@ -103,12 +134,32 @@ def _distinct(files: list[Path], table: StudyTable) -> list[Path]:
 
 
 def map_sizes(parts: Sequence[Sequence[Path]], read: Read) -> tuple[int, ...]:
-    """Return the number of points of each part (hemisphere), by its first file."""
+    """Return the number of points of each part (hemisphere), by its first file.
+
+    Examples
+    --------
+    >>> maps = {Path("lh.mgh"): np.zeros((1, 12)), Path("rh.mgh"): np.zeros((1, 15))}
+    >>> map_sizes([[path] for path in maps], read=maps.__getitem__)
+    (12, 15)
+    """
     return tuple(read(files[0]).shape[1] for files in parts)
 
 
 def seen_points(parts: Sequence[Sequence[Path]], read: Read, table: StudyTable) -> NDArray[np.bool_]:
-    """``(points,)``: where any map is neither 0 nor missing; nowhere else is there a cortex."""
+    """``(points,)``: where any map is neither 0 nor missing; nowhere else is there a cortex.
+
+    Raises
+    ------
+    CohortError
+        Naming the file that is damaged or of another size.
+
+    Examples
+    --------
+    >>> visits = StudyTable("visits.csv", np.array(["anna", "ben"]), np.array([70.0, 65.0]))
+    >>> maps = {Path("anna.mgh"): np.array([[0.0, 2.5, np.nan]]), Path("ben.mgh"): np.array([[0.0, 0.0, np.nan]])}
+    >>> seen_points([list(maps)], maps.__getitem__, visits).tolist()
+    [False, True, False]
+    """
     seen = []
     for files, size in zip(parts, map_sizes(parts, read), strict=True):
         part = np.zeros(size, np.bool_)
@@ -142,6 +193,13 @@ def stack_maps(
     ------
     CohortError
         Naming the file that is damaged, of another size, infinite, or 0 throughout.
+
+    Examples
+    --------
+    >>> visits = StudyTable("visits.csv", np.array(["anna", "ben"]), np.array([70.0, 65.0]))
+    >>> maps = {Path("anna.mgh"): np.array([[0.0, 2.5, 3.0]]), Path("ben.mgh"): np.array([[0.0, 2.25, np.nan]])}
+    >>> stack_maps([list(maps)], maps.__getitem__, visits, index=np.array([1, 2])).tolist()
+    [[2.5, 3.0], [2.25, nan]]
     """
     shape = (len(table), len(index))
     values: NDArray[np.float32] = (

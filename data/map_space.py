@@ -60,7 +60,18 @@ class MapSpace(Protocol):
 def filled_maps(
     maps: Mapping[str, ArrayLike], index: NDArray[np.int64], n_points: int, outside: float
 ) -> NDArray[np.float32]:
-    """Return ``(maps, points)`` float32, ``outside`` where there is no column."""
+    """Return ``(maps, points)`` float32, ``outside`` where there is no column.
+
+    Raises
+    ------
+    CohortError
+        Where a map has not one value for each column.
+
+    Examples
+    --------
+    >>> filled_maps({"onset": [1.5, 2.0]}, np.array([0, 2]), n_points=4, outside=-1.0).tolist()
+    [[1.5, -1.0, 2.0, -1.0]]
+    """
     whole = np.full((len(maps), n_points), outside, np.float32)
     for row, (name, values) in zip(whole, maps.items(), strict=True):
         values = np.asarray(values)
@@ -71,13 +82,29 @@ def filled_maps(
 
 
 def list_frames(maps: Mapping[str, ArrayLike], stem: Path) -> Path:
-    """Write the names of the frames beside a file whose format has none, one a line."""
+    """Write the names of the frames beside a file whose format has none, one a line; return where.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = list_frames({"onset": [1.5], "speed": [0.2]}, Path(tempfile.mkdtemp()) / "result")
+    >>> path.name, path.read_text().split()
+    ('result.frames.txt', ['onset', 'speed'])
+    """
     path = stem.with_name(stem.name + ".frames.txt")
     path.write_text("".join(f"{name}\n" for name in maps), encoding="utf-8")
     return path
 
 
 def space_arrays(space: MapSpace) -> dict[str, NDArray[Any]]:
-    """Return a space as arrays by their names in an ``.npz`` file."""
+    """Return a space as arrays by their names in an ``.npz`` file.
+
+    Examples
+    --------
+    >>> from neuropyro.data.surface_space import SurfaceSpace
+    >>> arrays = space_arrays(SurfaceSpace(".mgh", ("lh",), sizes=(12,), index=np.array([3, 5])))
+    >>> {name: array.tolist() for name, array in arrays.items() if name != "space_suffix"}
+    {'space_kind': 'surface', 'space_hemispheres': ['lh'], 'space_sizes': [12], 'space_index': [3, 5]}
+    """
     own = {f.name: getattr(space, f.name) for f in fields(space) if getattr(space, f.name) is not None}  # type: ignore[arg-type]
     return {f"space_{name}": np.asarray(value) for name, value in ({"kind": space.kind} | own).items()}

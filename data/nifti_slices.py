@@ -22,7 +22,23 @@ RAS = axcodes2ornt(("R", "A", "S"))
 
 
 def read_nifti(path: Path, slices: Which = "middle", plane: str = "coronal") -> ImageSlices:
-    """Slices of the three-dimensional volume at ``path``; see :class:`ImageSlices` for their orientation."""
+    """Slices of the three-dimensional volume at ``path``; see :class:`ImageSlices` for their orientation.
+
+    Raises
+    ------
+    ImageFileError
+        Where the file is missing, damaged, or no volume of three dimensions, or has no such slice or plane.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path, volume = Path(tempfile.mkdtemp()) / "t1.nii", np.zeros((3, 4, 5))
+    >>> volume[0, 1, 4] = 1.0  # left, behind the middle, at the top
+    >>> nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), path)
+    >>> pixels = read_nifti(path, slices=1).pixels
+    >>> pixels.shape, np.argwhere(pixels[0, 0]).tolist()
+    ((1, 1, 5, 3), [[0, 0]])
+    """
     volume, image = loaded(path)
     axis = axis_of(plane, path)
     ras = np.moveaxis(apply_orientation(volume, ornt_transform(io_orientation(image.affine), RAS)), axis, 0)
@@ -45,6 +61,21 @@ def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any]) -> None:
     """Write the volume that ``like`` was read from to ``path``, its slices replaced by ``pixels`` (N, 1, H, W).
 
     Affine, header, orientation and the numbers' type stay.
+
+    Raises
+    ------
+    ImageFileError
+        Where the pixels are of another shape, or the volume is no longer there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "t1.nii"
+    >>> nibabel.save(nibabel.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.eye(4)), path)
+    >>> coronal = read_nifti(path, slices=1)
+    >>> write_nifti(path, coronal, coronal.pixels + 2)
+    >>> nibabel.load(path).get_fdata().sum((0, 2)).tolist()  # 3 x 5 voxels of one slice are 2 now
+    [0.0, 30.0, 0.0, 0.0]
     """
     volume, image = loaded(like.path)
     assert like.plane is not None

@@ -37,6 +37,13 @@ class VolumeSpace:
         ``(4, 4)`` from voxels to mm.
     index
         ``(vertices,)``: the place of each column among the voxels, the last axis running fastest.
+
+    Examples
+    --------
+    >>> space = VolumeSpace(".nii.gz", (2, 2, 2), np.diag([3.0, 3, 3, 1]), index=np.array([0, 1, 7]))
+    >>> mesh = space.mesh()
+    >>> mesh.edges.tolist(), mesh.coordinates.tolist()
+    ([[0, 1]], [[0.0, 0.0, 0.0], [0.0, 0.0, 3.0], [3.0, 3.0, 3.0]])
     """
 
     suffix: str
@@ -81,7 +88,26 @@ def nifti_study(
     pattern: str | None = None,
     memory_map: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Read the voxels of a mask in each visit's volume; see `Cohort.from_nifti`."""
+    """Read the voxels of a mask in each visit's volume; see `Cohort.from_nifti`.
+
+    It returns what a `Cohort` takes: values ``(visits, voxels)``, their mesh and more.
+
+    Raises
+    ------
+    CohortError
+        Naming the file (or the table and its line) and the remedy.
+
+    Examples
+    --------
+    >>> import pandas, tempfile
+    >>> folder, grid = Path(tempfile.mkdtemp()), VolumeSpace(".nii", (1, 1, 3), np.eye(4), np.arange(3))
+    >>> for name, values in {"mask": [0, 1, 1], "anna": [0.25, 0.5, 0.75]}.items():
+    ...     _ = grid.write({name: values}, folder / name)
+    >>> visits = pandas.DataFrame({"subject": ["anna"], "age": [70]})
+    >>> fields = nifti_study(folder, visits, folder / "mask.nii", "{subject}.nii")
+    >>> fields["values"].tolist(), fields["mesh"].edges.tolist()
+    ([[0.5, 0.75]], [[0, 1]])
+    """
     visits = study_table(table)
     files = visit_files(Path(folder), visits, pattern)
     suffix = ".nii.gz" if files[0].name.endswith(".gz") else ".nii"

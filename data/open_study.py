@@ -118,7 +118,17 @@ class StudyOptions:
 
 
 def check_path(path: Path, options: StudyOptions) -> None:
-    """Refuse a path that is not there, and say what a cohort may be; and what was said in vain of a cohort's file."""
+    """Refuse a path that is not there, and say what a cohort may be; and what was said in vain of a cohort's file.
+
+    It raises a `CohortError`, which names the path and the remedy.
+
+    Examples
+    --------
+    >>> check_path(Path("adni.csv"), NO_OPTIONS)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    neuropyro.data.errors.CohortError: adni.csv: no such file or folder; give a cohort: ...
+    """
     if not path.exists():
         made = f" (`neuropyro simulate cohort --out {path}` makes one to try)" if path.suffix == ".npz" else ""
         raise CohortError(
@@ -130,7 +140,13 @@ def check_path(path: Path, options: StudyOptions) -> None:
 
 
 def is_study(path: Path) -> bool:
-    """Whether a path is a folder or a table, which `study_fields` reads."""
+    """Whether a path is a folder or a table, which `study_fields` reads.
+
+    Examples
+    --------
+    >>> is_study(Path("visits.csv")), is_study(Path("cohort.npz"))
+    (True, False)
+    """
     return path.is_dir() or path.suffix in (".csv", ".tsv", ".dat")
 
 
@@ -138,7 +154,7 @@ NO_OPTIONS = StudyOptions()
 
 
 def study_fields(path: Path, options: StudyOptions) -> dict[str, Any]:
-    """Read a study and return what a cohort takes.
+    r"""Read a study and return what a cohort takes.
 
     Parameters
     ----------
@@ -152,12 +168,20 @@ def study_fields(path: Path, options: StudyOptions) -> dict[str, Any]:
     ------
     CohortError
         Naming the file and the remedy.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "visits.csv"
+    >>> _ = path.write_text("ID,age,sex,MMSE,volume\na,70,F,28,2.5\na,71,F,26,2.4\n")
+    >>> fields = study_fields(path, NO_OPTIONS)
+    >>> fields["feature_names"].tolist(), list(fields["covariates"])
+    (['MMSE', 'volume'], ['sex'])
     """
     if path.is_dir():
         table = options.table or _own_table(path)
-        return (
-            _maps(path, table, options) if options.pattern or _names_maps(table) else _freesurfer(path, table, options)
-        )
+        read = _maps if options.pattern or _names_maps(table) else _freesurfer
+        return read(path, table, options)
     if not path.is_file():
         raise CohortError(f"{path}: no such file or folder")
     if options.table is not None:
@@ -218,16 +242,9 @@ def _surfaces(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any
 
     used = OF_MAPS | {"pattern", "space", "surfaces", "hemispheres"}
     options.refuse_beyond(used, table, "a table of surface maps")
-    return surface_study(
-        folder,
-        _visits(table, options),
-        options.pattern,
-        options.hemispheres,
-        options.space,
-        options.surface_files(),
-        options.mask,
-        options.memory_map,
-    )
+    visits = _visits(table, options)
+    own = (options.pattern, options.hemispheres, options.space, options.surface_files())
+    return surface_study(folder, visits, *own, options.mask, options.memory_map)
 
 
 def _cifti(folder: Path, table: Path, options: StudyOptions) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 from neuropyro.data.errors import CohortError
 from neuropyro.data.mesh import Mesh
 
-__all__ = ["count_components", "network_labels"]
+__all__ = ["network_labels"]
 
 MIN_PARCELS = 4
 ATTEMPTS = 50
@@ -19,7 +19,7 @@ ATTEMPTS = 50
 def network_labels(
     mesh: Mesh, n_clusters: int, rng: np.random.Generator, parcels_per_cluster: int = 6
 ) -> NDArray[np.int64]:
-    """Draw a cluster for each vertex; every cluster consists of several parcels that do not touch.
+    """Draw a cluster, from 0, for each vertex; every cluster consists of several parcels that do not touch.
 
     The mesh is cut into Voronoi cells (by path length) around seeds that lie far from each other, and cells that
     touch are given different clusters.  At least four parcels a cluster stay apart (with one cluster there is
@@ -29,6 +29,13 @@ def network_labels(
     ------
     CohortError
         Where the mesh is too small for so many parcels.
+
+    Examples
+    --------
+    >>> mesh = Mesh.grid(20, 20)
+    >>> labels = network_labels(mesh, 3, np.random.default_rng(0))
+    >>> [_count_components(mesh, labels == cluster) >= 4 for cluster in range(3)]
+    [True, True, True]
     """
     n_parcels = n_clusters * parcels_per_cluster
     if mesh.n_vertices < 4 * n_parcels:
@@ -41,14 +48,14 @@ def network_labels(
         n_parcels = n_clusters * (parcels_per_cluster + attempt // 2)
         parcel = _voronoi(mesh, n_parcels, rng)
         labels = _colour(_touching(mesh, parcel, n_parcels), n_clusters, rng)[parcel]
-        if n_clusters == 1 or min(count_components(mesh, labels == k) for k in range(n_clusters)) >= MIN_PARCELS:
+        if n_clusters == 1 or min(_count_components(mesh, labels == k) for k in range(n_clusters)) >= MIN_PARCELS:
             return labels
     raise CohortError(
         f"simulate: no {n_clusters} clusters of {MIN_PARCELS} separate parcels each; raise `parcels_per_cluster`"
     )
 
 
-def count_components(mesh: Mesh, members: NDArray[np.bool_]) -> int:
+def _count_components(mesh: Mesh, members: NDArray[np.bool_]) -> int:
     """Count the connected pieces of the vertices where ``members`` is True."""
     index = np.flatnonzero(members)
     return int(connected_components(mesh.adjacency[index][:, index], directed=False)[0])

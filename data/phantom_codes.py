@@ -64,7 +64,13 @@ class PhantomCodes:
 
     @classmethod
     def of(cls, phantoms: BrainPhantoms, count: int, images: int = 1000) -> "PhantomCodes":
-        """Find ``count`` axes from the derivatives of so many ``images``, which takes about 10 ms an image."""
+        """Find ``count`` axes from the derivatives of so many ``images``, which takes about 10 ms an image.
+
+        Raises
+        ------
+        ValueError
+            Where there are not more axes than acting covariates, or more than factors.
+        """
         gram, variance = sensitivities(phantoms, images)
         acting = [i for i in range(len(COVARIATES)) if gram[i, i] > 0]
         if not len(acting) < count <= len(gram):
@@ -102,6 +108,15 @@ def sensitivities(phantoms: BrainPhantoms, images: int) -> tuple[Tensor, float]:
     """E[J'J] over the first ``images`` of a stream, (factors, factors), and the total variance of these images.
 
     With y white noise over the pixels, E[J'y y'J] = E[J'J]: one backward pass gives one vector J'y for each image.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> pixels = lambda factors: factors * torch.tensor([3.0, 0.0])  # the first factor thrice, the second not at all
+    >>> stream = SimpleNamespace(factors=lambda indices: torch.ones(len(indices), 2), of_factors=pixels)
+    >>> sensitivities(stream, images=10_000)[0].round()
+    tensor([[9., 0.],
+            [0., 0.]], dtype=torch.float64)
     """
     rng, gram, seen = torch.Generator().manual_seed(0), torch.zeros(()).double(), []
     for first in range(0, images, BATCH):
@@ -118,6 +133,12 @@ def normals_to_sphere(normals: np.ndarray) -> np.ndarray:
     """Map independent standard normals (B, n) one to one to the sphere of radius sqrt(n), uniformly.
 
     The last is mapped to a sign, all that is left to know: of n normals n - 1 are kept, and a half-space of the n-th.
+
+    Examples
+    --------
+    >>> points = normals_to_sphere(np.array([[0.3, -1.2, 0.5], [2.0, 0.1, -0.4]]))
+    >>> (points**2).sum(1).round(6).tolist(), np.sign(points[:, -1]).tolist()
+    ([3.0, 3.0], [1.0, -1.0])
     """
     count = normals.shape[1]
     points, left = np.empty_like(normals), np.ones(len(normals))

@@ -21,6 +21,16 @@ def space_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> MapSpace | None:
     ------
     CohortError
         Where the kind is not known, or an array of it is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuropyro.data.map_space import space_arrays
+    >>> from neuropyro.data.surface_space import SurfaceSpace
+    >>> arrays = space_arrays(SurfaceSpace(".mgh", ("lh",), sizes=(12,), index=np.array([3, 5])))
+    >>> space = space_of_arrays(arrays)
+    >>> space, space.index.tolist()
+    (.mgh maps of lh, [3, 5])
     """
     if "space_kind" not in arrays:
         return None

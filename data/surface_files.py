@@ -29,6 +29,15 @@ def read_surface(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.int6
     ------
     CohortError
         Where the file is damaged or holds no surface.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "lh.white"
+    >>> nibabel.freesurfer.write_geometry(path, np.eye(3), np.array([[0, 1, 2]]))
+    >>> coordinates, faces = read_surface(path)
+    >>> coordinates.tolist(), faces.tolist()
+    ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [[0, 1, 2]])
     """
     path = Path(path)
     with readable(path, "a surface"):
@@ -82,7 +91,21 @@ def mesh_of_surfaces(paths: Sequence[str | Path], template: str | None = None) -
 
 
 def read_label(path: str | Path) -> NDArray[np.int64]:
-    """Return the vertices of a FreeSurfer ``.label`` file."""
+    r"""Return the vertices ``(labelled,)`` of a FreeSurfer ``.label`` file, numbered from 0.
+
+    Raises
+    ------
+    CohortError
+        Where the file is missing, damaged or no label.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "lh.cortex.label"
+    >>> _ = path.write_text("#!ascii label\n2\n3 -1.5 0.0 2.0 0.0\n7 -1.0 0.5 2.0 0.0\n")
+    >>> read_label(path).tolist()
+    [3, 7]
+    """
     path = Path(path)
     with readable(path, "a FreeSurfer label"):
         return np.atleast_1d(nibabel.freesurfer.read_label(path)).astype(np.int64)
@@ -102,6 +125,11 @@ def surface_mask(mask: Mask, hemispheres: Sequence[str], sizes: Sequence[int]) -
     ------
     CohortError
         Where a mask or a file is of another size, or nothing is kept.
+
+    Examples
+    --------
+    >>> surface_mask([0, 4], ("lh", "rh"), (2, 3)).tolist()
+    [True, False, False, False, True]
     """
     if isinstance(mask, str | Path):
         if len(hemispheres) > 1 and "{hemisphere}" not in str(mask):

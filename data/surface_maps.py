@@ -26,6 +26,11 @@ def map_suffix(path: Path) -> str:
     ------
     CohortError
         Where the format is not one of these.
+
+    Examples
+    --------
+    >>> map_suffix(Path("lh.thickness.func.gii")), map_suffix(Path("lh.thickness.gii"))
+    ('.func.gii', '.shape.gii')
     """
     for suffix in SUFFIXES:
         if path.name.endswith(suffix):
@@ -36,7 +41,13 @@ def map_suffix(path: Path) -> str:
 
 
 def is_left(hemisphere: str) -> bool:
-    """Whether a hemisphere's name (``lh``, ``L``, ``left``, ``hemi-L``) is the left one's."""
+    """Whether a hemisphere's name (``lh``, ``L``, ``left``, ``hemi-L``) is the left one's.
+
+    Examples
+    --------
+    >>> [is_left(name) for name in ("lh", "hemi-L", "rh")]
+    [True, True, False]
+    """
     return hemisphere.lower().removeprefix("hemi-").startswith("l")
 
 
@@ -49,6 +60,14 @@ def read_surface_map(path: Path) -> NDArray[Any]:
     ------
     CohortError
         Where the file is damaged or holds no maps of a surface.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "lh.thickness.mgh"
+    >>> nibabel.save(nibabel.freesurfer.MGHImage(np.array([[[2.5]], [[3.0]]], np.float32), np.eye(4)), path)
+    >>> read_surface_map(path).tolist()
+    [[2.5, 3.0]]
     """
     gifti = map_suffix(path).endswith(".gii")
     with readable(path, "a GIFTI map" if gifti else "an MGH map"):
@@ -76,7 +95,21 @@ def _gifti_frames(path: Path) -> NDArray[Any]:
 
 
 def write_surface_map(path: Path, maps: NDArray[np.float32], names: Sequence[str], hemisphere: str) -> None:
-    """Write ``(maps, vertices)`` float32 as the frames of one file; GIFTI keeps their names."""
+    """Write ``(maps, vertices)`` float32 as the frames of one file; GIFTI keeps their names.
+
+    Raises
+    ------
+    CohortError
+        Where the file's name is that of no surface map.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "lh.result.shape.gii"
+    >>> write_surface_map(path, np.array([[1.5, 2.0], [0.5, 0.25]], np.float32), ["onset", "speed"], "lh")
+    >>> read_surface_map(path).tolist(), [array.meta["Name"] for array in nibabel.load(path).darrays]
+    ([[1.5, 2.0], [0.5, 0.25]], ['onset', 'speed'])
+    """
     if map_suffix(path).endswith(".gii"):
         nibabel.save(_gifti(maps, names, hemisphere), path)
     else:

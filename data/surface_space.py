@@ -35,6 +35,15 @@ class SurfaceSpace:
         Number of vertices of each.
     index
         ``(vertices,)``: the place of each column among all vertices, hemisphere by hemisphere.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> space = SurfaceSpace(".shape.gii", ("lh", "rh"), sizes=(2, 3), index=np.array([0, 4]))
+    >>> space.sides.tolist()
+    [1, -1]
+    >>> [path.name for path in space.write({"onset": [1.5, 2.0]}, Path(tempfile.mkdtemp()) / "result")]
+    ['lh.result.shape.gii', 'rh.result.shape.gii']
     """
 
     suffix: str
@@ -76,6 +85,12 @@ def template_space(mesh: Mesh | None) -> SurfaceSpace | None:
     ------
     CohortError
         Where the template is not known.
+
+    Examples
+    --------
+    >>> mesh = Mesh(2, edges=np.array([[0, 1]]), template="fsaverage5", template_index=np.array([0, 10242]))
+    >>> template_space(mesh).sides.tolist()  # the first vertex of either hemisphere
+    [1, -1]
     """
     if mesh is None or mesh.template_index is None or mesh.template is None:
         return None

@@ -31,7 +31,26 @@ def surface_study(
     mask: Mask | None = None,
     memory_map: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Read MGH or GIFTI maps, a file a hemisphere, of one visit each or of all visits; see `Cohort.from_gifti`."""
+    """Read MGH or GIFTI maps, a file a hemisphere, of one visit each or of all visits; see `Cohort.from_gifti`.
+
+    It returns what a `Cohort` takes: values ``(visits, vertices)``, their mesh and more.
+
+    Raises
+    ------
+    CohortError
+        Naming the file (or the table and its line) and the remedy.
+
+    Examples
+    --------
+    >>> import pandas, tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> space = SurfaceSpace(".shape.gii", ("lh",), sizes=(3,), index=np.array([1, 2]))
+    >>> _ = space.write({"area": [0.5, 0.75]}, folder / "anna")
+    >>> visits = pandas.DataFrame({"subject": ["anna"], "age": [70]})
+    >>> fields = surface_study(folder, visits, "{hemisphere}.{subject}.shape.gii", hemispheres=["lh"])
+    >>> fields["values"].tolist(), fields["space"].index.tolist()  # a vertex that is always 0 is left out
+    ([[0.5, 0.75]], [1, 2])
+    """
     visits = study_table(table)
     parts = [visit_files(Path(folder), visits, pattern, hemisphere=h) for h in hemispheres]
     if len(parts) > 1 and set(parts[0]) & set(parts[1]):
@@ -52,6 +71,21 @@ def surface_cohort(
 
     The vertices kept are those of ``mask``; without one, of the bundled template's cortex; without a template, those
     where any map is neither 0 nor missing.
+
+    Raises
+    ------
+    CohortError
+        Naming the file, what is wrong with it and the remedy.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> stem = Path(tempfile.mkdtemp()) / "area"
+    >>> space = SurfaceSpace(".shape.gii", ("lh",), sizes=(3,), index=np.array([1, 2]))
+    >>> files = space.write({"anna": [0.5, 0.75], "ben": [0.5, 1.0]}, stem)  # one file, a frame a visit
+    >>> visits = StudyTable("visits.csv", np.array(["anna", "ben"]), np.array([70.0, 65.0]))
+    >>> surface_cohort(visits, [2 * files], ["lh"], template=None, surfaces=None, mask=None)["values"].tolist()
+    [[0.5, 0.75], [0.5, 1.0]]
     """
     sizes = map_sizes(parts, read_surface_map)
     whole = _whole_mesh(hemispheres, sizes, template, surfaces)

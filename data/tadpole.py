@@ -42,12 +42,38 @@ CHANGES = {1: "CN", 7: "CN", 9: "CN", 2: "MCI", 4: "MCI", 8: "MCI", 3: "AD", 5: 
 
 
 def is_tadpole(path: Path) -> bool:
-    """Whether a table has TADPOLE's columns."""
+    """Whether a table, a CSV or TSV file, has TADPOLE's columns.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "D1_D2.csv"
+    >>> for header in ("RID,VISCODE,AGE,MMSE", "ID,AGE,MMSE"):
+    ...     _ = path.write_text(header)
+    ...     print(is_tadpole(path))
+    True
+    False
+    """
     return {"RID", "VISCODE", "AGE"} <= set(column_names(path))
 
 
 def tadpole_table(table: Any, features: Sequence[str] | None = None) -> dict[str, Any]:
-    """Read TADPOLE's columns; see `Cohort.from_tadpole`."""
+    """Read TADPOLE's columns: what a `Cohort` takes, values ``(visits, features)``; see `Cohort.from_tadpole`.
+
+    Raises
+    ------
+    CohortError
+        Naming the table, the column and the line: no such column, an age that is missing, a visit twice, or a cell that
+        cannot be read.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> visits = {"RID": [7, 7], "VISCODE": ["bl", "m06"], "AGE": [70, 70], "Ventricles": [3, 6], "ICV": [12, 12]}
+    >>> fields = tadpole_table(pandas.DataFrame(visits))
+    >>> fields["time"].tolist(), fields["values"].tolist(), fields["feature_names"].tolist()
+    ([70.0, 70.5], [[0.25], [0.5]], ['Ventricles_ICV'])
+    """
     wanted = (*KEYS, *VOLUMES, *SCORES, *COVARIATES.values(), *_columns(features or ()))
     cells = read_table(table, wanted) if isinstance(table, str | Path) else table_of(table)
     cells = TextTable(cells.source, cells.columns, cells.places, MISSING | {"-4", "-4.0"})

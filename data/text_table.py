@@ -39,6 +39,12 @@ class TextTable:
         ``(rows,)``: where each row is, for errors; None where its number says it.
     missing
         Cells, in lower case, that stand for nothing.
+
+    Examples
+    --------
+    >>> table = TextTable("visits.csv", {"MMSE": np.array(["28", "n/a", "-4"])})
+    >>> table.with_missing(["-4"]).numbers("MMSE").tolist()
+    [28.0, nan, nan]
     """
 
     source: str
@@ -148,7 +154,7 @@ class TextTable:
 
 
 def read_table(path: str | Path, columns: Iterable[str] | None = None) -> TextTable:
-    """Read a table with a header: tabs in ``.tsv``, blanks in ``.dat`` and ``.txt``, else comma, semicolon or tab.
+    r"""Read a table with a header: tabs in ``.tsv``, blanks in ``.dat`` and ``.txt``, else comma, semicolon or tab.
 
     Parameters
     ----------
@@ -159,6 +165,14 @@ def read_table(path: str | Path, columns: Iterable[str] | None = None) -> TextTa
     ------
     CohortError
         Where the file cannot be read, has no rows, a column twice, or a row of another length.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "visits.csv"
+    >>> _ = path.write_text("ID;age\nanna;70\n")
+    >>> read_table(path).text("ID").tolist(), read_table(path).numbers("age").tolist()
+    (['anna'], [70.0])
     """
     path = Path(path)
     if not path.is_file():
@@ -175,7 +189,16 @@ def read_table(path: str | Path, columns: Iterable[str] | None = None) -> TextTa
 
 
 def column_names(path: Path) -> list[str]:
-    """Return the header of a table, without reading its rows; empty where it is no text."""
+    """Return the header of a table, without reading its rows; empty where it is no text.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "visits.csv"
+    >>> _ = path.write_text("ID, age")
+    >>> column_names(path)
+    ['ID', 'age']
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             return [name.strip() for name in next(_rows(path, stream), (0, []))[1]]
@@ -215,7 +238,20 @@ def _kept_cells(rows: Iterator[Row], columns: Iterable[str] | None, path: Path) 
 
 
 def table_of(frame: Any) -> TextTable:
-    """Take the columns (and named levels of the index) of a pandas DataFrame."""
+    """Take the columns (and named levels of the index) of a pandas DataFrame.
+
+    Raises
+    ------
+    CohortError
+        Where it is no DataFrame, or has no rows.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> table = table_of(pandas.DataFrame({"ID": ["anna", None], "site": [3, None]}))
+    >>> table.text("ID").tolist(), table.text("site").tolist()
+    (['anna', ''], ['3', ''])
+    """
     if not (hasattr(frame, "columns") and hasattr(frame, "reset_index")):
         raise CohortError(f"table: must be the path of a CSV or TSV file, or a DataFrame, not {type(frame).__name__}")
     frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
@@ -254,5 +290,11 @@ def _is_number(cell: str) -> bool:
 
 
 def letters_of(name: str) -> str:
-    """Return a column's name by its letters and digits alone, so that AgeAtScan is age_at_scan."""
+    """Return a column's name by its letters and digits alone, so that AgeAtScan is age_at_scan.
+
+    Examples
+    --------
+    >>> letters_of("AgeAtScan"), letters_of("age_at_scan")
+    ('ageatscan', 'ageatscan')
+    """
     return re.sub(r"[^0-9a-z]", "", name.lower())

@@ -28,6 +28,11 @@ class Truth(Mapping[str, NDArray[np.generic]]):
     other
         Arrays that stay as they are when the cohort is subset, such as ``"a"`` of each cluster.
 
+    Raises
+    ------
+    CohortError
+        Where a node stands in two groups.
+
     Examples
     --------
     >>> truth = Truth(visit={"dps": np.array([0.1, 0.9])}, other={"a": np.array([-1.0])})

@@ -17,7 +17,13 @@ MOST = 12  # names that an error lists
 
 
 def few(names: Iterable[str], most: int = MOST) -> list[str]:
-    """Return names, with dots for those beyond the first ``most``."""
+    """Return names, with dots for those beyond the first ``most``.
+
+    Examples
+    --------
+    >>> few(["sex", "site", "apoe4"], most=2)
+    ['sex', 'site', '...']
+    """
     shown = list(names)
     return [*shown[:most], "..."] if len(shown) > most else shown
 
@@ -67,6 +73,13 @@ def unknown_covariate(cohort: Cohort, name: str, option: str = "", others: Seque
         Of the command line, that takes it.
     others
         What may be named beside the cohort's covariates.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> cohort = Cohort([[2.5]], time=[70], subject=["anna"], covariates={"apoe4": [1]})
+    >>> unknown_covariate(cohort, "apoe", "--covariates")
+    CohortError('covariate apoe: not in the cohort; there are apoe4; did you mean --covariates apoe4?')
     """
     known = [*others, *(c for c in cohort.covariates if c not in others)]
     said = f"covariate {name}: not in the cohort; {there_are(name, known, option)}"

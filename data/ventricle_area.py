@@ -25,7 +25,14 @@ WHITE = 0.95  # quantile of an image's brightness that is white matter
 
 
 def ventricle_region(height: int, width: int, field_of_view: float = FIELD_OF_VIEW["coronal"]) -> Tensor:
-    """Return the pixels ``(height, width)`` bool in which ventricles are looked for."""
+    """Return the pixels ``(height, width)`` bool in which ventricles are looked for; ``field_of_view`` in mm.
+
+    Examples
+    --------
+    >>> region = ventricle_region(705, 705)  # 4 pixels a mm
+    >>> round(float(region.sum()) / 4**2 / (HALF_WIDTH * HALF_HEIGHT), 2)  # an ellipse's area over its half axes is pi
+    3.14
+    """
     half = field_of_view / 2
     up = half - torch.arange(height) * (2 * half / (height - 1))
     across = torch.arange(width) * (2 * half / (width - 1)) - half

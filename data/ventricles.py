@@ -39,6 +39,13 @@ class VentricleTable:
         ``(P, T)`` mm², rising with time.
     typical
         Geometric mean area over the plane's usual positions, undilated: a dilation of 1.  mm².
+
+    Examples
+    --------
+    >>> areas = torch.tensor([[100.0, 200.0], [100.0, 200.0]])
+    >>> table = VentricleTable(torch.tensor([0.0, 3.0]), torch.tensor([0.0, 2.0]), areas, typical=100.0)
+    >>> table.flow_time(torch.tensor([2**0.5, 2.0, 4.0]), torch.tensor([0.0, 1.0, 2.0])).round(decimals=3)
+    tensor([1., 2., 4.])
     """
 
     positions: Tensor
@@ -88,6 +95,14 @@ def measure_ventricles(template: BrainTemplate, plane: Plane) -> VentricleTable:
     -------
     VentricleTable
         On the template's device.
+
+    Examples
+    --------
+    >>> block = torch.ones(4, 21, 120, 21)  # all ventricle, 20 mm across; at rest
+    >>> at, rest, moving = torch.tensor([-10.0, -70.0, 0.0]), torch.zeros(3, 2, 2, 2), torch.zeros(2, 3)
+    >>> brain = BrainTemplate(block, block[:1], block[:1], rest, moving, at, 1.0, *torch.zeros(2, 2))
+    >>> round(measure_ventricles(brain, "coronal").typical)  # in mm², by points 2 mm apart
+    440
     """
     device = template.tissues.device
     low, high = POSITIONS[plane]

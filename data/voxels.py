@@ -36,5 +36,12 @@ def voxel_edges(voxels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def voxel_coordinates(voxels: NDArray[np.int64], affine: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return ``(n, 3)`` the voxels' centres in mm."""
+    """Return ``(n, 3)`` the centres in mm of voxels ``(n, 3)``; ``affine`` is ``(4, 4)``.
+
+    Examples
+    --------
+    >>> affine = np.array([[2.0, 0, 0, -90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])  # of MNI152 at 2 mm
+    >>> voxel_coordinates(np.array([[0, 0, 0], [45, 63, 36]]), affine).tolist()
+    [[-90.0, -126.0, -72.0], [0.0, 0.0, 0.0]]
+    """
     return (voxels @ affine[:3, :3].T + affine[:3, 3]).astype(np.float32)
