@@ -4,6 +4,7 @@ Tensors are small and test processes run side by side, so that more threads woul
 ``--device cuda`` the tests of models, guides and runners run there.
 """
 
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,14 @@ def example_of_docstrings(doctest_namespace: dict[str, Any]) -> None:
             pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
 
     doctest_namespace.update(model=model, torch=torch, pyro=pyro, dist=dist)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let pytest clear away the temporary files of the docstrings' examples."""
+    before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("temporary"))
+    yield
+    tempfile.tempdir = before
 
 
 @pytest.fixture(autouse=True)

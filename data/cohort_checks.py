@@ -40,12 +40,14 @@ def numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
     >>> numbers(np.ma.masked_less([[2, -1]], 0)).tolist()
     [[2.0, nan]]
     """
-    array = np.asanyarray(values)
-    if isinstance(array, np.ma.MaskedArray):
-        array = np.where(np.ma.getmaskarray(array), np.nan, np.asarray(array))
+    try:
+        array = np.asanyarray(values)
+    except ValueError:
+        raise CohortError("values: rows of different lengths; a visit needs a number (or NaN) at each vertex") from None
     if array.ndim != 2 or array.dtype.kind not in "fiub" or 0 in array.shape:
         raise CohortError(f"values: must be numbers of shape (visits, vertices), not {array.dtype} {array.shape}")
-    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+    numeric = array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+    return np.ma.filled(numeric, np.nan)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def one_row_a_visit(name: str, array: ArrayLike, n_visits: int) -> NDArray[Any]:

@@ -116,12 +116,19 @@ def simulate_reference(
 def reference_sweep(name: str, seed: int = 0) -> Iterator[tuple[float, Cohort]]:
     """Yield (setting, cohort) along one of the `SWEEPS`, everything else at its default.
 
+    Raises
+    ------
+    CohortError
+        Where there is no such sweep.
+
     Examples
     --------
     >>> setting, cohort = next(reference_sweep("interval"))
     >>> setting, cohort.values.shape
     (15, (1200, 1000))
     """
+    if name not in SWEEPS:
+        raise CohortError(f"sweep: there is no {name!r}; there are {', '.join(SWEEPS)}")
     for setting in SWEEPS[name]:
         argument: dict[str, Any] = {name: setting if name == "interval" else int(setting)}
         yield setting, simulate_reference(seed=seed, **argument)

@@ -124,7 +124,7 @@ def surface_mask(mask: Mask, hemispheres: Sequence[str], sizes: Sequence[int]) -
     Raises
     ------
     CohortError
-        Where a mask or a file is of another size, or nothing is kept.
+        Where a mask or a file is of another size, or of no whole numbers, or nothing is kept.
 
     Examples
     --------
@@ -166,8 +166,11 @@ def _mask_file(path: Path, n: int) -> NDArray[np.bool_]:
 
 def _marked(vertices: NDArray[Any], n: int, source: str) -> NDArray[np.bool_]:
     kept = np.zeros(n, np.bool_)
-    try:
-        kept[vertices] = True
-    except IndexError:
-        raise CohortError(f"{source}: it names vertices beyond the maps' {n}; give the mask of that space") from None
+    if not vertices.size:
+        return kept
+    if vertices.dtype.kind not in "iu":
+        raise CohortError(f"{source}: vertices are whole numbers, or it is True or False at each, not {vertices.dtype}")
+    if not 0 <= vertices.min() <= vertices.max() < n:
+        raise CohortError(f"{source}: it names vertices beyond the maps' {n}; give the mask of that space")
+    kept[vertices] = True
     return kept

@@ -84,7 +84,7 @@ def template_space(mesh: Mesh | None) -> SurfaceSpace | None:
     Raises
     ------
     CohortError
-        Where the template is not known.
+        Where the template is not known, or has fewer vertices.
 
     Examples
     --------
@@ -97,4 +97,7 @@ def template_space(mesh: Mesh | None) -> SurfaceSpace | None:
     if mesh.template not in TEMPLATE_VERTICES:
         known = ", ".join(TEMPLATE_VERTICES)
         raise CohortError(f"mesh: template {mesh.template!r} is not known; known are {known}")
+    n_vertices = 2 * TEMPLATE_VERTICES[mesh.template]
+    if not ((mesh.template_index >= 0) & (mesh.template_index < n_vertices)).all():
+        raise CohortError(f"mesh: `template_index` names vertices beyond the {n_vertices} of {mesh.template}")
     return SurfaceSpace(".shape.gii", ("lh", "rh"), 2 * (TEMPLATE_VERTICES[mesh.template],), mesh.template_index)

@@ -88,7 +88,7 @@ def smoothing_steps(mesh: Mesh, fwhm: float) -> int:
     Raises
     ------
     CohortError
-        Where the mesh has no coordinates.
+        Where the mesh has no coordinates, or they are all the same.
 
     Examples
     --------
@@ -103,6 +103,8 @@ def smoothing_steps(mesh: Mesh, fwhm: float) -> int:
     spread = np.bincount(i, squared, mesh.n_vertices) / (np.bincount(i, minlength=mesh.n_vertices) + 1)
     if not len(i):
         return 1  # vertices without neighbours: averaging leaves them as they are
+    if not squared.any():
+        raise CohortError("mesh: `coordinates` are the same at all vertices; give them in mm")
     variance = float(fwhm**2 / (8 * np.log(2)))
     return max(1, round(2 * variance / float(spread.mean())))
 

@@ -243,7 +243,7 @@ def table_of(frame: Any) -> TextTable:
     Raises
     ------
     CohortError
-        Where it is no DataFrame, or has no rows.
+        Where it is no DataFrame, has no rows, or has a column twice.
 
     Examples
     --------
@@ -257,6 +257,8 @@ def table_of(frame: Any) -> TextTable:
     frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
     if not len(frame):
         raise CohortError("DataFrame: it has no rows; a table needs one row for each visit")
+    if (twice := frame.columns.astype(str).duplicated()).any():
+        raise CohortError(f"DataFrame: the column `{frame.columns[twice][0]}` is there twice; drop one")
     return TextTable("DataFrame", {str(name): _cells(frame[name]) for name in frame.columns})
 
 

@@ -140,6 +140,17 @@ def test_dtype_of_values(given, kept):
     assert cohort(values=(np.arange(N * L).reshape(N, L) % 7).astype(given)).values.dtype == kept
 
 
+def test_ragged_values_are_refused():
+    with pytest.raises(CohortError, match="values: rows of different lengths"):
+        Cohort(**arrays() | {"values": [[1.0, 2.0], [3.0]]})
+
+
+def test_masked_whole_numbers_become_float32():
+    own = Cohort(**arrays() | {"values": np.ma.masked_less(np.arange(N * L).reshape(N, L), 1)})
+    assert own.values.dtype == np.float32
+    assert np.argwhere(np.isnan(own.values)).tolist() == [[0, 0]]
+
+
 def test_masked_values_are_missing():
     values = np.ma.masked_array(arrays()["values"], mask=np.eye(N, L, dtype=bool))
     own = cohort(values=values)

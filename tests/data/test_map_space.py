@@ -74,3 +74,5 @@ def test_a_templates_mesh_has_gifti_maps(tmp_path):
     assert not list(tmp_path.glob("*none*"))
     with pytest.raises(CohortError, match="mesh: template 'fs_LR' is not known"):
         template_space(Mesh(1, edges=np.empty((0, 2), int), template="fs_LR", template_index=np.array([0])))
+    with pytest.raises(CohortError, match="mesh: `template_index` names vertices beyond the 20484 of fsaverage5"):
+        template_space(Mesh(1, edges=np.empty((0, 2), int), template="fsaverage5", template_index=np.array([20484])))

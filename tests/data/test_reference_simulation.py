@@ -122,6 +122,11 @@ def test_a_sweep_changes_one_setting():
     assert n == len(cohort.truth["a"]) == 2
 
 
+def test_there_are_no_other_sweeps():
+    with pytest.raises(CohortError, match="sweep: there is no 'clusters'; there are interval, "):
+        next(reference_sweep("clusters"))
+
+
 @pytest.mark.parametrize("name", ["n_subjects", "n_vertices", "n_clusters", "visits"])
 def test_refuses_counts_below_one(name):
     with pytest.raises(CohortError, match="simulate: n_subjects, n_vertices, n_clusters and visits must be 1 or more"):

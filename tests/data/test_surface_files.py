@@ -82,6 +82,10 @@ def test_masks_refused(tmp_path):
         surface_mask(tmp_path / "cortex.label", ("lh", "rh"), (4, 3))
     with pytest.raises(CohortError, match="mask: it names vertices beyond the maps' 7"):
         surface_mask([8], ("lh", "rh"), (4, 3))
+    with pytest.raises(CohortError, match="mask: it names vertices beyond the maps' 7"):
+        surface_mask([-1], ("lh", "rh"), (4, 3))
+    with pytest.raises(CohortError, match=r"mask: vertices are whole numbers, .*, not float64"):
+        surface_mask([0.5], ("lh", "rh"), (4, 3))
     with pytest.raises(CohortError, match="mask: it keeps no vertex"):
         surface_mask(np.zeros(7, bool), ("lh", "rh"), (4, 3))
     label = write_label(tmp_path / "lh.cortex.label", [9])

@@ -108,3 +108,5 @@ def test_steps_grow_with_the_square_of_the_width():
 def test_smoothing_needs_coordinates():
     with pytest.raises(CohortError, match="mesh: smooth noise needs `coordinates` in mm"):
         smooth_noise(Mesh(2, edges=[[0, 1]]), 1, 5.0, np.random.default_rng(0))
+    with pytest.raises(CohortError, match="mesh: `coordinates` are the same at all vertices"):
+        smoothing_steps(Mesh(2, edges=[[0, 1]], coordinates=np.ones((2, 3))), 5.0)

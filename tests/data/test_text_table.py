@@ -106,3 +106,5 @@ def test_other_things_are_no_tables():
         table_of({"ID": [1]})
     with pytest.raises(CohortError, match="DataFrame: it has no rows"):
         table_of(pd.DataFrame({"ID": []}))
+    with pytest.raises(CohortError, match="DataFrame: the column `MMSE` is there twice"):
+        table_of(pd.DataFrame([["a", 28, 27]], columns=["ID", "MMSE", "MMSE"]))
