@@ -20,5 +20,12 @@ __all__ = ["aged"]
 
 
 def aged(ageing: Tensor, years: Tensor) -> Tensor:
-    """Return what time adds ``(*, K, n)`` at ``years (n,)`` from t_0, for ``ageing (*, K)`` a year."""
+    """Return what time adds ``(*, K, n)`` at ``years (n,)`` from t_0, for ``ageing (*, K)`` a year.
+
+    Examples
+    --------
+    >>> aged(torch.tensor([0.01, 0.02]), torch.tensor([-1.0, 0.0, 3.0]))  # two clusters; at t_0 nothing is added
+    tensor([[-0.0100,  0.0000,  0.0300],
+            [-0.0200,  0.0000,  0.0600]])
+    """
     return ageing.unsqueeze(-1) * years

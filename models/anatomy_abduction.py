@@ -52,6 +52,15 @@ class Seen:
         Noise to be inferred, by node.
     discrete
         Nodes to be summed over, and their numbers of values.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_mechanisms import Gaussian, Linear
+    >>> graph = Graph({"apoe4": Discrete((0.7, 0.3)), "adas": Gaussian(Linear(10.0, apoe4=2.0), 1.0)})
+    >>> cohort = Cohort([[12.0]], [70.0], ["a"], feature_names=["adas"])
+    >>> seen = Abduction(graph, Measures({"adas": "visit"}, 0, None, ())).prepare(cohort)
+    >>> seen.nodes, seen.discrete, seen.supposing(apoe4=torch.tensor([[[0.0]], [[1.0]]])).discrete
+    (('apoe4', 'adas'), {'apoe4': 2}, {})
     """
 
     observation: Observation
@@ -78,6 +87,17 @@ class Abduction:
         Mechanisms.
     measures
         What may be seen.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_mechanisms import Gaussian, Linear
+    >>> graph = Graph({"dps": Gaussian(0.0, 1.0, "subject"), "adas": Gaussian(Linear(10.0, dps=4.0), 3.0)})
+    >>> abduction = Abduction(graph, Measures({"adas": "visit"}, 0, None, ()))
+    >>> seen = abduction.prepare(Cohort([[15.0]], [70.0], ["a"], feature_names=["adas"]))
+    >>> known = pyro.poutine.condition(abduction, {"u_dps": torch.tensor([[0.5]])})
+    >>> exact = dist.Normal(0.0, 1.0).log_prob(torch.tensor(0.5)) + dist.Normal(12.0, 3.0).log_prob(torch.tensor(15.0))
+    >>> bool((pyro.poutine.trace(known).get_trace(seen).log_prob_sum() - exact).abs() < 1e-5)
+    True
     """
 
     graph: Graph

@@ -13,7 +13,7 @@ from neuropyro.data import Cohort, Mesh, Truth
 from neuropyro.models.anatomy_defaults import DIAGNOSES
 from neuropyro.models.anatomy_mechanism import Level
 
-__all__ = ["COVARIATES", "SCALARS", "cohort_of", "subject_names"]
+__all__ = ["COVARIATES", "SCALARS", "cohort_of"]
 
 SCALARS = ("adas", "mmse", "ventricle_volume", "cortical_thickness")
 """Nodes that a visit measures in numbers."""
@@ -21,7 +21,7 @@ COVARIATES = ("sex", "education", "apoe4", "prs")
 TREATMENT = ("treatment", "treatment_start")
 
 
-def subject_names(units: NDArray[np.int64]) -> NDArray[np.str_]:
+def _subject_names(units: NDArray[np.int64]) -> NDArray[np.str_]:
     """Names of subjects by their numbers, such as sub-000001 for 0."""
     return np.char.add("sub-", np.char.zfill((units + 1).astype(np.str_), 6))
 
@@ -50,6 +50,16 @@ def cohort_of(
         Of the maps.
     extra
         Further nodes that are seen.
+
+    Examples
+    --------
+    >>> once, years = torch.zeros(2, 1), torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+    >>> values = dict.fromkeys([*COVARIATES, "site"], once) | {"adas": 8 + years, "age": 70 + years, "diagnosis": years}
+    >>> levels = {name: "subject" if x is once else "visit" for name, x in values.items()}
+    >>> values |= {"treatment": once + 1, "attended": torch.tensor([[1, 1], [1, 0]])}  # the second misses a visit
+    >>> cohort = cohort_of(np.arange(2), values, levels, ("A",), None, ())
+    >>> cohort.subject.tolist(), cohort.values[:, 0].tolist(), cohort.diagnosis.tolist()
+    (['sub-000001', 'sub-000001', 'sub-000002'], [8.0, 9.0, 8.0], ['CN', 'MCI', 'CN'])
     """
     arrays = {name: x.cpu().numpy() for name, x in values.items()}
     there = np.broadcast_to(arrays["attended"] > 0, (len(units), _visits(arrays, levels)))
@@ -68,7 +78,7 @@ def cohort_of(
     return Cohort(
         values=rows("thickness") if maps else np.stack([rows(name) for name in scalars], 1),
         time=rows("age"),
-        subject=subject_names(units)[who],
+        subject=_subject_names(units)[who],
         diagnosis=np.array(DIAGNOSES)[rows("diagnosis").astype(int)],
         mesh=mesh if maps else None,
         unit="mm" if maps else None,

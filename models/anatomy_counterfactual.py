@@ -28,7 +28,7 @@ from neuropyro.models.anatomy_mechanism import Noise, ScalarMechanism
 from neuropyro.models.anatomy_observation import Observation
 from neuropyro.models.anatomy_program import Design, Interventions, intervened, site_name
 
-__all__ = ["Counterfactual", "Exogenous", "Grid", "fresh_noise", "is_same", "predict_scalars", "unchanged", "visits_at"]
+__all__ = ["Counterfactual", "Exogenous", "Grid", "fresh_noise", "is_same", "predict_scalars", "visits_at"]
 
 SAME = 1e-12  # relative difference that is rounding
 SAME_TIME = 1e-6  # years
@@ -54,6 +54,16 @@ class Exogenous:
         ``(subjects,)``, see :class:`~neuropyro.models.anatomy_importance.Posterior`.
     seed
         Of noise at times at which nobody was seen.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models import AnatomySimulator
+    >>> covariates = {"apoe4": [1], "prs": [0.0], "education": [15.0]}
+    >>> cohort = Cohort([[10.0]], [70.0], ["a"], feature_names=["adas"], covariates=covariates)
+    >>> known = AnatomySimulator().infer_exogenous(cohort, draws=3)
+    >>> known["adas"].ravel().tolist(), len(set(known["dps"].ravel()))  # what was seen is kept, the score is uncertain
+    ([10.0, 10.0, 10.0], 3)
     """
 
     observation: Observation
@@ -86,6 +96,14 @@ class Counterfactual:
         ``(subjects, times)`` ages in years.
     nodes
         By name, ``(draws, subjects, 1 or times, *shape)``.
+
+    Examples
+    --------
+    >>> adas = np.array([10.0, 12.0, 14.0]).reshape(3, 1, 1)  # three draws of one subject at one time
+    >>> here = Counterfactual(np.array(["a"]), np.array([[70.0]]), {"adas": adas})
+    >>> treated = replace(here, nodes={"adas": here["adas"] - 2})
+    >>> treated.minus(here).mean("adas").tolist(), here.interval("adas").ravel().tolist()
+    ([[-2.0]], [10.0, 14.0])
     """
 
     subject: NDArray[Any]
@@ -93,17 +111,17 @@ class Counterfactual:
     nodes: Mapping[str, NDArray[Any]]
 
     def __getitem__(self, node: str) -> NDArray[Any]:
-        """Draws of a node."""
+        """Draws of a node; `KeyError` where it was not wanted."""
         if node not in self.nodes:
             raise KeyError(f"no node {node!r} here; there are {', '.join(self.nodes)}: name it in `nodes`")
         return self.nodes[node]
 
     def mean(self, node: str) -> NDArray[Any]:
-        """Over draws."""
+        """Over draws, ``(subjects, 1 or times, *shape)``."""
         return np.asarray(self[node].mean(0))
 
     def sd(self, node: str) -> NDArray[Any]:
-        """Over draws; NaN where a draw of a time is never."""
+        """Over draws, ``(subjects, 1 or times, *shape)``; NaN where a draw of a time is never."""
         with np.errstate(invalid="ignore"):
             return np.asarray(self[node].std(0))
 
@@ -137,6 +155,13 @@ class Grid:
         ``(subjects, times)`` number of the visit at a time; -1 where there was none.
     nearest
         ``(subjects, times)`` number of the visit nearest in time.
+
+    Examples
+    --------
+    >>> design = Design(np.arange(1), torch.tensor([[0.0, 0.4, 1.0]]))  # visits were at 0 and 1
+    >>> grid = Grid(design, visit=torch.tensor([[0, -1, 1]]), nearest=torch.tensor([[0, 0, 1]]))
+    >>> grid.of(torch.tensor([[28.0, 25.0]])), grid.seen
+    (tensor([[28., 28., 25.]]), tensor([[ True, False,  True]]))
     """
 
     design: Design
@@ -160,6 +185,13 @@ def visits_at(observation: Observation, times: ArrayLike | None, do: Interventio
     ------
     ValueError
         Where the times have another shape or are not finite.
+
+    Examples
+    --------
+    >>> years, there = torch.tensor([[0.0, 1.0]]), torch.ones(1, 2, dtype=torch.bool)
+    >>> seen = Observation(np.array(["a"]), years, there, {"entry_age": torch.tensor([[70.0]])}, {})
+    >>> visits_at(seen, [70.0, 70.4, 71.0], {}, ()).visit
+    tensor([[ 0, -1,  1]])
     """
     n = len(observation)
     if times is None:
@@ -177,7 +209,20 @@ def visits_at(observation: Observation, times: ArrayLike | None, do: Interventio
 
 
 def predict_scalars(graph: Graph, exogenous: Exogenous, grid: Grid) -> dict[str, Tensor]:
-    """Values of nodes of numbers, ``(draws, subjects, 1 or times)``."""
+    """Values of nodes of numbers, ``(draws, subjects, 1 or times)``.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models import AnatomySimulator
+    >>> sim, covariates = AnatomySimulator(), {"apoe4": [1], "prs": [0.0], "education": [15.0]}
+    >>> cohort = Cohort([[10.0]], [70.0], ["a"], feature_names=["adas"], covariates=covariates)
+    >>> known = sim.infer_exogenous(cohort, draws=3)
+    >>> grid = visits_at(known.observation, None, {"beta": lambda onset: onset + 1}, ("dps",))
+    >>> scores = predict_scalars(sim.parts.scalars, known, grid)["dps"]
+    >>> (scores - known.values["dps"]).round(decimals=6).unique().tolist()
+    [1.0]
+    """
     shape = (exogenous.draws, *grid.design.shape)
     values = {"years": grid.design.years.expand(shape)}
     for name in graph.ancestors(grid.design.nodes):
@@ -189,13 +234,13 @@ def predict_scalars(graph: Graph, exogenous: Exogenous, grid: Grid) -> dict[str,
         value = mechanism.value(noise_at(name, mechanism, exogenous, grid), parents).to(values["years"])
         value = value.expand(shape if of_visits else (*shape[:2], 1))
         kept = grid.of(exogenous.values[name]) if of_visits else exogenous.values[name]
-        value = torch.where(unchanged(graph, name, values, exogenous, grid), kept, value)
+        value = torch.where(_unchanged(graph, name, values, exogenous, grid), kept, value)
         value = intervened(value, grid.design, name)
         values[name] = value.expand(*shape[:2], value.shape[-1])
     return values
 
 
-def unchanged(graph: Graph, name: str, values: Mapping[str, Tensor], exogenous: Exogenous, grid: Grid) -> Tensor:
+def _unchanged(graph: Graph, name: str, values: Mapping[str, Tensor], exogenous: Exogenous, grid: Grid) -> Tensor:
     """Where a node's parents all are as they were at a visit, ``(draws, subjects, 1 or times)``."""
     same = grid.seen if graph.levels[name] == "visit" else torch.ones_like(grid.seen[:, :1])
     for parent in graph.mechanisms[name].parents:
@@ -206,7 +251,14 @@ def unchanged(graph: Graph, name: str, values: Mapping[str, Tensor], exogenous: 
 
 
 def is_same(now: Tensor, before: Tensor) -> Tensor:
-    """Whether values differ by no more than rounding."""
+    """Whether values ``(*)`` differ by no more than rounding: ``(*)`` bool.
+
+    Examples
+    --------
+    >>> before = torch.tensor([1.0, 1.0, torch.inf], dtype=torch.float64)
+    >>> is_same(before * (1 + 1e-15), before), is_same(before * 1.1, before)
+    (tensor([True, True, True]), tensor([False, False,  True]))
+    """
     return (now == before) | ((now - before).abs() <= SAME * before.abs().clamp_min(1))
 
 
@@ -222,7 +274,16 @@ def noise_at(name: str, mechanism: ScalarMechanism, exogenous: Exogenous, grid: 
 
 
 def fresh_noise(site: str, law: Noise, exogenous: Exogenous, shape: tuple[int, int]) -> Tensor:
-    """Noise of which nothing is known, ``(draws, subjects, 1 or times, *event)``."""
+    """Noise of which nothing is known, ``(draws, subjects, 1 or times, *event)``.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> known = SimpleNamespace(seed=0, draws=2, values={"years": torch.zeros(2, 3, 1)})
+    >>> four, five = (fresh_noise("u_adas", Noise("visit"), known, (3, times)) for times in (4, 5))
+    >>> four.shape, bool((four == five[..., :4]).all())  # a further time changes nothing at the others
+    (torch.Size([2, 3, 4]), True)
+    """
     source = CounterRandom(exogenous.seed)
     count = shape[1] if law.level == "visit" else 1
     units = np.arange(exogenous.draws * shape[0])

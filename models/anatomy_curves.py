@@ -32,6 +32,13 @@ class Curves:
         First knot, and the distance of knots.
     coefficients
         C, ``(knots + 2, curves)``.
+
+    Examples
+    --------
+    >>> maps = np.array([[2.5, 3.0], [2.3, 2.9], [2.0, 2.0]])  # mm of two vertices, at scores 0, 1 and 2
+    >>> Curves.through(0.0, 1.0, maps)(torch.tensor([1.0, 5.0], dtype=torch.float64))
+    tensor([[2.3000, 2.9000],
+            [2.0000, 2.0000]], dtype=torch.float64)
     """
 
     low: float

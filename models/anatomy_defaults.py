@@ -84,6 +84,14 @@ def default_mechanisms(sites: int) -> dict[str, ScalarMechanism]:
     ----------
     sites
         How many scanners there are.
+
+    Examples
+    --------
+    >>> mechanisms = default_mechanisms(sites=2)
+    >>> mechanisms["site"].probabilities, mechanisms["dps"].parents[:3]
+    ((0.5, 0.5), ('beta', 'alpha', 'age'))
+    >>> mechanisms["age"].value({}, {"entry_age": torch.tensor([[60.0]]), "years": torch.tensor([[0.0, 2.0]])})
+    tensor([[60., 62.]])
     """
     return roots(sites) | progression() | measures()
 
@@ -148,6 +156,12 @@ class ScoreLine:
     ----------
     origin
         Age at which beta is the score, years.
+
+    Examples
+    --------
+    >>> years, onset, speed = torch.tensor([0.0, 2.0, 4.0]), torch.tensor(1.0), torch.tensor(0.5)
+    >>> ScoreLine()(onset, speed, 70 + years, years, treatment=torch.tensor(0.0), treatment_start=torch.tensor(2.0))
+    tensor([1., 2., 2.])
     """
 
     origin: float = ORIGIN

@@ -47,6 +47,15 @@ def image_directions(generator: Any) -> tuple[Tensor, Tensor]:
     ------
     ValueError
         Where the generator's card has no direction of the ventricles.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> effects = torch.tensor([[2.0, 0.0], [1.0, 1.0]])  # the second direction moves both covariates
+    >>> arrays = {"directions.vectors": torch.eye(2), "directions.effects": effects}
+    >>> card = SimpleNamespace(details={"directions": {"dilation": 0.9, "atrophy": 0.8}}, arrays=arrays)
+    >>> image_directions(SimpleNamespace(card=card))
+    (tensor([0.5000, 0.0000]), tensor([-0.5000,  1.0000]))
     """
     card = getattr(generator, "card", None)
     if has_codes(generator):

@@ -35,6 +35,11 @@ class Effect:
         Of the differences between subjects.
     subjects
         How many.
+
+    Examples
+    --------
+    >>> Effect(np.array(-2.0), np.array(5.0), subjects=100)
+    Effect(-2, 90 % interval -2.83 to -1.17, 100 subjects)
     """
 
     mean: NDArray[np.float64]
@@ -42,7 +47,13 @@ class Effect:
     subjects: int
 
     def interval(self, level: float = 0.9) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Confidence interval of the mean: of the number of subjects simulated, not of the mechanisms."""
+        """Confidence interval of the mean: of the number of subjects simulated, not of the mechanisms.
+
+        Raises
+        ------
+        ValueError
+            Where the level lies outside 0 to 1.
+        """
         if not 0 < level < 1:
             raise ValueError(f"effect: the level must lie between 0 and 1, got {level}")
         half = student.ppf((1 + level) / 2, self.subjects - 1) * self.sd / np.sqrt(self.subjects)
@@ -72,6 +83,19 @@ def average_effect(
         The simulator's.
     years
         After entry, at which the outcome is taken.
+    n
+        Subjects, numbered from 0.
+
+    Raises
+    ------
+    ValueError
+        Where there are fewer than 2 subjects.
+
+    Examples
+    --------
+    >>> from neuropyro.models import AnatomySimulator
+    >>> average_effect(AnatomySimulator().run, {"beta": lambda onset: onset + 1}, {}, "dps", years=2.0, n=50, seed=0)
+    Effect(1, 90 % interval 1 to 1, 50 subjects)
     """
     if n < 2:
         raise ValueError(f"effect: {n} subjects; give 2 or more")

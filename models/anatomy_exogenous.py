@@ -40,6 +40,23 @@ def abduct(
         Mechanisms of slices and scans; None leaves scans alone.
     fit
         Infers unseen numbers, and latents of images, by some guide; None: by importance, and at the mode.
+
+    Raises
+    ------
+    ValueError
+        Where there are no draws, or the scanner of a scan is not known.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_mechanisms import Gaussian, Linear
+    >>> from neuropyro.models.anatomy_observation import Measures
+    >>> graph = Graph({"dps": Gaussian(0.0, 1.0, "subject"), "adas": Gaussian(Linear(10.0, dps=4.0), 3.0)})
+    >>> abduction = Abduction(graph, Measures({"adas": "visit"}, 0, None, ()))
+    >>> cohort = Cohort([[15.0]], [70.0], ["a"], feature_names=["adas"])
+    >>> known = abduct(abduction, None, cohort, draws=5, seed=0, fit=None)
+    >>> adas = 10 + 4 * known.values["dps"] + 3 * known.noise["u_adas"]  # of each draw
+    >>> adas.round(decimals=6).unique().tolist()
+    [15.0]
     """
     if draws < 1:
         raise ValueError(f"abduction: {draws} draws; give 1 or more")
@@ -60,7 +77,18 @@ def abduct(
 
 
 def stage_at_mode(abduction: Abduction, cohort: Cohort) -> NDArray[np.float64]:
-    """Score at each subject's first visit, at the mode of what is unseen, ``(subjects,)``."""
+    """Score at each subject's first visit, at the mode of what is unseen, ``(subjects,)``.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_mechanisms import Gaussian, Linear
+    >>> from neuropyro.models.anatomy_observation import Measures
+    >>> graph = Graph({"dps": Gaussian(0.0, 1.0, "subject"), "adas": Gaussian(Linear(10.0, dps=4.0), 3.0)})
+    >>> abduction = Abduction(graph, Measures({"adas": "visit"}, 0, None, ()))
+    >>> cohort = Cohort([[15.0]], [70.0], ["a"], feature_names=["adas"])
+    >>> stage_at_mode(abduction, cohort).round(6).tolist()  # 4 (15 - 10) / (4^2 + 3^2)
+    [0.8]
+    """
     seen = abduction.prepare(cohort, dtype=torch.float64)
     _, values = complete(abduction.graph, seen.observation, mode_of(abduction, seen), draws=1, seed=0)
     return np.asarray(values["dps"][0, :, 0].cpu())

@@ -38,6 +38,15 @@ class SmoothField:
     ----------
     basis
         B, ``(vertices, M)``.
+
+    Examples
+    --------
+    >>> line = np.arange(30)
+    >>> points = np.stack([4.0 * line, 0 * line, 0 * line], 1)  # mm
+    >>> field = SmoothField.on_mesh(Mesh(30, edges=np.stack([line[:-1], line[1:]], 1), coordinates=points), knots=8)
+    >>> covariance = field.basis @ field.basis.mT
+    >>> bool((covariance.diagonal() - 1).abs().max() < 1e-5), bool(covariance[0, 1] > 0.9 > 0.1 > covariance[0, 29])
+    (True, True)
     """
 
     basis: Tensor

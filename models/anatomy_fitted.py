@@ -18,11 +18,11 @@ Examples
 >>> from neuropyro.models.anatomy_fitted import fitted_progression, fitted_thickness
 >>> from neuropyro.data import cortex_mesh
 >>> whole = cortex_mesh()
->>> near = ((whole.coordinates - whole.coordinates[0]) ** 2).sum(1) < 20.0**2  # a patch of 20 mm about a vertex
+>>> near = ((whole.coordinates - whole.coordinates[0]) ** 2).sum(1) < 12.0**2  # a patch of 12 mm about a vertex
 >>> mesh = whole.subset(near.nonzero()[0])
->>> cohort = simulate_cohort(12, 3, 2, mesh=mesh, seed=1)
->>> model = VertexClusterMixture(n_clusters=2)
->>> result = fit(model, cohort, guide="map", schedule=Schedule(max_steps=20), progress=False)
+>>> cohort = simulate_cohort(12, 3, 1, mesh=mesh, seed=1)
+>>> model = VertexClusterMixture(n_clusters=1)
+>>> result = fit(model, cohort, guide="map", schedule=Schedule(max_steps=2), progress=False)
 >>> sim = AnatomySimulator(thickness=fitted_thickness(model, result, mesh), **fitted_progression(result))
 >>> sim.simulate(3, 2, images=False).n_vertices == mesh.n_vertices
 True
@@ -48,7 +48,7 @@ from neuropyro.models.covariates import CovariateEffects, reported_effects
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.vertex_clusters import VertexClusterMixture
 
-__all__ = ["OnsetGivenSpeed", "fitted_progression", "fitted_thickness"]
+__all__ = ["fitted_progression", "fitted_thickness"]
 
 LEAST_SD = 1e-3  # of an effect that the fitted model does not have
 
@@ -74,6 +74,18 @@ def fitted_thickness(
     ------
     ValueError
         Where the mesh is of other vertices.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> sites = {"a": -2.0, "b": 1.0, "c": 0.0, "d": 0.5, "sigma": 0.5}  # of one cluster
+    >>> data = SimpleNamespace(location=torch.tensor([2.5, 3.0]), scale=torch.tensor([0.1, 0.2]), origin=70.0)
+    >>> result = SimpleNamespace(data=data, posterior=lambda _: {s: np.full((3, 1), x) for s, x in sites.items()})
+    >>> model = SimpleNamespace(assignments=lambda result: np.ones((2, 1)))
+    >>> mesh = Mesh(2, edges=[[0, 1]], coordinates=[[0.0, 0.0, 0.0], [4.0, 0.0, 0.0]])
+    >>> thickness = fitted_thickness(model, result, mesh)
+    >>> thickness.baseline, thickness.a  # mm: location + scale d, scale a
+    (tensor([2.5500, 3.1000]), tensor([-0.2000, -0.4000]))
     """
     location, scale = (np.asarray(x.double().cpu()) for x in (result.data.location, result.data.scale))
     if mesh.n_vertices != len(location):
@@ -104,6 +116,16 @@ def fitted_progression(result: Posterior, draws: int = 200) -> dict[str, ScalarM
         A fit of DIVE; covariates that it had are causes here, and have to be nodes of the simulator.
     draws
         Of the posterior, which means are taken of.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> sites = {"log_alpha_mean": -1.5, "log_alpha_sd": 0.4, "beta_mean": 0.7, "beta_sd": 1.0, "correlation": 0.6}
+    >>> data = SimpleNamespace(origin=torch.tensor(72.0), coding=None)
+    >>> result = SimpleNamespace(data=data, posterior=lambda _: {s: np.full(3, x) for s, x in sites.items()})
+    >>> mechanisms = fitted_progression(result)
+    >>> round(mechanisms["beta"].sd, 6), mechanisms["dps"].function.origin  # of onset given speed: sqrt(1 - .6^2)
+    (0.8, 72.0)
     """
     posterior = result.posterior(draws)
     mean = {site: float(x.mean()) for site, x in posterior.items() if x.ndim == 1}
@@ -113,7 +135,7 @@ def fitted_progression(result: Posterior, draws: int = 200) -> dict[str, ScalarM
         speed = _effects(speed.intercept, effects, effects.log_alpha)
         onset = _effects(onset.intercept, effects, effects.beta)
     rho, sd_a, sd_b = mean["correlation"], mean["log_alpha_sd"], mean["beta_sd"]
-    given_speed = OnsetGivenSpeed(onset, speed, rho * sd_b / sd_a)
+    given_speed = _OnsetGivenSpeed(onset, speed, rho * sd_b / sd_a)
     return {
         "alpha": Gaussian(speed, sd_a, "subject", positive()),
         "beta": Gaussian(given_speed, sd_b * max(1 - rho**2, 1e-6) ** 0.5, "subject"),
@@ -122,7 +144,7 @@ def fitted_progression(result: Posterior, draws: int = 200) -> dict[str, ScalarM
 
 
 @dataclass(frozen=True)
-class OnsetGivenSpeed:
+class _OnsetGivenSpeed:
     """Expected beta: linear in covariates, and in what log alpha departs by from its own expectation."""
 
     onset: Linear

@@ -27,6 +27,16 @@ class Graph:
     ------
     ValueError
         Where a parent does not exist, nodes cause each other in a circle, or a visit's node has noise of a subject.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_mechanisms import Gaussian, Linear
+    >>> graph = Graph({"mmse": Gaussian(Linear(27.0, dps=-2.0), 1.5), "dps": Gaussian(0.0, 1.0, "subject")})
+    >>> graph.order, graph.levels["dps"], sorted(graph.descendants(["dps"]))
+    (('dps', 'mmse'), 'subject', ['dps', 'mmse'])
+    >>> Graph({"mmse": Gaussian(Linear(27.0, score=-2.0), 1.5)})
+    Traceback (most recent call last):
+    ValueError: anatomy: mmse has a parent 'score', which is no node; there are years, mmse
     """
 
     mechanisms: Mapping[str, Mechanism]

@@ -52,6 +52,15 @@ class ImageDraws:
         r, ``(draws, N, C, H, W)``.
     left
         What the scanner added, in the scan's unit: scan - A(G(w) + r), ``(draws, N, C, h, w)``.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> generator = SimpleNamespace(synthesis=lambda w, noise_mode: w.reshape(-1, 1, 2, 2))  # pixels are latents
+    >>> whole = SimpleNamespace(generator=generator, residual=None)
+    >>> draws = behind(whole, Identity(), torch.full((1, 2, 2), 0.5), torch.full((3, 1, 4), 0.2), seed=0)
+    >>> draws.left.shape, draws.left.unique()
+    (torch.Size([3, 1, 2, 2]), tensor([0.3000]))
     """
 
     w: Tensor
@@ -72,6 +81,18 @@ def infer_images(
         ``(N,)`` int, their scanners.
     fit
         Infers w; without one, w stays at its mode, and only r is drawn.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from neuropyro.generators import Generator, GeneratorConfig
+    >>> generator = Generator(GeneratorConfig(8, z_dim=4, w_dim=4, channels=(4, 4), mapping_layers=1)).freeze()
+    >>> image = SliceImage(generator, *torch.zeros(3, 4), residual=None)
+    >>> scanners, scans = Scanners({"A": Identity(noise=0.1)}, image.shape), torch.full((2, 1, 8, 8), -0.5)
+    >>> runner = lambda model, y: SimpleNamespace(posterior=lambda draws: {"w": torch.ones(draws, len(y), 1, 4)})
+    >>> found = infer_images(image, scanners, scans, torch.tensor([0, 0]), draws=3, seed=0, fit=runner)
+    >>> (image.images(found.w[2]) + found.residual[2] + found.left[2]).round(decimals=5).unique()  # the scans again
+    tensor([-0.5000])
     """
     found: list[ImageDraws | None] = [None] * len(scans)
     whole = reconstruction(image)

@@ -50,6 +50,14 @@ class Anatomy(NamedTuple):
 
     w ``(N, num_ws, w_dim)``; areas ``(N, amounts)`` measured along v_d, rising, relative to the typical one; level,
     atrophy ``(N,)``; other ``(N,)``, what is measured in the image that is no ventricle, as far as it is known.
+
+    Examples
+    --------
+    >>> areas = torch.tensor([[0.2, 0.6, 1.0, 1.8, 2.6]])
+    >>> here = Anatomy(torch.zeros(1, 1, 2), areas, level=areas[:, 2], atrophy=torch.zeros(1), other=torch.zeros(1))
+    >>> there = here.at(torch.tensor([1.5]), torch.tensor([0.1]))
+    >>> there.level, there.atrophy, there.areas is areas
+    (tensor([1.5000]), tensor([0.1000]), True)
     """
 
     w: Tensor
@@ -81,6 +89,17 @@ class SliceImage(Mechanism):
         How widely simulated subjects are spread: of the spread of w, and of r.
     measure
         From images ``(B, C, H, W)`` to areas of the ventricles, relative to the typical one, ``(B,)``.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> flat = lambda w, noise_mode: w[:, 0, 0].reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4)  # as bright as w's first
+    >>> generator = SimpleNamespace(img_resolution=4, img_channels=1, synthesis=flat)
+    >>> ways, area = torch.eye(2), lambda images: 1 + images.mean((1, 2, 3))
+    >>> image = SliceImage(generator, *ways, torch.zeros(2), residual=None, measure=area)
+    >>> slices = image.render(image.chart(torch.zeros(1, 1, 2)), torch.tensor([[0.7, 1.0, 2.0]]), torch.zeros(1, 3))
+    >>> slices.shape, area(slices[0]).round(decimals=1)  # right to half a percent
+    (torch.Size([1, 3, 1, 4, 4]), tensor([0.7000, 1.0000, 2.0000]))
     """
 
     generator: Any

@@ -52,6 +52,20 @@ class Posterior:
         By node, ``(draws, subjects, 1)``.
     effective
         ``(subjects,)`` share of the proposals that count: below .05, the draws are not to be trusted.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.anatomy_graph import Graph
+    >>> from neuropyro.models.anatomy_mechanisms import Discrete, Gaussian, Linear
+    >>> from neuropyro.models.anatomy_observation import Measures
+    >>> score = Gaussian(Linear(0.0, carrier=2.5), 1.0, "subject")
+    >>> adas = Gaussian(Linear(10.0, dps=4.0), 3.0)  # Normal(10, 5) of others, Normal(20, 5) of carriers
+    >>> graph = Graph({"carrier": Discrete((0.5, 0.5)), "dps": score, "adas": adas})
+    >>> abduction = Abduction(graph, Measures({"adas": "visit"}, 0, None, ()))
+    >>> seen = abduction.prepare(Cohort([[20.0]], [70.0], ["a"], feature_names=["adas"]))
+    >>> round(float(infer(abduction, seen, draws=1000).discrete["carrier"].mean()), 2)  # 1 / (1 + exp(-2))
+    0.88
     """
 
     noise: dict[str, Tensor]
@@ -68,6 +82,19 @@ def infer(abduction: Abduction, seen: Seen, draws: int, seed: int = 0) -> Poster
         How many.
     seed
         A subject's draws are a function of it, of the subject's place and of what was seen.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.anatomy_graph import Graph
+    >>> from neuropyro.models.anatomy_mechanisms import Gaussian, Linear
+    >>> from neuropyro.models.anatomy_observation import Measures
+    >>> graph = Graph({"dps": Gaussian(0.0, 1.0, "subject"), "adas": Gaussian(Linear(10.0, dps=4.0), 3.0)})
+    >>> abduction = Abduction(graph, Measures({"adas": "visit"}, 0, None, ()))
+    >>> seen = abduction.prepare(Cohort([[15.0]], [70.0], ["a"], feature_names=["adas"]))
+    >>> score = infer(abduction, seen, draws=1000).noise["u_dps"]
+    >>> round(float(score.mean()), 1), round(float(score.std()), 1)  # 4 (15 - 10) / 5^2 and 3 / 5
+    (0.8, 0.6)
     """
     hypotheses, agrees = supposed(seen)
     at = seen.supposing(**hypotheses)
@@ -80,7 +107,7 @@ def infer(abduction: Abduction, seen: Seen, draws: int, seed: int = 0) -> Poster
     proposed, log_weight = propose(density, mode, curvature, source, count, numbers(seen))
     log_weight = (log_weight + agrees.log()).flatten(0, 1)  # (proposals x hypotheses, subjects)
     weight = log_weight.softmax(0)
-    picks = resample(weight, torch.as_tensor(source.uniform("resample", range(n))).to(weight), draws)
+    picks = resample(weight, torch.as_tensor(source.uniform("resample", range(n), (draws,))).to(weight))
     flat = proposed.flatten(0, 1).gather(0, picks.unsqueeze(-1).expand(-1, -1, size))
     kind = (picks % agrees.shape[0]).unsqueeze(-1)
     discrete = {name: value.expand(-1, n, 1).gather(0, kind.to(torch.int64)) for name, value in hypotheses.items()}
@@ -88,7 +115,20 @@ def infer(abduction: Abduction, seen: Seen, draws: int, seed: int = 0) -> Poster
 
 
 def mode_of(abduction: Abduction, seen: Seen) -> Posterior:
-    """Return the likeliest noise of all subjects, as one draw."""
+    """Return the likeliest noise of all subjects, as one draw.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.anatomy_graph import Graph
+    >>> from neuropyro.models.anatomy_mechanisms import Gaussian, Linear
+    >>> from neuropyro.models.anatomy_observation import Measures
+    >>> graph = Graph({"dps": Gaussian(0.0, 1.0, "subject"), "adas": Gaussian(Linear(10.0, dps=4.0), 3.0)})
+    >>> abduction = Abduction(graph, Measures({"adas": "visit"}, 0, None, ()))
+    >>> seen = abduction.prepare(Cohort([[15.0]], [70.0], ["a"], feature_names=["adas"]))
+    >>> mode_of(abduction, seen).noise["u_dps"].round(decimals=5).tolist()  # 4 (15 - 10) / (4^2 + 3^2)
+    [[[0.8]]]
+    """
     hypotheses, agrees = supposed(seen)
     density = log_density(abduction, seen.supposing(**hypotheses))
     n = len(seen.observation)
@@ -225,14 +265,13 @@ def propose(
     return z, (density_of - proposal).nan_to_num(nan=-math.inf)
 
 
-def resample(weight: Tensor, offset: Tensor, draws: int) -> Tensor:
-    """Systematic draws ``(draws, subjects)`` from weights ``(proposals, subjects)``.
+def resample(weight: Tensor, uniform: Tensor) -> Tensor:
+    """Stratified draws ``(draws, subjects)`` from weights ``(proposals, subjects)``, by uniforms ``(subjects, draws)``.
 
-    Parameters
-    ----------
-    offset
-        ``(subjects,)`` uniform.
+    Each draw has a uniform of its own.  One for all (systematic draws) would step over equal weights, hypothesis after
+    hypothesis, in time with them: and all draws would be of the same hypothesis.
     """
+    draws = uniform.shape[1]
     edges = weight.cumsum(0).mT.contiguous()
-    places = (torch.arange(draws, dtype=weight.dtype, device=weight.device) + offset[:, None]) / draws
+    places = (torch.arange(draws, dtype=weight.dtype, device=weight.device) + uniform) / draws
     return torch.searchsorted(edges / edges[:, -1:], places).clamp(max=len(weight) - 1).mT

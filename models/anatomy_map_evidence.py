@@ -42,6 +42,16 @@ class MapEvidence:
         Phi P_e V_n ``(subjects, visits, J + 1)`` and Phi (P_m - P_e) sum V / T ``(subjects, J + 1)``.
     constant
         ``(subjects, 1)`` nats.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_fields import SmoothField
+    >>> one, zero = torch.ones(9), torch.zeros(1, 1)
+    >>> thickness = Thickness(2.5 * one, -0.5 * one, one, 0 * one, 0 * one, SmoothField(one[:, None]))
+    >>> maps = thickness.mean({"dps": zero + 1, "age": zero + 70, "thickness_offset": zero})
+    >>> scores = torch.tensor([-1.0, 0.0, 1.0, 2.0]).reshape(4, 1, 1)
+    >>> int(map_evidence(thickness, maps, zero + 70).log_density(scores, 0 * scores).argmax())  # the map's own score
+    2
     """
 
     curves: Curves
@@ -82,6 +92,18 @@ def map_evidence(thickness: Thickness, maps: Tensor, age: Tensor) -> MapEvidence
         all of its maps.
     age
         ``(subjects, visits)`` years.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_fields import SmoothField
+    >>> one, zero = torch.ones(4), torch.zeros(1, 1)
+    >>> thickness = Thickness(2.5 * one, -0.5 * one, one, 0 * one, 0 * one, SmoothField(one[:, None]))
+    >>> mean = thickness.mean({"dps": zero, "age": zero + 70, "thickness_offset": zero})  # (1, 1, 4)
+    >>> found = map_evidence(thickness, mean + 0.1, zero + 70).log_density(zero, zero)
+    >>> covariance = (0.06**2 + 0.04**2) * torch.ones(4, 4) + 0.1**2 * torch.eye(4)
+    >>> exact = dist.MultivariateNormal(0 * one, covariance).log_prob(0.1 * one)
+    >>> bool((found - exact).abs() < 1e-4)
+    True
     """
     present = ~maps.isnan().all(-1)
     parts = []
@@ -128,6 +150,15 @@ def draw_lasting(thickness: Thickness, residual: Tensor, fresh: Tensor) -> Tenso
     Returns
     -------
     ``(*, M)``, standard normal where no map was seen.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_fields import SmoothField
+    >>> one, fresh = torch.ones(4), torch.tensor([0.3])
+    >>> thickness = Thickness(2.5 * one, -0.5 * one, one, 0 * one, 0 * one, SmoothField(one[:, None]), visit_sd=0.01)
+    >>> seen = 0.06 * torch.ones(400, 4)  # one sd of what lasts, at each of many visits
+    >>> draw_lasting(thickness, torch.nan * seen, fresh), draw_lasting(thickness, seen, fresh).round(decimals=1)
+    (tensor([0.3000], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
     known = ~residual.isnan()
     there = known.any(-1)

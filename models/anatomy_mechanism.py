@@ -20,21 +20,40 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Level", "Linear", "Mechanism", "Noise", "ScalarMechanism", "Support", "Values", "evaluated", "parents_of"]
+__all__ = [
+    "Constant",
+    "Function",
+    "Level",
+    "Linear",
+    "Mechanism",
+    "Noise",
+    "ScalarMechanism",
+    "Support",
+    "Values",
+    "evaluated",
+    "parents_of",
+]
 
 Level = Literal["subject", "visit"]
 Values = Mapping[str, Tensor]
 
 
 class Noise(NamedTuple):
-    """One exogenous variable: drawn once a subject or once a visit, standard normal or uniform, of a shape."""
+    """One exogenous variable: drawn once a subject or once a visit, standard normal or uniform, of a shape.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_mechanisms import Discrete
+    >>> Discrete((0.7, 0.3)).noise  # genes are drawn once
+    {'': Noise(level='subject', kind='uniform', shape=())}
+    """
 
     level: Level
     kind: Literal["normal", "uniform"] = "normal"
@@ -79,6 +98,16 @@ class Mechanism(ABC):
     ----------
     event_dim
         Dimensions of one value: 0 of a number, 1 of a map, 3 of an image.
+
+    Examples
+    --------
+    >>> class Doubled(Mechanism):
+    ...     parents, noise = ("dps",), {}
+    ...
+    ...     def value(self, noise, parents):
+    ...         return 2 * parents["dps"]
+    >>> Doubled().value({}, {"dps": torch.tensor([[1.5]])})
+    tensor([[3.]])
     """
 
     event_dim: ClassVar[int] = 0
@@ -99,7 +128,15 @@ class Mechanism(ABC):
 
 
 class ScalarMechanism(Mechanism):
-    """A mechanism of one number, with at most one noise."""
+    """A mechanism of one number, with at most one noise.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_mechanisms import Gaussian
+    >>> adas, parents, zero = Gaussian(Linear(10.0, dps=4.0), sd=3.0), {"dps": torch.tensor([[1.0]])}, torch.zeros(1, 1)
+    >>> adas.law(parents), adas.abduct(torch.tensor([[20.0]]), parents, fresh=zero), adas.typical(parents, like=zero)
+    (Normal(loc: tensor([[14.]]), scale: tensor([[3.]])), tensor([[2.]]), tensor([[14.]]))
+    """
 
     @abstractmethod
     def law(self, parents: Values) -> Any:
@@ -121,7 +158,13 @@ class ScalarMechanism(Mechanism):
 
 
 def parents_of(function: Any) -> tuple[str, ...]:
-    """Names of a function's arguments, which are its parents'; of a number, none."""
+    """Names of a function's arguments, which are its parents'; of a number, none.
+
+    Examples
+    --------
+    >>> parents_of(lambda age, dps: age + dps), parents_of(Linear(10.0, dps=4.0)), parents_of(2.5)
+    (('age', 'dps'), ('dps',), ())
+    """
     if not callable(function):
         return ()
     own = getattr(function, "parents", None)
@@ -129,8 +172,99 @@ def parents_of(function: Any) -> tuple[str, ...]:
 
 
 def evaluated(function: Any, parents: Values) -> Any:
-    """Call a function with its parents by name; a number is itself."""
+    """Call a function with its parents by name; a number is itself.
+
+    Examples
+    --------
+    >>> evaluated(lambda age: age - 70, {"age": torch.tensor(75.0), "dps": torch.tensor(1.0)}), evaluated(2.5, {})
+    (tensor(5.), 2.5)
+    """
     return function(**{name: parents[name] for name in parents_of(function)}) if callable(function) else function
+
+
+ANY = Support()
+
+
+@dataclass(frozen=True)
+class Constant(ScalarMechanism):
+    """The same number for everyone, unless someone intervenes.
+
+    Parameters
+    ----------
+    number
+        The number.
+    allowed
+        What an intervention may set in its place.
+
+    Examples
+    --------
+    >>> Constant(1.0, Support(0.0)).value({}, {})  # as the factor of an untreated subject's speed
+    tensor(1.)
+    """
+
+    number: float
+    allowed: Support = ANY
+
+    @property
+    def support(self) -> Support:
+        """What is allowed."""
+        return self.allowed
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def noise(self) -> Mapping[str, Noise]:
+        """None."""
+        return {}
+
+    def value(self, noise: Values, parents: Values) -> Tensor:
+        """Return the number."""
+        return torch.as_tensor(self.number)
+
+    def law(self, parents: Values) -> None:
+        """There is none."""
+
+    def abduct(self, value: Tensor, parents: Values, fresh: Tensor) -> Tensor:
+        """There is no noise to be found."""
+        return fresh
+
+
+@dataclass(frozen=True)
+class Function(ScalarMechanism):
+    """A function of the parents, without noise; its arguments' names are the parents'.
+
+    Examples
+    --------
+    >>> years_after_70 = Function(lambda age: age - 70)
+    >>> years_after_70.parents, years_after_70.value({}, {"age": torch.tensor([[68.0, 75.0]])})
+    (('age',), tensor([[-2.,  5.]]))
+    """
+
+    function: Callable[..., Tensor]
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The function's arguments."""
+        return parents_of(self.function)
+
+    @property
+    def noise(self) -> Mapping[str, Noise]:
+        """None."""
+        return {}
+
+    def value(self, noise: Values, parents: Values) -> Tensor:
+        """Evaluate the function."""
+        return torch.as_tensor(evaluated(self.function, parents))
+
+    def law(self, parents: Values) -> None:
+        """There is none."""
+
+    def abduct(self, value: Tensor, parents: Values, fresh: Tensor) -> Tensor:
+        """There is no noise to be found."""
+        return fresh
 
 
 @dataclass(frozen=True)

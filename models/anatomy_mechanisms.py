@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.distributions import transforms
 
 from neuropyro.models.anatomy_mechanism import (
+    Constant,
+    Function,
     Level,
     Linear,
     Noise,
@@ -36,79 +38,6 @@ __all__ = [
     "ordered_probabilities",
     "positive",
 ]
-
-
-ANY = Support()
-
-
-@dataclass(frozen=True)
-class Constant(ScalarMechanism):
-    """The same number for everyone, unless someone intervenes.
-
-    Parameters
-    ----------
-    number
-        The number.
-    allowed
-        What an intervention may set in its place.
-    """
-
-    number: float
-    allowed: Support = ANY
-
-    @property
-    def support(self) -> Support:
-        """What is allowed."""
-        return self.allowed
-
-    @property
-    def parents(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
-    def noise(self) -> Mapping[str, Noise]:
-        """None."""
-        return {}
-
-    def value(self, noise: Values, parents: Values) -> Tensor:
-        """Return the number."""
-        return torch.as_tensor(self.number)
-
-    def law(self, parents: Values) -> None:
-        """There is none."""
-
-    def abduct(self, value: Tensor, parents: Values, fresh: Tensor) -> Tensor:
-        """There is no noise to be found."""
-        return fresh
-
-
-@dataclass(frozen=True)
-class Function(ScalarMechanism):
-    """A function of the parents, without noise; its arguments' names are the parents'."""
-
-    function: Callable[..., Tensor]
-
-    @property
-    def parents(self) -> tuple[str, ...]:
-        """The function's arguments."""
-        return parents_of(self.function)
-
-    @property
-    def noise(self) -> Mapping[str, Noise]:
-        """None."""
-        return {}
-
-    def value(self, noise: Values, parents: Values) -> Tensor:
-        """Evaluate the function."""
-        return torch.as_tensor(evaluated(self.function, parents))
-
-    def law(self, parents: Values) -> None:
-        """There is none."""
-
-    def abduct(self, value: Tensor, parents: Values, fresh: Tensor) -> Tensor:
-        """There is no noise to be found."""
-        return fresh
 
 
 @dataclass(frozen=True)
@@ -185,7 +114,15 @@ class Gaussian(ScalarMechanism):
 
 @dataclass(frozen=True)
 class Uniform(ScalarMechanism):
-    """A root that is uniform between two numbers."""
+    """A root that is uniform between two numbers.
+
+    Examples
+    --------
+    >>> age = Uniform(55.0, 85.0)
+    >>> value = age.value({"": torch.tensor([[0.5]])}, {})
+    >>> value, age.abduct(value, {}, torch.zeros(1, 1))
+    (tensor([[70.]]), tensor([[0.5000]]))
+    """
 
     low: float
     high: float
@@ -224,6 +161,13 @@ class Discrete(ScalarMechanism):
         Function of the parents to ``(*, subjects, 1 or visits, K)``, or K numbers.
     level
         Of the noise.
+
+    Examples
+    --------
+    >>> alleles, noise = Discrete((0.5, 0.25, 0.25)), torch.tensor([[0.4], [0.6], [0.9]])
+    >>> value = alleles.value({"": noise}, {})
+    >>> value.flatten(), alleles.abduct(value, {}, torch.full((3, 1), 0.5)).flatten()  # the middles of the intervals
+    (tensor([0., 1., 2.]), tensor([0.2500, 0.6250, 0.8750]))
     """
 
     probabilities: Callable[..., Tensor] | tuple[float, ...]
@@ -288,7 +232,14 @@ class Discrete(ScalarMechanism):
 
 
 def ordered_probabilities(score: Tensor, cuts: tuple[float, ...], sd: float) -> Tensor:
-    """Probabilities ``(*, len(cuts) + 1)`` that a score plus normal noise lies below, between and above cuts."""
+    """Probabilities ``(*, len(cuts) + 1)`` that a score plus normal noise lies below, between and above cuts.
+
+    Examples
+    --------
+    >>> ordered_probabilities(torch.tensor([1.0, 2.4]), (1.0, 2.4), sd=0.1)  # scores on the cuts
+    tensor([[0.5000, 0.5000, 0.0000],
+            [0.0000, 0.5000, 0.5000]])
+    """
     edges = torch.as_tensor(cuts, dtype=score.dtype, device=score.device)
     below = torch.special.ndtr((edges - score.unsqueeze(-1)) / sd)
     ends = torch.zeros_like(below[..., :1])
@@ -296,10 +247,22 @@ def ordered_probabilities(score: Tensor, cuts: tuple[float, ...], sd: float) -> 
 
 
 def positive() -> transforms.Transform:
-    """Link to positive numbers: the exponential."""
+    """Link to positive numbers: the exponential.
+
+    Examples
+    --------
+    >>> positive()(torch.tensor([-torch.inf, 0.0])), positive().inv(torch.tensor([1.0]))
+    (tensor([0., 1.]), tensor([0.]))
+    """
     return transforms.ExpTransform()
 
 
 def bounded(low: float, high: float) -> transforms.Transform:
-    """Link to numbers between two bounds: a stretched logistic function."""
+    """Link to numbers between two bounds: a stretched logistic function.
+
+    Examples
+    --------
+    >>> bounded(0.0, 30.0)(torch.tensor([-99.0, 0.0, 99.0])).round(decimals=2)
+    tensor([ 0., 15., 30.])
+    """
     return transforms.ComposeTransform([transforms.SigmoidTransform(), transforms.AffineTransform(low, high - low)])

@@ -34,6 +34,13 @@ class Measures:
         Shape of a scan; None where there are none.
     sites
         Names of the scanners.
+
+    Examples
+    --------
+    >>> measures = Measures({"site": "subject"}, vertices=0, image=None, sites=("A", "B"))
+    >>> cohort = Cohort([[9], [8]], [70, 71], ["a", "b"], feature_names=["adas"], covariates={"site": ["B", "A"]})
+    >>> {name: value.tolist() for name, value in observe_cohort(cohort, measures).values.items()}  # adas is no node
+    {'entry_age': [[70.0], [71.0]], 'site': [[1.0], [0.0]]}
     """
 
     levels: Mapping[str, Level]
@@ -60,6 +67,13 @@ class Observation:
         ``(subjects, visits, vertices)`` float32 mm, NaN where missing; None where there are none.
     scans
         ``(subjects, visits, C, h, w)`` float32, NaN where missing; None where there are none.
+
+    Examples
+    --------
+    >>> years, there = torch.tensor([[0.0, 1.5]]), torch.ones(1, 2, dtype=torch.bool)
+    >>> seen = Observation(np.array(["a"]), years, there, {"entry_age": torch.tensor([[70.0]])}, {})
+    >>> seen.age, seen.with_values(apoe4=torch.tensor([[2.0]])).known
+    (tensor([[70.0000, 71.5000]]), {'apoe4': tensor([[True]])})
     """
 
     subject: NDArray[Any]
@@ -106,6 +120,13 @@ def observe_cohort(cohort: Cohort, measures: Measures) -> Observation:
     ------
     CohortError
         Where maps or images have another shape than the simulator's, or a subject's covariate differs between visits.
+
+    Examples
+    --------
+    >>> cohort = Cohort([[20.0], [10.0], [12.0]], [71.0, 70.0, 66.0], ["a", "a", "b"], feature_names=["adas"])
+    >>> seen = observe_cohort(cohort, Measures({"adas": "visit"}, 0, None, ()))
+    >>> seen.values["adas"].tolist(), seen.known["adas"].tolist(), seen.years.tolist()
+    ([[10.0, 20.0], [12.0, 0.0]], [[True, True], [True, False]], [[0.0, 1.0], [0.0, 0.0]])
     """
     order = np.lexsort((cohort.time, cohort.subject_index))
     who = cohort.subject_index[order]

@@ -33,7 +33,17 @@ MEASURED = ("sex", "education", "apoe4", "prs", "site", "treatment", "treatment_
 
 
 class AnatomyParts:
-    """Mechanisms by node; see :class:`~neuropyro.models.anatomy.AnatomySimulator` for the parameters."""
+    """Mechanisms by node; see :class:`~neuropyro.models.anatomy.AnatomySimulator` for the parameters.
+
+    Examples
+    --------
+    >>> parts = AnatomyParts("brains64", None, None, None, {})
+    >>> parts.graph().levels["apoe4"], parts.graph().levels["mmse"]
+    ('subject', 'visit')
+    >>> parts.check_interventions({"treatment": 0.5})
+    Traceback (most recent call last):
+    ValueError: do: a treatment that never starts; give its start too, in years after entry, as treatment_start=0
+    """
 
     def __init__(
         self,
@@ -154,7 +164,14 @@ def refuse_impossible(name: str, value: Any, support: Support) -> None:
 
 
 def is_treated(people: Cohort | Exogenous) -> bool:
-    """Whether anybody's treatment has a start of their own."""
+    """Whether anybody's treatment has a start of their own.
+
+    Examples
+    --------
+    >>> cohort = Cohort([[10.0]], [70.0], ["a"], feature_names=["adas"], covariates={"treatment_start": [0.0]})
+    >>> is_treated(cohort), is_treated(Cohort([[10.0]], [70.0], ["a"], feature_names=["adas"]))
+    (True, False)
+    """
     if isinstance(people, Cohort):
         return "treatment_start" in people.covariates
     starts = people.observation.values.get("treatment_start")

@@ -24,6 +24,20 @@ def predict_maps(thickness: Thickness, exogenous: Exogenous, grid: Grid, values:
     """Return maps ``(draws, subjects, times, vertices)`` float32, mm.
 
     At a visit whose map was seen it is that map plus what the mean changes by.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from neuropyro.models.anatomy_counterfactual import visits_at
+    >>> from neuropyro.models.anatomy_fields import SmoothField
+    >>> from neuropyro.models.anatomy_observation import Observation
+    >>> one, zero = torch.ones(2), torch.zeros(1, 1)
+    >>> thickness = Thickness(2.5 * one, -0.5 * one, one, 0 * one, 0 * one, SmoothField(one[:, None]))
+    >>> seen = Observation(["a"], zero, zero == 0, {"entry_age": zero + 70}, {}, maps=torch.tensor([[[2.1, 2.3]]]))
+    >>> values = dict.fromkeys(("years", *thickness.parents), zero[None])
+    >>> known, thicker = SimpleNamespace(observation=seen, values=values, draws=1, seed=0), zero[None] + 0.1  # mm
+    >>> predict_maps(thickness, known, visits_at(seen, None, {}, ()), values | {"thickness_offset": thicker})
+    tensor([[[[2.2000, 2.4000]]]])
     """
     seen = exogenous.observation.maps
     n, times = grid.design.shape
@@ -56,6 +70,24 @@ def predict_images(
 
     A time's anatomy is that of the subject's scan nearest to it; a subject without any has one of the prior's.  At a
     visit whose slice and scanner are as they were, the scan is the one that was seen.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models import AnatomySimulator
+    >>> from neuropyro.models.anatomy_counterfactual import visits_at
+    >>> flat = lambda w, noise_mode: w[:, 0, 0].reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+    >>> network = {"z_dim": 2, "mapping": lambda z: z[:, None], "synthesis": flat}
+    >>> generator = SimpleNamespace(img_resolution=4, img_channels=1, **network)
+    >>> area = lambda images: 1 + images.mean((1, 2, 3))
+    >>> image = SliceImage(generator, *torch.eye(2), torch.zeros(2), residual=None, psi=0.1, measure=area)
+    >>> sim, cohort = AnatomySimulator(image), Cohort([[14.0], [16.0]], [70.0, 71.0], ["a"] * 2, feature_names=["adas"])
+    >>> known = sim.infer_exogenous(cohort, draws=1)  # no scan was seen
+    >>> wanted = {**known.values, "ventricles": torch.tensor([[[1.0, 2.0]]])}
+    >>> slices, scans = predict_images(image, sim.parts.scan, known, visits_at(known.observation, None, {}, ()), wanted)
+    >>> area(slices[0, 0]).round(decimals=1)
+    tensor([1., 2.])
     """
     behind = _Behind(image, scanners, exogenous, grid)
     each = [behind.subject(i, values) for i in range(len(exogenous.observation))]

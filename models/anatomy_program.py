@@ -57,6 +57,12 @@ class Design:
         Interventions by node.
     nodes
         Which nodes are wanted, in order: their ancestors come along.
+
+    Examples
+    --------
+    >>> design = Design(np.arange(3), torch.zeros(3, 2), {"apoe4": [0.0, 1.0, 2.0], "sex": 1.0})
+    >>> design.part(slice(1, 3)).do, design.part(slice(1, 3)).shape
+    ({'apoe4': [1.0, 2.0], 'sex': 1.0}, (2, 2))
     """
 
     units: NDArray[np.int64]
@@ -82,12 +88,27 @@ def _is_shared(value: Any, n: int) -> bool:
 
 
 def site_name(node: str, part: str) -> str:
-    """Name of a noise's site."""
+    """Name of a noise's site.
+
+    Examples
+    --------
+    >>> site_name("adas", ""), site_name("thickness", "white")
+    ('u_adas', 'u_thickness_white')
+    """
     return f"u_{node}_{part}" if part else f"u_{node}"
 
 
 def run_program(graph: Graph, design: Design) -> dict[str, Tensor]:
-    """Run the story forward, inside Pyro; returns the values of the wanted nodes and their ancestors."""
+    """Run the story forward, inside Pyro; returns the values of the wanted nodes and their ancestors.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_mechanisms import Function, Gaussian
+    >>> score = Function(lambda beta, years: beta + 0.5 * years)
+    >>> graph = Graph({"beta": Gaussian(0.0, 1.0, "subject"), "dps": score})
+    >>> run_program(graph, Design(np.arange(1), torch.tensor([[0.0, 2.0]]), {"beta": 1.0}, ("dps",)))["dps"]
+    tensor([[1., 2.]])
+    """
     n, visits = design.shape
     values: dict[str, Tensor] = {"years": design.years}
     subjects, each_visit = pyro.plate("subject", n, dim=-2), pyro.plate("visit", visits, dim=-1)
@@ -107,7 +128,16 @@ def run_program(graph: Graph, design: Design) -> dict[str, Tensor]:
 def sample_noise(
     node: str, law: Noise, like: Tensor, subjects: pyro.plate, each_visit: pyro.plate, part: str = ""
 ) -> Tensor:
-    """Sample a node's noise in its plates."""
+    """Sample a node's noise in its plates.
+
+    Examples
+    --------
+    >>> plates = pyro.plate("subject", 3, dim=-2), pyro.plate("visit", 2, dim=-1)
+    >>> sample_noise("apoe4", Noise("subject"), torch.zeros(3, 2), *plates).shape
+    torch.Size([3, 1])
+    >>> sample_noise("thickness", Noise("visit", "normal", (7,)), torch.zeros(3, 2), *plates, part="white").shape
+    torch.Size([3, 2, 7])
+    """
     zero = like.new_zeros(law.shape)
     base = dist.Normal(zero, zero + 1) if law.kind == "normal" else dist.Uniform(zero, zero + 1)
     with ExitStack() as plates:
@@ -125,6 +155,12 @@ def intervened(value: Tensor, design: Design, name: str) -> Tensor:
     ------
     ValueError
         Where an intervention has another shape than a number, (subjects,) or (subjects, visits).
+
+    Examples
+    --------
+    >>> design = Design(np.arange(2), torch.zeros(2, 3), {"apoe4": [0.0, 2.0], "prs": lambda score: score + 1})
+    >>> intervened(torch.ones(2, 1), design, "apoe4").tolist(), intervened(torch.ones(2, 1), design, "prs").tolist()
+    ([[0.0], [2.0]], [[2.0], [2.0]])
     """
     if name not in design.do:
         return value
@@ -153,6 +189,15 @@ def draw_noise(graph: Graph, design: Design, source: CounterRandom, stream: str 
     Returns
     -------
     By site, ``(subjects, 1 or visits, *event)``.
+
+    Examples
+    --------
+    >>> from neuropyro.models.anatomy_mechanisms import Gaussian
+    >>> graph, source = Graph({"beta": Gaussian(0.0, 1.0, "subject")}), CounterRandom(0)
+    >>> three = draw_noise(graph, Design(np.arange(3), torch.zeros(3, 1), nodes=("beta",)), source)["u_beta"]
+    >>> last = draw_noise(graph, Design(np.array([2]), torch.zeros(1, 1), nodes=("beta",)), source)["u_beta"]
+    >>> bool(three[2] == last[0])  # whoever else is simulated
+    True
     """
     visits = design.shape[1]
     drawn = {}
@@ -165,7 +210,14 @@ def draw_noise(graph: Graph, design: Design, source: CounterRandom, stream: str 
 
 
 def planned_years(units: NDArray[np.int64], visits: int, interval: float, seed: int) -> Tensor:
-    """Years since entry ``(subjects, visits)`` of visits about ``interval`` years apart; the first is at 0."""
+    """Years since entry ``(subjects, visits)`` of visits about ``interval`` years apart; the first is at 0.
+
+    Examples
+    --------
+    >>> years = planned_years(np.arange(2), visits=3, interval=0.5, seed=0)
+    >>> years[:, 0].tolist(), bool(((years - torch.tensor([0.0, 0.5, 1.0])).abs() <= 0.2).all())
+    ([0.0, 0.0], True)
+    """
     jitter = JITTER * CounterRandom(seed).normal("u_years", units, (visits,))
     jitter[:, 0] = 0
     return torch.from_numpy(interval * (np.arange(visits) + jitter.clip(-MOST_JITTER, MOST_JITTER)))
@@ -180,6 +232,14 @@ def run_by_parts(
     Returns
     -------
     The wanted nodes, ``(subjects, 1 or visits, *event)``.
+
+    Examples
+    --------
+    >>> from neuropyro.models import AnatomySimulator
+    >>> sim, design = AnatomySimulator(), Design(np.arange(5), torch.zeros(5, 1), {}, ("mmse",))
+    >>> whole, parts = (run_by_parts(sim, sim.parts.scalars, design, 1, batch)["mmse"] for batch in (5, 2))
+    >>> whole.shape, bool(torch.allclose(whole, parts))
+    (torch.Size([5, 1]), True)
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in design.nodes}
     for begin in range(0, len(design.units), batch):

@@ -88,6 +88,13 @@ class Thickness(Mechanism):
         What the vertices lie on, or None.
     labels
         Cluster of each vertex, ``(vertices,)``, or None.
+
+    Examples
+    --------
+    >>> one, zero = torch.ones(2), torch.zeros(1, 1)
+    >>> thickness = Thickness(2.5 * one, -0.8 * one, one, one, 0.005 * one, SmoothField(one[:, None]))
+    >>> thickness.mean({"dps": zero + 1, "age": zero + 80, "thickness_offset": zero})  # 2.5 - .8 / 2 - 10 years x .005
+    tensor([[[2.0500, 2.0500]]])
     """
 
     baseline: Tensor

@@ -40,12 +40,24 @@ JUDGED_AT_MOST = 5000  # candidates at once
 
 
 def change(years: Floats, outcome: Floats) -> Floats:
-    """Last planned visit less first, ``(subjects,)`` of (subjects, visits); NaN where either was missed."""
+    """Last planned visit less first, ``(subjects,)`` of (subjects, visits); NaN where either was missed.
+
+    Examples
+    --------
+    >>> change(np.array([[0.0, 1.0, 2.0]]), np.array([[20.0, np.nan, 23.0]])).tolist()
+    [3.0]
+    """
     return np.asarray(outcome[:, -1] - outcome[:, 0])
 
 
 def slope(years: Floats, outcome: Floats) -> Floats:
-    """Slope a year of each subject's least-squares line through its visits; NaN with fewer than two."""
+    """Slope a year of each subject's least-squares line through its visits; NaN with fewer than two.
+
+    Examples
+    --------
+    >>> slope(np.array([[0.0, 1.0, 2.0]] * 2), np.array([[20.0, np.nan, 24.0], [20.0, np.nan, np.nan]])).tolist()
+    [2.0, nan]
+    """
     seen = ~np.isnan(outcome)
     count = np.maximum(seen.sum(1, keepdims=True), 1)
     x = np.where(seen, years - np.where(seen, years, 0).sum(1, keepdims=True) / count, 0)
@@ -55,7 +67,15 @@ def slope(years: Floats, outcome: Floats) -> Floats:
 
 
 def stage_between(low: float, high: float) -> Eligible:
-    """Enrichment: subjects whose score at screening, predicted from what was measured there, lies in a range."""
+    """Enrichment: subjects whose score at screening, predicted from what was measured there, lies in a range.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> simulator = SimpleNamespace(predicted_stage=lambda screening: np.array([0.2, 1.5, 3.0]))
+    >>> stage_between(1.0, 2.5)(simulator, None).tolist()
+    [False, True, False]
+    """
 
     def eligible(simulator: AnatomySimulator, screening: Cohort) -> NDArray[np.bool_]:
         stage = simulator.predicted_stage(screening)
@@ -80,6 +100,13 @@ class TrialData:
         ``(subjects,)`` numbers of the subjects.
     screened
         How many candidates were looked at.
+
+    Examples
+    --------
+    >>> from neuropyro.models import AnatomySimulator
+    >>> data = Trial({"placebo": {}, "drug": {}}, per_arm=3, dropout=0.0).simulate(AnatomySimulator())
+    >>> sorted(data.arm.tolist()), data.outcome.shape, bool((data.years[:, 0] == 0).all())
+    (['drug', 'drug', 'drug', 'placebo', 'placebo', 'placebo'], (6, 4), True)
     """
 
     arm: NDArray[np.str_]
@@ -91,7 +118,16 @@ class TrialData:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two arms: difference of means, its standard error, p value, and how many subjects counted in each."""
+    """Two arms: difference of means, its standard error, p value, and how many subjects counted in each.
+
+    Examples
+    --------
+    >>> arm, years = np.array(["placebo"] * 3 + ["drug"] * 3), np.array([[0.0, 1.0]] * 6)
+    >>> data = TrialData(arm, years, np.array([[0.0, x] for x in (1, 2, 3, 4, 5, 6)]), np.arange(6), 6)
+    >>> found = Trial({"placebo": {}, "drug": {}}, visits=2).compare(data, "drug")
+    >>> found.difference, round(found.standard_error, 4), found.counted  # 5 - 2, sqrt(1 / 3 + 1 / 3)
+    (3.0, 0.8165, (3, 3))
+    """
 
     difference: float
     standard_error: float
@@ -101,7 +137,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Power:
-    """Share of trials with a p value below the level, with a 90 % interval, by the trials simulated."""
+    """Share of trials with a p value below the level, with a 90 % interval, by the trials simulated.
+
+    Examples
+    --------
+    >>> from neuropyro.models import AnatomySimulator
+    >>> trial = Trial({"placebo": {}, "toxin": {"alpha": 2.0}}, outcome="dps", per_arm=20)
+    >>> power = trial.power(AnatomySimulator(), trials=20)
+    >>> power.power, round(power.low, 2)
+    (1.0, 0.91)
+    """
 
     power: float
     low: float
@@ -234,6 +279,11 @@ class Trial:
             Which is compared with the first; the second if None.
         level
             Of the two-sided test.
+
+        Raises
+        ------
+        ValueError
+            As `simulate` and `compare` do.
         """
         arm = list(self.arms)[1] if arm is None else arm
         whole = replace(self, per_arm=self.per_arm * trials).simulate(simulator, seed)

@@ -27,6 +27,17 @@ def predict_world(
         Ages, (times,) or (subjects, times); those of the visits if None.
     nodes
         What is wanted; if None all numbers, and maps, slices and scans where any were seen.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models import AnatomySimulator
+    >>> sim, covariates = AnatomySimulator(), {"apoe4": [1], "prs": [0.0], "education": [15.0]}
+    >>> cohort = Cohort([[10.0]], [70.0], ["a"], feature_names=["adas"], covariates=covariates)
+    >>> known = sim.infer_exogenous(cohort, draws=2)
+    >>> world = predict_world(sim.parts, known, {"beta": lambda onset: onset + 1}, None, ("dps",))
+    >>> (world["dps"] - known["dps"]).round(6).tolist()
+    [[[1.0]], [[1.0]]]
     """
     wanted = seen_nodes(parts, exogenous) if nodes is None else nodes
     grid = visits_at(exogenous.observation, times, do, wanted)

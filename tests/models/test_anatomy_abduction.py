@@ -9,7 +9,11 @@ import torch
 from neuropyro.data import Cohort
 from neuropyro.inference import Schedule, fit
 from neuropyro.models import AnatomySimulator
-from neuropyro.models.anatomy_mechanisms import Gaussian, Linear
+from neuropyro.models.anatomy_abduction import Abduction
+from neuropyro.models.anatomy_graph import Graph
+from neuropyro.models.anatomy_importance import infer
+from neuropyro.models.anatomy_mechanisms import Discrete, Gaussian, Linear
+from neuropyro.models.anatomy_observation import Measures
 
 AGES, LATER = np.array([66.0, 67.5, 70.0]), 78.0
 ADAS_SD, MMSE_SD = 3.0, 1.5
@@ -173,3 +177,15 @@ def test_newton_and_the_pool_do_not_mind_a_batch():
     first = sim.infer_exogenous(cohort.subset(subjects=cohort.subjects[:1]), 500)["dps"].mean(0)
     np.testing.assert_allclose(first[0, 0], whole[0, 0], atol=0.05)
     assert torch.isfinite(torch.as_tensor(whole)).all()
+
+
+@pytest.mark.parametrize("draws", [64, 1000])
+def test_a_genotype_is_drawn_by_bayes_rule_where_nothing_else_is_unseen(draws):
+    # All proposals of a genotype then have equal weights.
+    graph = Graph({"carrier": Discrete((0.5, 0.5)), "adas": Gaussian(Linear(10.0, carrier=2.0), 1.0)})
+    abduction = Abduction(graph, Measures({"adas": "visit"}, 0, None, ()))
+    seen = abduction.prepare(Cohort([[12.0], [11.0], [10.0]], [70.0] * 3, ["a", "b", "c"], feature_names=["adas"]))
+    found = [infer(abduction, seen, draws, seed).discrete["carrier"] for seed in range(20)]
+    bayes = torch.tensor([2.0, 0.0, -2.0]).sigmoid()
+    errors = torch.cat(found).mean(0).ravel() - bayes
+    assert (errors.abs() < 3 * (bayes * (1 - bayes) / (20 * draws)).sqrt()).all()
