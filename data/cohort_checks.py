@@ -47,7 +47,7 @@ def numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
     if array.ndim != 2 or array.dtype.kind not in "fiub" or 0 in array.shape:
         raise CohortError(f"values: must be numbers of shape (visits, vertices), not {array.dtype} {array.shape}")
     numeric = array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
-    return np.ma.filled(numeric, np.nan)  # type: ignore[no-any-return, no-untyped-call]
+    return np.ma.filled(numeric, np.nan)
 
 
 def one_row_a_visit(name: str, array: ArrayLike, n_visits: int) -> NDArray[Any]:

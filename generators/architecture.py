@@ -36,6 +36,18 @@ def build_generator(state: State, **settings: Any) -> Generator:
     ------
     CheckpointError
         Where tensors are missing, left over, or do not fit each other.
+
+    Examples
+    --------
+    >>> config = GeneratorConfig(8, z_dim=4, w_dim=4, mapping_layers=2, mapping_width=4, channels=(4, 4))
+    >>> state = Generator(config).state_dict()
+    >>> build_generator(state).config == config  # read off names and shapes
+    True
+    >>> del state["mapping.fc0.bias"]
+    >>> build_generator(state)
+    Traceback (most recent call last):
+        ...
+    neuropyro.generators.errors.CheckpointError: its tensors are not those of one StyleGAN2 network: mapping.fc0.bias
     """
     with torch.device("meta"):
         generator = Generator(GeneratorConfig(**generator_shape(state), **settings))
@@ -47,6 +59,12 @@ def build_discriminator(state: State, **settings: Any) -> Discriminator:
 
     ``settings`` are ``conv_clamp``, ``half_resolutions``, ``label_lr_multiplier``, ``stddev_group``,
     ``stddev_channels``.
+
+    Examples
+    --------
+    >>> config = DiscriminatorConfig(8, channels=(4, 4), label_layers=0)
+    >>> build_discriminator(Discriminator(config).state_dict()).config == config  # read off names and shapes
+    True
     """
     with torch.device("meta"):
         discriminator = Discriminator(DiscriminatorConfig(**discriminator_shape(state), **settings))
@@ -140,7 +158,17 @@ def shape(state: State, name: str) -> tuple[int, ...]:
 
 
 def check_filter(values: Tensor, name: str) -> None:
-    """Refuse a resampling filter (4, 4) or (4,) of any gain that is not [1, 3, 3, 1]."""
+    """Refuse a resampling filter (4, 4) or (4,) of any gain that is not [1, 3, 3, 1].
+
+    Examples
+    --------
+    >>> check_filter(torch.tensor([2.0, 6.0, 6.0, 2.0]), "blur.kernel")  # right, of gain 16
+    >>> try:
+    ...     check_filter(torch.tensor([1.0, 2.0, 1.0]), "blur.kernel")
+    ... except CheckpointError as error:
+    ...     print(error)
+    its resampling filter blur.kernel is not [1, 3, 3, 1], the only one that is known here
+    """
     taps = torch.tensor(TAPS)
     expected = taps[:, None] * taps if values.ndim == 2 else taps
     values = values.float()

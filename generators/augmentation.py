@@ -35,6 +35,16 @@ def augment(images: Tensor, probability: Tensor | float, rng: torch.Generator | 
     -------
     Tensor
         (B, C, H, W); differentiable in ``images``.
+
+    Examples
+    --------
+    >>> image = torch.full((1, 1, 8, 8), -1.0)
+    >>> image[..., 2:6, 2:6] = 0.5
+    >>> changed = augment(image, 1.0, torch.Generator().manual_seed(0))
+    >>> changed[0, 0, 0, 0].item(), torch.allclose(changed, image, atol=0.1)  # the background stays
+    (-1.0, False)
+    >>> torch.allclose(augment(image, 0.0), image, atol=1e-5)
+    True
     """
     normals, chances = _draw(images, 7, rng)
     strengths = normals * (chances < probability)
@@ -63,6 +73,11 @@ def adapted_probability(probability: Tensor, sign: Tensor, target: float, images
     -------
     Tensor
         0 to 1.
+
+    Examples
+    --------
+    >>> adapted_probability(torch.tensor(0.5), torch.tensor(0.9), target=0.6, images=50_000)  # of 500,000 from 0 to 1
+    tensor(0.6000)
     """
     return (probability + (sign - target).sign() * (images / ramp)).clamp(0, 1)
 

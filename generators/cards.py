@@ -106,10 +106,11 @@ def save_generator(
     --------
     >>> import tempfile
     >>> from neuropyro.generators import load_generator
-    >>> path = Path(tempfile.mkdtemp()) / "mine.safetensors"
-    >>> card = save_generator(load_generator("brains64"), path, Card("mine", "phantoms", None, {}, "MIT"))
-    >>> load_generator(path).card.name, len(card.sha256)
-    ('mine', 64)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/mine.safetensors"
+    ...     card = save_generator(load_generator("brains64"), path, Card("mine", "phantoms", None, {}, "MIT"))
+    ...     print(load_generator(path).card.name, len(card.sha256))
+    mine 64
     """
     path = Path(path)
     check_target(path)
@@ -159,10 +160,30 @@ def read_safetensors(path: Path, content: bytes) -> tuple[Card, Generator, Discr
     content
         Its bytes.
 
+    Returns
+    -------
+    card, generator, discriminator
+        The last None where the file holds none.
+
     Raises
     ------
     CheckpointError
         Where the card is missing, incomplete, or of another file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> G = Generator(GeneratorConfig(8, z_dim=4, w_dim=4, channels=(4, 4)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "small.safetensors"
+    ...     _ = save_generator(G, path, Card("small", "phantoms", 0, {}, "MIT"))
+    ...     card, again, _ = read_safetensors(path, path.read_bytes())
+    ...     read_safetensors(path, path.read_bytes() + b" ")
+    Traceback (most recent call last):
+        ...
+    neuropyro.generators.errors.CheckpointError: its SHA-256 is not the one in small.json: fetch both files again
+    >>> card.licence, torch.equal(again.synthesis.b4.const, G.synthesis.b4.const)  # of the file as it was
+    ('MIT', True)
     """
     fields = read_card(card_path(path))
     if hashlib.sha256(content).hexdigest() != fields["sha256"]:

@@ -21,7 +21,19 @@ BEYOND = 0.05  # a network that is to hit the end itself leaves a haze about it
 
 
 class Codes(Protocol):
-    """The z of a dataset's images, distributed as z is: independent normals, on whose length nothing depends."""
+    """The z of a dataset's images, distributed as z is: independent normals, on whose length nothing depends.
+
+    Examples
+    --------
+    >>> class Ages:  # the first number is about the age at the visit, the second tells nothing
+    ...     scales = torch.tensor([1.0, 0.0])
+    ...
+    ...     def __call__(self, indices):
+    ...         return torch.stack([(indices % 5 - 2) / 2**0.5, torch.zeros(len(indices))], dim=1)
+    >>> codes: Codes = Ages()
+    >>> round(codes(torch.arange(10))[:, 0].square().mean().item(), 3)  # as of a standard normal
+    1.0
+    """
 
     @property
     def scales(self) -> Tensor:
@@ -43,6 +55,17 @@ def code_loss(images: Tensor, real: Tensor, resolution: int | None = None) -> Te
         lies up to :data:`BEYOND` beyond is shown as the end, and is no error.
     resolution
         Side to which both are reduced by means, so that finer detail is left out; by default that of ``images``.
+
+    Returns
+    -------
+    Tensor
+        Scalar, in the images' unit squared.
+
+    Examples
+    --------
+    >>> white = torch.ones(1, 1, 4, 4)
+    >>> code_loss(white + 0.04, white).item(), round(code_loss(white + 0.25, white).item(), 3)  # .2 squared beyond 1.05
+    (0.0, 0.04)
     """
     side = resolution or images.shape[-1]
     if images.shape == real.shape:
@@ -56,6 +79,15 @@ def weigh_inputs(generator: Generator, scales: Tensor) -> None:
     """Multiply the columns of the mapping's first layer by ``scales`` (z_dim,), brought to a mean square of 1.
 
     With all coordinates of one weight the few that matter are lost among the others, and learning begins slowly.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import GeneratorConfig
+    >>> G = Generator(GeneratorConfig(8, z_dim=2, w_dim=4, channels=(4, 4)))
+    >>> before = G.mapping.fc0.weight.detach().clone()
+    >>> weigh_inputs(G, torch.tensor([1.0, 7.0]))
+    >>> (G.mapping.fc0.weight.detach() / before)[0]  # 1 and 7 over 5, the root of their mean square
+    tensor([0.2000, 1.4000])
     """
     weight = generator.mapping.get_submodule("fc0").weight
     assert isinstance(weight, Tensor)
@@ -94,6 +126,15 @@ def teach_mapping(
     -------
     float
         The share of the components' variance that is explained in a twentieth of the images, which is kept aside.
+
+    Examples
+    --------
+    >>> def circle(indices):  # z, and the two pixels of its image
+    ...     return torch.stack([torch.cos(1.0 * indices), torch.sin(1.0 * indices)], dim=1)
+    >>> mapping = MappingNetwork(2, 8, num_ws=1, layers=2, lr_multiplier=1.0)
+    >>> share = teach_mapping(mapping, circle, lambda i: circle(i).view(-1, 1, 1, 2), images=100, epochs=4, batch=10)
+    >>> 0.8 < share <= 1
+    True
     """
     z, points = _pairs(codes, dataset, images, components)
     kept = max(images // 20, 2)

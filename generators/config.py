@@ -120,6 +120,11 @@ class GeneratorConfig(_ImageNetworkConfig):
     use_noise
         Whether layers have noise inputs.
 
+    Raises
+    ------
+    ValueError
+        A setting is out of range; it is named.
+
     Examples
     --------
     >>> config = GeneratorConfig(img_resolution=64, channel_base=2048, channel_max=128)
@@ -165,6 +170,11 @@ class DiscriminatorConfig(_ImageNetworkConfig):
         a label.
     stddev_group, stddev_channels
         Images per group and channels of the minibatch standard deviation; a group of 0 means the whole batch.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range; it is named.
 
     Examples
     --------

@@ -99,6 +99,15 @@ def read_folder(folder: str | Path, resolution: int, channels: int = 1) -> Tenso
     ------
     ValueError
         The folder holds no picture, or a file cannot be read as one; it is named.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     raster.imsave(Path(folder) / "slice.png", np.full((6, 8, 3), 51, np.uint8))
+    ...     images = read_folder(folder, resolution=4)
+    >>> images.shape, images.unique().tolist()
+    (torch.Size([1, 1, 4, 4]), [51])
     """
     paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in PICTURES)
     if not paths:
@@ -131,6 +140,16 @@ def read_nifti_slices(paths: Sequence[str | Path], resolution: int, axis: str = 
     ------
     ValueError
         No path, an unknown axis, or a file that is no three-dimensional volume; it is named.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> volume = np.pad(np.ones((4, 4, 4), np.float32), 2)  # a cube of 4 voxels a side in one of 8
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), f"{folder}/cube.nii")
+    ...     slices = read_nifti_slices([f"{folder}/cube.nii"], resolution=8)
+    >>> slices.shape, (slices == 255).sum(dim=(1, 2, 3)).tolist()  # empty slices are left out
+    (torch.Size([4, 1, 8, 8]), [16, 16, 16, 16])
     """
     if axis not in ("sagittal", "coronal", "axial"):
         raise ValueError(f"axis must be 'coronal', 'axial' or 'sagittal', not {axis!r}")

@@ -203,6 +203,15 @@ def sweep(
     -------
     Tensor
         (draws, A, M) float64, on the CPU.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> mapping = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Unflatten(1, (1, 2)))
+    >>> G = SimpleNamespace(z_dim=2, mapping=mapping, synthesis=lambda w, noise_mode: w[:, :, None, None])  # w itself
+    >>> found = sweep(G, torch.tensor([2.0, 0.0]), lambda images: images.flatten(1), amounts=(0.0, 1.0), draws=3)
+    >>> (found[:, 1] - found[:, 0]).mean(dim=0).round(decimals=3).tolist()
+    [2.0, 0.0]
     """
     reference = next(iter(generator.mapping.parameters()))
     z = torch.randn(draws, generator.z_dim, generator=torch.Generator().manual_seed(seed)).to(reference)

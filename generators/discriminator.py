@@ -34,6 +34,12 @@ def minibatch_stddev(x: Tensor, group: int, channels: int = 1) -> Tensor:
     -------
     Tensor
         (B, C + channels, H, W)
+
+    Examples
+    --------
+    >>> minibatch_stddev(torch.tensor([0.0, 2.0]).view(2, 1, 1, 1), group=0).flatten(1)  # 0 and 2 have sd 1
+    tensor([[0., 1.],
+            [2., 1.]])
     """
     batch, width, height, breadth = x.shape
     wanted = min(group or batch, batch)

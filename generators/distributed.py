@@ -25,6 +25,14 @@ class World:
         Which process this is, and of how many.
     device
         Where it computes.
+
+    Examples
+    --------
+    >>> weight = torch.nn.Parameter(torch.zeros(3))
+    >>> weight.grad = torch.tensor([1.0, torch.nan, -torch.inf])
+    >>> World().average_gradients([weight])  # alone: nothing to average with
+    >>> weight.grad.tolist()
+    [1.0, 0.0, -100000.0]
     """
 
     rank: int = 0
@@ -32,7 +40,7 @@ class World:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes; a non-finite entry becomes 0."""
+        """Replace every gradient by its mean over the processes; NaN becomes 0, and infinities +-1e5."""
         gradients = [p.grad for p in parameters if p.grad is not None]
         if self.size > 1:
             flat = self.mean(torch.cat([g.flatten() for g in gradients]))
@@ -61,6 +69,17 @@ def join_world(device: torch.device | str = "cpu") -> World:
     ----------
     device
         ``"cpu"`` (gloo) or ``"cuda"`` (nccl; each process of a machine takes a GPU of its own).
+
+    Returns
+    -------
+    World
+        Seen from this process.
+
+    Examples
+    --------
+    >>> world = join_world()  # not under torchrun
+    >>> world.rank, world.size, str(world.device)
+    (0, 1, 'cpu')
     """
     device, size = torch.device(device), int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -73,6 +92,14 @@ def join_world(device: torch.device | str = "cpu") -> World:
 
 
 def leave_world() -> None:
-    """Part from the other processes, where there are any."""
+    """Part from the other processes, where there are any.
+
+    Examples
+    --------
+    >>> world = join_world()
+    >>> leave_world()  # alone there is nothing to part from
+    >>> torch.distributed.is_initialized()
+    False
+    """
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

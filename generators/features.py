@@ -109,6 +109,11 @@ class VGGFeatures(nn.Module):
         ----------
         image
             (B, 1 or 3, H, W), -1..1
+
+        Raises
+        ------
+        ValueError
+            The image has another shape.
         """
         if image.ndim != 4 or image.shape[1] not in (1, 3):
             raise ValueError(f"VGG16 reads grey or colour images (B, 1 or 3, H, W), got {tuple(image.shape)}")

@@ -20,7 +20,16 @@ EPS = 1e-8
 
 
 class Manner(NamedTuple):
-    """How a layer computes: whether the resolution doubles, the gain of its activation, and its limit after that."""
+    """How a layer computes: whether the resolution doubles, the gain of its activation, and its limit after that.
+
+    Examples
+    --------
+    >>> x, weight = torch.ones(1, 1, 4, 4), torch.ones(1, 1, 3, 3)
+    >>> manner = Manner(up=True, gain=1.0, limit=0.5)
+    >>> y = plain_layer(x, torch.ones(1, 1), torch.zeros(1, 1, 1), weight, weight.square().sum((2, 3)), manner)
+    >>> y.shape, y.max().item()
+    (torch.Size([1, 1, 8, 8]), 0.5)
+    """
 
     up: bool
     gain: float
@@ -28,7 +37,15 @@ class Manner(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What depends on a layer's weights alone: the kernel and its mirror image, squared sums and filter."""
+    """What depends on a layer's weights alone: the kernel and its mirror image, squared sums and filter.
+
+    Examples
+    --------
+    >>> weight = torch.ones(2, 3, 3, 3)
+    >>> kept = Kept(weight, *keep(weight, up=False))
+    >>> kept.sums.tolist(), kept.filter.sum(dim=(1, 2, 3)).tolist()  # 9 ones each; the gain of each filter
+    ([[9.0, 9.0, 9.0], [9.0, 9.0, 9.0]], [4.0, 4.0])
+    """
 
     weight: Tensor  # (out, in, 3, 3)
     mirror: Tensor  # (in, out, 3, 3), by which gradients pass back
@@ -37,7 +54,14 @@ class Kept(NamedTuple):
 
 
 def keep(weight: Tensor, up: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Mirror image, sums and filter of a kernel (out, in, 3, 3), for :class:`Kept`."""
+    """Mirror image, sums and filter of a kernel (out, in, 3, 3), for :class:`Kept`.
+
+    Examples
+    --------
+    >>> mirror, sums, _ = keep(torch.arange(9.0).view(1, 1, 3, 3), up=False)
+    >>> mirror.flatten().tolist(), sums.item()  # 0 + 1 + 4 + ... + 64
+    ([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0], 204.0)
+    """
     mirror = weight.transpose(0, 1) if up else weight.transpose(0, 1).flip(2, 3)
     sums = weight.square().sum(dim=(2, 3))
     return mirror.contiguous(memory_format=torch.channels_last), sums, kernel(sums.t(), 4.0).contiguous()
@@ -90,6 +114,14 @@ def plain_layer(x: Tensor, styles: Tensor, offset: Tensor, weight: Tensor, sums:
     -------
     Tensor
         (B, out, r, r)
+
+    Examples
+    --------
+    >>> weight = torch.zeros(1, 1, 3, 3)
+    >>> weight[..., 1, 1] = 1.0  # the same image; demodulation undoes the style, as there is but one channel
+    >>> x, styles, still = torch.full((1, 1, 1, 1), 2.0), torch.full((1, 1), 7.0), torch.zeros(1, 1, 1)
+    >>> round(plain_layer(x, styles, still, weight, torch.ones(1, 1), Manner(False, 1.5, None)).item(), 4)
+    3.0
     """
     scale = demodulation(styles, sums, manner.gain)
     x, weight = x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype)
@@ -107,7 +139,17 @@ def channel_dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def frozen_layer(x: Tensor, styles: Tensor, offset: Tensor, manner: Manner, kept: Kept) -> Tensor:
-    """:func:`plain_layer` with what is kept, and gradients of maps, styles and offset."""
+    """:func:`plain_layer` with what is kept, and gradients of maps, styles and offset.
+
+    Examples
+    --------
+    >>> x, styles, still = torch.randn(1, 2, 4, 4), torch.rand(1, 2), torch.zeros(3, 1, 1)
+    >>> weight = torch.randn(3, 2, 3, 3)
+    >>> kept, manner = Kept(weight, *keep(weight, up=True)), Manner(True, 1.0, None)
+    >>> plain = plain_layer(x, styles, still, weight, kept.sums, manner)
+    >>> torch.allclose(frozen_layer(x, styles, still, manner, kept), plain, atol=1e-5)
+    True
+    """
     if torch._C._are_functorch_transforms_active():  # which take another kind of function, at a higher price
         return plain_layer(x, styles, offset, kept.weight, kept.sums, manner)
     return cast(Tensor, FrozenLayer.apply(x, styles, offset, manner, *kept))  # type: ignore[no-untyped-call]

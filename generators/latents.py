@@ -20,7 +20,21 @@ __all__ = ["ImageGenerator", "LatentStatistics", "Projection", "latent_statistic
 
 
 class ImageGenerator(Protocol):
-    """Anything with the interface of a generator."""
+    """Anything with the interface of a generator.
+
+    Examples
+    --------
+    >>> class Mapping(torch.nn.Linear):
+    ...     def forward(self, z, labels=None):
+    ...         return super().forward(z)[:, None]
+    >>> class Linear:  # w is the image
+    ...     z_dim, w_dim, num_ws, mapping = 4, 4, 1, Mapping(4, 4)
+    ...
+    ...     def synthesis(self, w, noise_mode="const"):
+    ...         return w.view(-1, 1, 2, 2)
+    >>> project(Linear(), torch.full((1, 1, 2, 2), 0.3), space="w").w.detach().round(decimals=3)
+    tensor([[[0.3000, 0.3000, 0.3000, 0.3000]]])
+    """
 
     z_dim: int
     w_dim: int

@@ -19,23 +19,51 @@ LRELU_GAIN = math.sqrt(2.0)
 
 
 def normalise_second_moment(x: Tensor) -> Tensor:
-    """Scale each row of ``x`` (B, D) to a mean square of one."""
+    """Scale each row of ``x`` (B, D) to a mean square of one.
+
+    Examples
+    --------
+    >>> normalise_second_moment(torch.tensor([[1.0, 7.0]]))  # 1 and 7 over 5
+    tensor([[0.2000, 1.4000]])
+    """
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
 def activate(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor:
-    """Leaky rectifier of slope .2 scaled by sqrt(2) and ``gain``; then values are limited to +-``clamp * gain``."""
+    """Leaky rectifier of slope .2 scaled by sqrt(2) and ``gain``; then values are limited to +-``clamp * gain``.
+
+    Examples
+    --------
+    >>> activate(torch.tensor([-1.0, 1.0])), activate(torch.tensor([-1.0, 1.0]), clamp=1.0)
+    (tensor([-0.2828,  1.4142]), tensor([-0.2828,  1.0000]))
+    """
     x = leaky_relu(x, LRELU_SLOPE) * (LRELU_GAIN * gain)
     return limit(x, gain, clamp)
 
 
 def limit(x: Tensor, gain: float = 1.0, clamp: float | None = None) -> Tensor:
-    """``x`` limited to +-``clamp * gain``; ``x`` itself where ``clamp`` is None."""
+    """``x`` limited to +-``clamp * gain``; ``x`` itself where ``clamp`` is None.
+
+    Examples
+    --------
+    >>> limit(torch.tensor([-3.0, 1.0]), gain=2.0, clamp=1.0)
+    tensor([-2.,  1.])
+    """
     return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
 
 
 def map_dtype(parameter: Tensor, half: bool) -> torch.dtype:
-    """In which a layer's maps are held: float16 on a GPU where ``half``, autocast's where that is on, the weights'."""
+    """In which a layer's maps are held: float16 on a GPU where ``half``, autocast's where that is on, the weights'.
+
+    Examples
+    --------
+    >>> weight = torch.zeros(1)
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16):
+    ...     print(map_dtype(weight, half=True))
+    torch.bfloat16
+    >>> map_dtype(weight, half=True)  # on a CPU
+    torch.float32
+    """
     device = parameter.device.type
     if half and device == "cuda":
         return torch.float16
@@ -49,6 +77,14 @@ def standard_normal(*shape: int, scale: float = 1.0) -> Tensor:
 
     On the meta device, where a network is a shape to be filled from a file, nothing is drawn: it would load a
     second's worth of PyTorch for nothing.
+
+    Examples
+    --------
+    >>> round(standard_normal(100, 200, scale=3.0).std().item(), 1)
+    3.0
+    >>> with torch.device("meta"):
+    ...     print(standard_normal(2, 3).is_meta)
+    True
     """
     values = torch.empty(shape)
     return values if values.is_meta else values.normal_(0.0, scale)
@@ -67,6 +103,13 @@ class Linear(nn.Module):
         Scales weight and bias; stored weights are divided by it, so that a common step size acts less on them.
     activated
         Whether :func:`activate` follows.
+
+    Examples
+    --------
+    >>> layer = Linear(4, 1, bias_init=1.0, lr_multiplier=0.5)
+    >>> _ = torch.nn.init.constant_(layer.weight, 2.0)
+    >>> layer(torch.ones(1, 4)).item()  # 4 times 2, by .5 / sqrt(4), and 1
+    3.0
     """
 
     def __init__(
@@ -105,6 +148,15 @@ class Conv(nn.Module):
         Whether a bias is added and :func:`activate` follows; without it the layer is linear and has no bias.
     clamp
         See :func:`activate`.
+
+    Examples
+    --------
+    >>> layer = Conv(1, 1, kernel_size=3, activated=False)
+    >>> _ = torch.nn.init.ones_(layer.weight)
+    >>> round(layer(torch.ones(1, 1, 3, 3))[0, 0, 1, 1].item(), 4)  # 9 ones, by 1 / sqrt(9)
+    3.0
+    >>> Conv(1, 2, kernel_size=1, resample="up")(torch.ones(1, 1, 3, 3)).shape
+    torch.Size([1, 2, 6, 6])
     """
 
     def __init__(

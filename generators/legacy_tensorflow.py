@@ -113,7 +113,21 @@ IGNORED = re.compile(r"(.*/)?(lod|pl_mean_var|pl_mean)|.*_lod[1-9]\d*/.*")
 
 
 def tensorflow_generator(network: Any) -> Generator:
-    """Build the generator that the record ``network`` describes."""
+    """Build the generator that the record ``network`` describes.
+
+    Raises
+    ------
+    CheckpointError
+        It is no network of NVIDIA's TensorFlow code, or none that is known here; what is not is named.
+
+    Examples
+    --------
+    >>> state = {"static_kwargs": {}, "components": {}, "variables": [("lod", 0.0), ("4x4/Conv/weight", 0.0)]}
+    >>> tensorflow_generator(Record(NETWORK, state=state))
+    Traceback (most recent call last):
+        ...
+    neuropyro.generators.errors.CheckpointError: it is not a StyleGAN2: its variable '4x4/Conv/weight' is unknown here
+    """
     settings = settings_of(network)
     variables = dict(variables_of(network))
     if any("LabelConcat" in name for name in variables):
@@ -129,7 +143,21 @@ def tensorflow_generator(network: Any) -> Generator:
 
 
 def tensorflow_discriminator(network: Any) -> Discriminator:
-    """Build the discriminator that the record ``network`` describes."""
+    """Build the discriminator that the record ``network`` describes.
+
+    Raises
+    ------
+    CheckpointError
+        As by :func:`tensorflow_generator`.
+
+    Examples
+    --------
+    >>> state = {"static_kwargs": {"nonlinearity": "relu"}, "components": {}, "variables": []}
+    >>> tensorflow_discriminator(Record(NETWORK, state=state))
+    Traceback (most recent call last):
+        ...
+    neuropyro.generators.errors.CheckpointError: its nonlinearity is 'relu': only 'lrelu' is known here
+    """
     settings = settings_of(network)
     check_settings(settings)
     variables = dict(variables_of(network))

@@ -35,6 +35,15 @@ class SynthesisLayer(nn.Module):
         Whether there is a noise input.
     clamp, gain
         See :func:`neuropyro.generators.layers.activate`.
+
+    Examples
+    --------
+    >>> layer = SynthesisLayer(2, 3, w_dim=4, resolution=8, up=True)
+    >>> x, w = torch.randn(1, 2, 4, 4), torch.randn(1, 4)
+    >>> maps = layer(x, w, noise=None)
+    >>> layer.freeze()  # another way to the same
+    >>> maps.shape, torch.allclose(layer(x, w, noise=None), maps, atol=1e-5)
+    (torch.Size([1, 3, 8, 8]), True)
     """
 
     noise_const: Tensor
@@ -103,7 +112,15 @@ class SynthesisLayer(nn.Module):
 
 
 class ToImage(nn.Module):
-    """Modulated 1 x 1 convolution to image channels, without demodulation or activation."""
+    """Modulated 1 x 1 convolution to image channels, without demodulation or activation.
+
+    Examples
+    --------
+    >>> layer = ToImage(in_channels=4, img_channels=1, w_dim=2)
+    >>> _ = torch.nn.init.ones_(layer.weight)
+    >>> layer(torch.ones(1, 4, 1, 1), torch.zeros(1, 2)).item()  # styles are 1 at w = 0: the sum of 4, by 1 / sqrt(4)
+    2.0
+    """
 
     def __init__(self, in_channels: int, img_channels: int, w_dim: int, clamp: float | None = None) -> None:
         super().__init__()

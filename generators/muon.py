@@ -85,7 +85,13 @@ class Muon(torch.optim.Adam):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """Return about U V' of a matrix U S V', (m, n): singular values of .7 to 1.2, where they were not tiny before."""
+    """Return about U V' of a matrix U S V', (m, n): singular values of .7 to 1.2, where they were not tiny before.
+
+    Examples
+    --------
+    >>> orthogonalised(torch.diag(torch.tensor([9.0, -1.0, 0.5]))).diag().round()
+    tensor([ 1., -1.,  1.])
+    """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonalised(matrix.T).T
     a, b, c = COEFFICIENTS

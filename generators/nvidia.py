@@ -21,7 +21,22 @@ PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 
 
 def nvidia_generator(network: Any) -> Generator:
-    """Build the generator that the record ``network`` describes."""
+    """Build the generator that the record ``network`` describes.
+
+    Raises
+    ------
+    CheckpointError
+        It is no network of NVIDIA's code, or none that is known here; what is not is named.
+
+    Examples
+    --------
+    >>> attributes = {"_modules": {}, "_parameters": {}, "_buffers": {}}
+    >>> try:
+    ...     nvidia_generator(Record(PERSISTENT, ({"state": attributes},)))
+    ... except CheckpointError as error:
+    ...     print(error)
+    its generator is not a StyleGAN2 (it has no synthesis.b4); StyleGAN3 is not supported
+    """
     modules = dict(modules_of(network))
     state = tensors(modules)
     if not any(name.startswith("synthesis.b4.") for name in state):
@@ -37,7 +52,20 @@ def nvidia_generator(network: Any) -> Generator:
 
 
 def nvidia_discriminator(network: Any) -> Discriminator:
-    """Build the discriminator that the record ``network`` describes."""
+    """Build the discriminator that the record ``network`` describes.
+
+    Raises
+    ------
+    CheckpointError
+        As by :func:`nvidia_generator`.
+
+    Examples
+    --------
+    >>> nvidia_discriminator({"weight": 1.0})
+    Traceback (most recent call last):
+        ...
+    neuropyro.generators.errors.CheckpointError: its entry 'network' is not a module that NVIDIA's code has written
+    """
     modules = dict(modules_of(network))
     check_activation(modules)
     return build_discriminator(

@@ -29,6 +29,14 @@ class CovariateReadout:
         Principal components of the images.
     weights, intercepts
         From points on these to covariates, (K, components) and (K,).
+
+    Examples
+    --------
+    >>> size = torch.linspace(-1, 1, 21)[:, None]
+    >>> images = torch.cat([size, size.square()], dim=1).view(21, 1, 1, 2)
+    >>> readout = CovariateReadout.of(images, size, ["size"], components=2)
+    >>> [round(value, 2) for value in readout(images[[0, 15]]).flatten().tolist()]
+    [-1.0, 0.5]
     """
 
     names: tuple[str, ...]
@@ -38,7 +46,7 @@ class CovariateReadout:
 
     @classmethod
     def of(cls, images: Tensor, covariates: Tensor, names: Sequence[str], components: int = 256) -> "CovariateReadout":
-        """Learn it from ``images`` (N, C, H, W) of known ``covariates`` (N, K)."""
+        """Learn it from ``images`` (N, C, H, W) of known ``covariates`` (N, K); see :func:`find_directions`."""
         frame = PrincipalComponents.of(images, components)
         found = find_directions(frame(images), covariates, names, PENALTIES)
         return cls(tuple(names), frame, found.readouts, found.intercepts)
@@ -75,6 +83,16 @@ def covariate_directions(
     directions, effects
         The directions, and the change (K, K) of each covariate measured in images, in units of the covariate that the
         direction is of, over moves of half of its standard deviation among the draws: 1 on the diagonal is perfect.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> mapping = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Unflatten(1, (1, 4)))
+    >>> G = SimpleNamespace(z_dim=4, mapping=mapping, synthesis=lambda w, noise_mode: w.view(-1, 1, 2, 2))  # w itself
+    >>> images = torch.randn(50, 1, 2, 2)
+    >>> readout = CovariateReadout.of(images, images.mean((1, 2, 3))[:, None], ["brightness"], components=4)
+    >>> round(covariate_directions(G, readout, draws=50)[1].item(), 2)  # images become as bright as it says
+    1.0
     """
     reference = next(iter(generator.mapping.parameters()))
     z = torch.randn(draws, generator.z_dim, generator=torch.Generator().manual_seed(seed)).to(reference)

@@ -22,17 +22,38 @@ def kernel(x: Tensor, gain: float = 1.0) -> Tensor:
 
 
 def blur(x: Tensor, padding: int, gain: float = 1.0) -> Tensor:
-    """Filter every channel of ``x`` (B, C, H, W) with zeros outside: (B, C, H + 2 padding - 3, W + 2 padding - 3)."""
+    """Filter every channel of ``x`` (B, C, H, W) with zeros outside: (B, C, H + 2 padding - 3, W + 2 padding - 3).
+
+    Examples
+    --------
+    >>> blur(torch.full((1, 1, 1, 1), 64.0), padding=3)[0, 0]
+    tensor([[1., 3., 3., 1.],
+            [3., 9., 9., 3.],
+            [3., 9., 9., 3.],
+            [1., 3., 3., 1.]])
+    """
     return conv2d(x, kernel(x, gain), padding=padding, groups=x.shape[1])
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Double ``x`` (B, C, H, W) to (B, C, 2H, 2W): zeros between pixels, filter of gain 4."""
+    """Double ``x`` (B, C, H, W) to (B, C, 2H, 2W): zeros between pixels, filter of gain 4.
+
+    Examples
+    --------
+    >>> upsample(torch.tensor([0.0, 4.0, 8.0]).expand(1, 1, 3, 3))[0, 0, 2]  # linear between pixels
+    tensor([0., 1., 3., 5., 7., 6.])
+    """
     return conv_transpose2d(x, kernel(x, 4.0), stride=2, padding=1, groups=x.shape[1])
 
 
 def doubling(side: int, like: Tensor) -> Tensor:
-    """Matrix (2 side, side) that doubles a column of pixels as :func:`upsample` does, of ``like``'s dtype."""
+    """Matrix (2 side, side) that doubles a column of pixels as :func:`upsample` does, of ``like``'s dtype.
+
+    Examples
+    --------
+    >>> doubling(2, like=torch.zeros(1)) @ torch.tensor([4.0, 8.0])
+    tensor([3., 5., 7., 6.])
+    """
     i = torch.arange(2 * side, dtype=like.dtype, device=like.device)[:, None] + 1
     i = i - 2 * torch.arange(side, dtype=like.dtype, device=like.device)
     return (i * (3 - i) + 1) / 4 * ((i >= 0) & (i <= 3))  # 1, 3, 3, 1, of sum 2
@@ -42,6 +63,12 @@ def upsample_by(matrix: Tensor, x: Tensor) -> Tensor:
     """Double square images of few channels, (B, C, side, side), by the matrix of :func:`doubling`.
 
     Two small products, which cost a CPU a third of what the filter costs it.
+
+    Examples
+    --------
+    >>> image = torch.rand(1, 3, 4, 4)
+    >>> torch.allclose(upsample_by(doubling(4, image), image), upsample(image), atol=1e-6)
+    True
     """
     return matrix @ x @ matrix.t()
 
@@ -53,7 +80,13 @@ def _full_precision(device_type: str) -> AbstractContextManager[object]:
 
 
 def downsample(x: Tensor) -> Tensor:
-    """Halve ``x`` (B, C, H, W) to (B, C, H/2, W/2): filter, then every second pixel."""
+    """Halve ``x`` (B, C, H, W) to (B, C, H/2, W/2): filter, then every second pixel.
+
+    Examples
+    --------
+    >>> downsample(torch.arange(8.0).expand(1, 1, 8, 8))[0, 0, 1, 1:3]  # between 2 and 3, and between 4 and 5
+    tensor([2.5000, 4.5000])
+    """
     # Not in bfloat16: the backward of a strided depthwise convolution is some 20 times slower there on a CPU.
     with _full_precision(x.device.type):
         wide = x.float() if x.dtype == torch.bfloat16 else x

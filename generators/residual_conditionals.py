@@ -54,6 +54,13 @@ class ConditionalSpread:
         :func:`neighbours_before`, 0 where there are fewer.
     sd
         d, (C, H, W), in the images' unit and layout.
+
+    Examples
+    --------
+    >>> spread = ConditionalSpread(weights=torch.tensor([[0.0], [0.5]]), sd=torch.ones(1, 1, 2))  # r1 = .5 r0 + noise
+    >>> spread.multiply(torch.eye(2).view(2, 1, 1, 2)).view(2, 2)
+    tensor([[1.0000, 0.5000],
+            [0.5000, 1.2500]])
     """
 
     weights: Tensor
@@ -145,7 +152,13 @@ class _Permuted:
 
 
 def coarse_to_fine(shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Order the pixels of (C, H, W), flat indices, beginning with the coarsest grid."""
+    """Order the pixels of (C, H, W), flat indices, beginning with the coarsest grid.
+
+    Examples
+    --------
+    >>> coarse_to_fine((1, 3, 3)).tolist()  # corners, middle, edges
+    [0, 8, 2, 6, 4, 1, 3, 5, 7]
+    """
     _, rows, columns = np.indices(shape).reshape(3, -1)
     spacing = np.gcd(np.gcd(rows, columns), 2 ** int(np.log2(max(shape[1:]))))  # of the coarsest grid that it lies on
     between = rows // spacing % 2 != columns // spacing % 2  # one of its axes lies on a coarser grid: half as far
@@ -153,7 +166,13 @@ def coarse_to_fine(shape: tuple[int, ...]) -> NDArray[np.int64]:
 
 
 def neighbours_before(shape: tuple[int, ...], count: int) -> NDArray[np.int64]:
-    """Find the nearest pixels before each, in order: flat indices (C H W, count), -1 where there are fewer."""
+    """Find the nearest pixels before each, in order: flat indices (C H W, count), -1 where there are fewer.
+
+    Examples
+    --------
+    >>> [sorted(row) for row in neighbours_before((1, 1, 3), 2).tolist()]  # of pixels 0, 2 and 1
+    [[-1, -1], [-1, 0], [0, 2]]
+    """
     order = coarse_to_fine(shape)
     channels, rows, columns = np.indices(shape).reshape(3, -1)[:, order]
     points = np.stack([rows, columns, CHANNEL_DISTANCE * channels], 1).astype(float)

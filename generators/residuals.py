@@ -26,6 +26,14 @@ def frequency_bands(size: tuple[int, int], bands: int = BANDS) -> Tensor:
     """Return the band of each frequency of :func:`torch.fft.fft2`, (H, W) int64, 0 the lowest.
 
     Bands are rings of equal width in cycles per pixel, from 0 to the corner of the spectrum.
+
+    Examples
+    --------
+    >>> frequency_bands((4, 4), bands=3)
+    tensor([[0, 1, 2, 1],
+            [1, 1, 2, 1],
+            [2, 2, 2, 2],
+            [1, 1, 2, 1]])
     """
     rows, columns = (torch.fft.fftfreq(n, dtype=torch.float64) for n in size)
     radius = torch.hypot(rows[:, None], columns)
@@ -46,6 +54,11 @@ def band_power(images: Tensor, bands: int = BANDS) -> Tensor:
     -------
     Tensor
         (bands,); white noise of variance v has v in every band, bands without a frequency have 0.
+
+    Examples
+    --------
+    >>> band_power(torch.full((1, 1, 4, 4), 0.5), bands=3).round(decimals=3)  # all of 16 squares of .5 in the lowest
+    tensor([4., 0., 0.])
     """
     power = torch.fft.fft2(images, norm="ortho").abs().square().mean(dim=(0, 1))
     place = frequency_bands((images.shape[2], images.shape[3]), bands).flatten().to(images.device)
@@ -60,6 +73,13 @@ class ResidualCovariance(Protocol):
     ----------
     typical_scale
         By how much residuals of a reconstruction are expected to be larger than those from which it was learned.
+
+    Examples
+    --------
+    >>> spread: ResidualCovariance = ResidualSpread(sd=torch.full((1, 4, 4), 3.0), power=torch.ones(2))  # white, S = 9
+    >>> x = torch.randn(1, 4, 4)
+    >>> torch.allclose(spread.root(x), 3 * x, atol=1e-4), torch.allclose(spread.multiply(x), 9 * x, atol=1e-4)
+    (True, True)
     """
 
     typical_scale: ClassVar[float]
@@ -87,6 +107,13 @@ class ResidualSpread:
         Standard deviation of each pixel, (C, H, W), in the images' unit.
     power
         Of ``r / sd`` in each band of frequency, (bands,), see :func:`band_power`; their mean over frequencies is 1.
+
+    Examples
+    --------
+    >>> residuals = 0.2 * torch.randn(400, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> spread = ResidualSpread.of(residuals, bands=2)
+    >>> round(spread.sd.mean().item(), 2), [round(p, 1) for p in spread.power.tolist()]  # white: as much in each band
+    (0.2, [1.0, 1.0])
     """
 
     sd: Tensor

@@ -40,6 +40,18 @@ def rosinality_generator(state: Any, average: Tensor | None = None) -> Generator
         Tensors by rosinality's names.
     average
         The file's ``latent_avg`` (w_dim,); where it has none, the mean of w over 10,000 seeded draws is taken.
+
+    Raises
+    ------
+    CheckpointError
+        It is no state dictionary of tensors by rosinality's names; one that is not is named.
+
+    Examples
+    --------
+    >>> rosinality_generator({"features": torch.zeros(1)})
+    Traceback (most recent call last):
+        ...
+    neuropyro.generators.errors.CheckpointError: it is not rosinality's StyleGAN2: its tensor 'features' is unknown here
     """
     source = plain(state)
     tensors = {ours: value for name, value in source.items() if (ours := generator_name(name)) is not None}
@@ -57,7 +69,20 @@ def rosinality_generator(state: Any, average: Tensor | None = None) -> Generator
 
 
 def rosinality_discriminator(state: Any) -> Discriminator:
-    """Build the discriminator of a state dictionary."""
+    """Build the discriminator of a state dictionary.
+
+    Raises
+    ------
+    CheckpointError
+        As by :func:`rosinality_generator`.
+
+    Examples
+    --------
+    >>> rosinality_discriminator({"final_conv.0.weight": torch.zeros(4, 5, 3, 3)})
+    Traceback (most recent call last):
+        ...
+    neuropyro.generators.errors.CheckpointError: it holds no StyleGAN2 network: there is no tensor b8.conv0.weight
+    """
     source = plain(state)
     blocks = 1 + max((int(m[1]) for name in source if (m := re.match(r"convs\.(\d+)\.conv1", name))), default=0)
     tensors = {ours: value for name, value in source.items() if (ours := discriminator_name(name, blocks)) is not None}

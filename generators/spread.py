@@ -36,6 +36,12 @@ def energy_distance(first: Tensor, second: Tensor, paired: bool = False) -> Tens
     -------
     Tensor
         (D,); its expectation is 0 where both are of one distribution and positive elsewhere.
+
+    Examples
+    --------
+    >>> patients, controls = torch.tensor([[0.0], [1.0]]), torch.tensor([[8.0], [9.0]])
+    >>> energy_distance(patients, controls)  # 2 times 8, less 1 and 1
+    tensor([14.])
     """
     apart = (first[:, None] - second).abs()
     if paired:
@@ -61,6 +67,13 @@ class SpreadLoss:
         Principal components of real images.
     sd
         Of real images along each, (components,).
+
+    Examples
+    --------
+    >>> real = torch.randn(60, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    >>> loss = SpreadLoss.of(real[:40])
+    >>> bool(loss(real[:20] / 5, real[40:]) > loss(real[:20], real[40:]))  # images that are all alike are worse
+    True
     """
 
     frame: PrincipalComponents

@@ -107,6 +107,15 @@ class SynthesisNetwork(nn.Module):
     ----------
     config
         The generator's settings.
+
+    Examples
+    --------
+    >>> network = SynthesisNetwork(GeneratorConfig(8, w_dim=4, channels=(4, 4)))
+    >>> network.num_ws, network.noise_shapes
+    (4, [(4, 4), (8, 8), (8, 8)])
+    >>> w = torch.randn(2, 4)
+    >>> torch.allclose(network(w), network(w[:, None].expand(2, 4, 4)))  # one w for all layers, or one for each
+    True
     """
 
     def __init__(self, config: GeneratorConfig) -> None:

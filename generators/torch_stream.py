@@ -64,7 +64,18 @@ def first_argument(value: Any, *_: Any) -> Any:
 
 
 def tensor_constructors() -> dict[str, Constructor]:
-    """Constructors of everything that a pickle of tensors names."""
+    """Constructors of everything that a pickle of tensors names.
+
+    Examples
+    --------
+    >>> rebuild = tensor_constructors()["torch._utils._rebuild_tensor_v2"]
+    >>> rebuild(torch.arange(4.0), 1, (3,), (1,))
+    tensor([1., 2., 3.])
+    >>> rebuild(torch.arange(4.0), 2, (3,), (1,))
+    Traceback (most recent call last):
+        ...
+    neuropyro.generators.errors.CheckpointError: a tensor of shape (3,) does not fit its storage of 4 numbers
+    """
     table = plain_constructors() | numpy_constructors()
     table["torch._utils._rebuild_tensor_v2"] = rebuild_tensor
     table["torch._utils._rebuild_tensor"] = rebuild_tensor
@@ -106,6 +117,13 @@ def read_torch_file(data: bytes, scripted: bool = False) -> Any:
     ------
     CheckpointError
         Where the file names a global that is not allowed, or its storages do not fit its length.
+
+    Examples
+    --------
+    >>> stream = io.BytesIO()
+    >>> torch.save({"bias": torch.arange(3.0)}, stream)
+    >>> read_torch_file(stream.getvalue())
+    {'bias': tensor([0., 1., 2.])}
     """
     constructors = tensor_constructors()
     if scripted:

@@ -92,6 +92,17 @@ def train_generator(
     -----
     UserWarning
         A run on the CPU goes on with another number of threads, by which its last bits will differ.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> networks = GeneratorConfig(8, z_dim=4, w_dim=4, channels=(4, 4)), DiscriminatorConfig(8, channels=(4, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for images in (4, 8):  # the second run goes on where the first ended
+    ...         config = TrainingConfig(images=images, batch=4, log_images=4)
+    ...         state = train_generator(lambda i: torch.zeros(len(i), 1, 8, 8), folder, *networks, config)
+    ...     print(state.step, sorted(path.name for path in Path(folder).iterdir()))
+    2 ['log.jsonl', 'state.safetensors']
     """
     config, world, folder = config or TrainingConfig(), join_world(device), Path(folder)
     _check_shares(config, world)

@@ -65,6 +65,21 @@ class TrainingConfig:
         After how many images a line is logged, samples are drawn, and the state is written.
     seed
         Of everything random.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range, or does not go with another; it is named.
+
+    Examples
+    --------
+    >>> adam = TrainingConfig(learning_rate=0.0018, path_interval=8).adam()
+    >>> round(adam["generator"]["lr"], 6)  # by 8 / 9, since every 8th step is followed by one that regularises
+    0.0016
+    >>> TrainingConfig(batch=0)
+    Traceback (most recent call last):
+        ...
+    ValueError: batch must be at least 1, not 0
     """
 
     images: int = 1_000_000

@@ -54,6 +54,16 @@ class TrainingState:
     history
         Settings and threads of the run, and from how many images on they held: ``[{"images": 0, "config": {...},
         "threads": 1}]``.
+
+    Examples
+    --------
+    >>> from neuropyro.generators.training_config import TrainingConfig
+    >>> networks = GeneratorConfig(8, z_dim=4, w_dim=4, channels=(4, 4)), DiscriminatorConfig(8, channels=(4, 4))
+    >>> state = new_state(*networks, TrainingConfig().adam(), seed=0, device=torch.device("cpu"))
+    >>> first = state.rng(seed=0, rank=0).initial_seed()
+    >>> state.step = 1
+    >>> state.rng(seed=0, rank=0).initial_seed() == first  # each step draws numbers of its own
+    False
     """
 
     generator: Generator
@@ -93,6 +103,14 @@ def new_state(
 
     ``optimiser_settings`` holds what Adam is given for ``"generator"`` and ``"discriminator"``; with ``muon`` it is
     :class:`~neuropyro.generators.muon.Muon`, whose iteration runs in that dtype.
+
+    Examples
+    --------
+    >>> from neuropyro.generators.training_config import TrainingConfig
+    >>> networks = GeneratorConfig(8, z_dim=4, w_dim=4, channels=(4, 4)), DiscriminatorConfig(8, channels=(4, 4))
+    >>> a, b, c = (new_state(*networks, TrainingConfig().adam(), seed, torch.device("cpu")) for seed in (0, 0, 1))
+    >>> [torch.equal(a.generator.synthesis.b4.const, other.generator.synthesis.b4.const) for other in (b, c)]
+    [True, False]
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -113,6 +131,16 @@ def take_weights(state: TrainingState, checkpoint: Checkpoint) -> None:
     ------
     ValueError
         Its networks are not those of ``state``; what differs is named.
+
+    Examples
+    --------
+    >>> from neuropyro.generators.training_config import TrainingConfig
+    >>> networks = GeneratorConfig(8, z_dim=4, w_dim=4, channels=(4, 4)), DiscriminatorConfig(8, channels=(4, 4))
+    >>> state = new_state(*networks, TrainingConfig().adam(), seed=0, device=torch.device("cpu"))
+    >>> G = Generator(networks[0])
+    >>> take_weights(state, Checkpoint(Path("mine.safetensors"), "safetensors", G))
+    >>> torch.equal(state.average.synthesis.b4.const, G.synthesis.b4.const)
+    True
     """
     generator, discriminator = checkpoint.generator, checkpoint.discriminator
     _check_networks(state, generator.config, discriminator.config if discriminator else None, checkpoint.path)
@@ -123,7 +151,22 @@ def take_weights(state: TrainingState, checkpoint: Checkpoint) -> None:
 
 
 def save_state(state: TrainingState, path: Path) -> None:
-    """Write ``state`` to ``path``; a kill while writing leaves the file of before."""
+    """Write ``state`` to ``path``; a kill while writing leaves the file of before.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.generators.training_config import TrainingConfig
+    >>> networks = GeneratorConfig(8, z_dim=4, w_dim=4, channels=(4, 4)), DiscriminatorConfig(8, channels=(4, 4))
+    >>> state = new_state(*networks, TrainingConfig().adam(), seed=0, device=torch.device("cpu"))
+    >>> state.images = 320
+    >>> other = new_state(*networks, TrainingConfig().adam(), seed=1, device=torch.device("cpu"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_state(state, Path(folder) / "state.safetensors")
+    ...     load_state(other, Path(folder) / "state.safetensors")
+    >>> other.images, torch.equal(other.generator.synthesis.b4.const, state.generator.synthesis.b4.const)
+    (320, True)
+    """
     counts = {"images": state.images, "step": state.step}
     networks = {"generator": state.generator.config.to_dict(), "discriminator": state.discriminator.config.to_dict()}
     header = json.dumps({"counts": counts, "networks": networks, "history": state.history})
@@ -140,6 +183,22 @@ def load_state(state: TrainingState, path: Path) -> None:
     ------
     ValueError
         The file is no training state, or one of other networks; it is named, and what differs.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from safetensors.torch import save_file
+    >>> from neuropyro.generators.training_config import TrainingConfig
+    >>> networks = GeneratorConfig(8, z_dim=4, w_dim=4, channels=(4, 4)), DiscriminatorConfig(8, channels=(4, 4))
+    >>> state = new_state(*networks, TrainingConfig().adam(), seed=0, device=torch.device("cpu"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "other.safetensors"
+    ...     save_file({"w": torch.zeros(1)}, path)
+    ...     try:
+    ...         load_state(state, path)
+    ...     except ValueError as error:
+    ...         print(str(error).removeprefix(f"{path}: "))
+    no state of a training run (neuropyro.training/1); train into another folder
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -54,6 +54,18 @@ def train_step(
     -------
     dict
         Scalars by name, on the device: losses, penalties where they acted, signs of logits.
+
+    Examples
+    --------
+    >>> from neuropyro.generators.config import DiscriminatorConfig, GeneratorConfig
+    >>> from neuropyro.generators.training_state import new_state
+    >>> networks = GeneratorConfig(8, z_dim=4, w_dim=4, channels=(4, 4)), DiscriminatorConfig(8, channels=(4, 4))
+    >>> config = TrainingConfig(batch=4, path_weight=0.0)
+    >>> state = new_state(*networks, config.adam(), seed=0, device=torch.device("cpu"))
+    >>> sorted(train_step(state, torch.zeros(4, 1, 8, 8), config, World()))
+    ['discriminator_loss', 'fake_sign', 'generator_loss', 'r1', 'real_sign']
+    >>> state.images, state.step
+    (4, 1)
     """
     rng = state.rng(config.seed, world.rank)
     if config.mirror:

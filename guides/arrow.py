@@ -34,6 +34,15 @@ class Arrow(Transform):
         ``(elements, m, G)`` for each local plate.
     scales
         ``(elements, m, m)`` lower triangular, for each local plate.
+
+    Examples
+    --------
+    Of two subjects' numbers, that of the first moves along with the global one:
+
+    >>> couplings, scales = torch.tensor([[[3.0]], [[0.0]]]), torch.ones(2, 1, 1)
+    >>> arrow = Arrow(torch.arange(3), torch.zeros(3), torch.tensor([[2.0]]), [couplings], [scales])
+    >>> arrow(torch.tensor([1.0, 0.5, 0.5])).tolist(), arrow.inv(torch.tensor([2.0, 3.5, 0.5])).tolist()
+    ([2.0, 3.5, 0.5], [1.0, 0.5, 0.5])
     """
 
     domain = constraints.real_vector

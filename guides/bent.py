@@ -30,7 +30,24 @@ __all__ = ["ArrowBent", "StuckBent"]
 
 
 class ArrowBent(ArrowGaussian):
-    """An `ArrowGaussian`, started as one, of bent noise."""
+    """An `ArrowGaussian`, started as one, of bent noise.
+
+    Parameters
+    ----------
+    start, blocks
+        As of `ArrowGaussian`.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.guides import find_latents
+    >>> from neuropyro.guides.blocks import one_block
+    >>> latents = find_latents(model, torch.ones(9), {"mean": torch.tensor(0.5)})
+    >>> law = ArrowBent(Start(latents, latents.start), one_block(latents))
+    >>> round(float(law().log_prob(latents.start)), 3)  # at first Normal(0.5, 0.1)
+    1.384
+    """
 
     def __init__(self, start: Start, blocks: Blocks) -> None:
         super().__init__(start, blocks)
@@ -50,6 +67,14 @@ class StuckBent(StuckNormal):
         Of the flat vector.
     skew, tail
         epsilon and delta, ``(D,)``.
+
+    Examples
+    --------
+    >>> arrow = Arrow(torch.arange(1), torch.zeros(1), torch.eye(1), [], [])
+    >>> skewed = StuckBent(arrow, skew=torch.tensor([1.0]), tail=torch.zeros(1))
+    >>> h = [skewed.mixed(torch.tensor([e])) for e in (-1.0, 0.0, 1.0)]
+    >>> [round(float(x), 2) for x in h], [round(float(skewed.unmixed(x)), 2) for x in h]  # farther up than down
+    ([0.12, 1.18, 3.21], [-1.0, 0.0, 1.0])
     """
 
     def __init__(self, arrow: Arrow | TiedArrow, skew: Tensor, tail: Tensor) -> None:

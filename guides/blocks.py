@@ -29,6 +29,11 @@ class Blocks:
         ``(G,)`` places of the global block.
     local
         For each local plate, ``(elements, m)`` places of each element's block.
+
+    Examples
+    --------
+    >>> Blocks(torch.tensor([2, 5]), (torch.tensor([[0, 1], [3, 4]]),)).order.tolist()
+    [2, 5, 0, 1, 3, 4]
     """
 
     shared: Tensor
@@ -41,12 +46,39 @@ class Blocks:
 
 
 def one_block(latents: Latents) -> Blocks:
-    """Return the whole vector as one global block."""
+    """Return the whole vector as one global block.
+
+    Examples
+    --------
+    >>> from neuropyro.guides import find_latents
+    >>> latents = find_latents(lambda y: pyro.sample("x", dist.Normal(torch.zeros(3), 1.0).to_event(1)), None, {})
+    >>> one_block(latents).order.tolist()
+    [0, 1, 2]
+    """
     return Blocks(torch.arange(latents.size), ())
 
 
 def plate_blocks(latents: Latents, limit: int = GLOBAL_LIMIT) -> Blocks:
-    """Return the blocks that the model's plates suggest; see the module."""
+    """Return the blocks that the model's plates suggest; see the module.
+
+    Parameters
+    ----------
+    latents
+        The model's sites.
+    limit
+        Numbers of the global block, above which another plate becomes local.
+
+    Examples
+    --------
+    >>> from neuropyro.guides import find_latents
+    >>> def growth(y):
+    ...     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+    ...     with pyro.plate("subject", len(y)):
+    ...         pyro.sample("speed", dist.Normal(mean, 1.0))
+    >>> blocks = plate_blocks(find_latents(growth, torch.zeros(3), {}))
+    >>> blocks.shared.tolist(), blocks.local[0].tolist()  # the mean; one number of each subject
+    ([0], [[1], [2], [3]])
+    """
     left = list(latents.sites)
     local: list[Tensor] = []
     while plates := _plate_sizes(left):

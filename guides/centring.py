@@ -34,6 +34,19 @@ class Centring(Protocol):
 
     What they see may hang on constants taken from where a guide starts, its *frame*: ``share``, lambda of each number
     of the centred site, and what else a model needs.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.guides import find_latents
+    >>> from neuropyro.models import SubjectProgression
+    >>> visits = SubjectProgression().prepare(simulate_reference(n_subjects=6, n_vertices=9, seed=0), "cpu")
+    >>> latents = find_latents(SubjectProgression(), visits, {})
+    >>> own, values = latents.centring, latents.values(latents.start)
+    >>> half = own.frame(values, torch.full((6, 2), 0.5))
+    >>> again, _ = own.sampled({**values, **own.centred(values, half)}, half)
+    >>> own.site, bool(torch.allclose(again["place"], values["place"], atol=1e-5))  # there and back
+    ('place', True)
     """
 
     site: str
@@ -55,5 +68,13 @@ class Centring(Protocol):
 
 
 def share_known(curvature: Tensor) -> Tensor:
-    """Return lambda, given the second derivative of the negative log density by z; 0 where that is undefined."""
+    """Return lambda ``(*)`` of numbers ``(*)``, given the second derivative of the negative log density by z.
+
+    It is 0 where that is undefined.
+
+    Examples
+    --------
+    >>> share_known(torch.tensor([1.0, 4.0, torch.nan])).tolist()  # no more known than beforehand, well known, unknown
+    [0.0, 0.75, 0.0]
+    """
     return torch.nan_to_num(1 - 1 / curvature.clamp_min(1.0), nan=0.0)

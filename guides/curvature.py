@@ -50,6 +50,13 @@ class ArrowHessian:
         ``(elements, m, G)`` for each local plate.
     local
         ``(elements, m, m)`` for each local plate.
+
+    Examples
+    --------
+    >>> blocks = Blocks(torch.tensor([2]), (torch.tensor([[0], [1]]),))
+    >>> local = torch.tensor([[[1.0]], [[4.0]]])
+    >>> ArrowHessian(blocks, torch.tensor([[9.0]]), [torch.zeros(2, 1, 1)], [local]).diagonal().tolist()
+    [1.0, 4.0, 9.0]
     """
 
     blocks: Blocks
@@ -79,6 +86,13 @@ def arrow_hessian(potential: Potential, point: Tensor, blocks: Blocks) -> ArrowH
     """Differentiate ``potential`` twice at ``point (D,)``, in double precision from there on.
 
     Cost: G + (SCALINGS + PROBES) * (sum of m) gradients of a gradient.
+
+    Examples
+    --------
+    >>> blocks = Blocks(torch.tensor([0]), (torch.tensor([[1], [2]]),))
+    >>> found = arrow_hessian(lambda x: 2 * x[0] ** 2 + x[0] * x[1] + x[1] ** 2 + 3 * x[2] ** 2, torch.ones(3), blocks)
+    >>> [part.round(decimals=3).flatten().tolist() for part in (found.shared, *found.couplings, *found.local)]
+    [[4.0], [1.0, 0.0], [2.0, 6.0]]
     """
     products = curvature_products(potential, point)
     generator = torch.Generator().manual_seed(0)
@@ -95,7 +109,13 @@ def arrow_hessian(potential: Potential, point: Tensor, blocks: Blocks) -> ArrowH
 
 
 def cost(blocks: Blocks) -> int:
-    """Return about how many gradients a round of `descend` takes; one of a gradient counts as three."""
+    """Return about how many gradients a round of `descend` takes; one of a gradient counts as three.
+
+    Examples
+    --------
+    >>> cost(Blocks(torch.arange(2), ()))  # two rows of the Hessian, and 60 gradients of L-BFGS
+    66
+    """
     return 3 * _n_products(blocks) + ITERATIONS
 
 
@@ -104,7 +124,13 @@ def _n_products(blocks: Blocks) -> int:
 
 
 def hessian_diagonal(potential: Potential, point: Tensor, blocks: Blocks) -> Tensor:
-    """Estimate the diagonal of the Hessian, ``(D,)``, by blocks where that is cheap, else by random signs alone."""
+    """Estimate the diagonal of the Hessian, ``(D,)``, by blocks where that is cheap, else by random signs alone.
+
+    Examples
+    --------
+    >>> hessian_diagonal(lambda x: x[0] ** 2 + x[0] * x[1] + 3 * x[1] ** 2, torch.zeros(2), Blocks(torch.arange(2), ()))
+    tensor([2., 6.], dtype=torch.float64)
+    """
     if _n_products(blocks) <= 4 * DIAGONAL_PROBES:
         return arrow_hessian(potential, point, blocks).diagonal()
     signs = _signs((DIAGONAL_PROBES, len(point)), torch.Generator().manual_seed(0)).to(point)
@@ -112,7 +138,14 @@ def hessian_diagonal(potential: Potential, point: Tensor, blocks: Blocks) -> Ten
 
 
 def local_curvature(potential: Potential, point: Tensor, index: Tensor) -> Tensor:
-    """Estimate the diagonal of the Hessian at places ``index (elements, m)``; returns ``(elements, m)``."""
+    """Estimate the diagonal of the Hessian at places ``index (elements, m)``; returns ``(elements, m)``.
+
+    Examples
+    --------
+    >>> found = local_curvature(lambda x: x[0] ** 2 + 3 * x[1] ** 2, torch.zeros(2), torch.tensor([[0], [1]]))
+    >>> found.round(decimals=3).tolist()
+    [[2.0], [6.0]]
+    """
     products = curvature_products(potential, point)
     blocks = _probe_blocks(products, point, index.to(point.device), torch.Generator().manual_seed(0))
     return blocks.diagonal(dim1=-2, dim2=-1).to(point)
@@ -123,6 +156,12 @@ def arrow_at(point: Tensor, hessian: ArrowHessian, widest: Tensor | None = None)
 
     Indefinite blocks are made definite; no direction of a block is then wider than ``widest (D,)``, sds, where given.
     A Hessian that is not known counts as the identity.
+
+    Examples
+    --------
+    >>> hessian = ArrowHessian(Blocks(torch.arange(1), ()), torch.tensor([[4.0]]), [], [])
+    >>> [arrow_at(torch.ones(1), hessian, widest)(torch.ones(1)).item() for widest in (None, torch.tensor([0.25]))]
+    [1.5, 1.25]
     """
     hessian = hessian.or_identity()
     limits = _limits(hessian.blocks, widest)
@@ -160,6 +199,13 @@ def descend(potential: Potential, point: Tensor, blocks: Blocks, rounds: int) ->
         In which to take the curvature.
     rounds
         At most so many; each costs what `cost` says.
+
+    Examples
+    --------
+    >>> blocks = Blocks(torch.arange(2), ())
+    >>> found = descend(lambda x: (x[0] - 1) ** 2 + 50 * (x[1] - x[0]) ** 2, torch.zeros(2), blocks, rounds=2)
+    >>> found.round(decimals=3).tolist()
+    [1.0, 1.0]
     """
     loss = float(potential(point.detach()))
     known = point

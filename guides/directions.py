@@ -37,6 +37,13 @@ class Reflections:
         Y, ``(elements, m, k)``.
     weights
         T, ``(elements, k, k)``.
+
+    Examples
+    --------
+    >>> turns = Reflections.of(torch.tensor([[[0.6], [0.8]]]).double())  # of one element of two numbers
+    >>> turned = turns.turn(torch.tensor([[1.0, 0.0]]).double())
+    >>> turned.abs().round(decimals=4).tolist(), turns.turn_back(turned)[0, 0].round(decimals=4).item()
+    ([[0.6, 0.8]], 1.0)
     """
 
     vectors: Tensor
@@ -86,6 +93,14 @@ class MainDirections(Transform):
         s, ``(D,)``.
     turns
         One for each plate whose elements are turned.
+
+    Examples
+    --------
+    >>> turns = Reflections.of(torch.tensor([[[0.6], [0.8]]]))
+    >>> e = torch.tensor([1.0, 0.0])
+    >>> turned = MainDirections(torch.arange(2), torch.zeros(2), torch.tensor([5.0, 1.0]), [turns])(e)
+    >>> turned.abs().round(decimals=3).tolist()  # five sds along (.6, .8), but for the sign
+    [3.0, 4.0]
     """
 
     domain = constraints.real_vector

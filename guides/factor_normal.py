@@ -35,6 +35,12 @@ class FactorNormal(dist.TorchDistribution):  # type: ignore[misc]
         ``(D,)`` positive.
     batch_shape
         Of independent copies.
+
+    Examples
+    --------
+    >>> law = FactorNormal(torch.zeros(2), factor=torch.ones(2, 1), sd=torch.ones(2))
+    >>> law.covariance_matrix.tolist(), round(float(law.log_prob(torch.zeros(2))), 3)  # -log 2 pi - log(3) / 2
+    ([[2.0, 1.0], [1.0, 2.0]], -2.387)
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)

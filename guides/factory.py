@@ -52,6 +52,11 @@ def make_guide(
     init_values
         Starting values by site, in the site's own space; other sites start at their prior's median.
 
+    Raises
+    ------
+    ValueError
+        Where there is no guide of that name, or it cannot guide the model's sites (`find_latents`).
+
     Examples
     --------
     With the model of :mod:`neuropyro.inference.fit`:
@@ -72,6 +77,11 @@ def make_guide(
 def make_flat_guide(name: str, start: Start) -> FlatGuide:
     """Return the guide called ``name`` over the flat vector, started there.
 
+    Raises
+    ------
+    ValueError
+        Where there is none of that name.
+
     Examples
     --------
     With the model of :mod:`neuropyro.inference.fit`:
@@ -80,6 +90,7 @@ def make_flat_guide(name: str, start: Start) -> FlatGuide:
     >>> type(make_flat_guide("normal", Start(latents, latents.start))).__name__
     'FlatGuide'
     """
+    check_name(name)
     return map_guide(start) if name == "map" else FLAT_GUIDES[name](start)
 
 
@@ -89,7 +100,8 @@ def find_latents(model: Callable[..., Any], data: Any, init_values: Mapping[str,
     Raises
     ------
     ValueError
-        Where the model's ``centring`` is of a site that it does not have, or that is not of the real line.
+        Where a latent site is discrete and not enumerated, is in a subsampled plate, or starts outside its support,
+        or the model's ``centring`` is of a site that it does not have, or that is not of the real line.
 
     Examples
     --------

@@ -18,6 +18,23 @@ class FunctionGuide(PyroModule):  # type: ignore[misc]
     ----------
     function
         A Pyro guide over the model's data.
+
+    Raises
+    ------
+    ValueError
+        When it is run, where a ``pyro.param`` in it has no starting value.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> def own(y):
+    ...     pyro.sample("mean", dist.Normal(pyro.param("loc", torch.tensor(0.5)), 0.1))
+    >>> with pyro.settings.context(module_local_params=True):
+    ...     guide = FunctionGuide(own)
+    ...     _ = guide(torch.ones(9))  # makes the parameters
+    >>> [p.item() for p in guide.parameters()], len(pyro.get_param_store())
+    ([0.5], 0)
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:

@@ -28,6 +28,11 @@ def curvature_products(potential: Callable[[Tensor], Tensor], point: Tensor) -> 
     """Return the map from vectors ``(n, D)`` to their products with the Hessian at ``point (D,)``, double precision.
 
     The gradient is found once, and its graph kept for as long as the map is.
+
+    Examples
+    --------
+    >>> curvature_products(lambda x: x[0] ** 2 * x[1], torch.tensor([1.0, 2.0]))(torch.eye(2)).tolist()
+    [[4.0, 2.0], [2.0, 0.0]]
     """
     at = point.detach().clone().requires_grad_()
     with kept_numbers() as kept:

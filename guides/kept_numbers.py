@@ -14,7 +14,16 @@ __all__ = ["Kept", "kept_numbers"]
 
 @dataclass
 class Kept:
-    """A count, each tensor counted once."""
+    """A count, each tensor counted once.
+
+    Examples
+    --------
+    >>> kept, x = Kept(), torch.zeros(3)
+    >>> for tensor in (x, x, torch.zeros(2)):
+    ...     _ = kept.note(tensor)
+    >>> kept.numbers
+    5
+    """
 
     numbers: int = 0
     seen: set[tuple[int, int]] = field(default_factory=set)
@@ -30,7 +39,16 @@ class Kept:
 
 @contextmanager
 def kept_numbers() -> Iterator[Kept]:
-    """Count what the operations within keep."""
+    """Count what the operations within keep.
+
+    Examples
+    --------
+    >>> x = torch.ones(7, requires_grad=True)
+    >>> with kept_numbers() as kept:
+    ...     y = x.exp() + 1  # of these the exponential keeps its result
+    >>> kept.numbers
+    7
+    """
     kept = Kept()
     with torch.autograd.graph.saved_tensors_hooks(kept.note, lambda tensor: tensor):
         yield kept

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from neuropyro.guides.hessian_products import curvature_products
 
-__all__ = ["LeadingCurvature", "leading_curvature"]
+__all__ = ["leading_curvature"]
 
 PROBES = 4  # random directions, for the curvature of what is left
 LEAST = 1e-6  # a Krylov space of which no more than this share is left is at its end
 
 
 @dataclass(frozen=True)
-class LeadingCurvature:
+class _LeadingCurvature:
     """Of each element of a plate.
 
     Parameters
@@ -45,11 +45,20 @@ class LeadingCurvature:
     rest: Tensor
 
 
-def leading_curvature(potential: Callable[[Tensor], Tensor], point: Tensor, places: Tensor, k: int) -> LeadingCurvature:
+def leading_curvature(
+    potential: Callable[[Tensor], Tensor], point: Tensor, places: Tensor, k: int
+) -> _LeadingCurvature:
     """Find the k main directions of elements at ``places (elements, m)`` of the flat vector, at ``point (D,)``.
 
     Where the curvature is not known, at a pole of the density, they are no numbers.
     Cost: k + 4 gradients of a gradient.
+
+    Examples
+    --------
+    >>> curvature, places = torch.tensor([9.0, 4.0, 1.0]), torch.tensor([[0, 1, 2]])
+    >>> found = leading_curvature(lambda x: 0.5 * (curvature * x * x).sum(), torch.zeros(3), places, k=3)
+    >>> found.curvature.round(decimals=3).tolist(), found.directions[0, :, 2].abs().round().tolist()
+    ([[1.0, 4.0, 9.0]], [1.0, 0.0, 0.0])
     """
     whole, at = curvature_products(potential, point), places.to(point.device)
 
@@ -70,7 +79,7 @@ def leading_curvature(potential: Callable[[Tensor], Tensor], point: Tensor, plac
     for _ in range(PROBES if at.shape[1] > k else 0):
         probe = _unit(_without(torch.randn(at.shape, generator=source).to(basis), basis))
         rest += (probe * product(probe)).sum(-1) / PROBES
-    return LeadingCurvature(basis @ turn, curvature, rest)
+    return _LeadingCurvature(basis @ turn, curvature, rest)
 
 
 def _next(image: Tensor, basis: Tensor, source: torch.Generator) -> Tensor:

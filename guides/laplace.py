@@ -26,16 +26,32 @@ from neuropyro.guides.flat import FlatGuide, Whitening
 from neuropyro.guides.mvn import check_size
 from neuropyro.guides.start import Start
 
-__all__ = ["Laplace", "laplace_guide"]
+__all__ = ["laplace_guide"]
 
 
 def laplace_guide(start: Start) -> FlatGuide:
-    """Return the Normal at the start's point; ValueError where there are too many latent variables."""
+    """Return the Normal at the start's point.
+
+    Raises
+    ------
+    ValueError
+        Where there are too many latent variables.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.guides import find_latents
+    >>> latents = find_latents(model, torch.ones(9), {"mean": torch.tensor(0.9)})
+    >>> start = Start(latents, latents.start, lambda x: 5 * (x - 0.9).square().sum())
+    >>> round(float(laplace_guide(start).law().log_prob(start.point)), 3)  # Normal(0.9, 10 ** -0.5): the posterior
+    0.232
+    """
     check_size("laplace", start.latents)
-    return FlatGuide(start.latents, Laplace(start))
+    return FlatGuide(start.latents, _Laplace(start))
 
 
-class Laplace(nn.Module):
+class _Laplace(nn.Module):
     """A standard Normal, whitened back."""
 
     def __init__(self, start: Start) -> None:

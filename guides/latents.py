@@ -44,6 +44,13 @@ class Site:
         Frames of the plates that it is in.
     offset
         Where it begins.
+
+    Examples
+    --------
+    >>> from neuropyro.guides import find_latents
+    >>> (site,) = find_latents(lambda y: pyro.sample("share", dist.Dirichlet(torch.ones(3))), None, {}).sites
+    >>> site.size, [round(x, 3) for x in site.transform(torch.zeros(2)).tolist()]  # three shares of two numbers
+    (2, [0.333, 0.333, 0.333])
     """
 
     name: str
@@ -228,6 +235,13 @@ def read_latents(model: Callable[..., Any], data: Any, init: Callable[..., Any])
     ------
     ValueError
         Where a latent site is discrete and not enumerated, is in a subsampled plate, or starts outside its support.
+
+    Examples
+    --------
+    >>> from pyro.infer.autoguide.initialization import init_to_mean
+    >>> latents = read_latents(lambda y: pyro.sample("speed", dist.LogNormal(0.0, 1.0)), None, init_to_mean)
+    >>> round(latents.start.item(), 3)  # the mean is exp(1 / 2)
+    0.5
     """
     hidden = poutine.block(model, hide_fn=is_enumerated)
     with torch.no_grad(), poutine.block(), InitMessenger(init):
@@ -272,5 +286,11 @@ def _emit_site(site: Site, point: Any, plates: dict[str, Any]) -> None:
 
 
 def is_enumerated(site: dict[str, Any]) -> bool:
-    """Whether a site is summed out, and so never guided."""
+    """Whether a site is summed out, and so never guided.
+
+    Examples
+    --------
+    >>> [is_enumerated({"type": "sample", "infer": infer}) for infer in ({"enumerate": "parallel"}, {})]
+    [True, False]
+    """
     return site["type"] == "sample" and bool(site["infer"].get("enumerate"))

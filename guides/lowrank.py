@@ -26,18 +26,28 @@ from neuropyro.guides.factor_normal import FactorNormal
 from neuropyro.guides.flat import FlatGuide, Whitening, sticking
 from neuropyro.guides.start import Start
 
-__all__ = ["LowRank", "lowrank_guide"]
+__all__ = ["lowrank_guide"]
 
 LEAST_VARIANCE = 0.05  # of a number beside its columns at the start, as a share of the whole
 UNKNOWN = 0.1  # share of the sd that the columns have where no curvature is known
 
 
 def lowrank_guide(start: Start) -> FlatGuide:
-    """Return a Normal of about sqrt(D) columns over all sites."""
-    return FlatGuide(start.latents, LowRank(start, rank=max(1, round(math.sqrt(start.latents.size)))))
+    """Return a Normal of about sqrt(D) columns over all sites.
+
+    Examples
+    --------
+    >>> from neuropyro.guides import find_latents
+    >>> latents = find_latents(lambda y: pyro.sample("x", dist.Normal(torch.zeros(9), 1.0).to_event(1)), None, {})
+    >>> start = Start(latents, torch.zeros(9), lambda x: 2 * x.square().sum())
+    >>> guide = lowrank_guide(start)
+    >>> guide.law.factor.shape, round(float(guide.draw(1000)["x"].std()), 1)  # three columns; sds of 1 / 2
+    (torch.Size([9, 3]), 0.5)
+    """
+    return FlatGuide(start.latents, _LowRank(start, rank=max(1, round(math.sqrt(start.latents.size)))))
 
 
-class LowRank(nn.Module):
+class _LowRank(nn.Module):
     """Normal(loc, diag(scale^2) + factor factor').
 
     Parameters

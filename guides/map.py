@@ -56,7 +56,17 @@ class PointGuide(FlatGuide):
 
 
 def map_guide(start: Start) -> PointGuide:
-    """Return a point mass at each site."""
+    """Return a point mass at each site.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.guides import find_latents
+    >>> latents = find_latents(model, torch.ones(9), {})
+    >>> map_guide(Start(latents, torch.tensor([0.5]))).draw(2)["mean"].tolist()
+    [0.5, 0.5]
+    """
     return PointGuide(start.latents, Point(replace(start.latents, start=start.point)))
 
 

@@ -32,13 +32,31 @@ def mvn_guide(start: Start) -> FlatGuide:
     ------
     ValueError
         Where there are too many latent variables for a full covariance.
+
+    Examples
+    --------
+    >>> from neuropyro.guides import find_latents
+    >>> latents = find_latents(lambda y: pyro.sample("x", dist.Normal(torch.zeros(2), 1.0).to_event(1)), None, {})
+    >>> precision = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
+    >>> guide = mvn_guide(Start(latents, torch.zeros(2), lambda x: 0.5 * x @ precision @ x))
+    >>> round(float(guide.law().log_prob(torch.zeros(2))), 3)  # -log 2 pi + log(3) / 2
+    -1.289
     """
     check_size("mvn", start.latents)
     return FlatGuide(start.latents, ArrowGaussian(start, one_block(start.latents)))
 
 
 def check_size(name: str, latents: Latents) -> None:
-    """Raise ValueError where a full covariance would be too large."""
+    """Raise ValueError where a full covariance would be too large.
+
+    Examples
+    --------
+    >>> check_size("mvn", Latents((), torch.zeros(4000)))
+    >>> check_size("mvn", Latents((), torch.zeros(5000)))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: guide 'mvn': 5000 latent variables are too many for a full covariance (limit 4000); ...
+    """
     if latents.size > FULL_LIMIT:
         raise ValueError(
             f"guide {name!r}: {latents.size} latent variables are too many for a full covariance (limit {FULL_LIMIT}); "

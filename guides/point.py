@@ -23,6 +23,18 @@ class Point(nn.Module):
         The model's sites, at their starting values.
     held
         Names of sites that stay there.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.guides import find_latents
+    >>> latents = find_latents(model, torch.ones(9), {"mean": torch.tensor(0.5)})
+    >>> free, stays = Point(latents), Point(latents, held=["mean"])
+    >>> for point in (free, stays):  # whatever is learned
+    ...     point.loc.data += 1.0
+    >>> free.place().item(), stays.place().item()
+    (1.5, 0.5)
     """
 
     held: Tensor

@@ -14,7 +14,13 @@ __all__ = ["Recorded", "evenly_spaced"]
 
 
 def evenly_spaced(wanted: int, recorded: int) -> NDArray[np.int64]:
-    """Return which of the recorded draws stand for all of them, ``(wanted,)`` places."""
+    """Return which of the recorded draws stand for all of them, ``(wanted,)`` places.
+
+    Examples
+    --------
+    >>> evenly_spaced(wanted=3, recorded=101).tolist()
+    [0, 50, 100]
+    """
     return np.linspace(0, recorded - 1, wanted).round().astype(np.int64)
 
 
@@ -25,6 +31,11 @@ class Recorded(nn.Module):
     ----------
     draws
         ``(S, D)`` flat vectors.
+
+    Examples
+    --------
+    >>> Recorded(torch.tensor([[0.5], [0.75], [1.0], [1.25], [1.5]]))().rsample(Size([3])).flatten().tolist()
+    [0.5, 1.0, 1.5]
     """
 
     draws: Tensor

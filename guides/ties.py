@@ -41,6 +41,13 @@ class Ties(nn.Module):
         ``(D, r)`` orthonormal columns, 0 at global numbers; or all 0.
     root
         ``(r, r)`` lower triangular.
+
+    Examples
+    --------
+    >>> arrow = Arrow(torch.arange(3), torch.zeros(3), torch.eye(1), [torch.zeros(2, 1, 1)], [torch.ones(2, 1, 1)])
+    >>> ties = Ties(torch.zeros(3), n_local=2)
+    >>> ties(arrow)(torch.tensor([0.0, 3.0, 4.0])).tolist()  # at first nothing is tied
+    [0.0, 3.0, 4.0]
     """
 
     directions: Tensor
@@ -66,6 +73,15 @@ class TiedArrow(Transform):
         What comes last.
     directions, root
         As of `Ties`.
+
+    Examples
+    --------
+    >>> arrow = Arrow(torch.arange(3), torch.zeros(3), torch.eye(1), [torch.zeros(2, 1, 1)], [torch.ones(2, 1, 1)])
+    >>> tied = TiedArrow(arrow, torch.tensor([[0.0], [0.6], [0.8]]), torch.tensor([[2.0]]))
+    >>> tied(torch.tensor([1.0, 3.0, 4.0])).round(decimals=3).tolist()  # twice as far, where both go the same way
+    [1.0, 6.0, 8.0]
+    >>> tied.inv(torch.tensor([1.0, 6.0, 8.0])).round(decimals=3).tolist()
+    [1.0, 3.0, 4.0]
     """
 
     domain = constraints.real_vector

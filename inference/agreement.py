@@ -30,7 +30,13 @@ def cluster_agreement(assignments: NDArray[Any], labels: NDArray[Any]) -> float:
 
 
 def right_labels(assignments: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which vertices' likeliest label is right, ``(vertices,)``, likewise."""
+    """Return which vertices' likeliest label is right, ``(vertices,)``, arguments as of `cluster_agreement`.
+
+    Examples
+    --------
+    >>> right_labels(np.eye(2)[[0, 0, 1, 1]], np.array([1, 1, 0, 1])).tolist()  # labels may be permuted
+    [True, True, True, False]
+    """
     found = assignments.argmax(1)
     size = max(assignments.shape[1], int(labels.max()) + 1)
     table = np.zeros((size, size), np.int64)

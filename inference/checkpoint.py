@@ -22,7 +22,21 @@ __all__ = ["Checkpoint", "CheckpointError"]
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the file and the remedy."""
+    """A checkpoint that cannot be used; the message names the file and the remedy.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> guide = torch.nn.Linear(1, 1)
+    >>> adam = torch.optim.Adam(guide.parameters())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Checkpoint(folder, 60.0, "one fit").write("mode", guide, adam, [], {})
+    ...     try:
+    ...         _ = Checkpoint(folder, 60.0, "another fit").read("mode", guide, adam)
+    ...     except CheckpointError as error:
+    ...         print(str(error).partition("; ")[2])
+    give another folder, or remove it to begin anew
+    """
 
 
 class Checkpoint:
@@ -36,6 +50,17 @@ class Checkpoint:
         Seconds between two writes of a running stage.
     identity
         What the fit is of (data, model, settings): a checkpoint of another is refused.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> guide = torch.nn.Linear(1, 1)
+    >>> adam = torch.optim.Adam(guide.parameters())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     kept = Checkpoint(folder, every=60.0, identity="this fit")
+    ...     kept.write("mode", guide, adam, [30.0, 20.5], {"attempt": 0})
+    ...     kept.read("mode", guide, adam)
+    ([30.0, 20.5], {'attempt': 0})
     """
 
     def __init__(self, folder: str | Path, every: float, identity: str) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 NAT = 1.0  # what a fit may still gain over the last quarter of a cosine and count as converged
 QUARTERS = 0.75  # where the last quarter of a cosine begins
 
-__all__ = ["Cosine", "CosineSchedule", "Plateau", "Rule", "Schedule"]
+__all__ = ["CosineSchedule", "Plateau", "Rule", "Schedule"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class Schedule:
         The fit has converged when the learning rate is below ``floor`` times its start.
     gradient
         The fit has also converged when no derivative of the loss is larger than this; only for guides without noise.
+
+    Raises
+    ------
+    ValueError
+        Where a number of steps or the learning rate is too small.
 
     Examples
     --------
@@ -75,15 +80,35 @@ class Schedule:
 
 @dataclass(frozen=True)
 class CosineSchedule(Schedule):
-    """A learning rate that falls as half a cosine over all ``max_steps``; ``decay``, ``floor``, ``patience`` idle."""
+    """A learning rate that falls as half a cosine over all ``max_steps``; ``decay``, ``floor``, ``patience`` idle.
+
+    Examples
+    --------
+    >>> rule = CosineSchedule(max_steps=100).rule()
+    >>> for _ in range(2):
+    ...     rule.update(np.zeros(50))  # the losses of half the steps
+    ...     print(round(rule.factor, 3))
+    0.5
+    0.0
+    """
 
     def rule(self) -> Rule:
         """Return the rule that lowers the step and ends the fit."""
-        return Cosine(self)
+        return _Cosine(self)
 
 
 class Rule(Protocol):
-    """Lowers the learning rate, and says when to stop; fed one window of losses after the other."""
+    """Lowers the learning rate, and says when to stop; fed one window of losses after the other.
+
+    Examples
+    --------
+    >>> rule, again = Schedule().rule(), Schedule().rule()
+    >>> for _ in range(3):  # a plateau
+    ...     rule.update(np.full(50, 10.0))
+    >>> again.restore(rule.facts())  # as from a checkpoint
+    >>> again.factor, again == rule
+    (0.3, True)
+    """
 
     verdict: str
 
@@ -107,7 +132,18 @@ class Rule(Protocol):
 
 @dataclass
 class Plateau:
-    """The state of the rule of plateaus."""
+    """The state of the rule of plateaus: losses in nats.
+
+    Examples
+    --------
+    >>> rule = Plateau(Schedule(patience=1, decay=0.1, floor=0.05))
+    >>> for _ in range(3):  # windows of a loss that does not fall
+    ...     rule.update(np.full(50, 10.0))
+    ...     print(round(rule.factor, 3), rule.converged)
+    1.0 False
+    0.1 False
+    0.01 True
+    """
 
     schedule: Schedule
     factor: float = 1.0
@@ -156,7 +192,7 @@ _PLATEAU_STATE = ("factor", "best", "best_error", "idle", "flat", "verdict")
 
 
 @dataclass
-class Cosine:
+class _Cosine:
     """The state of the rule of the cosine.
 
     It runs through, and has converged where its last quarter gained no more than a nat, or than tolerance and noise

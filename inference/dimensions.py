@@ -74,7 +74,15 @@ class Naming:
 
 
 def naming_of(model: Any, data: Any) -> Naming:
-    """Return the names that a model gives its axes, by ``dims`` and ``coords(data)``, or else by its plates."""
+    """Return the names that a model gives its axes, by ``dims`` and ``coords(data)``, or else by its plates.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> naming_of(model, torch.ones(9)).elements("y", (2,)), naming_of(model, torch.ones(9)).dims
+    (['y[0]', 'y[1]'], {'mean': (), 'y': ('visit',)})
+    """
     own = getattr(model, "coords", None)
     coords = {} if own is None else dict(own(data))
     return Naming(_plates(model, data) | dict(getattr(model, "dims", {})), coords)

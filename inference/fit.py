@@ -167,7 +167,17 @@ def build_guide(
     guide: str | Callable[..., Any],
     start: Mapping[str, Tensor],
 ) -> nn.Module:
-    """Return a guide with its parameters in place, unfitted; call it with module-local parameters switched on."""
+    """Return a guide with its parameters in place, unfitted; call it with module-local parameters switched on.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> with pyro.settings.context(module_local_params=True):
+    ...     guide = build_guide(model, torch.ones(9), "map", {"mean": torch.tensor(0.5)})
+    >>> guide.draw(2)["mean"].tolist()
+    [0.5, 0.5]
+    """
     built = make_guide(guide, model, prepared, start)
     if not isinstance(built, FlatGuide):
         with torch.no_grad():

@@ -37,7 +37,7 @@ from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.short_chains import LEAPS, Paths, short_chains
 from neuropyro.inference.tied_directions import tied_directions
 
-__all__ = ["Change", "affordable_chains", "match_global_block"]
+__all__ = ["affordable_chains", "match_global_block"]
 
 SETTLING, RESETTLING, KEPT = 8, 3, 16  # paths of a chain; where it goes on, it has left the guide behind
 FEWEST, MOST = 4, 64  # chains
@@ -52,7 +52,7 @@ GRID = 2000
 
 
 @dataclass(frozen=True)
-class Change:
+class _Change:
     """What chains make of t, the mixed noise of the global block and of r ties: shift + root t.
 
     Parameters
@@ -77,7 +77,13 @@ class Change:
 
 
 def affordable_chains(steps: int, particles: int) -> int:
-    """Return how many chains take no more gradients a round than a fit of so many steps; 0 where too few to tell."""
+    """Return how many chains take no more gradients a round than a fit of so many steps; 0 where too few to tell.
+
+    Examples
+    --------
+    >>> affordable_chains(steps=900, particles=8), affordable_chains(steps=100, particles=1)  # 120 gradients a chain
+    (60, 0)
+    """
     chains = steps * particles // ((SETTLING + KEPT) * LEAPS)
     return min(chains, MOST) if chains >= FEWEST else 0
 
@@ -97,6 +103,20 @@ def match_global_block(
         How many.
     monitor
         Who follows.
+
+    Examples
+    --------
+    >>> from neuropyro.guides import Start, find_latents, make_flat_guide
+    >>> from neuropyro.inference.objective import choose_elbo, potential_of
+    >>> def growth(y):
+    ...     mean = pyro.sample("mean", dist.Normal(torch.zeros(()), 1.0))
+    ...     with pyro.plate("subject", len(y)):
+    ...         pyro.sample("speed", dist.Normal(mean, 1.0))
+    >>> y, latents = torch.zeros(3), find_latents(growth, torch.zeros(3), {})
+    >>> start = Start(latents, torch.zeros(4), potential_of(choose_elbo(growth, y), growth, y, latents))
+    >>> guide = make_flat_guide("structured", start)  # the posterior, which is Normal, already
+    >>> match_global_block(growth, guide, y, choose_elbo(growth, y), 16, 0.02, Monitor(""))
+    'its global block, by 16 short chains, 1.00 times as wide as by the ELBO'
     """
     joint, family, wider = JointDensity(model, data, guide.latents), guide.law, 1.0
     assert isinstance(family, ArrowGaussian)
@@ -137,7 +157,7 @@ def _run(density: NoiseDensity, places: Tensor, settling: int, monitor: Monitor)
 
 
 @torch.no_grad()
-def _change(law: ArrowGaussian, paths: Paths) -> Change:
+def _change(law: ArrowGaussian, paths: Paths) -> _Change:
     """Compare chains with the guide, in units of its own means and sds."""
     mean, sd = _own_moments(law)
     found = (law.shared_noise(law.stuck().mixed(paths.states)) - mean) / sd
@@ -155,7 +175,7 @@ def _change(law: ArrowGaussian, paths: Paths) -> Change:
     nats = 0.5 * (root.square().sum() + centre.square().sum() - len(mean)) - widening
     wider = float(sds[: len(law.shared)].log().mean().exp())
     is_much = bool((nats > MUCH) | (sds.max() > FAR_WIDER))
-    return Change(mean + sd * centre - whole @ mean, whole, wider, float(nats), is_much)
+    return _Change(mean + sd * centre - whole @ mean, whole, wider, float(nats), is_much)
 
 
 def _own_moments(law: ArrowGaussian) -> tuple[Tensor, Tensor]:

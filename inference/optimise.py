@@ -45,6 +45,16 @@ class Progress:
         At present.
     guide
         As it stands.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference import fit
+    >>> def enough(progress: Progress) -> bool:
+    ...     return progress.step >= 50
+    >>> fit(model, torch.ones(9), "map", callbacks=[enough], progress=False).verdict
+    'not converged: a callback stopped it after 50 steps'
     """
 
     stage: str
@@ -68,6 +78,19 @@ class Monitor:
         Called with a `Progress` after each window; one that returns True ends the fit.
     checkpoint
         Where to keep the state, or None.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference.fit import build_guide
+    >>> from neuropyro.inference.objective import choose_elbo
+    >>> told = []
+    >>> monitor = Monitor("mode", callbacks=[lambda progress: told.append((progress.stage, progress.step))])
+    >>> y, schedule = torch.ones(9), Schedule(max_steps=20, window=10)
+    >>> _ = optimise(choose_elbo(model, y), model, build_guide(model, y, "map", {}), y, schedule, monitor)
+    >>> told
+    [('mode', 10), ('mode', 20)]
     """
 
     stage: str
@@ -115,6 +138,18 @@ def optimise(objective: Any, model: Any, guide: Any, data: Any, schedule: Schedu
     ------
     FloatingPointError
         Where the loss stays infinite or undefined at smaller and smaller steps.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.inference.fit import build_guide
+    >>> from neuropyro.inference.objective import choose_elbo
+    >>> y, schedule = torch.ones(9), Schedule(max_steps=100)
+    >>> guide = build_guide(model, y, "map", {"mean": torch.tensor(0.5)})
+    >>> run = optimise(choose_elbo(model, y), model, guide, y, schedule, Monitor(""))
+    >>> len(run.losses), round(guide.draw(1)["mean"].item(), 1)  # 9 / (9 + 1)
+    (100, 0.9)
     """
     began = time.perf_counter()
     elbo = objective(model, guide)

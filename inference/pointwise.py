@@ -32,6 +32,19 @@ def pointwise(fit: Fit, draws: int) -> dict[str, NDArray[np.float64]]:
     What the model's ``log_likelihood(result, draws)`` says, under the name of its first observed site.  Without that,
     the density of every observed site as the program has it, a unit being an element of its plates; nothing for a model
     that sums sites out, since only it knows which units that leaves apart.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`, and a point in the place of a posterior:
+
+    >>> from neuropyro.guides import make_guide
+    >>> from neuropyro.inference import Fit, Run
+    >>> y = torch.zeros(3)
+    >>> guide = make_guide("map", model, y, {"mean": torch.tensor(0.0)})
+    >>> result = Fit(model, y, (Run(guide, np.zeros(1), True, ""),), "map", 0, "")
+
+    >>> pointwise(result, draws=2)["y"].round(3).tolist()  # standard normals at 0
+    [[-0.919, -0.919, -0.919], [-0.919, -0.919, -0.919]]
     """
     own = getattr(fit.model, "log_likelihood", None)
     if own is not None:

@@ -32,19 +32,48 @@ Arrays = dict[str, NDArray[Any]]
 
 @torch.no_grad()
 def sample_sites(model: Callable[[Any], Any], data: Any) -> dict[str, Any]:
-    """Run a program once; returns its sample sites by name, without plates and factors."""
+    """Run a program once; returns its sample sites by name, without plates and factors.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+
+    >>> {name: site["is_observed"] for name, site in sample_sites(model, torch.ones(9)).items()}
+    {'mean': False, 'y': True}
+    """
     trace = poutine.trace(model).get_trace(data)
     samples = {name: site for name, site in trace.nodes.items() if site["type"] == "sample"}
     return {n: s for n, s in samples.items() if type(s["fn"]).__name__ != "_Subsample" and not _is_factor(s)}
 
 
 def run_forward(model: Callable[[Any], Any], data: Any) -> dict[str, Any]:
-    """Run a program once with its observed sites drawn; returns Pyro's sample sites by name."""
+    """Run a program once with its observed sites drawn; returns Pyro's sample sites by name.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+
+    >>> run = run_forward(model, torch.full((9,), 1000.0))
+    >>> run["y"]["value"].shape, bool((run["y"]["value"] < 100).all())  # drawn anew, whatever was observed
+    (torch.Size([9]), True)
+    """
     return sample_sites(Forward()(model), data)
 
 
 class Forward(UnconditionMessenger):  # type: ignore[misc]
-    """Draws observed sites; deterministic sites and factors are no observations, and stay."""
+    """Draws observed sites; deterministic sites and factors are no observations, and stay.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+
+    >>> trace = poutine.trace(Forward()(model)).get_trace(torch.full((9,), 1000.0))
+    >>> trace.nodes["y"]["is_observed"], bool((trace.nodes["y"]["value"] < 100).all())
+    (False, True)
+    """
 
     def _pyro_sample(self, message: Any) -> None:
         if _is_observation(message):
@@ -52,18 +81,45 @@ class Forward(UnconditionMessenger):  # type: ignore[misc]
 
 
 def latent_values(model: Callable[[Any], Any], data: Any) -> dict[str, Tensor]:
-    """Return one draw from the prior of every latent, continuous site."""
+    """Return one draw from the prior of every latent, continuous site.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+
+    >>> [(name, value.shape) for name, value in latent_values(model, torch.ones(9)).items()]
+    [('mean', torch.Size([]))]
+    """
     sites = sample_sites(model, data)
     return {n: s["value"] for n, s in sites.items() if not s["is_observed"] and not s["fn"].support.is_discrete}
 
 
 def observed_sites(model: Callable[[Any], Any], data: Any) -> dict[str, Tensor]:
-    """Return what the model observes: values by site, deterministic sites and factors left out."""
+    """Return what the model observes: values by site, deterministic sites and factors left out.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+
+    >>> observed_sites(model, torch.tensor([1.0, 2.0]))
+    {'y': tensor([1., 2.])}
+    """
     return {name: site["value"] for name, site in sample_sites(model, data).items() if _is_observation(site)}
 
 
 def observed_values(model: Any, data: Any) -> Arrays:
-    """Return the observed values by site, NaN where the model says that they are missing."""
+    """Return the observed values by site, NaN where the model says that they are missing.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+
+    >>> {name: values.tolist() for name, values in observed_values(model, torch.tensor([1.0, 2.0])).items()}
+    {'y': [1.0, 2.0]}
+    """
     own = getattr(model, "observed_values", None)
     if own is not None:
         return dict(own(data))
@@ -118,12 +174,29 @@ def _is_observation(site: Any) -> bool:
 
 
 def is_deterministic(site: Any) -> bool:
-    """Whether a site is computed and not drawn."""
+    """Whether a site is computed and not drawn.
+
+    Examples
+    --------
+    >>> def twice(y):
+    ...     pyro.deterministic("twice", 2 * pyro.sample("speed", dist.Normal(0.0, 1.0)))
+    >>> {name: is_deterministic(site) for name, site in sample_sites(twice, None).items()}
+    {'speed': False, 'twice': True}
+    """
     return site is not None and bool(site["infer"].get("_deterministic"))
 
 
 def has_density(site: Any) -> bool:
-    """Whether a site is a latent, continuous variable."""
+    """Whether a site is a continuous variable that is drawn; an observed one counts, too.
+
+    Examples
+    --------
+    >>> def labelled(y):
+    ...     label = pyro.sample("label", dist.Bernoulli(0.5))
+    ...     pyro.deterministic("twice", 2 * pyro.sample("speed", dist.Normal(label, 1.0)))
+    >>> {name: has_density(site) for name, site in sample_sites(labelled, None).items()}
+    {'label': False, 'speed': True, 'twice': False}
+    """
     return not is_deterministic(site) and not site["fn"].support.is_discrete
 
 
@@ -135,10 +208,25 @@ def _is_factor(site: Any) -> bool:
 
 
 def was_drawn(site: Any) -> bool:
-    """Whether a site is an observed one that a forward run has drawn."""
+    """Whether a site is an observed one that a forward run has drawn.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+
+    >>> {name: was_drawn(site) for name, site in run_forward(model, torch.ones(9)).items()}
+    {'mean': False, 'y': True}
+    """
     return bool(site["infer"].get("was_observed"))
 
 
 def array_of(value: Tensor | NDArray[Any]) -> NDArray[Any]:
-    """Return a value as an array on the host."""
+    """Return a value as an array on the host.
+
+    Examples
+    --------
+    >>> array_of(torch.ones(2, requires_grad=True)).tolist(), array_of(np.ones(2)).tolist()
+    ([1.0, 1.0], [1.0, 1.0])
+    """
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)

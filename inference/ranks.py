@@ -25,7 +25,13 @@ TAIL = 0.02  # share of the replicates that the tail is carried on from
 
 
 def chi_squared_p(ranks: Ranks, draws: int) -> float:
-    """Return the p-value of a chi-squared test on a histogram of ranks ``(data sets,)`` from 0 to ``draws``."""
+    """Return the p-value of a chi-squared test on a histogram of ranks ``(data sets,)`` from 0 to ``draws``.
+
+    Examples
+    --------
+    >>> chi_squared_p(np.arange(20), draws=19), chi_squared_p(np.zeros(20, int), draws=19) < 1e-6
+    (1.0, True)
+    """
     bins = int(max(2, min(MOST_BINS, draws + 1, len(ranks) // IN_A_BIN)))
     edges = np.round(np.linspace(0, draws + 1, bins + 1))
     counts, _ = np.histogram(ranks, edges - 0.5)
@@ -39,6 +45,11 @@ def envelope_p(ranks: Ranks, draws: int) -> float:
     The departure at a point is a binomial p-value; the least over a grid is compared with that of uniform ranks.  In
     the far tail, where simulated sets are few, the chance of a least value below x is proportional to x: so that the
     p-value of a site of many numbers, multiplied by their number, can still be small.
+
+    Examples
+    --------
+    >>> envelope_p(np.arange(20), draws=19) > 0.5, envelope_p(np.zeros(20, int), draws=19) < 1e-3
+    (True, True)
     """
     at = _grid(draws)
     reference = _reference(len(ranks), draws)
@@ -60,6 +71,12 @@ def ecdf_envelope(datasets: int, draws: int, level: float = 0.95) -> tuple[NDArr
         Largest rank.
     level
         Probability that the ECDF of uniform ranks stays within, at all points at once.
+
+    Examples
+    --------
+    >>> share, low, high = ecdf_envelope(datasets=20, draws=19)
+    >>> bool((low <= share).all()), bool((share <= high).all()), float(share[9])  # uniform ranks' own is the diagonal
+    (True, True, 0.5)
     """
     at = _grid(draws)
     share = (at + 1) / (draws + 1)

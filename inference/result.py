@@ -158,9 +158,16 @@ class Fit:
             Number of draws.
         run
             Which of the restarts, the best being 0, or of the chains; by default the best restart, or all chains.
+
+        Raises
+        ------
+        ValueError
+            Where fewer than one are asked for, or there is no such run.
         """
         if draws < 1:
             raise ValueError(f"posterior: {draws} draws; ask for 1 or more")
+        if run is not None and not 0 <= run < len(self.runs):
+            raise ValueError(f"posterior: there is no run {run}; there are 0 to {len(self.runs) - 1}")
         run = run if run is not None else -1 if self.is_sampled else 0
         if (draws, run) not in self._drawn:
             raw = self._draw(1 if self.is_point else draws, run)
@@ -201,8 +208,14 @@ class Fit:
         chains = [self._sample_guide(share, run) for run, share in enumerate(shares) if share]
         return {name: np.concatenate([chain[name] for chain in chains]) for name in chains[0]}
 
-    def log_likelihood(self, draws: int = 100, run: int = 0) -> NDArray[np.float64]:
-        """Return the pointwise log-likelihood ``(draws, units)``; the model says what a unit is."""
+    def log_likelihood(self, draws: int = 100) -> NDArray[np.float64]:
+        """Return the pointwise log-likelihood ``(draws, units)``, nats; the model says what a unit is.
+
+        Raises
+        ------
+        AttributeError
+            Where the model has no ``log_likelihood``.
+        """
         if not hasattr(self.model, "log_likelihood"):
             raise AttributeError("this model has no `log_likelihood(result, draws)`; write one to have it in ArviZ")
         pointwise: NDArray[np.float64] = self.model.log_likelihood(self, draws)

@@ -33,6 +33,12 @@ class Agreement:
         The largest R-hat of each small site's numbers.
     where
         The name of that number, by site, as ``effect_beta[apoe4]``.
+
+    Examples
+    --------
+    >>> found = Agreement(np.array([-20.0, -20.5]), {"mean": 1.01, "effect": 1.2}, {"effect": "effect[age]"})
+    >>> found.spread, found.worst, found.holds
+    (0.5, ('effect[age]', 1.2), False)
     """
 
     elbos: NDArray[np.float64]
@@ -69,6 +75,19 @@ def compare_runs(fit: Fit, draws: int = 500, limit: int = SMALL_SITE) -> Agreeme
         Of each.
     limit
         Sites with more numbers are left out, if there are smaller ones.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`, and guides that start at two places:
+
+    >>> from neuropyro.guides import Start, find_latents, make_flat_guide
+    >>> from neuropyro.inference import Fit, Run
+    >>> y, latents = torch.ones(9), find_latents(model, torch.ones(9), {})
+    >>> guides = [make_flat_guide("normal", Start(latents, torch.tensor([x]))) for x in (0.0, 1.0)]
+    >>> runs = [Run(guide, np.zeros(50), True, "") for guide in guides]
+    >>> pairs = (runs[0], runs[0]), (runs[0], runs[1])
+    >>> [compare_runs(Fit(model, y, pair, "normal", 0, "")).holds for pair in pairs]
+    [True, False]
     """
     chains = [small_sites(fit.posterior(draws, run), limit) for run in range(len(fit.runs))]
     stacked = {site: np.stack([chain[site].reshape(draws, -1) for chain in chains]) for site in chains[0]}
@@ -83,6 +102,12 @@ def compare_runs(fit: Fit, draws: int = 500, limit: int = SMALL_SITE) -> Agreeme
 
 
 def small_sites(draws: dict[str, NDArray[Any]], limit: int = SMALL_SITE) -> dict[str, NDArray[Any]]:
-    """Keep the sites of at most ``limit`` numbers a draw: a model's globals, or all of them where there are none."""
+    """Keep the sites of at most ``limit`` numbers a draw: a model's globals, or all of them where there are none.
+
+    Examples
+    --------
+    >>> sorted(small_sites({"mean": np.zeros(5), "effect": np.zeros((5, 3)), "speed": np.zeros((5, 300))}))
+    ['effect', 'mean']
+    """
     small = {site: values for site, values in draws.items() if values[0].size <= limit}
     return small or draws

@@ -43,6 +43,14 @@ class Paths:
         ``(paths, chains, D)`` noise, after each path once steps have been chosen.
     accepted
         Share of these paths that were accepted.
+
+    Examples
+    --------
+    >>> _ = torch.manual_seed(0)
+    >>> first = torch.zeros(400, 1)
+    >>> paths: Paths = short_chains(lambda e: -0.5 * (e - 3).square().sum(-1), first, 5, 2, lambda: None)
+    >>> paths.states.shape, round(float(paths.states.mean()))  # they began at 0
+    (torch.Size([2, 400, 1]), 3)
     """
 
     states: Tensor
@@ -73,6 +81,15 @@ def short_chains(density: Density, first: Tensor, settling: int, kept: int, tick
         Paths after those.
     tick
         Called after each path.
+
+    Examples
+    --------
+    >>> _ = torch.manual_seed(0)
+    >>> def narrow(e):
+    ...     return -0.5 * (e / 0.2).square().sum(-1)
+    >>> paths = short_chains(narrow, torch.randn(400, 2), settling=10, kept=2, tick=lambda: None)
+    >>> round(float(paths.states.std()), 1), paths.accepted > 0.5
+    (0.2, True)
     """
     at_once = bearable(density, first)
     state, step = _at(density, first, at_once), STEP
@@ -89,7 +106,14 @@ def short_chains(density: Density, first: Tensor, settling: int, kept: int, tick
 
 
 def bearable(density: Density, rows: Tensor) -> int:
-    """Return how many of ``rows (n, D)`` memory bears the graph of at once, 1 at least."""
+    """Return how many of ``rows (n, D)`` memory bears the graph of at once, 1 at least.
+
+    Examples
+    --------
+    >>> small, large = (lambda e: e.exp().sum(-1)), (lambda e: e.repeat(1, 2**22).exp().sum(-1))
+    >>> bearable(small, torch.zeros(20, 1)), bearable(large, torch.zeros(20, 1))  # 2 ** 26 numbers at most
+    (20, 16)
+    """
     with kept_numbers() as graph:
         density(rows[:1].detach().requires_grad_())
     return min(max(NUMBERS // max(graph.numbers, 1), 1), len(rows))

@@ -138,6 +138,11 @@ def simulate_prior(
 def prior_draws(model: Callable[[Any], Any], prepared: Any, draws: int, seed: int = 0) -> tuple[Arrays, Arrays]:
     """Return draws from the prior, ``(draws, ...)`` by site, each in the model's gauge, and of the observed sites.
 
+    Raises
+    ------
+    ValueError
+        Where fewer than one are asked for.
+
     Examples
     --------
     With the model of :mod:`neuropyro.inference.fit`:
@@ -146,6 +151,8 @@ def prior_draws(model: Callable[[Any], Any], prepared: Any, draws: int, seed: in
     >>> truths["mean"].shape, data["y"].shape
     ((3,), (3, 9))
     """
+    if draws < 1:
+        raise ValueError(f"prior: {draws} draws; ask for 1 or more")
     truths: list[Arrays] = []
     observed: list[Arrays] = []
     with torch.random.fork_rng():
@@ -194,6 +201,19 @@ def replicates(fit: Fit, draws: int = 100) -> Iterator[Arrays]:
     What the model's ``replicates(result, draws)`` yields, if it has that; else
     the observed and the deterministic sites of the program run forward.  Labels that were summed out are drawn from the
     model then, not from their posterior: a model that keeps what belongs to a unit has ``replicates``.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`, and a point in the place of a posterior:
+
+    >>> from neuropyro.guides import make_guide
+    >>> from neuropyro.inference import Fit, Run
+    >>> y = torch.zeros(1000)
+    >>> guide = make_guide("map", model, y, {"mean": torch.tensor(5.0)})
+    >>> result = Fit(model, y, (Run(guide, np.zeros(1), True, ""),), "map", 0, "")
+
+    >>> [round(float(drawn["y"].mean())) for drawn in replicates(result, draws=2)]  # whatever was observed
+    [5, 5]
     """
     own = getattr(fit.model, "replicates", None)
     if own is not None:
@@ -219,6 +239,19 @@ def run_given(fit: Fit, draws: int, forward: bool = False) -> Iterator[dict[str,
         Number of draws.
     forward
         Whether observed sites are drawn instead of being conditioned on.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`, and a point in the place of a posterior:
+
+    >>> from neuropyro.guides import make_guide
+    >>> from neuropyro.inference import Fit, Run
+    >>> y = torch.zeros(9)
+    >>> guide = make_guide("map", model, y, {"mean": torch.tensor(5.0)})
+    >>> result = Fit(model, y, (Run(guide, np.zeros(1), True, ""),), "map", 0, "")
+
+    >>> [(run["mean"]["value"].item(), run["y"]["value"].sum().item()) for run in run_given(result, draws=2)]
+    [(5.0, 0.0), (5.0, 0.0)]
     """
     with default_dtype(fit.dtype), pyro.validation_enabled(False):
         latent = latent_values(fit.model, fit.data)

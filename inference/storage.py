@@ -48,7 +48,24 @@ class FitError(ValueError):
 
 
 def save_fit(fit: Fit, folder: Path) -> None:
-    """Write ``guides.safetensors`` and ``fit.json`` into ``folder``, which is made."""
+    """Write ``guides.safetensors`` and ``fit.json`` into ``folder``, which is made.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`, and a point in the place of a posterior:
+
+    >>> from neuropyro.guides import make_guide
+    >>> from neuropyro.inference import Fit, Run
+    >>> y = torch.zeros(9)
+    >>> guide = make_guide("map", model, y, {"mean": torch.tensor(5.0)})
+    >>> result = Fit(model, y, (Run(guide, np.zeros(1), True, ""),), "map", 0, "")
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_fit(result, Path(folder))
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['fit.json', 'guides.safetensors']
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, torch.Tensor] = {}
     for r, run in enumerate(fit.runs):

@@ -60,6 +60,16 @@ def find_mode(
     Returns
     -------
     A start at the mode, or as near to it as the search came.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.guides import find_latents
+    >>> latents = find_latents(model, torch.ones(9), {"mean": torch.tensor(0.5)})
+    >>> found = find_mode(model, torch.ones(9), latents, Schedule(warm_up=20), Monitor(""))
+    >>> round(found.point.item(), 3)  # 9 / (9 + 1)
+    0.9
     """
     elbo = choose_elbo(model, data)
     stays = latents.places(held)
@@ -85,6 +95,19 @@ def centred(model: Any, data: Any, mode: Start) -> Start:
     """Return the same start with what the model samples in units of its population centred as far as data know it.
 
     See :mod:`neuropyro.guides.centring`.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.guides import find_latents
+    >>> from neuropyro.models import SubjectProgression
+    >>> program = SubjectProgression()
+    >>> visits = program.prepare(simulate_reference(n_subjects=6, n_vertices=9, seed=0), "cpu")
+    >>> latents = find_latents(program, visits, {})
+    >>> mode = Start(latents, latents.start, potential_of(choose_elbo(program, visits), program, visits, latents))
+    >>> share = centred(program, visits, mode).latents.frame["share"]
+    >>> share.shape, bool(((share >= 0) & (share < 1)).all())  # 0 says as sampled, 1 that data know all
+    (torch.Size([6, 2]), True)
     """
     latents, potential = mode.latents, mode.potential
     if latents.centring is None or potential is None:
@@ -97,7 +120,18 @@ def centred(model: Any, data: Any, mode: Start) -> Start:
 
 
 def nats_to_mode(guide: FlatGuide, start: Start) -> float:
-    """Return what a Newton step from the start would gain by the curvature there, which the guide's whitening has."""
+    """Return what a Newton step from the start would gain by the curvature there, which the guide's whitening has.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.guides import find_latents
+    >>> latents = find_latents(model, torch.ones(9), {})
+    >>> start = Start(latents, torch.tensor([0.8]), lambda x: 5 * (x - 0.9).square().sum())
+    >>> round(nats_to_mode(make_flat_guide("laplace", start), start), 3)  # 5 times the square of .1
+    0.05
+    """
     if start.potential is None:
         return math.inf
     at = start.point.clone().requires_grad_()
@@ -111,6 +145,17 @@ def best_start(name: str, model: Any, data: Any, mode: Start, schedule: Schedule
 
     A guide may look better at a pole of a hierarchical model's density than anywhere it has not learned yet, and never
     leave it: where the model does not say itself where to start, both learn for a while before they are compared.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference.fit`:
+
+    >>> from neuropyro.guides import find_latents
+    >>> latents = find_latents(model, torch.ones(9), {})
+    >>> mode = Start(latents, torch.tensor([0.9]), lambda x: 5 * (x - 0.9).square().sum())
+    >>> law = best_start("normal", model, torch.ones(9), mode, Schedule()).law
+    >>> round((law.whitening.scale * law.log_scale.exp()).item(), 3)  # the posterior's own sd, 10 ** -0.5
+    0.316
     """
     if name == "laplace":  # it is the curvature at the mode, for better or worse
         return make_flat_guide(name, mode)
@@ -134,6 +179,15 @@ def prior_sds(elbo: Any, model: Any, data: Any, start: Start) -> Tensor:
 
     A posterior may have hardly any curvature along a number (a correlation's logarithmic odds, say, away from the mode
     of the sds beside it), but is no wider than what the model holds of it beforehand.
+
+    Examples
+    --------
+    >>> from neuropyro.guides import find_latents
+    >>> def speed(y):
+    ...     pyro.sample("speed", dist.LogNormal(0.0, 0.5))
+    >>> latents = find_latents(speed, None, {})
+    >>> round(prior_sds(choose_elbo(speed, None), speed, None, Start(latents, latents.start)).item(), 1)  # of log speed
+    0.5
     """
     latents, sds = start.latents, torch.full_like(start.point, math.inf)
     values = latents.values(start.point)

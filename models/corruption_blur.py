@@ -23,7 +23,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, pad
 from neuropyro.models.corruption_operator import Corruption, CorruptionError, require_image
 from neuropyro.models.corruption_options import number_text
 
-__all__ = ["Blur", "gaussian_kernel", "motion_kernel"]
+__all__ = ["Blur", "motion_kernel"]
 
 TRUNCATE = 4.0  # sds
 
@@ -55,7 +55,7 @@ class Blur(Corruption):
         self._described: str | None = None
         self.sd = float(kernel) if isinstance(kernel, int | float) else None
         if isinstance(kernel, int | float):
-            line = gaussian_kernel(float(kernel))
+            line = _gaussian_kernel(float(kernel))
             kernels = [line[:, None], line[None, :]]
             self._described = f"blur:{number_text(kernel)}"
         else:
@@ -134,7 +134,7 @@ def folded(padded: Tensor, width: int, dim: int) -> Tensor:
     return inner
 
 
-def gaussian_kernel(sd: float) -> Tensor:
+def _gaussian_kernel(sd: float) -> Tensor:
     """Normalised Gaussian (2 r + 1,) float64, r being 4 ``sd`` rounded."""
     if not (math.isfinite(sd) and sd > 0):
         raise CorruptionError(f"Blur: the Gaussian's standard deviation must be above 0 px, got {sd}")
@@ -152,6 +152,16 @@ def motion_kernel(length: float, angle: float) -> Tensor:
         From end to end, px.
     angle
         Degrees, counter-clockwise from the rows' direction.
+
+    Raises
+    ------
+    CorruptionError
+        Where the length is not above 0, or the angle not finite.
+
+    Examples
+    --------
+    >>> motion_kernel(3.0, angle=0.0)[2].mul(3).tolist()  # a third of each of three pixels of one row
+    [0.0, 1.0, 1.0, 1.0, 0.0]
     """
     if not (math.isfinite(length) and length > 0 and math.isfinite(angle)):
         raise CorruptionError(f"Blur: motion needs a length above 0 px and an angle, got {length} and {angle}")

@@ -34,6 +34,17 @@ class BiasField:
     """A smooth random field around 1, which is exp of ``strength`` times a unit-variance sum of slow cosines.
 
     Called with a height and width, px, it returns (H, W) float64.
+
+    Raises
+    ------
+    CorruptionError
+        Where ``strength`` is negative or not finite.
+
+    Examples
+    --------
+    >>> field = BiasField(0.2, seed=1)(32, 32).log()
+    >>> round(float(field.mean().exp()), 3), round(float(field.std(correction=0)), 3)
+    (1.0, 0.2)
     """
 
     strength: float = 0.2

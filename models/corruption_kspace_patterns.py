@@ -50,6 +50,12 @@ class Lines:
     ------
     CorruptionError
         Where an argument has no meaning, or the centre alone has more lines than the acceleration leaves.
+
+    Examples
+    --------
+    >>> sampled = Lines(acceleration=4.0, centre=0.1)(64, 320)
+    >>> int(sampled[0].sum()), bool(sampled[:, 144:176].all())  # a quarter of 320 lines, with the 32 in the middle
+    (80, True)
     """
 
     acceleration: float = 4.0
@@ -102,6 +108,12 @@ class Points:
     ------
     CorruptionError
         As for :class:`Lines`.
+
+    Examples
+    --------
+    >>> sampled = Points(acceleration=4.0, seed=1)(32, 32)
+    >>> int(sampled.sum()), bool(sampled[16, 16])  # a quarter of 1,024 points, zero frequency among them
+    (256, True)
     """
 
     acceleration: float = 4.0

@@ -56,7 +56,18 @@ class Box:
 
 
 class Rectangle(Box):
-    """A rectangular hole."""
+    """A rectangular hole.
+
+    Raises
+    ------
+    CorruptionError
+        Where a part is no fraction of 0..1.
+
+    Examples
+    --------
+    >>> Rectangle(height=1.0, width=0.5)(1, 8).int().tolist()
+    [[1, 1, 0, 0, 0, 0, 1, 1]]
+    """
 
     def __call__(self, height: int, width: int) -> Tensor:
         """(H, W), True where observed."""
@@ -65,7 +76,19 @@ class Rectangle(Box):
 
 
 class Ellipse(Box):
-    """An elliptic hole."""
+    """An elliptic hole.
+
+    Raises
+    ------
+    CorruptionError
+        Where a part is no fraction of 0..1, or a side is 0.
+
+    Examples
+    --------
+    >>> hidden = ~Ellipse(height=1.0, width=1.0)(100, 100)
+    >>> round(float(hidden.double().mean()), 2)  # pi / 4 of the image
+    0.79
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +103,18 @@ class Ellipse(Box):
 
 @dataclass(frozen=True)
 class Half:
-    """The ``fraction`` of the image nearest to one ``side`` is hidden."""
+    """The ``fraction`` of the image nearest to one ``side`` is hidden.
+
+    Raises
+    ------
+    CorruptionError
+        Where the fraction is none of 0..1, or the side unknown.
+
+    Examples
+    --------
+    >>> Half("right", fraction=0.25)(1, 8).int().tolist()
+    [[1, 1, 1, 1, 1, 1, 0, 0]]
+    """
 
     side: Side = "left"
     fraction: float = 0.5
@@ -99,7 +133,18 @@ class Half:
 
 @dataclass(frozen=True)
 class Stripes:
-    """``count`` horizontal stripes, evenly spaced, that together hide a ``fraction`` of the image."""
+    """``count`` horizontal stripes, evenly spaced, that together hide a ``fraction`` of the image.
+
+    Raises
+    ------
+    CorruptionError
+        Where the fraction is none of 0..1, or ``count`` below 1.
+
+    Examples
+    --------
+    >>> Stripes(count=2, fraction=0.5)(8, 1).flatten().int().tolist()
+    [1, 0, 0, 1, 1, 0, 0, 1]
+    """
 
     count: int = 4
     fraction: float = 0.5
@@ -118,7 +163,18 @@ class Stripes:
 
 @dataclass(frozen=True)
 class Pixels:
-    """Single pixels hidden at random, a ``fraction`` of all."""
+    """Single pixels hidden at random, a ``fraction`` of all.
+
+    Raises
+    ------
+    CorruptionError
+        Where the fraction is none of 0..1.
+
+    Examples
+    --------
+    >>> int(Pixels(fraction=0.25, seed=1)(8, 8).sum())
+    48
+    """
 
     fraction: float = 0.5
     seed: int = 0
@@ -139,6 +195,17 @@ class FreeForm:
     A stroke is a walk of up to eight straight pieces, each an eighth to a third of the image long, whose direction
     turns little by little; ``brush`` is its width as a fraction of the image.  After Yu et al., *Free-form image
     inpainting with gated convolution*, ICCV 2019, algorithm 1.
+
+    Raises
+    ------
+    CorruptionError
+        Where ``brush`` or ``fraction`` is none of 0..1, the one 0 or the other 1.
+
+    Examples
+    --------
+    >>> hidden = ~FreeForm(fraction=0.25, seed=1)(64, 64)
+    >>> bool(0.25 <= hidden.double().mean() < 0.35)
+    True
     """
 
     fraction: float = 0.25

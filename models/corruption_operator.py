@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from neuropyro.models.corruption_options import number_text
 
-__all__ = ["Corruption", "CorruptionError", "inner_product"]
+__all__ = ["Corruption", "CorruptionError", "as_measurements", "flat_reals"]
 
 Shape = tuple[int, ...]
 
@@ -47,7 +47,7 @@ class CorruptionError(ValueError):
     """
 
 
-def inner_product(a: Tensor, b: Tensor) -> float:
+def _inner_product(a: Tensor, b: Tensor) -> float:
     """Real inner product of two tensors of one shape, in float64."""
     a, b = (torch.view_as_real(t) if t.is_complex() else t for t in (a, b))
     return float((a.cpu().double() * b.cpu().double()).sum())
@@ -185,8 +185,8 @@ class Corruption(nn.Module, ABC):
         x = torch.randn(x.shape, generator=source, dtype=x.dtype).to(x.device)
         image = self.linear(x)
         y = torch.randn(image.shape, generator=source, dtype=image.dtype).to(x.device)
-        scale = math.sqrt(inner_product(image, image) * inner_product(y, y))
-        difference = abs(inner_product(image, y) - inner_product(x, self.A_adjoint(y)))
+        scale = math.sqrt(_inner_product(image, image) * _inner_product(y, y))
+        difference = abs(_inner_product(image, y) - _inner_product(x, self.A_adjoint(y)))
         return difference / scale if scale else difference
 
     def once(self, key: Hashable, like: Tensor, make: Callable[[], Tensor]) -> Tensor:
@@ -198,6 +198,32 @@ class Corruption(nn.Module, ABC):
                 dtype = made.dtype if made.dtype == torch.bool else like.dtype
                 self._made[place] = made.to(like.device, like.dtype.to_complex() if made.is_complex() else dtype)
         return self._made[place]
+
+
+def flat_reals(y: Tensor, event: int) -> Tensor:
+    """Measurements (*, B, ...) with ``event`` dimensions each as real vectors (*, B, n); complex ones as pairs.
+
+    Examples
+    --------
+    >>> flat_reals(torch.tensor([[1 + 2j, 3 + 4j]]), event=1)
+    tensor([[1., 2., 3., 4.]])
+    """
+    y = torch.view_as_real(y).flatten(-2) if y.is_complex() else y
+    return y.flatten(-event)
+
+
+def as_measurements(v: Tensor, like: Tensor) -> Tensor:
+    """Inverse of :func:`flat_reals`: real vectors (*, n) as measurements shaped as those of ``like`` (B, ...).
+
+    Examples
+    --------
+    >>> y = torch.tensor([[[1 + 2j], [3 + 4j]]])
+    >>> bool((as_measurements(flat_reals(y, event=2), like=y) == y).all())
+    True
+    """
+    if not like.is_complex():
+        return v.reshape(*v.shape[:-1], *like.shape[1:])
+    return torch.view_as_complex(v.reshape(*v.shape[:-1], *like.shape[1:], 2).contiguous())
 
 
 def forget_made(module: nn.Module, _: object) -> None:

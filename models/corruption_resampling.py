@@ -18,7 +18,7 @@ from torch import Tensor
 
 from neuropyro.models.corruption_operator import Corruption, CorruptionError, Shape, require_image, require_shape
 
-__all__ = ["Downsample", "area_matrix", "cubic_matrix", "plain_cubic_matrix"]
+__all__ = ["Downsample", "area_matrix"]
 
 Kernel = Literal["bicubic", "area"]
 
@@ -31,7 +31,7 @@ def cubic(t: Tensor, a: float) -> Tensor:
     return torch.where(t <= 1, near, torch.where(t < 2, far, 0.0))
 
 
-def cubic_matrix(n: int, m: int) -> Tensor:
+def _cubic_matrix(n: int, m: int) -> Tensor:
     """Anti-aliased bicubic from ``n`` pixels to ``m``: (m, n) float64, rows sum to 1."""
     scale = n / m
     centres = (torch.arange(m, dtype=torch.float64) + 0.5) * scale
@@ -40,7 +40,7 @@ def cubic_matrix(n: int, m: int) -> Tensor:
     return weights / weights.sum(dim=1, keepdim=True)
 
 
-def plain_cubic_matrix(n: int, m: int) -> Tensor:
+def _plain_cubic_matrix(n: int, m: int) -> Tensor:
     """Aliased bicubic from ``n`` pixels to ``m``, four taps each, borders repeated: (m, n) float64."""
     centres = (torch.arange(m, dtype=torch.float64) + 0.5) * (n / m) - 0.5
     taps = centres.floor()[:, None] + torch.arange(-1, 3, dtype=torch.float64)
@@ -49,7 +49,13 @@ def plain_cubic_matrix(n: int, m: int) -> Tensor:
 
 
 def area_matrix(n: int, m: int) -> Tensor:
-    """Mean over areas from ``n`` pixels to ``m``, pixels that are cut count by their share: (m, n) float64."""
+    """Mean over areas from ``n`` pixels to ``m``, pixels that are cut count by their share: (m, n) float64.
+
+    Examples
+    --------
+    >>> area_matrix(3, 2).round(decimals=2).tolist()  # the pixel in the middle is cut in two
+    [[0.67, 0.33, 0.0], [0.0, 0.33, 0.67]]
+    """
     edges = torch.arange(m + 1, dtype=torch.float64) * (n / m)
     pixels = torch.arange(n, dtype=torch.float64)
     upper = torch.minimum(edges[1:, None], pixels + 1)
@@ -144,7 +150,7 @@ class Downsample(Corruption):
 
     def matrix(self, n: int, m: int, like: Tensor) -> Tensor:
         """Weights (m, n) along an axis, on ``like``'s device and in its dtype."""
-        make = area_matrix if self.kernel == "area" else cubic_matrix if self.antialias else plain_cubic_matrix
+        make = area_matrix if self.kernel == "area" else _cubic_matrix if self.antialias else _plain_cubic_matrix
         return self.once((n, m), like, lambda: make(n, m))
 
     def _text(self) -> str:

@@ -24,6 +24,13 @@ class Course(NamedTuple):
     each vertex, or None; effects ``(2, C)`` of standardised covariates on log speed and on that score, or None; dps
     ``(visits,)`` scores of the visits that were fitted, or None; omega ``(K,)`` sds of vertex effects, or None; ageing
     ``(K,)`` a year, or None.
+
+    Examples
+    --------
+    >>> theta = Trajectories(*torch.tensor([[-2.0], [1.0], [0.5], [3.0]]))  # from 3 it falls by 2 about the score .5
+    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> course.columns(torch.tensor([-50.0, 0.5, 50.0])).flatten().tolist()
+    [3.0, 2.0, 1.0]
     """
 
     theta: Trajectories

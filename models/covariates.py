@@ -58,6 +58,14 @@ class CovariateCoding:
         Names of the columns: a covariate's, or ``name=level``.
     centre, scale
         ``(C,)`` mean and sd of each term over the subjects fitted.
+
+    Examples
+    --------
+    >>> sex = np.array(["f", "m", "m", "f"])
+    >>> cohort = Cohort(np.arange(4.0)[:, None], [70.0] * 4, ["a", "b", "c", "d"], covariates={"sex": sex})
+    >>> coding = code_covariates(cohort, ["sex"])
+    >>> coding(cohort.subset(subjects=["b"])).tolist()  # by the mean and sd of the four that were fitted
+    [[1.0]]
     """
 
     covariates: tuple[str, ...]
@@ -115,6 +123,14 @@ def code_covariates(cohort: Cohort, covariates: Sequence[str]) -> CovariateCodin
     CohortError
         Where a covariate is not in the cohort, is missing for a subject, does not vary over subjects, or cannot be told
         from the others.
+
+    Examples
+    --------
+    >>> sex = np.array(["f", "m", "m", "f"])
+    >>> cohort = Cohort(np.arange(4.0)[:, None], [70.0] * 4, ["a", "b", "c", "d"], covariates={"sex": sex})
+    >>> coding = code_covariates(cohort, ["sex"])
+    >>> coding.terms, coding.centre.tolist(), coding(cohort).ravel().tolist()
+    (('sex=m',), [0.5], [-1.0, 1.0, 1.0, -1.0])
     """
     cells = {name: _of_subjects(cohort, name, "--covariates") for name in covariates}
     for name, column in cells.items():
@@ -134,6 +150,12 @@ def named_covariates(covariates: Any) -> tuple[str, ...]:
     ------
     ValueError
         Where they are one string, or a name is there twice.
+
+    Examples
+    --------
+    >>> named_covariates("sex")
+    Traceback (most recent call last):
+    ValueError: covariates is the text 'sex'; give a tuple of names: ("sex",)
     """
     if isinstance(covariates, str):
         raise ValueError(f'covariates is the text {covariates!r}; give a tuple of names: ("{covariates}",)')
@@ -152,6 +174,11 @@ def shifts(design: Tensor | None, effects: Sequence[Tensor] | Tensor | None) -> 
         ``(subjects, C)`` standardised covariates, or None for none.
     effects
         On log speed and on beta, ``(*, C)`` each, or None.
+
+    Examples
+    --------
+    >>> shifts(torch.tensor([[1.0], [-1.0]]), effects=torch.tensor([[0.25], [0.5]]))
+    (tensor([ 0.2500, -0.2500]), tensor([ 0.5000, -0.5000]))
     """
     if design is None or effects is None:
         return 0.0, 0.0
@@ -160,12 +187,29 @@ def shifts(design: Tensor | None, effects: Sequence[Tensor] | Tensor | None) -> 
 
 
 def effects_of(draw: Mapping[str, Tensor]) -> Tensor | None:
-    """Return the effects on log speed and on beta ``(2, C)`` of one draw, or None where it has none."""
+    """Return the effects on log speed and on beta ``(2, C)`` of one draw, or None where it has none.
+
+    Examples
+    --------
+    >>> effects_of({"effect_log_alpha": torch.tensor([0.25]), "effect_beta": torch.tensor([0.5])}).tolist()
+    [[0.25], [0.5]]
+    >>> effects_of({"log_alpha_mean": torch.tensor(0.0)}) is None
+    True
+    """
     return torch.stack([draw[site] for site in EFFECT_SITES]) if EFFECT_SITES[0] in draw else None
 
 
 def reported_effects(coding: CovariateCoding, draws: dict[str, NDArray[Any]]) -> CovariateEffects:
-    """Return posterior draws of the effects per unit of the covariates."""
+    """Return posterior draws of the effects per unit of the covariates.
+
+    Examples
+    --------
+    >>> coding = CovariateCoding(("age",), (), ("age",), centre=np.array([70.0]), scale=np.array([8.0]))
+    >>> draws = {"effect_log_alpha": np.array([[0.4]]), "effect_beta": np.array([[0.8]])}  # of an sd, 8 years
+    >>> effects = reported_effects(coding, draws)
+    >>> effects.log_alpha.round(3).tolist(), effects.beta.round(3).tolist()
+    ([[0.05]], [[0.1]])
+    """
     log_alpha, beta = (draws[site].astype(np.float64) / coding.scale for site in EFFECT_SITES)
     return CovariateEffects(coding.terms, coding.centre, log_alpha, beta)
 

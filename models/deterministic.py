@@ -30,6 +30,15 @@ def with_deterministic(
         Arrays ``(draws, ...)`` by site.
     like
         A tensor of the device and dtype to compute on.
+
+    Examples
+    --------
+    >>> def program(data):
+    ...     x = pyro.sample("x", dist.Normal(0.0, 1.0))
+    ...     pyro.deterministic("twice", 2 * x)
+    >>> draws = with_deterministic(program, {"x": np.array([1.0, 3.0])}, data=None, like=torch.zeros(()))
+    >>> draws["twice"].ravel().tolist()
+    [2.0, 6.0]
     """
     values = {site: torch.tensor(x).to(like) for site, x in draws.items()}
     alone = _run(program, {site: x[0] for site, x in values.items()}, data)

@@ -34,7 +34,15 @@ Draw = dict[str, Tensor]
 
 
 class Switches(Protocol):
-    """What a model of vertex clusters has on."""
+    """What a model of vertex clusters has on.
+
+    Examples
+    --------
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> model: Switches = VertexClusterMixture(2, visit_effect=True)
+    >>> [name for name in ("scatter", "subject_effect", "visit_effect", "ageing") if getattr(model, name)]
+    ['scatter', 'subject_effect', 'visit_effect']
+    """
 
     @property
     def scatter(self) -> bool:
@@ -67,6 +75,19 @@ class FittedClusters:
         The switches that it was fitted with.
     result
         The fit.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import simulate_prior
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> model, cohort = VertexClusterMixture(2, labels=[1, 0, 0, 1]), simulate_reference(n_subjects=6, n_vertices=4)
+    >>> simulated = simulate_prior(model, cohort, seed=0)  # whose truth is taken for a fit
+    >>> truth = {site: x[None] for site, x in simulated.identified(model).items()}
+    >>> result = SimpleNamespace(data=simulated.data, posterior=lambda draws: truth, is_point=True)
+    >>> [course.label.tolist() for course in FittedClusters(model, result).courses(2)]
+    [[1, 0, 0, 1], [1, 0, 0, 1]]
     """
 
     model: Switches

@@ -73,7 +73,15 @@ class Forecasted:
 
 
 class Request(NamedTuple):
-    """The rows of a forecast: the subject's place in the cohort, and the time, ``(rows,)`` each."""
+    """The rows of a forecast: the subject's place in the cohort, and the time, ``(rows,)`` each.
+
+    Examples
+    --------
+    >>> cohort = Cohort(np.ones((3, 2)), [70.0, 71.0, 65.0], ["a", "a", "b"])
+    >>> rows = requested(cohort, [80.0, 90.0], subjects=["b", "a"])
+    >>> rows.subject.tolist(), cohort.subjects[rows.subject].tolist(), rows.time.tolist()
+    ([1, 0], ['b', 'a'], [80.0, 90.0])
+    """
 
     subject: NDArray[np.int64]
     time: Floats
@@ -94,6 +102,12 @@ def requested(cohort: Cohort, times: ArrayLike, subjects: ArrayLike | None) -> R
     ------
     CohortError
         Where a subject is not in the cohort or has no value, a time is not finite, or years are below 0.
+
+    Examples
+    --------
+    >>> cohort = Cohort(np.ones((3, 2)), [70.0, 71.0, 65.0], ["a", "a", "b"])
+    >>> requested(cohort, [0.5, 2.0], subjects=None).time.tolist()  # years after 71 and after 65
+    [71.5, 73.0, 65.5, 67.0]
     """
     when = np.atleast_1d(np.asarray(times, np.float64))
     if when.ndim != 1 or not when.size or not np.isfinite(when).all():
@@ -154,6 +168,21 @@ def forecast_visits(
         See `Forecasted`.
     progress
         Whether to show a bar on standard error.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> cohort = Cohort(np.array([[2.0], [4.0]]), [70.0, 71.0], ["a", "a"])
+    >>> flat = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [3.0]]).double())  # at 3
+    >>> course = Course(flat, None, torch.ones(1).double(), None, None, torch.tensor([0.0, 1, 0, 1, 0]).double(),
+    ...                 torch.tensor([0]), None)
+    >>> result, passes = SimpleNamespace(data=prepare_visits(cohort, None), seed=0), torch.tensor([1e-6])
+    >>> found = forecast_visits(iter([course]), 1, lambda _: Components(0 * passes, passes), result, cohort,
+    ...                         requested(cohort, 1.0, None), draws=9, level=0.9, keep_draws=False, progress=False)
+    >>> found.time.tolist(), found.mean.round(2).tolist()
+    ([72.0], [[3.0]])
     """
     visits = visits_like(result.data, cohort)
     with torch.random.fork_rng(), torch.no_grad():

@@ -37,6 +37,15 @@ class LabelledVisits(Visits):
         ``(vertices,)`` the vertices cluster by cluster, and each vertex's place there.
     counts
         Vertices of each cluster.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> cohort = Cohort(np.array([[0.0, 1.0, 2.0], [2.0, 1.5, 0.0]]), [70.0, 71.0], ["a", "a"])
+    >>> visits = with_labels(prepare_visits(cohort, None), [1, 0, 1])
+    >>> [vertices.tolist() for vertices in visits.members]
+    [[1], [0, 2]]
     """
 
     label: Tensor = field(kw_only=True)
@@ -57,6 +66,12 @@ def checked_labels(labels: Any, n_clusters: int) -> tuple[int, ...]:
     ------
     ValueError
         Where they are no whole numbers from 0 to K - 1, one a vertex, or a cluster has no vertex.
+
+    Examples
+    --------
+    >>> checked_labels([0, 2, 2], n_clusters=3)
+    Traceback (most recent call last):
+    ValueError: labels: no vertex is of cluster 1; number the regions without gaps
     """
     array = np.asarray(labels)
     if array.ndim != 1 or array.dtype.kind not in "iu":
@@ -81,6 +96,15 @@ def with_labels(visits: Visits, labels: Sequence[int]) -> LabelledVisits:
     ------
     CohortError
         Where there is not one label for each vertex, or no vertex of a cluster varies.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> cohort = Cohort(np.array([[0.0, 1.0, 2.0], [2.0, 1.5, 0.0]]), [70.0, 71.0], ["a", "a"])
+    >>> visits = with_labels(prepare_visits(cohort, None), [1, 0, 1])
+    >>> visits.counts, visits.order.tolist(), visits.place.tolist()
+    ((1, 2), [1, 0, 2], [1, 0, 2])
     """
     if len(labels) != visits.n_vertices:
         raise CohortError(f"labels: {len(labels)} labels for {visits.n_vertices} vertices; give one for each")
@@ -108,6 +132,17 @@ class LabelledMixture(TorchDistribution):  # type: ignore[misc]
         The clusters.
     visits
         The design, and the vertices' labels.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> cohort = Cohort(np.array([[0.0, 1.0, 2.0], [2.0, 1.5, 0.0]]), [70.0, 71.0], ["a", "a"])
+    >>> visits = with_labels(prepare_visits(cohort, None), [1, 0, 1])
+    >>> clusters = Mixture(torch.tensor([0.5, 0.5]), torch.tensor([[1.0, 1.5], [0.0, 2.0]]), None, torch.ones(2))
+    >>> density = LabelledMixture(clusters, visits).log_prob(visits.values)
+    >>> (density + np.log(2 * np.pi)).round(decimals=3)  # the first two are on their curves, the third is 2 off twice
+    tensor([ 0.,  0., -4.])
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)

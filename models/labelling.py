@@ -42,6 +42,13 @@ def align_labels(draws: Mapping[str, NDArray[Any]], cluster_axis: Mapping[str, i
         sigma and pi ``(draws, K)`` where there are such.
     cluster_axis
         The axis of clusters by site; sites that are not in ``draws`` are passed over.
+
+    Examples
+    --------
+    >>> draws = {name: np.ones((4, 2)) for name in "abd"} | {"dps": np.tile(np.linspace(0, 3, 5), (4, 1))}
+    >>> draws["c"] = np.array([[3.0, 0.0], [0.1, 3.1], [0.2, 2.9], [3.0, 0.1]])  # two draws the other way round
+    >>> align_labels(draws, dict.fromkeys("abcd", 1))["c"].tolist()
+    [[0.0, 3.0], [0.1, 3.1], [0.2, 2.9], [0.1, 3.0]]
     """
     order = _matched(draws)
     onset = np.take_along_axis(draws["c"], order, 1).mean(0)

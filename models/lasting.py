@@ -36,7 +36,15 @@ LEAST = 0.05  # of the variance, at least, passes from visit to visit
 
 
 class Components(NamedTuple):
-    """Variances of each vertex, ``(vertices,)``: what lasts, and what passes."""
+    """Variances of each vertex, ``(vertices,)``: what lasts, and what passes.
+
+    Examples
+    --------
+    >>> variances = Components(lasting=torch.tensor([3.0]), passing=torch.tensor([1.0]))
+    >>> one = torch.ones(1, 1)
+    >>> own_deviation(variances, sums=one, count=one)[0]  # of one visit's residual, three quarters are taken to last
+    tensor([[0.7500]])
+    """
 
     lasting: Tensor
     passing: Tensor
@@ -53,6 +61,15 @@ def centred_residuals(course: Course, values: Tensor, observed: Tensor | None, d
         ``(vertices, visits)`` as in :class:`~neuropyro.models.visits.Visits`; residuals are 0 where nothing was seen.
     dps
         ``(visits,)`` scores.
+
+    Examples
+    --------
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> flat = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [0.0]]))
+    >>> course = Course(flat, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> centred_residuals(course, torch.tensor([[1.0, 0.0], [3.0, 6.0]]), observed=None, dps=torch.zeros(2))
+    tensor([[-1., -3.],
+            [ 1.,  3.]])
     """
     left = torch.empty_like(values)
     columns = course.columns(dps.to(course.sigma)).to(left)  # (K, visits, 1 or 10)
@@ -68,7 +85,21 @@ def centred_residuals(course: Course, values: Tensor, observed: Tensor | None, d
 
 
 def components_of(course: Course, visits: Visits, dps: Tensor) -> Components:
-    """Estimate the variances from the visits that the course was fitted to, and their scores."""
+    """Estimate the variances from the visits that the course was fitted to, and their scores.
+
+    Examples
+    --------
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> flat = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [0.0]]))
+    >>> course = Course(flat, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> import numpy as np
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> values = np.array([[1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, 1.0]])  # each subject's last
+    >>> visits = prepare_visits(Cohort(values, [70.0, 71.0, 70.0, 71.0], ["a", "a", "b", "b"]), None)
+    >>> components_of(course, visits, dps=torch.zeros(4)).lasting  # of a variance of 2, all but the least that passes
+    tensor([1.9000, 1.9000], dtype=torch.float64)
+    """
     residual = centred_residuals(course, course.without_ageing(visits).values, visits.observed, dps)
     sums, count = by_subject(residual, visits.observed, visits.subject, visits.n_subjects)
     pairs = (count * (count - 1)).sum(-1)
@@ -93,14 +124,28 @@ def _shrunk(sums: Tensor, counts: Tensor, n_subjects: int) -> Tensor:
 
 
 def by_subject(residual: Tensor, observed: Tensor | None, subject: Tensor, n_subjects: int) -> tuple[Tensor, Tensor]:
-    """Return sums over a subject's visits, and how many were seen, ``(vertices, subjects)`` each."""
+    """Return sums over a subject's visits, and how many were seen, ``(vertices, subjects)`` each.
+
+    Examples
+    --------
+    >>> sums, count = by_subject(torch.tensor([[1.0, 2.0, 4.0]]), None, subject=torch.tensor([0, 0, 1]), n_subjects=2)
+    >>> sums.tolist(), count.tolist()
+    ([[3.0, 4.0]], [[2.0, 1.0]])
+    """
     member = torch.nn.functional.one_hot(subject, n_subjects).double()
     seen = torch.ones_like(residual) if observed is None else observed
     return residual.double() @ member, seen.double() @ member
 
 
 def own_deviation(components: Components, sums: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of what lasts, ``(vertices, subjects)`` each, given what `by_subject` returns."""
+    """Return mean and variance of what lasts, ``(vertices, subjects)`` each, given what `by_subject` returns.
+
+    Examples
+    --------
+    >>> variances = Components(lasting=torch.tensor([1.0]), passing=torch.tensor([1.0]))
+    >>> own_deviation(variances, sums=torch.tensor([[6.0]]), count=torch.tensor([[2.0]]))  # of two visits
+    (tensor([[2.]]), tensor([[0.3333]]))
+    """
     lasting, passing = (x.unsqueeze(-1) for x in components)
     share = lasting_weight(lasting, passing, count)
     return share * sums, share * passing

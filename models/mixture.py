@@ -23,6 +23,17 @@ class Mixture(NamedTuple):
 
     ``loc (*, K, visits)``, ``nodes`` of the scatter or None, ``sigma (*, K)``; ``coupling`` of neighbours' labels, a
     scalar or ``(*, 1)``, or None where labels are independent; ``omega (*, K)`` of vertex effects, or None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.array([[0.0], [2.0]]), [70.0, 71.0], ["a", "a"]), None)
+    >>> clusters = Mixture(torch.tensor([0.5, 0.5]), torch.tensor([[0.0, 2.0], [0.0, 0.0]]), None, torch.ones(2))
+    >>> each = clusters.log_likelihood(visits.values, visits)
+    >>> (each + np.log(2 * np.pi)).round(decimals=3)  # on the first cluster's curve, 2 off the second's at one visit
+    tensor([[ 0., -2.]])
     """
 
     share: Tensor
@@ -89,5 +100,11 @@ def curves(scores: Tensor, theta: Trajectories, scatter: Tensor | None) -> tuple
     Returns
     -------
     loc ``(*, K, visits)``, nodes or None
+
+    Examples
+    --------
+    >>> theta = Trajectories(*torch.tensor([[-2.0], [1.0], [0.5], [3.0]]))
+    >>> curves(torch.tensor([-50.0, 0.5, 50.0]), theta, scatter=None)[0].tolist()
+    [[3.0, 2.0, 1.0]]
     """
     return (sigmoid(scores, theta), None) if scatter is None else noded(scores, theta, scatter)

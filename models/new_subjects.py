@@ -43,7 +43,7 @@ from neuropyro.models.residual_tables import FINE, MapSums, ResidualTables, map_
 from neuropyro.models.subject_grid import draw_pairs, lattice
 from neuropyro.models.visits import Visits, visits_like
 
-__all__ = ["Personalized", "courses_for", "draw_subjects", "gathered", "personalized", "seeded"]
+__all__ = ["Personalized", "courses_for", "draw_subjects", "personalized", "seeded"]
 
 SPEEDS, REACH_OF_SPEED = 9, 3.5  # first grid of the log speed, in sds of the population
 STAGES, REACH_OF_STAGE = 41, 5.0  # first grid of the stage given the speed, likewise
@@ -100,6 +100,18 @@ def draw_subjects(course: Course, visits: Visits, draws: int) -> Personalized:
         The new subjects', standardised and timed as the fitted cohort: see `visits_like`.
     draws
         How many.
+
+    Examples
+    --------
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> flat = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [0.0]]).double())  # maps say nothing of the score
+    >>> scores = torch.tensor([np.log(2.0), 1e-4, 0.5, 1e-4, 0.0])  # all move by 2 a year, from .5 at the mean time
+    >>> course = Course(flat, None, torch.ones(1).double(), None, None, scores, torch.tensor([0]), None)
+    >>> cohort = Cohort(np.array([[0.0], [1.0]]), [70.0, 71.0], ["a", "a"])
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> placed = draw_subjects(course, prepare_visits(cohort, None, dtype=torch.float64), draws=3)
+    >>> placed.dps.round(2).tolist()
+    [[-0.5, 1.5], [-0.5, 1.5], [-0.5, 1.5]]
     """
     visits = course.without_ageing(visits)
     sums = map_sums(course, visits)
@@ -130,15 +142,36 @@ def personalized(courses: Iterator[Course], count: int, result: Posterior, cohor
         Of the same columns, in the unit of the cohort that was fitted.
     draws
         Of each subject's latents, spread evenly over draws of the course.
+
+    Examples
+    --------
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> flat = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [0.0]]).double())  # maps say nothing of the score
+    >>> scores = torch.tensor([np.log(2.0), 1e-4, 0.5, 1e-4, 0.0])  # all move by 2 a year, from .5 at the mean time
+    >>> course = Course(flat, None, torch.ones(1).double(), None, None, scores, torch.tensor([0]), None)
+    >>> cohort = Cohort(np.array([[0.0], [1.0]]), [70.0, 71.0], ["a", "a"])
+    >>> from types import SimpleNamespace
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> result = SimpleNamespace(data=prepare_visits(cohort, None), seed=0)
+    >>> placed = personalized(iter([course, course]), 2, result, cohort, draws=4)
+    >>> placed.alpha.round(2).ravel().tolist(), placed.beta.round(2).ravel().tolist()
+    ([2.0, 2.0, 2.0, 2.0], [0.5, 0.5, 0.5, 0.5])
     """
     visits = visits_like(result.data, cohort).to(None, torch.float64)
     with torch.random.fork_rng():
         parts = [draw_subjects(course, visits, -(-draws // count)) for course in seeded(courses, result.seed)]
-    return gathered(parts)
+    return _gathered(parts)
 
 
 def seeded(courses: Iterator[Course], seed: int) -> Iterator[Course]:
-    """Yield courses whose random numbers do not depend on what is drawn between them."""
+    """Yield courses whose random numbers do not depend on what is drawn between them.
+
+    Examples
+    --------
+    >>> first, again = ([float(torch.rand(())) for _ in seeded(iter(["course", "course"]), seed=7)] for _ in range(2))
+    >>> first == again, first[0] == first[1]
+    (True, False)
+    """
     for step in itertools.count():
         torch.manual_seed(seed + step)
         course = next(courses, None)
@@ -148,12 +181,18 @@ def seeded(courses: Iterator[Course], seed: int) -> Iterator[Course]:
 
 
 def courses_for(n_subjects: int, draws: int, is_point: bool) -> int:
-    """Return on how many draws of the course subjects are placed: fewer for thousands of subjects, or of a point."""
+    """Return on how many draws of the course subjects are placed: fewer for thousands of subjects, or of a point.
+
+    Examples
+    --------
+    >>> [courses_for(subjects, draws=200, is_point=False) for subjects in (30, 1000, 100_000)]
+    [50, 20, 10]
+    """
     wanted = FEWEST_COURSES if is_point else min(COURSES, MOST_PLACED // n_subjects)
     return min(draws, max(FEWEST_COURSES, wanted))
 
 
-def gathered(parts: list[Personalized]) -> Personalized:
+def _gathered(parts: list[Personalized]) -> Personalized:
     """Return the draws under several draws of the course as one."""
     arrays = {f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(parts[0])[1:]}
     return Personalized(parts[0].subject, **arrays)

@@ -36,6 +36,19 @@ class OffsetCentring:
         The program up to the offsets.
     information
         The precision ``(*, K, visits)`` at which a visit determines an offset, given the values of all sites.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import simulate_prior
+    >>> from neuropyro.models import SubjectProgression
+    >>> model = SubjectProgression()
+    >>> simulated = simulate_prior(model, simulate_reference(n_subjects=6, n_vertices=2), seed=0)
+    >>> values = {site: torch.tensor(simulated.truth[site]) for site in simulated.sampled}
+    >>> values |= {"a": torch.zeros(2), "d": torch.tensor([1.0, -2.0])}  # flat curves
+    >>> model.offset_centring(simulated.data).curves(values)[:2].round(decimals=3)  # those of two subjects
+    tensor([[ 1., -2.],
+            [ 1., -2.]])
     """
 
     visits: Visits

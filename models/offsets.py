@@ -53,6 +53,17 @@ def sample_offset(rho: Tensor, information: Tensor, curve: Tensor, visits: Visit
     Returns
     -------
     Each visit's u, ``(*, K, visits)``
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.arange(3.0)[:, None], [70.0, 71.0, 72.0], ["a", "a", "b"]), None)
+    >>> one, subjects = torch.ones(1, 3), pyro.plate("subject", 2, dim=-1)
+    >>> program = lambda visits: sample_offset(torch.ones(1), one, 0 * one, visits, subjects)
+    >>> pyro.condition(program, {"u_scaled": torch.ones(2, 1)})(visits)  # 1 / p, by the number of visits
+    tensor([[0.5774, 0.5774, 0.7071]])
     """
     sd = rho.unsqueeze(-2)
     scale = (sd.pow(-2) + visits.sum_of_subject(information).mT).sqrt()
@@ -64,7 +75,20 @@ def sample_offset(rho: Tensor, information: Tensor, curve: Tensor, visits: Visit
 
 
 def with_offsets(program: Callable[[Visits], Any], visits: Visits, sites: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Put u_scaled in the place of ``u (subjects, K)`` among values of a program's sites."""
+    """Put u_scaled in the place of ``u (subjects, K)`` among values of a program's sites.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.arange(3.0)[:, None], [70.0, 71.0, 72.0], ["a", "a", "b"]), None)
+    >>> one, subjects = torch.ones(1, 3), pyro.plate("subject", 2, dim=-1)
+    >>> program = lambda visits: sample_offset(torch.ones(1), one, 0 * one, visits, subjects)
+    >>> sites = with_offsets(program, visits, {"rho": torch.ones(1), "u": torch.tensor([[0.3], [-0.2]])})
+    >>> pyro.condition(program, {"u_scaled": sites["u_scaled"]})(visits)
+    tensor([[ 0.3000,  0.3000, -0.2000]])
+    """
     given = without_offsets(sites) | {"rho": sites["rho"]}
     law = law_of_offsets(program, visits, given)
     return given | {"u_scaled": law.loc + sites["u"] * law.scale / sites["rho"]}
@@ -72,12 +96,30 @@ def with_offsets(program: Callable[[Visits], Any], visits: Visits, sites: dict[s
 
 @torch.no_grad()
 def law_of_offsets(program: Callable[[Visits], Any], visits: Visits, given: Mapping[str, Tensor]) -> Any:
-    """Return the Normal of u_scaled ``(subjects, K)``, given a program's other sites."""
+    """Return the Normal of u_scaled ``(subjects, K)``, given a program's other sites.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.arange(3.0)[:, None], [70.0, 71.0, 72.0], ["a", "a", "b"]), None)
+    >>> one, subjects = torch.ones(1, 3), pyro.plate("subject", 2, dim=-1)
+    >>> program = lambda visits: sample_offset(torch.ones(1), one, 0 * one, visits, subjects)
+    >>> law_of_offsets(program, visits, {}).variance.flatten()  # rho p, squared: one and the visits
+    tensor([3.0000, 2.0000])
+    """
     with torch.random.fork_rng(), poutine.block():
         trace = poutine.trace(poutine.condition(program, dict(given))).get_trace(visits)
     return trace.nodes["u_scaled"]["fn"].base_dist
 
 
 def without_offsets(sites: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out what is of subjects' offsets."""
+    """Leave out what is of subjects' offsets.
+
+    Examples
+    --------
+    >>> sorted(without_offsets(dict.fromkeys(("a", "rho", "sigma", "u"), torch.ones(1))))
+    ['a', 'sigma']
+    """
     return {site: value for site, value in sites.items() if site not in ("rho", "u")}

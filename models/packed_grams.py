@@ -18,12 +18,24 @@ Factor = tuple[dict[tuple[int, int], Tensor], list[Tensor], list[Tensor]]
 
 
 def lower_triangle(rows: int) -> Iterator[tuple[int, int]]:
-    """Yield row and column of a packed symmetric matrix's numbers, in their order."""
+    """Yield row and column of a packed symmetric matrix's numbers, in their order.
+
+    Examples
+    --------
+    >>> list(lower_triangle(2))
+    [(0, 0), (1, 0), (1, 1)]
+    """
     yield from ((i, j) for i in range(rows) for j in range(i + 1))
 
 
 def unpacked(grams: Tensor, rows: int) -> Tensor:
-    """Return symmetric matrices ``(*, r, r)`` of packed ones ``(*, r (r + 1) / 2)``."""
+    """Return symmetric matrices ``(*, r, r)`` of packed ones ``(*, r (r + 1) / 2)``.
+
+    Examples
+    --------
+    >>> unpacked(torch.tensor([1.0, 2.0, 3.0]), rows=2).tolist()
+    [[1.0, 2.0], [2.0, 3.0]]
+    """
     place = torch.zeros(rows, rows, dtype=torch.long, device=grams.device)
     i, j = torch.tril_indices(rows, rows, device=grams.device)
     place[i, j] = place[j, i] = torch.arange(len(i), device=grams.device)
@@ -39,6 +51,12 @@ def quadratic(grams: Sequence[Tensor] | Tensor, products: Sequence[Tensor] | Ten
         ``(r (r + 1) / 2, *)`` of G, row by row up to the diagonal; r of at least 1.
     products
         ``(r, *)`` of p.
+
+    Examples
+    --------
+    >>> distance, volume = quadratic(torch.tensor([[1.0], [0.0], [3.0]]), torch.tensor([[2.0], [4.0]]))
+    >>> distance.tolist(), volume.exp().round(decimals=3).tolist()  # 4 / 2 + 16 / 4, and 2 * 4
+    ([6.0], [8.0])
     """
     _, pivots, forward = _factor(grams, products)
     squares, volume = forward[0].square() / pivots[0], pivots[0].log()
@@ -48,7 +66,13 @@ def quadratic(grams: Sequence[Tensor] | Tensor, products: Sequence[Tensor] | Ten
 
 
 def solve(grams: Sequence[Tensor] | Tensor, products: Sequence[Tensor] | Tensor) -> Tensor:
-    """Return (I + G)^-1 p, ``(r, *)``."""
+    """Return (I + G)^-1 p, ``(r, *)``.
+
+    Examples
+    --------
+    >>> solve(torch.tensor([[1.0], [0.0], [3.0]]), torch.tensor([[2.0], [4.0]])).flatten().tolist()  # 2 / 2, 4 / 4
+    [1.0, 1.0]
+    """
     lower, pivots, forward = _factor(grams, products)
     found: dict[int, Tensor] = {}
     for j in reversed(range(len(pivots))):

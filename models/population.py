@@ -37,6 +37,18 @@ class Population:
         ``(K,)`` a year, or None.
     spread
         ``(K,)`` sds of the clusters' levels at a visit about their curves, or None for none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.array([[0.0], [1.0]]), [70.0, 71.0], ["a", "a"]), None)
+    >>> draw = dict.fromkeys(("a", "b", "c", "d", "pi", "sigma"), torch.ones(1)) | {"place": torch.zeros(1, 2)}
+    >>> draw |= dict.fromkeys(SCORE_GLOBALS, torch.tensor(0.5))
+    >>> shared, _ = population_of(draw, None, visits)
+    >>> shared.scores, shared.rho, shared.omega  # a draw without offsets and vertex effects
+    (tensor([0.5000, 0.5000, 0.5000, 0.5000, 0.5000]), tensor([0.]), tensor([0.]))
     """
 
     share: Tensor
@@ -62,6 +74,18 @@ def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None, visits: Vi
         ``(K, 5)``, or None for none.
     visits
         The data: when subjects were seen, and their covariates.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.array([[0.0], [1.0]]), [70.0, 71.0], ["a", "a"]), None)
+    >>> draw = dict.fromkeys(("a", "b", "c", "d", "pi", "sigma"), torch.ones(1)) | {"place": torch.zeros(1, 2)}
+    >>> draw |= dict.fromkeys(SCORE_GLOBALS, torch.tensor(0.5))
+    >>> draw |= {"rho": torch.tensor([0.5]), "u": torch.tensor([[2.0]])}
+    >>> population_of(draw, None, visits)[1]  # a subject of average speed and stage, and four sds off
+    tensor([[0., 0., 4.]])
     """
     theta = Trajectories(*(draw[name] for name in Trajectories._fields))
     rho, omega = (draw.get(site, torch.zeros_like(draw["pi"])) for site in ("rho", "omega"))

@@ -40,6 +40,20 @@ class PopulationUnits:
         When subjects were seen, and their covariates.
     offsets
         Of subjects' offsets, where the model has such.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> units = PopulationUnits(prepare_visits(Cohort(np.array([[0.0], [1.0]]), [70.0, 71.0], ["a", "a"]), None))
+    >>> values = {"log_alpha_mean": 0.0, "log_alpha_sd": 1.0, "beta_mean": 1.0, "beta_sd": 2.0, "correlation": 0.0}
+    >>> values = {site: torch.tensor(x) for site, x in values.items()} | {"c": torch.tensor([5.0])}
+    >>> values["place"], frame = torch.ones(1, 2), {"share": torch.full((1, 2), 0.5)}
+    >>> seen = units.centred(values, frame)
+    >>> back, _ = units.sampled(values | seen, frame)
+    >>> seen["c"], back["c"], back["place"].round(decimals=3)  # (5 - 1) / 2
+    (tensor([2.]), tensor([5.]), tensor([[1., 1.]]))
     """
 
     visits: Visits

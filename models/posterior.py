@@ -10,7 +10,15 @@ __all__ = ["Posterior"]
 
 
 class Posterior(Protocol):
-    """A fitted posterior, as models see it."""
+    """A fitted posterior, as models see it.
+
+    Examples
+    --------
+    >>> from neuropyro.inference import Schedule, fit
+    >>> result: Posterior = fit(model, torch.ones(9), "map", schedule=Schedule(max_steps=1), progress=False)
+    >>> result.is_point, result.seed, result.posterior(3)["mean"].shape, result.data.shape
+    (True, 0, (3,), torch.Size([9]))
+    """
 
     @property
     def data(self) -> Any:

@@ -16,7 +16,7 @@ from neuropyro.models.reconstruction_features import feature_vectors
 from neuropyro.models.reconstruction_source import ImageSource
 from neuropyro.models.reconstruction_spread import MeasurementSpread, spread_of
 
-__all__ = ["Measurements", "check_measurements", "in_reals", "placed_measurements"]
+__all__ = ["Measurements", "in_reals", "placed_measurements"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,16 @@ class Measurements:
         Covariance of the residual image, on this device; None where there is none.
     features
         Of the measurements, (B, F); None where the model has no perceptual term.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> from neuropyro.models import LatentReconstruction
+    >>> from neuropyro.models.corruption import Undersample
+    >>> model = LatentReconstruction(load_generator("brains64"), Undersample(4.0, noise=0.02), residual=None)
+    >>> measured = model.prepare(torch.zeros(1, 1, 64, 64, dtype=torch.complex64))
+    >>> measured.values.shape, int(measured.observed.sum())  # a quarter of 4,096 complex numbers
+    (torch.Size([1, 1, 64, 64, 2]), 2048)
     """
 
     values: Tensor
@@ -66,7 +76,7 @@ class Measurements:
             Spreads that were found before; measurements of one shape share theirs.
         """
         observed = corruption.observed(y)
-        check_measurements(y, observed, corruption, source)
+        _check_measurements(y, observed, corruption, source)
         seen = in_reals_mask(observed, y)
         placed = None if residual is None else residual.to(y.device, y.real.dtype)
         keys = [(y.device, y.dtype, shape) for shape in (y.shape[1:], y.shape)]  # shared by images, or each its own
@@ -111,14 +121,27 @@ class Measurements:
 
 
 def in_reals(y: Tensor) -> Tensor:
-    """Complex measurements as pairs of real ones in a last dimension; real ones as they are."""
+    """Complex measurements as pairs of real ones in a last dimension; real ones as they are.
+
+    Examples
+    --------
+    >>> in_reals(torch.tensor([1 + 2j, 3 + 4j]))
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
     return torch.view_as_real(y) if y.is_complex() else y
 
 
 def placed_measurements(
     y: Tensor | NDArray[Any], device: torch.device | str | None, dtype: torch.dtype | None
 ) -> Tensor:
-    """Measurements as a tensor on a device, of the precision of the real ``dtype``; as they are where it is None."""
+    """Measurements as a tensor on a device, of the precision of the real ``dtype``; as they are where it is None.
+
+    Examples
+    --------
+    >>> placed_measurements(np.array([1, 2j]), device="cpu", dtype=torch.float64)
+    tensor([1.+0.j, 0.+2.j], dtype=torch.complex128)
+    """
     y = torch.as_tensor(np.asarray(y)) if not isinstance(y, Tensor) else y
     if not (y.is_floating_point() or y.is_complex()):
         y = y.to(torch.get_default_dtype())
@@ -126,7 +149,7 @@ def placed_measurements(
     return y.to(device=device, dtype=kind.to_complex() if y.is_complex() else kind)
 
 
-def check_measurements(y: Tensor, observed: Tensor, corruption: Corruption, source: ImageSource) -> None:
+def _check_measurements(y: Tensor, observed: Tensor, corruption: Corruption, source: ImageSource) -> None:
     """Raise unless ``y`` (B, ...) may be measurements of the generator's images.
 
     Raises

@@ -26,6 +26,13 @@ def feature_vectors(features: Any, y: Tensor) -> Tensor:
     ------
     CorruptionError
         Where measurements are no images.
+
+    Examples
+    --------
+    >>> y = torch.tensor([1.0, 3.0, 5.0, 9.0]).reshape(2, 1, 1, 2)
+    >>> feature_vectors(lambda images: images.mean((2, 3)), y)  # one feature: how bright an image is
+    tensor([[2.],
+            [7.]])
     """
     if y.is_complex() or y.ndim < 4:
         raise CorruptionError("reconstruction: features are of images; give none for k-space")
@@ -36,7 +43,14 @@ def feature_vectors(features: Any, y: Tensor) -> Tensor:
 
 
 def feature_density(expected: Tensor, target: Tensor, sd: float | None) -> Tensor:
-    """Log-density (*, B) of features ``target`` (B, F) about ``expected`` (*, B, F); as in the paper if sd is None."""
+    """Log-density (*, B) of features ``target`` (B, F) about ``expected`` (*, B, F); as in the paper if sd is None.
+
+    Examples
+    --------
+    >>> density = feature_density(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]), sd=1.0)
+    >>> round(float(density), 3)  # -25 / 2 - log(2 pi)
+    -14.338
+    """
     sd = reference_feature_sd(target.shape[-1]) if sd is None else sd
     density: Tensor = dist.Normal(expected, sd).log_prob(target).sum(-1)
     return density

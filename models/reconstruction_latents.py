@@ -31,7 +31,14 @@ SHRINKAGE = 0.01  # of the covariance towards its diagonal: some directions of w
 
 
 class Whitened(constraints.Constraint):  # type: ignore[misc]
-    """All arrays of ``event_dim`` dimensions, to be reached from standard normal ones by ``transform``."""
+    """All arrays of ``event_dim`` dimensions, to be reached from standard normal ones by ``transform``.
+
+    Examples
+    --------
+    >>> from torch.distributions import AffineTransform
+    >>> biject_to(Whitened(AffineTransform(10.0, 2.0), event_dim=1))(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([ 8., 10., 12.])
+    """
 
     def __init__(self, transform: Transform, event_dim: int = 2) -> None:
         self.transform, self.event_dim = transform, event_dim
@@ -100,6 +107,12 @@ class LatentNormal(dist.TorchDistribution):  # type: ignore[misc]
         From standard normals; see :meth:`of`.
     free
         From the numbers that guides and searches move to w; ``affine`` if None.
+
+    Examples
+    --------
+    >>> law = LatentNormal.of(torch.zeros(2), torch.eye(2), layers=torch.eye(3))  # six standard normals
+    >>> round(float(law.log_prob(torch.ones(3, 2))), 3)  # -6 (1 + log(2 pi)) / 2
+    -8.514
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)
@@ -164,6 +177,11 @@ def layer_correlation(layers: int, rho: float, like: Tensor) -> Tensor:
     ------
     ValueError
         Where rho is not in 0..1, 1 excluded.
+
+    Examples
+    --------
+    >>> layer_correlation(3, 0.5, like=torch.zeros(())).tolist()
+    [[1.0, 0.5, 0.5], [0.5, 1.0, 0.5], [0.5, 0.5, 1.0]]
     """
     if not 0 <= rho < 1 or math.isnan(rho):
         raise ValueError(f"reconstruction: the correlation of layers must be 0 or more and below 1, got {rho}")
@@ -171,6 +189,12 @@ def layer_correlation(layers: int, rho: float, like: Tensor) -> Tensor:
 
 
 def colinearity(w: Tensor) -> Tensor:
-    """Sum over all ordered pairs of layers of :math:`|1 - cos(w_i, w_j)|`, (*), for w (*, layers, w_dim)."""
+    """Sum over all ordered pairs of layers of :math:`|1 - cos(w_i, w_j)|`, (*), for w (*, layers, w_dim).
+
+    Examples
+    --------
+    >>> colinearity(torch.eye(3)), colinearity(torch.ones(3, 3)).round(decimals=3)  # at right angles; all alike
+    (tensor(6.), tensor(0.))
+    """
     unit: Tensor = w / w.norm(dim=-1, keepdim=True).clamp_min(1e-12)
     return (1 - unit @ unit.mT).abs().sum((-2, -1))

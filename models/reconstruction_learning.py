@@ -43,6 +43,17 @@ def residuals_of(model: LatentReconstruction, images: Tensor, seed: int = 0, pro
     Returns
     -------
     (N, C, H, W)
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> from neuropyro.models import LatentReconstruction
+    >>> G = load_generator("brains64")
+    >>> model = LatentReconstruction(G, Identity(0.1), "z", candidates=1, starts=1, search_steps=0)
+    >>> z = torch.randn(1, G.z_dim, generator=torch.Generator().manual_seed(0))  # the one candidate of seed 0
+    >>> left = residuals_of(model, G(z).detach() + 0.25, seed=0)
+    >>> round(float(left.min()), 3), round(float(left.max()), 3)
+    (0.25, 0.25)
     """
     bare = model.with_corruption(Identity(PIXEL_SD))
     bare.residual, bare.sigma = None, PIXEL_SD
@@ -59,5 +70,18 @@ def residuals_of(model: LatentReconstruction, images: Tensor, seed: int = 0, pro
 def learn_residual(
     model: LatentReconstruction, images: Tensor, seed: int = 0, progress: bool = False
 ) -> ConditionalSpread:
-    """Learn S from some hundred clean images (N, C, H, W), see :func:`residuals_of`; give it as ``residual``."""
+    """Learn S from some hundred clean images (N, C, H, W), see :func:`residuals_of`; give it as ``residual``.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> grey = SimpleNamespace(z_dim=1, w_dim=1, num_ws=1, img_resolution=4, img_channels=1)  # images as bright as z
+    >>> grey.mapping = lambda z, labels=None: z[:, None]
+    >>> grey.synthesis = lambda w, noise_mode: w[..., None].expand(-1, 1, 4, 4)
+    >>> from neuropyro.models import LatentReconstruction
+    >>> model = LatentReconstruction(grey, Identity(0.1), "z", candidates=9, starts=1, search_steps=20)
+    >>> learned = learn_residual(model, 0.1 * torch.randn(60, 1, 4, 4))  # of which the latent takes a 16th
+    >>> round(float(learned.sd.mean()), 2)
+    0.1
+    """
     return ConditionalSpread.of(residuals_of(model, images, seed, progress))

@@ -40,6 +40,12 @@ class PosePrior:
     ------
     ValueError
         Where one is not positive.
+
+    Examples
+    --------
+    >>> PosePrior(turn=0.0)
+    Traceback (most recent call last):
+    ValueError: reconstruction: sds of a pose must be above 0, got PosePrior(down=1.5, across=1.5, turn=0.0, size=0.04)
     """
 
     down: float = 1.5
@@ -63,6 +69,12 @@ class PoseNormal(dist.TransformedDistribution):  # type: ignore[misc]
     ----------
     sd
         (4,)
+
+    Examples
+    --------
+    >>> law = PosePrior(down=2.0, turn=5.0).law(torch.zeros(()))
+    >>> law.support.transform(torch.tensor([1.0, 0.0, -1.0, 0.0]))  # one sd down, one sd against the clock
+    tensor([ 2.,  0., -5.,  0.])
     """
 
     def __init__(self, sd: Tensor, batch_shape: torch.Size = torch.Size()) -> None:  # noqa: B008 (as torch declares it)
@@ -88,6 +100,13 @@ def moved(images: Tensor, pose: Tensor) -> Tensor:
     ----------
     pose
         Shift down and across, px; turn, degrees; logarithm of the size.
+
+    Examples
+    --------
+    >>> image = torch.zeros(1, 1, 4, 4)
+    >>> image[..., 1, 1] = 1.0
+    >>> moved(image, torch.tensor([[1.0, 0.0, 0.0, 0.0]]))[0, 0].round(decimals=3).nonzero().tolist()  # 1 px down
+    [[2, 1]]
     """
     down, across, turn, size = pose.reshape(-1, 4).unbind(-1)
     angle, scale = turn * (math.pi / 180), size.neg().exp()

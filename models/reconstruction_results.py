@@ -35,6 +35,20 @@ class Drawn:
         sigma and tau, (B,).
     pose
         Where the head lies, (B, 4); None where that is not found.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> grey = SimpleNamespace(z_dim=1, w_dim=1, num_ws=1, img_resolution=4, img_channels=1)  # images as bright as z
+    >>> grey.mapping = lambda z, labels=None: z[:, None]
+    >>> grey.synthesis = lambda w, noise_mode: w[..., None].expand(-1, 1, 4, 4)
+    >>> from neuropyro.models import LatentReconstruction
+    >>> from neuropyro.models.corruption import Identity
+    >>> model = LatentReconstruction(grey, Identity(noise=0.1), "z")
+    >>> measured = model.prepare(torch.full((1, 1, 4, 4), 0.7))
+    >>> drawn = Drawn.at(model.corruption, measured, {"z": torch.tensor([[0.5]])}, sigma=torch.tensor([0.1]))
+    >>> drawn.checks()["misfit"].round(decimals=3)  # off by .2, two sds of the noise
+    tensor([2.])
     """
 
     corruption: Corruption
@@ -107,7 +121,23 @@ def _white(like: Tensor, rng: torch.Generator) -> Tensor:
 
 
 class OfImages(ABC):
-    """What a model of images says of a fit, whichever guide made it."""
+    """What a model of images says of a fit, whichever guide made it.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> grey = SimpleNamespace(z_dim=1, w_dim=1, num_ws=1, img_resolution=4, img_channels=1)  # images as bright as z
+    >>> grey.mapping = lambda z, labels=None: z[:, None]
+    >>> grey.synthesis = lambda w, noise_mode: w[..., None].expand(-1, 1, 4, 4)
+    >>> from neuropyro.models import LatentReconstruction
+    >>> from neuropyro.models.corruption import Identity
+    >>> model = LatentReconstruction(grey, Identity(noise=0.1), "z")
+    >>> two = {"z": np.array([[[0.4]], [[0.6]]])}  # posterior draws
+    >>> measured = model.prepare(torch.full((1, 1, 4, 4), 0.5))
+    >>> result = SimpleNamespace(data=measured, posterior=lambda draws: two, is_point=False, seed=0)
+    >>> model.estimate(result, draws=2).round(3).ravel().tolist()[:3]
+    [0.5, 0.5, 0.5]
+    """
 
     corruption: Corruption
     features: Any

@@ -19,7 +19,18 @@ SITES, FACTORS = ("w", "z", "pose", "sigma", "residual_scale", "y"), ("colineari
 
 
 def simulated_images(model: LatentReconstruction, count: int, seed: int) -> dict[str, Tensor]:
-    """Run the model's program forward; see :meth:`~neuropyro.models.LatentReconstruction.simulate`."""
+    """Run the model's program forward; see :meth:`~neuropyro.models.LatentReconstruction.simulate`.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> from neuropyro.models import LatentReconstruction
+    >>> from neuropyro.models.corruption import Downsample
+    >>> model = LatentReconstruction(load_generator("brains64"), Downsample(4, noise=0.02), residual=None)
+    >>> found = simulated_images(model, count=2, seed=0)
+    >>> round(float((found["y"] - model.corruption.A(found["clean"])).std()), 2)
+    0.02
+    """
     source = model.prepare_source(torch.device("cpu"), torch.float32)
     design = model.prepare(torch.zeros_like(model.corruption.A(torch.zeros(count, *source.image_shape))))
     with torch.no_grad(), torch.random.fork_rng():

@@ -26,7 +26,17 @@ DRAWS = 10_000  # of z, for the statistics of w
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Draws from the generator's own prior: latents (N, ...) and their images (N, C, H, W)."""
+    """Draws from the generator's own prior: latents (N, ...) and their images (N, C, H, W).
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> G, cpu = load_generator("brains64"), torch.device("cpu")
+    >>> source = ImageSource.placed(G, "w", 0.5, "none", None, cpu, torch.float32)
+    >>> found = source.candidates(3, seed=0)
+    >>> found.latents.shape, torch.allclose(source.images(source.w_of(found.latents)), found.images, atol=1e-4)
+    (torch.Size([3, 1, 512]), True)
+    """
 
     latents: Tensor
     images: Tensor
@@ -53,6 +63,15 @@ class ImageSource:
         (1 or B, label_dim) of conditional generators.
     pose
         Prior of one image's pose; None where images are not moved.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> G, cpu = load_generator("brains64"), torch.device("cpu")
+    >>> source = ImageSource.placed(G, "w", 0.5, "none", None, cpu, torch.float32)
+    >>> w = source.w_of(source.mean_latents(2)["w"])  # one w for all of the generator's layers
+    >>> w.shape, bool((w == w[:, :1]).all()), source.image_shape
+    (torch.Size([2, 10, 512]), True, (1, 64, 64))
     """
 
     generator: Any
@@ -187,7 +206,15 @@ def frozen(generator: Any, device: torch.device, dtype: torch.dtype) -> Any:
 
 
 def statistics_of(generator: Any, labels: Tensor | None = None) -> LatentStatistics:
-    """Mean and covariance of w, from the generator's card where it has them, else from 10,000 draws of z."""
+    """Mean and covariance of w, from the generator's card where it has them, else from 10,000 draws of z.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> found = statistics_of(SimpleNamespace(z_dim=1, w_dim=1, mapping=lambda z, labels: 2 * z[:, None] + 3))
+    >>> round(float(found.mean), 1), round(float(found.covariance), 1)
+    (3.0, 4.0)
+    """
     if isinstance(generator.mapping, nn.Module) and any(True for _ in generator.mapping.parameters()):
         return latent_statistics(generator, DRAWS, labels=None if labels is None else labels[:1])
     z = torch.randn(DRAWS, generator.z_dim, generator=torch.Generator().manual_seed(0))

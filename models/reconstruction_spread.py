@@ -33,16 +33,9 @@ from pyro.distributions import constraints
 from torch import Size, Tensor
 
 from neuropyro.generators.residuals import ResidualCovariance
-from neuropyro.models.corruption_operator import Corruption
+from neuropyro.models.corruption_operator import Corruption, as_measurements, flat_reals
 
-__all__ = [
-    "MeasuredNormal",
-    "MeasurementSpread",
-    "as_measurements",
-    "conditional_residual",
-    "flat_reals",
-    "spread_of",
-]
+__all__ = ["MeasuredNormal", "MeasurementSpread", "conditional_residual", "spread_of"]
 
 DENSE_LIMIT = 4096  # measurements, real numbers
 MATRICES = 8  # dense ones at most, where each image has a corruption of its own
@@ -50,19 +43,6 @@ CHUNK = 256  # columns of K at once
 DIAGONAL_DRAWS = 1000  # each variance is then known to 4.5 %
 DOUBLE_LIMIT = 2048  # up to so many the eigenvectors are found in double precision
 ITERATIONS, TOLERANCE = 200, 1e-5  # of conjugate gradients
-
-
-def flat_reals(y: Tensor, event: int) -> Tensor:
-    """Measurements (*, B, ...) with ``event`` dimensions each as real vectors (*, B, n); complex ones as pairs."""
-    y = torch.view_as_real(y).flatten(-2) if y.is_complex() else y
-    return y.flatten(-event)
-
-
-def as_measurements(v: Tensor, like: Tensor) -> Tensor:
-    """Inverse of :func:`flat_reals`: real vectors (*, n) as measurements shaped as those of ``like`` (B, ...)."""
-    if not like.is_complex():
-        return v.reshape(*v.shape[:-1], *like.shape[1:])
-    return torch.view_as_complex(v.reshape(*v.shape[:-1], *like.shape[1:], 2).contiguous())
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +59,12 @@ class MeasurementSpread:
         k, (g, m).
     basis
         U, (g, m, m), in its columns; None is the identity.
+
+    Examples
+    --------
+    >>> spread = MeasurementSpread(torch.tensor([[0, 2]]), torch.ones(1, 2), variance=torch.tensor([[3.0, 8.0]]))
+    >>> spread.coordinates(torch.tensor([[5.0, 6.0, 7.0]])), spread.total(sigma=torch.ones(1), scale=1.0)
+    (tensor([[5., 7.]]), tensor([[4., 9.]]))
     """
 
     places: Tensor
@@ -131,6 +117,13 @@ class MeasuredNormal(dist.TorchDistribution):  # type: ignore[misc]
         tau, (*, B) or a number.
     event
         Number of dimensions of one image's measurements.
+
+    Examples
+    --------
+    >>> spread = MeasurementSpread(torch.tensor([[0, 2]]), torch.ones(1, 2), variance=torch.tensor([[3.0, 8.0]]))
+    >>> law = MeasuredNormal(torch.zeros(1, 3), spread, sigma=torch.ones(1), scale=1.0, event=1)
+    >>> round(float(law.log_prob(torch.tensor([[2.0, 99.0, 3.0]]))), 3)  # -(1 + 1) / 2 - log(2 * 3) - log(2 pi)
+    -4.63
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)
@@ -181,6 +174,15 @@ def spread_of(
         (B, n) booleans: which measurements count.
     y
         Measurements (B, ...), of which shape, dtype and device matter.
+
+    Examples
+    --------
+    >>> from neuropyro.generators.residuals import ResidualSpread
+    >>> from neuropyro.models.corruption import Downsample
+    >>> white = ResidualSpread(torch.full((1, 4, 4), 0.2), torch.ones(16))
+    >>> y, seen = torch.zeros(1, 1, 2, 2), torch.tensor([[True, True, False, True]])
+    >>> spread_of(Downsample(2, "area"), white, seen, y).variance  # of means of four pixels
+    tensor([[0.0100, 0.0100, 0.0100]])
     """
     image = corruption.image_shape(tuple(y.shape))
     own = not _is_shared(corruption, observed, torch.zeros((1, *image[1:]), dtype=y.real.dtype, device=y.device))
@@ -256,6 +258,15 @@ def conditional_residual(
         (B,)
     white
         White noise (B, C, H, W) and (B, ...) for a draw; the mean if None.
+
+    Examples
+    --------
+    >>> from neuropyro.generators.residuals import ResidualSpread
+    >>> from neuropyro.models.corruption import Identity
+    >>> white, y = ResidualSpread(torch.full((1, 2, 2), 0.3), torch.ones(16)), torch.full((1, 1, 2, 2), 0.5)
+    >>> spread = spread_of(Identity(), white, torch.ones(1, 4, dtype=torch.bool), y)
+    >>> conditional_residual(Identity(), white, spread, y, torch.tensor([0.1]), torch.ones(1))[0, 0, 0]
+    tensor([0.4500, 0.4500])
     """
     event = deviation.ndim - 1
     tau, sd = (t.reshape(-1, *[1] * event) for t in (scale, sigma))

@@ -14,19 +14,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from neuropyro.models.corruption_operator import Corruption
+from neuropyro.models.corruption_operator import Corruption, flat_reals
 from neuropyro.models.priors import Pair
 from neuropyro.models.reconstruction_data import Measurements
 from neuropyro.models.reconstruction_source import BATCH, Candidates
-from neuropyro.models.reconstruction_spread import flat_reals
 
-__all__ = ["Startable", "closeness", "start_values"]
+__all__ = ["closeness", "start_values"]
 
 WIDE = 3.0  # of the scales at the beginning of the annealing, beside those at its end
 LEARNING_RATE = 0.1  # of Adam, in sds of the prior
 
 
-class Startable(Protocol):
+class _Startable(Protocol):
     """What is asked of the model."""
 
     corruption: Corruption
@@ -41,8 +40,8 @@ class Startable(Protocol):
         """Log joint density (*, B)."""
 
 
-def start_values(model: Startable, measured: Measurements, seed: int) -> dict[str, Tensor]:
-    """Return values of all sites.
+def start_values(model: _Startable, measured: Measurements, seed: int) -> dict[str, Tensor]:
+    """Return values of all sites, ``(B, ...)`` each; scales at their priors' medians.
 
     Parameters
     ----------
@@ -52,6 +51,18 @@ def start_values(model: Startable, measured: Measurements, seed: int) -> dict[st
         Measurements of B images.
     seed
         Of the draws.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> from neuropyro.models import LatentReconstruction
+    >>> from neuropyro.models.corruption import Downsample
+    >>> settings = {"candidates": 6, "starts": 1, "search_steps": 0, "residual": None}
+    >>> model = LatentReconstruction(load_generator("brains64"), Downsample(8, noise=0.05), "z", **settings)
+    >>> found = model.prepare_source(torch.device("cpu"), torch.float32).candidates(6, seed=0)
+    >>> measured = model.prepare(model.corruption.A(found.images[[4, 2]]))
+    >>> torch.equal(start_values(model, measured, seed=0)["z"], found.latents[[4, 2]])
+    True
     """
     found = measured.source.candidates(model.candidates, seed)
     count = min(model.starts, model.candidates)
@@ -65,8 +76,21 @@ def start_values(model: Startable, measured: Measurements, seed: int) -> dict[st
 
 
 @torch.no_grad()
-def closeness(model: Startable, measured: Measurements, found: Candidates) -> Tensor:
-    """Log-likelihood (N, B) of each image under each candidate, up to a constant, at wide scales."""
+def closeness(model: _Startable, measured: Measurements, found: Candidates) -> Tensor:
+    """Log-likelihood (N, B) of each image under each candidate, up to a constant, at wide scales.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> from neuropyro.models import LatentReconstruction
+    >>> from neuropyro.models.corruption import Downsample
+    >>> settings = {"candidates": 6, "starts": 1, "search_steps": 0, "residual": None}
+    >>> model = LatentReconstruction(load_generator("brains64"), Downsample(8, noise=0.05), "z", **settings)
+    >>> found = model.prepare_source(torch.device("cpu"), torch.float32).candidates(6, seed=0)
+    >>> measured = model.prepare(model.corruption.A(found.images[[4, 2]]))
+    >>> closeness(model, measured, found).argmax(0)
+    tensor([4, 2])
+    """
     scales = {"residual_scale": 1.0} | _scales(model, measured, WIDE)
     sigma = scales.get("sigma", torch.full((1,), model.sigma or 1.0).to(measured.values))
     spread = measured.spread
@@ -81,7 +105,7 @@ def closeness(model: Startable, measured: Measurements, found: Candidates) -> Te
     return -0.5 * torch.cat(distances)
 
 
-def _scales(model: Startable, measured: Measurements, factor: float) -> dict[str, Tensor]:
+def _scales(model: _Startable, measured: Measurements, factor: float) -> dict[str, Tensor]:
     """Values (B,) of the sites that are scales: their priors' medians times ``factor``."""
     like, found = measured.values, {}
     if measured.residual is not None:
@@ -91,7 +115,7 @@ def _scales(model: Startable, measured: Measurements, factor: float) -> dict[str
     return found
 
 
-def _improved(model: Startable, measured: Measurements, latents: Tensor) -> dict[str, Tensor]:
+def _improved(model: _Startable, measured: Measurements, latents: Tensor) -> dict[str, Tensor]:
     """Ascend the posterior from latents (B, ...), in units of the prior's sds; returns them, and poses."""
     source = measured.source
     values = {source.site: latents}

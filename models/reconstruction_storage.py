@@ -25,14 +25,7 @@ from neuropyro.models.reconstruction_pose import PosePrior
 if TYPE_CHECKING:
     from neuropyro.models.reconstruction import LatentReconstruction
 
-__all__ = [
-    "digest_of_corruption",
-    "digest_of_network",
-    "digest_of_tensors",
-    "digests_of_model",
-    "load_reconstruction",
-    "save_reconstruction",
-]
+__all__ = ["digest_of_network", "digests_of_model", "load_reconstruction", "save_reconstruction"]
 
 SETTINGS, ARRAYS = "reconstruction.json", "reconstruction.safetensors"
 PLAIN = (
@@ -61,6 +54,18 @@ def save_reconstruction(model: LatentReconstruction, folder: Path, generator: st
     ------
     CorruptionError
         Where the corruption cannot be written down.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.generators import load_generator
+    >>> from neuropyro.models import LatentReconstruction
+    >>> from neuropyro.models.corruption import Downsample
+    >>> model = LatentReconstruction(load_generator("brains64"), Downsample(8), sigma=0.02)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_reconstruction(model, Path(folder), "brains64")
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['reconstruction.json', 'reconstruction.safetensors']
     """
     described, tensors = corruption_settings(model.corruption)
     arrays = {f"corruption.{name}": tensor for name, tensor in tensors.items()}
@@ -96,6 +101,19 @@ def load_reconstruction(folder: str | Path, generator: Any = None, features: Any
     ------
     CorruptionError
         Where files are missing or damaged, or the generator is another.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.generators import load_generator
+    >>> from neuropyro.models import LatentReconstruction
+    >>> from neuropyro.models.corruption import Downsample
+    >>> model = LatentReconstruction(load_generator("brains64"), Downsample(8), sigma=0.02)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_reconstruction(model, Path(folder), "brains64")
+    ...     again = load_reconstruction(folder)
+    >>> repr(again) == repr(model), again.sigma
+    (True, 0.02)
     """
     from neuropyro.models.reconstruction import LatentReconstruction
 
@@ -124,12 +142,21 @@ def load_reconstruction(folder: str | Path, generator: Any = None, features: Any
 
 
 def digest_of_network(network: Any) -> str:
-    """SHA-256 of a network's tensors, or of its name where it has none."""
+    """SHA-256 of a network's tensors, or of its name where it has none.
+
+    Examples
+    --------
+    >>> one, other = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    >>> before = digest_of_network(other) == digest_of_network(one)
+    >>> _ = other.load_state_dict(one.state_dict())
+    >>> before, digest_of_network(other) == digest_of_network(one)
+    (False, True)
+    """
     tensors = network.state_dict() if isinstance(network, torch.nn.Module) else {}
-    return digest_of_tensors(tensors, type(network).__name__)
+    return _digest_of_tensors(tensors, type(network).__name__)
 
 
-def digest_of_tensors(tensors: Mapping[str, Tensor], name: str = "") -> str:
+def _digest_of_tensors(tensors: Mapping[str, Tensor], name: str = "") -> str:
     """SHA-256 of a name and of tensors by name."""
     digest = hashlib.sha256(name.encode())
     for key, tensor in sorted(tensors.items()):
@@ -137,19 +164,30 @@ def digest_of_tensors(tensors: Mapping[str, Tensor], name: str = "") -> str:
     return digest.hexdigest()
 
 
-def digest_of_corruption(corruption: Corruption) -> str:
+def _digest_of_corruption(corruption: Corruption) -> str:
     """SHA-256 of what a corruption does; of its parts' tensors where it cannot be written down."""
     try:
         settings, tensors = corruption_settings(corruption)
     except CorruptionError:
         return digest_of_network(corruption)
-    return digest_of_tensors(tensors, json.dumps(settings, sort_keys=True))
+    return _digest_of_tensors(tensors, json.dumps(settings, sort_keys=True))
 
 
 def digests_of_model(model: LatentReconstruction) -> tuple[str, ...]:
-    """Return digests of its generator, corruption, features, residual and labels."""
+    """Return digests of its generator, corruption, features, residual and labels.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_generator
+    >>> from neuropyro.models import LatentReconstruction
+    >>> from neuropyro.models.corruption import Downsample
+    >>> model = LatentReconstruction(load_generator("brains64"), Downsample(8, noise=0.02))
+    >>> other = model.with_corruption(Downsample(4, noise=0.02))
+    >>> [a == b for a, b in zip(digests_of_model(model), digests_of_model(other))]
+    [True, False, True, True, True]
+    """
     network = getattr(getattr(model.generator, "card", None), "sha256", "") or digest_of_network(model.generator)
     features = "" if model.features is None else digest_of_network(model.features)
-    residual = "" if model.residual is None else digest_of_tensors(model.residual.to_arrays())
-    labels = "" if model.labels is None else digest_of_tensors({"labels": model.labels})
-    return network, digest_of_corruption(model.corruption), features, residual, labels
+    residual = "" if model.residual is None else _digest_of_tensors(model.residual.to_arrays())
+    labels = "" if model.labels is None else _digest_of_tensors({"labels": model.labels})
+    return network, _digest_of_corruption(model.corruption), features, residual, labels

@@ -30,6 +30,20 @@ class MapSums(NamedTuple):
 
     With vertex effects also those of maps summed over a subject's visits, or over each pattern of them in which a
     vertex was seen; and which visits these are, ``(P, visits)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.array([[1.0, 3.0], [0.0, 6.0]]), [70.0, 71.0], ["a", "a"]), None)
+    >>> theta = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [1.0]]))  # flat at 1, for both vertices
+    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> sums = map_sums(course, visits)
+    >>> mean = sums.products[..., 0] / sums.grams[..., 0, 0]  # over the vertices of each visit
+    >>> mean.flatten().tolist()
+    [2.0, 3.0]
     """
 
     squares: Tensor  # (visits, K)
@@ -40,7 +54,21 @@ class MapSums(NamedTuple):
 
 
 def map_sums(course: Course, visits: Visits) -> MapSums:
-    """Sum the maps of visits over the clusters' vertices: one pass over the data."""
+    """Sum the maps of visits over the clusters' vertices: one pass over the data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.array([[1.0, 3.0], [0.0, 6.0]]), [70.0, 71.0], ["a", "a"]), None)
+    >>> theta = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [1.0]]))  # flat at 1, for both vertices
+    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> sums = map_sums(course, visits)
+    >>> sums.squares.tolist(), sums.products.flatten().tolist()  # 1 + 9 and 0 + 36; 1 + 3 and 0 + 6
+    ([[10.0], [36.0]], [4.0, 6.0])
+    """
     maps = visits.values
     found = _sums(course, maps, maps.square(), visits.observed)
     if course.omega is None:
@@ -77,6 +105,20 @@ class ResidualTables:
         ``(subjects, m)`` rows of the visits, padded to the longest.
     real
         ``(subjects, m)`` False where a row stands for nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.array([[1.0, 3.0], [0.0, 6.0]]), [70.0, 71.0], ["a", "a"]), None)
+    >>> theta = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [1.0]]))  # flat at 1, for both vertices
+    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> at = torch.tensor([[0, 1]])  # the one subject's visits
+    >>> misfit, mean = ResidualTables(course, map_sums(course, visits), at, at >= 0).at(torch.zeros(1, 1, 2))
+    >>> misfit.flatten().tolist(), mean.flatten().tolist()  # 1 and 3 are about 2, 0 and 6 about 3; the curve is at 1
+    ([2.0, 18.0], [1.0, 2.0])
     """
 
     def __init__(self, course: Course, sums: MapSums, at: Tensor, real: Tensor) -> None:

@@ -9,7 +9,14 @@ __all__ = ["row_products", "weighted_grams"]
 
 
 def row_products(rows: Tensor, columns: Tensor) -> Tensor:
-    """Products of ``rows (*, L, N)`` with ``columns (*lead, 1 or L, N, c)``; ``(*lead, L, c)``."""
+    """Products of ``rows (*, L, N)`` with ``columns (*lead, 1 or L, N, c)``; ``(*lead, L, c)``.
+
+    Examples
+    --------
+    >>> row_products(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.ones(1, 2, 1))  # sums over a row
+    tensor([[3.],
+            [7.]])
+    """
     if columns.dim() < 3 or columns.shape[-3] != 1:
         dense = rows.to_dense() if rows.is_sparse else rows
         return (dense.unsqueeze(-2) @ columns).squeeze(-2)
@@ -36,6 +43,13 @@ def weighted_grams(rows: Tensor | None, columns: Tensor, weight: Tensor | None =
         ``(*batch, N, c)``.
     weight
         ``(*batch, N)`` of each term, or None for ones.
+
+    Examples
+    --------
+    >>> columns = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> weighted_grams(None, columns), columns.mT @ columns
+    (tensor([10., 14., 20.]), tensor([[10., 14.],
+            [14., 20.]]))
     """
     weighted = columns if weight is None else weight.unsqueeze(-1) * columns
     i, j = torch.tril_indices(columns.shape[-1], columns.shape[-1], device=columns.device)

@@ -94,6 +94,17 @@ def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> 
     log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.  Where the visits have covariates, in a
     plate ``covariate``: effect_log_alpha, effect_beta (C), by which the expected log speed and beta of a subject change
     with one sd of a covariate.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.array([[0.0], [1.0]]), [69.0, 71.0], ["a", "b"]), None)
+    >>> story = pyro.poutine.trace(sample_scores)
+    >>> nodes = story.get_trace(ScorePriors(), visits, pyro.plate("subject", 2, dim=-1)).nodes
+    >>> alpha, beta, dps = (nodes[site]["value"] for site in ("alpha", "beta", "dps"))
+    >>> (dps - alpha * visits.years - beta).abs().max().round(decimals=3)  # each subject has a visit
+    tensor(0.)
     """
     like = visits.values
     location, scale = priors.log_alpha_mean
@@ -111,7 +122,18 @@ def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> 
 
 
 def place_law(values: Mapping[str, Tensor], visits: Visits) -> SubjectPlace:
-    """Return the distribution of the subjects' places, given the sites of what they have in common."""
+    """Return the distribution of the subjects' places, given the sites of what they have in common.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.array([[0.0], [1.0]]), [69.0, 71.0], ["a", "b"]), None)
+    >>> values = dict(zip(SCORE_GLOBALS, torch.tensor([0.0, 1.0, 0.5, 1.0, 0.0])))
+    >>> _, stage = place_law(values, visits).log_alpha_and_stage(visits.values.new_zeros(2, 2))
+    >>> stage  # in the middle: .5 at 70 years, and a score a year
+    tensor([-0.5000,  1.5000])
+    """
     return _place_law(Hyper(*(values[site] for site in SCORE_GLOBALS)), effects_of(values), visits)
 
 
@@ -150,6 +172,14 @@ def fix_gauge(draws: Draws, reference: NDArray[np.int64]) -> Draws:
         Arrays ``(draws, ...)`` by site.
     reference
         Row numbers of the visits whose scores get mean 0 and sd 1.
+
+    Examples
+    --------
+    >>> others = ("stage", "alpha", "beta", "log_alpha", "log_alpha_mean", "beta_mean", "beta_sd")
+    >>> draws = dict.fromkeys(others, np.ones(1)) | {"c": np.array([[6.0]]), "b": np.array([[0.5]])}
+    >>> moved = fix_gauge(draws | {"dps": np.array([[2.0, 6.0, 10.0]])}, reference=np.array([0, 1]))
+    >>> moved["dps"].tolist(), moved["c"].tolist(), moved["b"].tolist()
+    ([[-1.0, 1.0, 3.0]], [[1.0]], [[1.0]])
     """
     scores = draws["dps"][:, reference]
     shift, scale = scores.mean(1), scores.std(1)

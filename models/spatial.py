@@ -66,6 +66,15 @@ class PottsPrior:
         The same mesh, laid out for sweeps.
     normaliser
         log C.
+
+    Examples
+    --------
+    >>> mesh = Mesh.grid(1, 2)  # two neighbours, and two labels that may be any of four pairs
+    >>> flat = PottsNormaliser(torch.zeros(1), torch.zeros(1, 5), n_edges=1, at_zero=float(np.log(4)))
+    >>> log_p = torch.tensor([[0.0, -1.0], [-2.0, 0.0]])
+    >>> prior = PottsPrior(mesh, neighbours_of(mesh), flat)
+    >>> prior.bound(log_p, torch.tensor(0.0)), log_p.logsumexp(-1).sum() - flat.at_zero  # exact without coupling
+    (tensor(-0.9461), tensor(-0.9461))
     """
 
     mesh: Mesh
@@ -110,6 +119,17 @@ class MeshVisits(Visits):
     ----------
     prior
         The Potts prior over the vertices' labels; the rest as `Visits`.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> mesh, normaliser = Mesh.grid(1, 2), PottsNormaliser(torch.zeros(1), torch.zeros(1, 5), 1, 0.0)
+    >>> visits = prepare_visits(simulate_reference(n_subjects=3, n_vertices=2, seed=0), "all")
+    >>> laid = MeshVisits(**vars(visits), prior=PottsPrior(mesh, neighbours_of(mesh), normaliser))
+    >>> double = laid.to(None, torch.float64)  # the prior goes with the values
+    >>> double.values.dtype, double.prior.normaliser.knots.dtype
+    (torch.float64, torch.float64)
     """
 
     prior: PottsPrior = field(kw_only=True)
@@ -128,6 +148,15 @@ def on_mesh(visits: Visits, mesh: Mesh | None, n_clusters: int) -> MeshVisits:
     ------
     CohortError
         Where the mesh is not known, or has no edge.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(n_subjects=3, n_vertices=4, seed=0), "all")
+    >>> on_mesh(visits, None, n_clusters=2)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    neuropyro.data.errors.CohortError: mesh: the spatial prior needs to know which vertices are neighbours; give ...
     """
     if mesh is None or mesh.edges is None or not len(mesh.edges):
         raise CohortError(
@@ -156,6 +185,21 @@ class PottsMixture(TorchDistribution):  # type: ignore[misc]
     Notes
     -----
     Its ``log_prob`` is a lower bound on the log-density: see :mod:`neuropyro.models.spatial`.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(n_subjects=3, n_vertices=2, seed=0), "all")
+    >>> alike = Mixture(torch.ones(2) / 2, torch.zeros(2, 12), None, torch.ones(2), coupling=torch.tensor(0.0))
+    >>> PottsMixture(alike, visits)
+    Traceback (most recent call last):
+    ValueError: the visits are on no mesh; let the model with the spatial prior prepare the cohort
+    >>> mesh, log_c = Mesh.grid(1, 2), PottsNormaliser(torch.zeros(1), torch.zeros(1, 5), 1, float(np.log(4)))
+    >>> laid = MeshVisits(**vars(visits), prior=PottsPrior(mesh, neighbours_of(mesh), log_c))
+    >>> standard = dist.Normal(0, 1).log_prob(visits.values).sum()  # where clusters are alike, labels do not matter
+    >>> bool(torch.allclose(PottsMixture(alike, laid).log_prob(visits.values), standard))
+    True
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)
@@ -186,7 +230,13 @@ class PottsMixture(TorchDistribution):  # type: ignore[misc]
 
     @torch.no_grad()
     def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch declares it)
-        """Draw labels by Swendsen and Wang's sweeps, and values given them, ``(vertices, visits)``."""
+        """Draw labels by Swendsen and Wang's sweeps, and values given them, ``(vertices, visits)``.
+
+        Raises
+        ------
+        ValueError
+            Where several draws are asked for, or the clusters are of several draws.
+        """
         if sample_shape or self.batch_shape:
             raise ValueError("PottsMixture: draw once at a time, and of one draw of the clusters; loop over more")
         assert self.mixture.coupling is not None

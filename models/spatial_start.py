@@ -24,7 +24,23 @@ AGREEMENT = 0.9  # share of edges that agree under the coupling at the start
 def start_on_mesh(
     visits: MeshVisits, n_clusters: int, rng: np.random.Generator, spread: float = 0.0
 ) -> list[dict[str, NDArray[np.float64]]]:
-    """Return one or more starts of the scores, of K clusters of vertices and of their coupling."""
+    """Return one or more starts of the scores, of K clusters of vertices and of their coupling.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Mesh, simulate_reference
+    >>> from neuropyro.models.spatial import PottsPrior
+    >>> from neuropyro.models.spatial_normaliser import PottsNormaliser
+    >>> from neuropyro.models.spatial_sweeps import neighbours_of
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> mesh, cohort = Mesh.grid(3, 4), simulate_reference(n_subjects=8, n_vertices=12, n_clusters=2, seed=0)
+    >>> pieces = torch.tensor([[0.0, 0.5, 0.0, 0.0, 0.0], [0.7, 0.95, 0.0, 0.0, 0.0]])
+    >>> prior = PottsPrior(mesh, neighbours_of(mesh), PottsNormaliser(torch.tensor([0.0, 1.2]), pieces, 17, 8.3))
+    >>> visits = MeshVisits(**vars(prepare_visits(cohort, "all")), prior=prior)
+    >>> start = start_on_mesh(visits, 2, np.random.default_rng(0))[0]
+    >>> round(float(start["coupling"]), 3), round(float(start["pi"].sum()), 3)  # there nine tenths of edges agree
+    (1.2, 1.0)
+    """
     smoothed = visits.with_values(_smoothed(visits))
     lost = float((visits.values - smoothed.values).square().mean())
     coupling = np.asarray(visits.prior.normaliser.coupling_of(AGREEMENT))

@@ -42,6 +42,15 @@ class Neighbours:
         ``(L,)`` the place of each vertex in that order.
     of_colour
         For each colour ``(vertices of that colour, most neighbours)``: the neighbours' places, L where there are fewer.
+
+    Examples
+    --------
+    >>> line = neighbours_of(Mesh.grid(1, 3))  # ends of one colour, the middle of another
+    >>> thickness = torch.tensor([[2.0], [5.0], [4.0]])
+    >>> [part.flatten().tolist() for part in line.split(thickness)], line.means(thickness).flatten().tolist()
+    ([[2.0, 4.0], [5.0]], [5.0, 3.0, 5.0])
+    >>> bool((line.join(line.split(thickness)) == thickness).all())
+    True
     """
 
     order: Tensor
@@ -78,7 +87,14 @@ class Neighbours:
 
 
 def neighbours_of(mesh: Mesh) -> Neighbours:
-    """Lay out a mesh by its colours."""
+    """Lay out a mesh by its colours.
+
+    Examples
+    --------
+    >>> line = neighbours_of(Mesh.grid(1, 3))
+    >>> line.sizes, line.sums(torch.tensor([[1.0], [10.0], [100.0]])).flatten().tolist()
+    ([2, 1], [10.0, 101.0, 10.0])
+    """
     order = np.argsort(mesh.colours, kind="stable")
     place = np.argsort(order, kind="stable")
     adjacency = mesh.adjacency[order][:, order].tocsr()
@@ -112,6 +128,15 @@ def mean_field(log_likelihood: Tensor, coupling: Tensor, neighbours: Neighbours,
         ``(*,)``, or a scalar.
     sweeps
         1 or more.
+
+    Examples
+    --------
+    >>> line = neighbours_of(Mesh.grid(1, 3))
+    >>> log_p = torch.tensor([[9.0, 0.0], [0.0, 0.0], [9.0, 0.0]])  # the middle vertex may be of either cluster
+    >>> mean_field(log_p, torch.tensor(0.0), line, sweeps=9).exp()[1]
+    tensor([0.5000, 0.5000])
+    >>> mean_field(log_p, torch.tensor(1.0), line, sweeps=9).exp()[1]  # as its neighbours say: e^2 to 1
+    tensor([0.8808, 0.1192])
     """
     strength = coupling[..., None, None] if coupling.dim() else coupling
     field = LabelField(neighbours.split(log_likelihood), strength, neighbours)
@@ -135,6 +160,14 @@ class LabelField:
         The coupling, ``(*, 1, 1)`` or a scalar.
     neighbours
         Of the mesh.
+
+    Examples
+    --------
+    >>> pair, log_p = neighbours_of(Mesh.grid(1, 2)), torch.tensor([[0.0, -1.0], [-2.0, 0.0]])
+    >>> field = LabelField(pair.split(log_p), torch.tensor(0.0), pair)  # without coupling: the bound is exact
+    >>> q, _ = field.sweep(pair.split(torch.full((2, 2), 0.5)))
+    >>> field.bound(q).squeeze(), log_p.logsumexp(-1).sum()
+    (tensor(0.4402), tensor(0.4402))
     """
 
     log_likelihood: Sequence[Tensor]
@@ -174,7 +207,14 @@ def _start(log_likelihood: Tensor, field: LabelField, sweeps: int) -> list[Tenso
 
 
 def smooth(values: Tensor, neighbours: Neighbours, passes: int) -> Tensor:
-    """Average ``(*, L, any)`` over the mesh: at each pass a vertex keeps half, and takes half from its neighbours."""
+    """Average ``(*, L, any)`` over the mesh: at each pass a vertex keeps half, and takes half from its neighbours.
+
+    Examples
+    --------
+    >>> line = neighbours_of(Mesh.grid(1, 3))
+    >>> [smooth(torch.tensor([[0.0], [8.0], [0.0]]), line, passes).flatten().tolist() for passes in (1, 2)]
+    [[4.0, 4.0, 4.0], [4.0, 4.0, 4.0]]
+    """
     for _ in range(passes):
         values = (values + neighbours.means(values)) / 2
     return values

@@ -42,5 +42,12 @@ def log_speed(z: Tensor, sd: Tensor, power: Tensor) -> Tensor:
 
 
 def log_speed_slope(z: Tensor, sd: Tensor, power: Tensor) -> Tensor:
-    """Return the derivative of `log_speed` by z."""
+    """Return the derivative of `log_speed` by z (shapes broadcast).
+
+    Examples
+    --------
+    >>> z, sd = torch.tensor([-1.0, 0.0, 2.0]), torch.tensor(0.25)
+    >>> [log_speed_slope(z, sd, torch.tensor(power)) for power in (0.0, 1.0)]  # .25 throughout; .25 over the speed
+    [tensor([0.2500, 0.2500, 0.2500]), tensor([0.3333, 0.2500, 0.1667])]
+    """
     return sd / (1 + power * sd * z).clamp_min(LEAST)

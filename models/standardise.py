@@ -55,7 +55,22 @@ def location_and_scale(cohort: Cohort, standardise: Standardise, alike: bool) ->
         are large beside their spread.
     alike
         Whether vertices are of one kind and unit, so that their variances are shrunk towards each other.
+
+    Raises
+    ------
+    ValueError
+        Where ``standardise`` is anything else.
+
+    Examples
+    --------
+    >>> values = np.array([[1.9, 2.5], [2.1, 2.5], [3.9, 2.5], [4.1, 2.5]])  # mm; the second vertex is constant
+    >>> cohort = Cohort(values, time=[60, 61, 70, 71], subject=["a", "a", "b", "b"])
+    >>> location, scale = location_and_scale(cohort, "all", alike=False)  # the sd is about each subject's own mean
+    >>> location.round(2).tolist(), scale.round(3).tolist()
+    ([3.0, 2.5], [0.141, 0.0])
     """
+    if standardise not in ("controls", "all", None):
+        raise ValueError(f"standardise: give 'controls', 'all' or None, not {standardise!r}")
     every = _moments(cohort)
     if standardise is None:
         return np.zeros_like(every.mean), np.where(every.variance > 0, 1.0, 0.0)
@@ -75,6 +90,13 @@ def moderated(variance: Floats, freedom: Floats) -> Floats:
     ----------
     variance, freedom
         ``(vertices,)`` estimates and their degrees of freedom.
+
+    Examples
+    --------
+    >>> moderated(np.array([0.9, 1.0, 1.1, 0.0]), np.full(4, 50.0)).round(3).tolist()  # alike, but for chance
+    [1.0, 1.0, 1.0, 0.0]
+    >>> moderated(np.array([0.1, 1.0, 10.0]), np.full(3, 50.0)).round(1).tolist()  # far more than chance
+    [0.1, 1.0, 9.8]
     """
     known = (variance > 0) & (freedom > 0)
     if known.sum() < 3:
@@ -134,7 +156,14 @@ def _moments(cohort: Cohort) -> _Moments:
 
 
 def centred_times(cohort: Cohort) -> tuple[Floats, Floats]:
-    """Return years since the mean time of a visit's own subject, and each subject's mean time."""
+    """Return years since the mean time of the subject's own visits ``(visits,)``, and those means ``(subjects,)``.
+
+    Examples
+    --------
+    >>> cohort = Cohort(np.zeros((3, 1)), time=[60.0, 62.0, 70.0], subject=["a", "a", "b"])
+    >>> [years.tolist() for years in centred_times(cohort)]
+    [[-1.0, 1.0, 0.0], [61.0, 70.0]]
+    """
     count = np.bincount(cohort.subject_index)
     mean_time = np.bincount(cohort.subject_index, cohort.time) / count
     return cohort.time - mean_time[cohort.subject_index], mean_time

@@ -17,7 +17,14 @@ __all__ = ["likeliest"]
 
 
 def likeliest(program: Callable[[Any], Any], visits: Visits, starts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the values of a program's sites at which its joint density is highest; one start is taken as it is."""
+    """Return the values of a program's sites at which its joint density is highest; one start is taken as it is.
+
+    Examples
+    --------
+    >>> starts = [{"mean": torch.tensor(mean)} for mean in (0.0, 1.5, 4.0)]
+    >>> likeliest(model, torch.full((5,), 2.0), starts)  # five values of 2, and a prior about 0: their mode is 10 / 6
+    {'mean': tensor(1.5000)}
+    """
     return min(starts, key=lambda start: _loss(program, visits, start)) if len(starts) > 1 else starts[0]
 
 

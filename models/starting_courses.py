@@ -24,7 +24,7 @@ from neuropyro.models.starting_descent import Start, Values, stacked
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits
 
-__all__ = ["Courses", "Curves", "Placed"]
+__all__ = ["Courses", "Curves"]
 
 NODES, WEIGHTS = torch.as_tensor(SPEED_NODES), torch.as_tensor(SPEED_WEIGHTS)
 # Mean and sd, as in the whole model where it has them.
@@ -44,13 +44,20 @@ SPEED_SD = 0.7  # of the prior of the mean log speed
 
 
 class Curves(NamedTuple):
-    """Clusters' mean trajectories at the visits, and their derivatives by the score, ``(starts, K, visits)`` each."""
+    """Clusters' mean trajectories at the visits, and their derivatives by the score, ``(starts, K, visits)`` each.
+
+    Examples
+    --------
+    >>> rise = torch.sigmoid(torch.tensor([[[-2.0, 0.0, 2.0]]]))  # one start, one cluster, three visits
+    >>> Curves(4 * rise, 4 * rise * (1 - rise)).slope  # steepest at the onset: a b / 4
+    tensor([[[0.4200, 1.0000, 0.4200]]])
+    """
 
     mean: Tensor
     slope: Tensor
 
 
-class Placed(NamedTuple):
+class _Placed(NamedTuple):
     """Subjects at their places, of several starts."""
 
     law: SubjectPlace
@@ -76,6 +83,20 @@ class Courses:
         When subjects were seen.
     curves
         The clusters' mean courses.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.starting_values import group_and_start
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(n_subjects=8, n_vertices=12, n_clusters=2, seed=0), "all")
+    >>> curves, (start, *_) = group_and_start(visits, 2, np.random.default_rng(0))
+    >>> courses = Courses(visits, curves)
+    >>> np.allclose(courses.start(courses.of(start))["place"], start["place"])
+    True
+    >>> given, later = (stacked([courses.of(start | {"c": start["c"] + by})]) for by in (0, 2))
+    >>> bool(courses.loss(given) < courses.loss(later))  # onsets 2 scores too late are less likely
+    True
     """
 
     def __init__(self, visits: Visits, curves: BinnedCurves) -> None:
@@ -157,12 +178,12 @@ class Courses:
         apart = -2 * (1 - v["atanh"].tanh().square()).clamp(min=1e-9).log()  # Beta(2, 2), of the free number
         return 0.5 * (squares + speed) + apart
 
-    def _marginal(self, v: Values, at: Placed, curves: Curves) -> Tensor:
+    def _marginal(self, v: Values, at: _Placed, curves: Curves) -> Tensor:
         """Return the negative log density of the courses, offsets and places integrated out, ``(starts,)``."""
         noise = self._noise(v)
         return self._misfit(noise, at, curves).sum(-1) + self._volume(noise, at, curves)
 
-    def _misfit(self, noise: _Noise, at: Placed, curves: Curves) -> Tensor:
+    def _misfit(self, noise: _Noise, at: _Placed, curves: Curves) -> Tensor:
         left, weight, total = self.observed - curves.mean, noise.weight, noise.total
         pulled = weight * left
         squares = pulled * left - weight.clamp(min=1e-12).log() * (weight > 0)
@@ -171,7 +192,7 @@ class Courses:
         misfit: Tensor = 0.5 * (each.sum(1) + at.law.innovations(at.place).square().sum(-1))
         return misfit
 
-    def _volume(self, noise: _Noise, at: Placed, curves: Curves) -> Tensor:
+    def _volume(self, noise: _Noise, at: _Placed, curves: Curves) -> Tensor:
         """Return half the log determinants of the curvature by places, ``(starts,)``, by Gauss and Newton."""
         law = at.law
         speed = at.alpha * law.hyper.sd_a
@@ -193,12 +214,12 @@ class Courses:
         noise = self._noise(v)
         return self._of_subject(noise.weight * (self.observed - curves.mean)) / (noise.total + noise.offsets)
 
-    def _placed(self, v: Values, place: Tensor) -> Placed:
+    def _placed(self, v: Values, place: Tensor) -> _Placed:
         law = self._law(v)
         log_alpha, stage = law.log_alpha_and_stage(place)
         alpha = log_alpha.exp()
         of_visit = self._of_visit(torch.stack([stage, alpha], 1))
-        return Placed(law, place, alpha, of_visit[:, 0] + of_visit[:, 1] * self.within)
+        return _Placed(law, place, alpha, of_visit[:, 0] + of_visit[:, 1] * self.within)
 
     def _curves(self, v: Values, scores: Tensor) -> Curves:
         far = (scores[:, None] - v["c"][..., None])[..., None]

@@ -30,7 +30,16 @@ SPEED_NODES, SPEED_WEIGHTS = np.sqrt(3) * np.array([-1, 0, 1]), np.array([1, 4, 
 
 
 class BinnedCurves(NamedTuple):
-    """Clusters of vertices as mean values in bins of an order of the visits."""
+    """Clusters of vertices as mean values in bins of an order of the visits.
+
+    Examples
+    --------
+    >>> course, label, one = np.array([[0.0, 0.0, 3.0]]), np.array([0, 0, -1]), np.ones(1)  # one vertex says nothing
+    >>> curves = BinnedCurves(np.array([-1.0, 1.0]), course[:, 1:], one, one, course, 2 + 0 * course, label)
+    >>> narrow = narrow_bins(curves, np.array([2.0, 0.0, 1.0]))
+    >>> narrow.means.tolist(), narrow.scores.tolist()  # bins hold visits in their order: the second, third and first
+    ([[1.5, 0.0]], [0.5, 2.0])
+    """
 
     scores: Floats  # (bins,) mean score of a bin
     means: Floats  # (K, bins)
@@ -47,6 +56,12 @@ def mean_curves(theta: Floats, scores: Floats, spread: float) -> Floats:
     """Return the mean course of clusters whose vertices' log speeds have sd ``spread``, ``(K, scores)``.
 
     ``theta (K, 4)``: columns a, b, c, d.
+
+    Examples
+    --------
+    >>> theta = np.array([[-4.0, 1.0, 0.0, 3.0]])  # from 3 to -1, about a score of 0
+    >>> mean_curves(theta, np.array([-99.0, 0.0, 99.0]), spread=0.3).round(6).tolist()
+    [[3.0, 1.0, -1.0]]
     """
     return np.asarray(theta[:, 3, None] + theta[:, 0, None] * (_rises(theta, scores, spread) @ SPEED_WEIGHTS))
 
@@ -70,6 +85,15 @@ def bin_curves(visits: Visits, order: Floats, group: Callable[[Floats], NDArray[
     """Average vertices of a group in bins of ``order (visits,)``; vertices that say nothing are left out.
 
     ``group`` labels the rows of an array (vertices, bins) by 0..K-1.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(n_subjects=6, n_vertices=9, seed=0), "all", dtype=torch.float64)
+    >>> curves = bin_curves(visits, np.arange(24.0), lambda rows: np.arange(len(rows)) % 2)  # labels in turn
+    >>> curves.scores.tolist(), np.allclose(curves.course[1], visits.values[1::2].mean(0))
+    ([3.5, 11.5, 19.5], True)
     """
     n_bins = int(np.clip(visits.n_visits // VISITS_A_BIN, 2, MAX_BINS))
     place = _places(order, n_bins)
@@ -104,7 +128,15 @@ def bin_curves(visits: Visits, order: Floats, group: Callable[[Floats], NDArray[
 
 
 def narrow_bins(curves: BinnedCurves, order: Floats) -> BinnedCurves:
-    """Average the clusters' courses in many narrow bins: with wide ones the ends of the course would be blunted."""
+    """Average the clusters' courses in many narrow bins: with wide ones the ends of the course would be blunted.
+
+    Examples
+    --------
+    >>> course, order, one = np.arange(12.0)[None], np.arange(12.0), np.ones(1)
+    >>> wide = BinnedCurves(order, course, one, one, course, np.ones((1, 12)), np.zeros(1, int))
+    >>> narrow_bins(wide, order).means.tolist()  # three visits a bin
+    [[1.0, 4.0, 7.0, 10.0]]
+    """
     n_clusters, n_visits = curves.course.shape
     n_bins = int(np.clip(n_visits // VISITS_A_FINE_BIN, 2, max(MAX_BINS, MAX_FINE // n_clusters)))
     place = _places(order, n_bins)
@@ -125,9 +157,16 @@ def _bin_means(values: Floats, place: NDArray[np.int64], n_bins: int) -> Floats:
 
 
 def k_means(curves: Floats, n_clusters: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Label curves by k-means on what they depart by from their beginnings, since a vertex has a baseline of its own.
+    """Label curves ``(vertices, bins)`` by k-means on what they depart by from their beginnings: ``(vertices,)``.
 
-    With fewer distinct departures than clusters, labels are dealt out in turn.
+    A vertex has a baseline of its own.  With fewer distinct departures than clusters, labels are dealt out in turn.
+
+    Examples
+    --------
+    >>> curves = np.array([[0.0, 0, 0, -1], [5.0, 5, 5, 4], [0.0, 0, -1, -2], [3.0, 3, 2, 1]])
+    >>> labels = k_means(curves, 2, np.random.default_rng(0))
+    >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
+    True
     """
     from sklearn.cluster import KMeans  # half a second to import
 
@@ -144,6 +183,15 @@ def fit_bins(curves: BinnedCurves) -> tuple[Floats, Floats]:
     Returns
     -------
     scores ``(bins,)``, increasing, with the ends where they were; theta ``(K, 4)``, columns a, b, c, d
+
+    Examples
+    --------
+    >>> theta, scores = np.array([[-4.0, 1.2, -1.0, 0.2], [3.0, 1.0, 0.5, 0.1]]), np.linspace(-4, 4, 24)
+    >>> means, share = mean_curves(theta, scores, 0.0), np.full(2, 0.5)
+    >>> curves = BinnedCurves(scores, means, share, np.ones(2), means, np.ones((2, 24)), np.arange(2))
+    >>> found, again = fit_bins(curves)  # scores and sigmoids that made the means
+    >>> bool(np.abs(found - scores).max() < 0.15), bool(np.abs(again - theta).max() < 0.25)
+    (True, True)
     """
     n_bins, n_clusters = len(curves.scores), len(curves.means)
     steps = np.maximum(np.diff(curves.scores), 1e-3)
@@ -210,7 +258,16 @@ def _crossing(scores: Floats, curve: Floats) -> float:
 
 
 def fit_trajectories(curves: BinnedCurves, theta: Floats, scores: Floats) -> Floats:
-    """Fit each cluster's sigmoid to its course at given scores, from where it was."""
+    """Fit each cluster's sigmoid to its course at given scores, from where it was.
+
+    Examples
+    --------
+    >>> theta, scores = np.array([[-4.0, 1.2, -1.0, 0.2], [3.0, 1.0, 0.5, 0.1]]), np.linspace(-4, 4, 40)
+    >>> course, precision = mean_curves(theta, scores, 0.0), np.full((2, 40), 1e6)
+    >>> curves = BinnedCurves(scores, course, np.full(2, 0.5), np.ones(2), course, precision, np.arange(2))
+    >>> (fit_trajectories(curves, theta + 0.3, scores).round(2) + 0.0).tolist()
+    [[-4.0, 1.2, -1.0, 0.2], [3.0, 1.0, 0.5, 0.1]]
+    """
     reach = float(np.ptp(scores)) or 1.0
 
     def fitted(start: Floats, course: Floats, weight: Floats) -> list[float]:

@@ -30,6 +30,13 @@ def descend(
         How many.
     rate, last_rate
         Learning rate, which falls to the last along a cosine; or stays.
+
+    Examples
+    --------
+    >>> starts = {"x": torch.tensor([[-5.0], [20.0]])}  # two starts of one number each
+    >>> descend(lambda v: (v["x"] - 3).square().sum(-1), starts, 200, rate=1.0, last_rate=0.01)["x"].round(decimals=2)
+    tensor([[3.],
+            [3.]])
     """
     # One tensor, since Adam costs as much for every one of them as for all numbers in it.
     flat = torch.cat([value.detach().reshape(len(value), -1) for value in values.values()], 1).requires_grad_()
@@ -50,10 +57,23 @@ def descend(
 
 
 def stacked(starts: list[Values]) -> Values:
-    """Return several starts as one, their numbers along the first axis."""
+    """Return several starts as one, their numbers along the first axis.
+
+    Examples
+    --------
+    >>> stacked([{"c": torch.tensor([0.0, 1.0])}, {"c": torch.tensor([2.0, 3.0])}])
+    {'c': tensor([[0., 1.],
+            [2., 3.]])}
+    """
     return {name: torch.stack([start[name] for start in starts]) for name in starts[0]}
 
 
 def one_of(values: Values, which: int) -> Values:
-    """Return one of several starts."""
+    """Return one of several starts.
+
+    Examples
+    --------
+    >>> one_of({"c": torch.tensor([[0.0, 1.0], [2.0, 3.0]])}, 1)
+    {'c': tensor([2., 3.])}
+    """
     return {name: value[which].detach() for name, value in values.items()}

@@ -27,7 +27,19 @@ LEAST_VARIANCE = 0.05  # beside the noise's: smaller ones are of a handful of ve
 
 
 def label_vertices(visits: Visits, n_clusters: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Label vertices that say something by 0..K-1, none of which is left out; ``(informative vertices,)``."""
+    """Label vertices that say something by 0..K-1, none of which is left out; ``(informative vertices,)``.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> years, noise = np.arange(12.0), 0.5 * np.random.default_rng(0).normal(size=(12, 20))
+    >>> values = noise + years[:, None] * np.repeat([0.3, -0.3], 10)  # ten vertices rise and ten fall
+    >>> visits = prepare_visits(Cohort(values, years, np.repeat(["a", "b"], 6)), None)
+    >>> labels = label_vertices(visits, 2, np.random.default_rng(0))
+    >>> np.abs(np.diff(labels)).tolist()  # one border between labels
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    """
     points = _features(visits, n_clusters)
     if len(np.unique(points, axis=0)) < n_clusters:
         return np.arange(len(points)) % n_clusters

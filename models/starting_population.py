@@ -31,7 +31,14 @@ SPEED_SD, MOST_CORRELATION = 0.3, 0.95
 
 @dataclass(frozen=True)
 class Population:
-    """Mean ``(2,)`` and covariance ``(2, 2)`` of (log alpha, beta)."""
+    """Mean ``(2,)`` and covariance ``(2, 2)`` of (log alpha, beta).
+
+    Examples
+    --------
+    >>> people = Population(np.array([-1.0, 0.5]), np.array([[0.09, 0.12], [0.12, 1.0]]))
+    >>> people.sd.round(6).tolist(), round(people.correlation, 6)
+    ([0.3, 1.0], 0.4)
+    """
 
     mean: Floats
     covariance: Floats
@@ -48,7 +55,15 @@ class Population:
 
 
 class VisitMisfit(NamedTuple):
-    """Half the squared distance of each visit from the trajectories at scores on a grid."""
+    """Half the squared distance of each visit from the trajectories at scores on a grid.
+
+    Examples
+    --------
+    >>> scores, seen = np.linspace(-2, 2, 5), np.array([-1.0, 1.0])  # of two visits
+    >>> misfit = VisitMisfit(scores, 0.5 * (seen[:, None] - scores) ** 2)
+    >>> misfit.at(np.array([0, 1]), np.array([-1.0, -9.0])).tolist()  # the second is beyond the grid: as at its end
+    [0.0, 4.5]
+    """
 
     scores: Floats  # (G,), evenly spaced
     misfit: Floats  # (visits, G)
@@ -61,7 +76,16 @@ class VisitMisfit(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Posterior means ``(subjects,)`` of log speed and stage, and the population."""
+    """Posterior means ``(subjects,)`` of log speed and stage, and the population.
+
+    Examples
+    --------
+    >>> people, nothing = Population(np.array([-1.0, 0.3]), np.diag([0.09, 0.8])), np.zeros(2)
+    >>> flat = VisitMisfit(np.linspace(-6, 6, 241), np.zeros((2, 241)))  # two subjects' visits, which say nothing
+    >>> places = place_subjects(flat, np.array([0, 1]), nothing, nothing, people)
+    >>> places.log_alpha.round(3).tolist(), places.stage.round(2).tolist()  # both are at the population's mean
+    ([-1.0, -1.0], [0.3, 0.3])
+    """
 
     log_alpha: Floats
     stage: Floats
@@ -90,6 +114,15 @@ def place_subjects(
         Where EM begins.
     rounds
         Of EM.
+
+    Examples
+    --------
+    >>> scores, seen = np.linspace(-6, 6, 241), np.array([0.5, 1.5, -1.0, 0.0])  # of two subjects, a year apart
+    >>> misfit = VisitMisfit(scores, 0.5 * ((seen[:, None] - scores) / 0.01) ** 2)
+    >>> people, years = Population(np.zeros(2), np.diag([0.09, 1.0])), np.array([-0.5, 0.5, -0.5, 0.5])
+    >>> places = place_subjects(misfit, np.array([0, 0, 1, 1]), years, np.zeros(2), people)
+    >>> places.stage.round(2).tolist(), np.exp(places.log_alpha).round(2).tolist()  # one score a year
+    ([1.0, -0.5], [1.0, 1.0])
     """
     speeds = population.mean[0] + np.linspace(-SPEED_REACH, SPEED_REACH, SPEEDS)
     stages = np.linspace(misfit.scores[0], misfit.scores[-1], STAGES)

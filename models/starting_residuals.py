@@ -27,6 +27,16 @@ def lasting_and_passing(visits: Visits, label: NDArray[np.int64], total: Floats)
         ``(vertices,)`` clusters, -1 for none.
     total
         ``(K,)`` sd of the residuals.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> values = np.array([[1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, 1.0]])  # all of it lasts of two subjects
+    >>> visits = prepare_visits(Cohort(values, time=[60, 61, 70, 71], subject=["a", "a", "b", "b"]), None)
+    >>> lasting, passing = lasting_and_passing(visits, np.zeros(2, int), np.ones(1))
+    >>> (lasting**2).round(2).tolist(), (passing**2).round(2).tolist()  # of the variance, as far as that is let
+    ([0.95], [0.05])
     """
     labels = torch.as_tensor(label, device=visits.values.device)
     passing = np.array([_passing(visits, (labels == k).nonzero().squeeze(-1)) for k in range(len(total))])

@@ -43,6 +43,19 @@ def search(visits: Visits, curves: BinnedCurves, start: Start, rng: np.random.Ge
         The sites of scores, trajectories, offsets and visits' effects, in the gauge.
     keep
         How many.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.starting_values import group_and_start
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(n_subjects=8, n_vertices=12, n_clusters=2, seed=0), "all")
+    >>> curves, (start, *_) = group_and_start(visits, 2, np.random.default_rng(0))
+    >>> best, second = search(visits, curves, start, np.random.default_rng(0), keep=2)
+    >>> courses = Courses(visits, curves)
+    >>> losses = [float(courses.loss(stacked([courses.of(one)]))) for one in (best, second, start)]
+    >>> losses == sorted(losses)
+    True
     """
     courses = Courses(visits, curves)
     starts = [courses.of(start), courses.of(_mirrored(start))]

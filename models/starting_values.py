@@ -53,6 +53,15 @@ def start_clusters(
     ----------
     spread
         Sd of log speed over a cluster's vertices: the mean of their sigmoids has longer tails than a sigmoid.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> cohort = simulate_reference(n_subjects=8, n_vertices=12, n_clusters=2, seed=0)
+    >>> start = start_clusters(prepare_visits(cohort, "all"), 2, np.random.default_rng(0))[0]
+    >>> start["a"].shape, start["place"].shape, bool((start["a"] < 0).all())  # both clusters' maps fall
+    ((2,), (8, 2), True)
     """
     curves, starts = group_and_start(visits, n_clusters, rng, spread)
     if not _can_be_improved(curves, starts):
@@ -72,7 +81,17 @@ def _found_again(bounds: list[float]) -> bool:
 def group_and_start(
     visits: Visits, n_clusters: int, rng: np.random.Generator, spread: float = 0.0
 ) -> tuple[BinnedCurves, list[dict[str, Floats]]]:
-    """Return clusters and starts that follow their mean courses; see `start_clusters`."""
+    """Return clusters and starts that follow their mean courses; see `start_clusters`.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> cohort = simulate_reference(n_subjects=8, n_vertices=12, n_clusters=2, seed=0)
+    >>> curves, starts = group_and_start(prepare_visits(cohort, "all"), 2, np.random.default_rng(0), spread=0.2)
+    >>> np.allclose(starts[0]["pi"], (np.bincount(curves.label) + 1) / 14)  # shares of the vertices
+    True
+    """
     component = first_component(visits)
     label = label_vertices(visits, n_clusters, rng)
     curves = bin_curves(visits, component, lambda curves: label)._replace(spread=spread)
@@ -82,7 +101,17 @@ def group_and_start(
 def improved(
     visits: Visits, curves: BinnedCurves, starts: list[dict[str, Floats]], labels_known: bool = False
 ) -> list[dict[str, Floats]]:
-    """Return the best of several starts by all that scattered vertices say; else the starts as they are."""
+    """Return the best of several starts by all that scattered vertices say; else the starts as they are.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(n_subjects=8, n_vertices=12, n_clusters=2, seed=0), "all")
+    >>> curves, starts = group_and_start(visits, 2, np.random.default_rng(0), spread=0.2)
+    >>> len(starts), improved(visits, curves, starts) is starts  # one is all there is to choose from
+    (1, True)
+    """
     return [refine(visits, curves, starts, labels_known)[1]] if _can_be_improved(curves, starts) else starts
 
 
@@ -92,7 +121,17 @@ def _can_be_improved(curves: BinnedCurves, starts: list[dict[str, Floats]]) -> b
 
 
 def start_labelled(visits: Visits, label: Tensor, spread: float = 0.0) -> list[dict[str, Floats]]:
-    """Return one or more starts of the scores and of clusters of labelled vertices, ``label (vertices,)``."""
+    """Return one or more starts of the scores and of clusters of labelled vertices, ``label (vertices,)``.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(n_subjects=8, n_vertices=12, n_clusters=2, seed=0), "all")
+    >>> start = start_labelled(visits, torch.arange(12) // 9)[0]  # nine vertices of one region, three of another
+    >>> start["pi"].round(3).tolist()  # 10 / 14 and 4 / 14
+    [0.714, 0.286]
+    """
     component, rng = first_component(visits), np.random.default_rng(0)
     known = label[visits.is_informative].cpu().numpy()
     curves = bin_curves(visits, component, lambda curves: known)._replace(spread=spread)
@@ -100,7 +139,18 @@ def start_labelled(visits: Visits, label: Tensor, spread: float = 0.0) -> list[d
 
 
 def start_biomarkers(visits: Visits) -> list[dict[str, Floats]]:
-    """Return starts of the scores and of each biomarker by itself."""
+    """Return starts of the scores and of each biomarker by itself.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort, simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> fell = simulate_reference(n_subjects=20, n_vertices=4, n_clusters=2, noise_sd=0.2, seed=1)
+    >>> cohort = Cohort(fell.values * [1, -1, 1, -1], fell.time, fell.subject, fell.diagnosis)
+    >>> start = start_biomarkers(prepare_visits(cohort, "all"))[0]
+    >>> np.sign(start["a"]).tolist(), start["pi"].tolist()  # whole changes, two of them turned round; equal shares
+    ([-1.0, 1.0, -1.0, 1.0], [0.25, 0.25, 0.25, 0.25])
+    """
     component, rng = first_component(visits), np.random.default_rng(0)
     return _starts(visits, component, bin_curves(visits, component, lambda curves: np.arange(len(curves))), rng)
 

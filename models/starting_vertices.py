@@ -58,6 +58,16 @@ def refine(
         The clusters' mean courses, and labels to begin with.
     labels_known
         Whether the labels stay as they are.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.starting_values import group_and_start
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(n_subjects=8, n_vertices=12, n_clusters=2, seed=0), "all")
+    >>> _, best = refine(visits, *group_and_start(visits, 2, np.random.default_rng(0), spread=0.2))
+    >>> (best["pi"] * 14).round(1).tolist()  # five vertices and seven, and one more each
+    [6.0, 8.0]
     """
     vertices = _Vertices(visits, curves)
     courses = _Clusters(visits, curves, vertices)

@@ -29,7 +29,13 @@ COLDEST = 40.0  # of the negative log temperature
 
 
 def lattice(*sides: int, like: Tensor) -> Tensor:
-    """Return the points of a grid in steps from its middle, ``(P, 2)``."""
+    """Return the points of a grid in steps from its middle, ``(P, 2)``.
+
+    Examples
+    --------
+    >>> lattice(3, 2, like=torch.zeros(())).tolist()
+    [[-1.0, -0.5], [-1.0, 0.5], [0.0, -0.5], [0.0, 0.5], [1.0, -0.5], [1.0, 0.5]]
+    """
     axes = [torch.arange(side).to(like) - (side - 1) / 2 for side in sides]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
 
@@ -51,6 +57,15 @@ def draw_pairs(
         Of its cells, a scalar.
     draws
         How many.
+
+    Examples
+    --------
+    >>> steps = lattice(41, 41, like=torch.zeros(()))
+    >>> law = dist.Normal(torch.tensor([0.3, -1.2]), torch.tensor([0.01, 1.0]))  # far narrower than the grid, and broad
+    >>> drawn = draw_pairs(lambda x: law.log_prob(x).sum(-1), steps[None] / 4, steps, torch.tensor(1 / 16), 4000)
+    >>> standard = (drawn - law.mean) / law.stddev
+    >>> standard.shape, bool((standard.mean(1).abs() < 0.1).all()), bool(((standard.std(1) - 1).abs() < 0.1).all())
+    (torch.Size([1, 4000, 2]), True, True)
     """
     first = log_density(points)
     weight, _ = _tempered(first, steps)

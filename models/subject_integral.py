@@ -27,7 +27,7 @@ NUDGE = 1e-5  # sds of the prior, between gradients; second derivatives by a gra
 
 
 def integrate(integrand: Integrand, top: Tensor, root: Tensor, draws: int, heavy: int) -> Tensor:
-    """Return the logarithm of each subject's integral, by importance draws about its top.
+    """Return the logarithm of each subject's integral ``(subjects,)``, by importance draws about its top.
 
     Parameters
     ----------
@@ -42,6 +42,15 @@ def integrate(integrand: Integrand, top: Tensor, root: Tensor, draws: int, heavy
     heavy
         How many latents, the first ones, are drawn with a t's tails.  The rest, in which the integrand is all but
         Normal, are drawn from a Normal given those: many t's at once would all be far out together.
+
+    Examples
+    --------
+    >>> top, root = torch.zeros(1, 2), torch.eye(2)[None]  # one subject, two latents
+    >>> integrate(lambda x: -0.5 * x.square().sum(-1), top, root, draws=4, heavy=0)  # log of 2 pi
+    tensor([1.8379])
+    >>> by_t = integrate(lambda x: -0.5 * x.square().sum(-1), top, root, draws=500, heavy=2)
+    >>> round(float(by_t), 1)
+    1.8
     """
     normal = torch.randn(draws, *top.shape).to(top)
     chi = 2 * torch._standard_gamma(top.new_full((draws, len(top), 1), FREEDOM / 2))
@@ -56,13 +65,29 @@ def integrate(integrand: Integrand, top: Tensor, root: Tensor, draws: int, heavy
 
 
 def likeliest(integrand: Integrand, places: Tensor) -> Tensor:
-    """Return each subject's best of some places ``(several, subjects, p)``."""
+    """Return each subject's best of some places ``(several, subjects, p)``, ``(subjects, p)``.
+
+    Examples
+    --------
+    >>> places = torch.tensor([[[0.0], [0.0]], [[3.0], [9.0]]])  # two places of two subjects
+    >>> likeliest(lambda x: -(x[:, 0] - torch.tensor([2.0, 1.0])).square(), places)
+    tensor([[3.],
+            [0.]])
+    """
     best = torch.stack([integrand(place) for place in places]).argmax(0)
     return places[best, torch.arange(places.shape[1], device=places.device)]
 
 
 def climb(integrand: Integrand, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each subject's top, and R with R R' the inverse of the curvature there."""
+    """Return each subject's top ``(subjects, p)``, and R ``(subjects, p, p)``, R R' the inverse of the curvature there.
+
+    Examples
+    --------
+    >>> mean, sd = torch.tensor([[1.0, -2.0]]).double(), torch.tensor([0.5, 0.1]).double()
+    >>> top, root = climb(lambda x: -0.5 * ((x - mean) / sd).square().sum(-1), torch.zeros_like(mean))
+    >>> top.round(decimals=3).tolist(), root.round(decimals=3).diagonal(dim1=1, dim2=2).tolist()
+    ([[1.0, -2.0]], [[0.5, 0.1]])
+    """
     place = start
     best = integrand(place)
     for _ in range(NEWTON_STEPS):
@@ -84,7 +109,15 @@ def climb(integrand: Integrand, start: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def derivatives(integrand: Integrand, place: Tensor) -> tuple[Tensor, Tensor]:
-    """Return gradient and negative Hessian, made positive definite."""
+    """Return gradient ``(subjects, p)`` and negative Hessian ``(subjects, p, p)``, made positive definite.
+
+    Examples
+    --------
+    >>> place, curved = torch.tensor([[2.0, 0.5]]).double(), torch.tensor([[2.0, 4.0], [4.0, 16.0]]).double()
+    >>> gradient, found = derivatives(lambda x: -0.5 * ((x @ curved) * x).sum(-1), place)
+    >>> gradient.tolist(), found.round(decimals=3).tolist()
+    ([[-6.0, -16.0]], [[[2.0, 4.0], [4.0, 16.0]]])
+    """
     gradient = _gradient(integrand, place)
     steps = NUDGE * torch.eye(place.shape[-1]).to(place)
     negative = torch.stack([gradient - _gradient(integrand, place + step) for step in steps], 1) / NUDGE

@@ -64,6 +64,19 @@ def subject_terms(population: Population, own: Tensor, visits: Visits, seed: int
         The data.
     seed
         Of the importance draws.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(3, 2, seed=0), "all", dtype=torch.float64)
+    >>> one, none, scores = torch.ones(1).double(), torch.zeros(1).double(), torch.tensor([0, 1, 0, 1, 0]).double()
+    >>> flat = Population(one, Trajectories(none, one, none, none), None, one, none, none, scores)  # white noise
+    >>> terms = subject_terms(flat, torch.zeros(3, 3).double(), visits)
+    >>> alone = visits.sum_of_subject(dist.Normal(0, 1).log_prob(visits.values)).sum(0)  # others say nothing of it
+    >>> bool(torch.allclose(terms, alone, atol=0.5))
+    True
     """
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -94,6 +107,19 @@ def new_subject_terms(
         posterior near theirs: where to look.
     seed
         Of the importance draws.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> fitted, new = (prepare_visits(simulate_reference(n, 2, seed=n), None, dtype=torch.float64) for n in (3, 2))
+    >>> one, none, scores = torch.ones(1).double(), torch.zeros(1).double(), torch.tensor([0, 1, 0, 1, 0]).double()
+    >>> flat = Population(one, Trajectories(none, one, none, none), None, one, none, none, scores)  # white noise
+    >>> terms = new_subject_terms(flat, torch.zeros(3, 3).double(), fitted, new, near=torch.zeros(1, 2, 3).double())
+    >>> alone = new.sum_of_subject(dist.Normal(0, 1).log_prob(new.values)).sum(0)
+    >>> bool(torch.allclose(terms, alone, atol=0.5))
+    True
     """
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -122,6 +148,18 @@ def integrated_log_likelihood(population: Population, own: Tensor, visits: Visit
 
     From their draw to their top it is a Newton step.  Their curvature is taken subject by subject: that two subjects
     share vertices is left out of it.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(3, 2, seed=0), "all", dtype=torch.float64)
+    >>> one, none, scores = torch.ones(1).double(), torch.zeros(1).double(), torch.tensor([0, 1, 0, 1, 0]).double()
+    >>> flat = Population(one, Trajectories(none, one, none, none), None, one, none, none, scores)  # white noise
+    >>> nats = integrated_log_likelihood(flat, torch.zeros(3, 3).double(), visits)
+    >>> abs(nats - float(dist.Normal(0, 1).log_prob(visits.values).sum())) < 1e-3
+    True
     """
     total = 0.0
     with torch.no_grad():

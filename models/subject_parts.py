@@ -42,6 +42,13 @@ class Courses(NamedTuple):
         ``(P,)`` int; every vertex has a pair.
     onset, speed
         ``(P,)`` z* of the vertex's own c and log b, in sds of the cluster's scatter.
+
+    Examples
+    --------
+    >>> vertex, cluster = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0])  # only the first may be of either cluster
+    >>> courses = Courses(vertex, cluster, onset=torch.zeros(3), speed=torch.zeros(3))
+    >>> vertex_densities(torch.tensor([[0.25, 0.5, 0.125]]).log(), courses, 2).exp()
+    tensor([[0.7500, 0.1250]])
     """
 
     vertex: Tensor
@@ -63,6 +70,13 @@ class Parts(NamedTuple):
         ``(r (r + 1) / 2, subjects, P)``, packed.
     volume
         ``(subjects, P)`` log determinants.
+
+    Examples
+    --------
+    >>> squares = torch.tensor([[1.0], [2.0]])  # two subjects, one pair
+    >>> parts = Parts(squares, squares[None], squares[None], squares)
+    >>> parts.of_all().squares, parts.plus(parts).plus(parts, sign=-1).squares.flatten()
+    (tensor([[3.]]), tensor([1., 2.]))
     """
 
     squares: Tensor
@@ -80,7 +94,21 @@ class Parts(NamedTuple):
 
 
 class SubjectVisits:
-    """Some subjects' visits, padded to the longest: values and mask ``(visits, subjects, P)``."""
+    """Some subjects' visits, padded to the longest: values and mask ``(visits, subjects, P)``.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits, one, none = prepare_visits(simulate_reference(3, 2, seed=0), "all"), torch.ones(1), torch.zeros(1)
+    >>> flat = Population(one, Trajectories(none, one, none, none), None, 2 * one, none, none, torch.zeros(5))
+    >>> courses = Courses(torch.arange(2), torch.zeros(2).long(), torch.zeros(2), torch.zeros(2))
+    >>> parts = SubjectVisits(visits, torch.arange(3), courses).parts(flat, torch.zeros(3, 3))
+    >>> squares = visits.sum_of_subject(visits.values.square()).mT  # (subjects, vertices)
+    >>> bool(torch.allclose(parts.squares, squares / 4))  # sigma is 2
+    True
+    """
 
     def __init__(self, visits: Visits, subjects: Tensor, courses: Courses) -> None:
         at = visits.rows_of(subjects)
@@ -159,7 +187,20 @@ def _without_lasting(parts: Parts, total: Tensor, sums: Sequence[Tensor], share:
 
 
 def whole_of(population: Population, own: Tensor, visits: Visits, courses: Courses) -> Parts:
-    """Return the sums over all subjects' visits, at their latents ``own (subjects, p)``, as of one subject."""
+    """Return the sums over all subjects' visits, at their latents ``own (subjects, p)``, as of one subject.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits, one, none = prepare_visits(simulate_reference(3, 2, seed=0), "all"), torch.ones(1), torch.zeros(1)
+    >>> flat = Population(one, Trajectories(none, one, none, none), None, one, none, none, torch.zeros(5))
+    >>> courses = Courses(torch.arange(2), torch.zeros(2).long(), torch.zeros(2), torch.zeros(2))
+    >>> whole = whole_of(flat, torch.zeros(3, 3), visits, courses)
+    >>> bool(torch.allclose(whole.squares[0], visits.sum_squares))
+    True
+    """
     total: Parts | None = None
     for some in chunks(visits, courses):
         summed = SubjectVisits(visits, some, courses).parts(population, own[some]).of_all()
@@ -169,14 +210,35 @@ def whole_of(population: Population, own: Tensor, visits: Visits, courses: Cours
 
 
 def chunks(visits: Visits, courses: Courses) -> Iterator[Tensor]:
-    """Yield numbers of subjects, as many at once as caches bear."""
+    """Yield numbers of subjects, as many at once as caches bear.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits, nothing = prepare_visits(simulate_reference(5, 2, seed=0), "all"), torch.zeros(20_000)
+    >>> pairs = Courses(nothing.long(), nothing.long(), nothing, nothing)
+    >>> [some.tolist() for some in chunks(visits, pairs)]  # two subjects of four visits each are 160 000 values
+    [[0, 1], [2, 3], [4]]
+    """
     chunk = max(1, MOST_NUMBERS // (len(courses.vertex) * int(visits.visits_of_subject.max())))
     for begin in range(0, visits.n_subjects, chunk):
         yield torch.arange(begin, min(begin + chunk, visits.n_subjects), device=visits.values.device)
 
 
 def pair_densities(population: Population, parts: Parts, courses: Courses) -> Tensor:
-    """Return log p(V_l, Z_l = k) of every pair, ``(subjects, P)``."""
+    """Return log p(V_l, Z_l = k) of every pair, ``(subjects, P)``.
+
+    Examples
+    --------
+    >>> one, none = torch.ones(1), torch.zeros(1)
+    >>> theta = (none, one, none, none)
+    >>> flat = Population(torch.tensor([0.5]), theta, None, one, none, none, torch.zeros(5))
+    >>> nothing = torch.zeros(1, 1)  # no visits at all: what remains is the share
+    >>> courses = Courses(torch.tensor([0]), torch.tensor([0]), none, none)
+    >>> pair_densities(flat, Parts(nothing, nothing[None], nothing[None], nothing), courses).exp()
+    tensor([[0.5000]])
+    """
     explained, volume = quadratic(parts.grams, parts.products)
     each_own = population.share.dim() == 2
     share = population.share[(courses.vertex, courses.cluster) if each_own else courses.cluster]
@@ -184,7 +246,15 @@ def pair_densities(population: Population, parts: Parts, courses: Courses) -> Te
 
 
 def vertex_densities(pairs: Tensor, courses: Courses, n_vertices: int) -> Tensor:
-    """Return log p(V_l), labels summed out, ``(subjects, vertices)``, from those of pairs."""
+    """Return log p(V_l), labels summed out, ``(subjects, vertices)``, from those of pairs.
+
+    Examples
+    --------
+    >>> courses = Courses(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), torch.zeros(3), torch.zeros(3))
+    >>> found = vertex_densities(torch.tensor([[-900.0, -900.0, -900.0]]), courses, n_vertices=2) + 900
+    >>> [round(float(x), 2) for x in found[0]]  # log 1, log 2
+    [0.0, 0.69]
+    """
     to = courses.vertex.expand_as(pairs)
     low = pairs.new_full((len(pairs), n_vertices), -math.inf)
     top = low.scatter_reduce(-1, to, pairs.detach(), "amax")

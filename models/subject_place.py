@@ -44,6 +44,12 @@ class Hyper(NamedTuple):
     """What subjects have in common; each broadcasts to ``(*, subjects)``.
 
     ``mean_a``, ``sd_a`` of log alpha, ``mean_b``, ``sd_b`` of beta, and their ``correlation``.
+
+    Examples
+    --------
+    >>> scores = torch.tensor([-1.0, 0.3, 0.5, 1.2, 0.6])
+    >>> SubjectPlace(Hyper(*scores), torch.zeros(1)).sd  # of the stage: at the cohort's mean time it is beta
+    tensor([1.2000])
     """
 
     mean_a: Tensor
@@ -62,6 +68,15 @@ class SubjectPlace(dist.TorchDistribution):  # type: ignore[misc]
         Of the population.
     time
         ``(subjects,)`` t_i: years from the cohort's mean time to that of a subject's visits.
+
+    Examples
+    --------
+    >>> law = SubjectPlace(Hyper(*torch.tensor([-1.0, 0.3, 0.5, 1.2, 0.6])), torch.tensor([-4.0, 3.0]))  # two subjects
+    >>> place = law.place(torch.tensor([-0.8, -1.1]), torch.tensor([0.5, 2.1]))
+    >>> law.log_alpha_and_stage(place)
+    (tensor([-0.8000, -1.1000]), tensor([0.5000, 2.1000]))
+    >>> law.log_prob(place) + 0.5 * law.innovations(place).square().sum(-1)  # minus log 2 pi
+    tensor([-1.8379, -1.8379])
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as torch declares it)

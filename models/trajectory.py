@@ -26,7 +26,14 @@ __all__ = ["Trajectories", "TrajectoryPriors", "sample_trajectories", "sigmoid"]
 
 
 class Trajectories(NamedTuple):
-    """Parameters of K sigmoids, each ``(*, K)``."""
+    """Parameters of K sigmoids, each ``(*, K)``.
+
+    Examples
+    --------
+    >>> falling = Trajectories(*torch.tensor([[-2.0], [3.0], [0.5], [1.0]]))  # from 1 to -1, fastest at a score of 0.5
+    >>> sigmoid(torch.tensor([-9.0, 0.5, 9.0]), falling)
+    tensor([[ 1.,  0., -1.]])
+    """
 
     a: Tensor
     b: Tensor
@@ -63,7 +70,15 @@ class TrajectoryPriors:
 
 
 def sample_trajectories(priors: TrajectoryPriors, like: Tensor) -> tuple[Trajectories, Tensor]:
-    """Sample the sites a, b, c, d, sigma inside the caller's plate; all ``(*, K)``, on ``like``'s device and dtype."""
+    """Sample the sites a, b, c, d, sigma inside the caller's plate; all ``(*, K)``, on ``like``'s device and dtype.
+
+    Examples
+    --------
+    >>> with pyro.poutine.trace() as tracer, pyro.plate("cluster", 2):
+    ...     theta, sigma = sample_trajectories(TrajectoryPriors(), like=torch.zeros(()))
+    >>> tracer.trace.stochastic_nodes, bool((theta.b > 0).all() and (sigma > 0).all())
+    (['cluster', 'a', 'b', 'c', 'd', 'sigma'], True)
+    """
     theta = Trajectories(
         a=pyro.sample("a", normal(priors.a, like)),
         b=pyro.sample("b", log_normal(priors.b, like)),
@@ -74,6 +89,14 @@ def sample_trajectories(priors: TrajectoryPriors, like: Tensor) -> tuple[Traject
 
 
 def sigmoid(scores: Tensor, theta: Trajectories) -> Tensor:
-    """Evaluate K trajectories at ``scores (*, N)``; returns ``(*, K, N)``."""
+    """Evaluate K trajectories at ``scores (*, N)``; returns ``(*, K, N)``.
+
+    Examples
+    --------
+    >>> theta = Trajectories(*torch.tensor([[4.0, -4.0], [1.0, 2.0], [0.0, 1.0], [0.0, 2.0]]))
+    >>> sigmoid(torch.tensor([0.0, 1.0]), theta)  # at an onset c: d + a / 2
+    tensor([[2.0000, 2.9242],
+            [1.5232, 0.0000]])
+    """
     a, b, c, d = (p.unsqueeze(-1) for p in theta)
     return d + a * torch.sigmoid(b * (scores.unsqueeze(-2) - c))

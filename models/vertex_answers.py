@@ -26,7 +26,19 @@ NEAR = 200  # draws of new subjects' latents, about which these are integrated o
 
 
 class VertexAnswers:
-    """Answers of :class:`~neuropyro.models.vertex_clusters.VertexClusterMixture`; each takes a fit of it."""
+    """Answers of :class:`~neuropyro.models.vertex_clusters.VertexClusterMixture`; each takes a fit of it.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> cohort = simulate_reference(n_subjects=8, n_vertices=12, n_clusters=2, seed=0)
+    >>> result = fit(VertexClusterMixture(2), cohort, "map", schedule=Schedule(max_steps=2, warm_up=0), progress=False)
+    >>> share = result.model.assignments(result)
+    >>> np.allclose(share.sum(1), 1), bool((share.argmax(1) == cohort.truth["Z"]).all())  # in the order of their onsets
+    (True, True)
+    """
 
     n_clusters: int
     scatter: bool

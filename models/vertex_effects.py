@@ -52,6 +52,15 @@ class SubjectSums:
         ``(vertices, P)``; sparse where values are missing.
     seen
         ``(vertices, P)`` 1 for a vertex's patterns, sparse; None where nothing is missing.
+
+    Examples
+    --------
+    >>> values, subject = torch.tensor([[1.0, 2.0, 5.0], [3.0, 0.0, 7.0]]), torch.tensor([0, 0, 1])
+    >>> SubjectSums.of(values, None, subject).sums.tolist()  # of two vertices
+    [[3.0, 5.0], [3.0, 7.0]]
+    >>> seen = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]])  # the second vertex has seen one visit less
+    >>> SubjectSums.of(values, seen, subject).count.tolist()  # patterns of seen visits
+    [1.0, 2.0, 1.0]
     """
 
     subject: Tensor
@@ -106,6 +115,16 @@ class Lasting(NamedTuple):
 
     Its methods return what they take off the white likelihood's products, ``batch`` being ``(*, K, 1)`` with columns
     that vertices share, ``(*, K, 1, visits, c)``.
+
+    Examples
+    --------
+    >>> values, one = torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 1)  # a vertex at three visits of one subject
+    >>> effects = Lasting(one, one, SubjectSums.of(values, None, torch.zeros(3).long()))
+    >>> covariance = torch.eye(3) + 1  # of sigma = omega = 1
+    >>> bool(torch.allclose(values.square().sum() - effects.squares(), values @ covariance.inverse() @ values.mT))
+    True
+    >>> bool(torch.allclose(effects.volume(), covariance.logdet()))
+    True
     """
 
     omega: Tensor
@@ -146,7 +165,13 @@ class Lasting(NamedTuple):
 
 
 def lasting_weight(lasting: Tensor, passing: Tensor, count: Tensor) -> Tensor:
-    """Return g, the share of a sum over visits that is taken for what lasts, from both variances and the visits."""
+    """Return g, the share of a sum over visits that is taken for what lasts, from variances and visits (broadcast).
+
+    Examples
+    --------
+    >>> lasting_weight(torch.tensor([0.0, 1.0, 1e6]), torch.tensor(1.0), torch.tensor(4.0))  # up to the mean's 1 / 4
+    tensor([0.0000, 0.2000, 0.2500])
+    """
     return lasting / (passing + count * lasting)
 
 

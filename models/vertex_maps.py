@@ -110,6 +110,18 @@ def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Flo
         ``(vertices, K)`` posterior of the labels.
     level
         Of the intervals.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.trajectory import Trajectories
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits, falls = prepare_visits(simulate_reference(3, 1, seed=0), None), [[-2.0], [2.0], [1.0], [0.5]]
+    >>> theta, label = Trajectories(*torch.tensor(falls)), torch.tensor([0])
+    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(5), label, None)  # at a score a year
+    >>> maps = maps_of_vertices([course], visits, np.ones((1, 1)), level=0.9)
+    >>> {name: mean.tolist() for name, mean in maps.mean.items()}  # speed: a b / 4
+    {'baseline': [0.5], 'change': [-2.0], 'onset': [1.0], 'speed': [-1.0], 'years': [1.0]}
     """
     location, scale = visits.location.double(), visits.scale.double()
     drawn: dict[str, list[Floats]] = {}
@@ -130,7 +142,15 @@ def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Flo
 
 
 def own_trajectories(course: Course) -> Tensor:
-    """Return d, c, log b and a of each vertex under one draw, ``(4, vertices)``, standardised."""
+    """Return d, c, log b and a of each vertex under one draw, ``(4, vertices)``, standardised.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> theta = SimpleNamespace(**dict(zip("dcba", torch.tensor([[0.5, 1], [2, 1], [1, 1], [-3, 1]]))))
+    >>> own_trajectories(SimpleNamespace(theta=theta, label=[0, 0, 1], own=None, scatter=None)).T.tolist()
+    [[0.5, 2.0, 0.0, -3.0], [0.5, 2.0, 0.0, -3.0], [1.0, 1.0, 0.0, 1.0]]
+    """
     theta = course.theta
     cluster = torch.stack([theta.d, theta.c, theta.b.log(), theta.a])[:, course.label]
     if course.own is None or course.scatter is None:

@@ -35,6 +35,16 @@ def replicate_vertices(log_joint: Tensor, mixture: Mixture, visits: Visits) -> T
         The clusters under that draw, of one Normal each.
     visits
         The data.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(3, 2, seed=0), "all")
+    >>> sure, curves = torch.tensor([[0.0, -99.0], [-99.0, 0.0]]), torch.tensor([[-1.0], [2.0]]).expand(2, 12)
+    >>> again = replicate_vertices(sure, Mixture(torch.ones(2) / 2, curves, None, 1e-4 * torch.ones(2)), visits)
+    >>> bool(torch.allclose(again, curves, atol=1e-2))  # each its cluster's curve, almost without noise
+    True
     """
     z, own = draw_vertices(log_joint, mixture, visits)
     expected = mixture.loc[z]
@@ -47,7 +57,17 @@ def replicate_vertices(log_joint: Tensor, mixture: Mixture, visits: Visits) -> T
 
 
 def draw_vertices(log_joint: Tensor, mixture: Mixture, visits: Visits) -> tuple[Tensor, Tensor | None]:
-    """Draw every vertex's label ``(vertices,)`` and, with scatter, its e ``(vertices, r)``; arguments as above."""
+    """Draw every vertex's label ``(vertices,)`` and, with scatter, its e ``(vertices, r)``; arguments as above.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits, clusters = prepare_visits(simulate_reference(3, 2, seed=0), "all"), torch.ones(2)
+    >>> sure = torch.tensor([[-99.0, 0.0], [0.0, -99.0]])
+    >>> draw_vertices(sure, Mixture(clusters / 2, torch.zeros(2, 12), None, clusters), visits)  # no scatter, no e
+    (tensor([1, 0]), None)
+    """
     z = torch.multinomial(log_joint.softmax(-1), 1).squeeze(-1)
     if mixture.nodes is None:
         return z, None

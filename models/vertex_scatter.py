@@ -57,6 +57,16 @@ def scattered(scores: Tensor, theta: Trajectories, scatter: Tensor) -> tuple[Ten
     Returns
     -------
     mean ``(*, K, N)``, columns ``(*, K, N, 9)``; a vertex's coefficients of the first four are its z
+
+    Examples
+    --------
+    >>> theta = Trajectories(*torch.tensor([[-2.0], [3.0], [0.5], [1.0]]))
+    >>> law = torch.tensor([[5.0, 0.4, 0.2, 0.3, 0.5]])
+    >>> mean, columns = scattered(torch.tensor([0.5]), theta, law)
+    >>> bool(mean.abs() < 1e-6)  # at the onset half of the change, however the vertices scatter
+    True
+    >>> columns[0, 0, [0, 3]]  # the baselines' sd, and half of that of a
+    tensor([5.0000, 0.1500])
     """
     a, b, c, d = (p.unsqueeze(-1) for p in theta)
     sd_d, sd_c, sd_b, sd_a, power = (sd.unsqueeze(-1) for sd in scatter.unbind(-1))

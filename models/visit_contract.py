@@ -24,7 +24,19 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class OfVisits:
-    """A model whose one observed site is ``V (columns, visits)``, a vertex or biomarker a row of it."""
+    """A model whose one observed site is ``V (columns, visits)``, a vertex or biomarker a row of it.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> cohort = Cohort(np.array([[1.0], [np.nan], [3.0]]), time=[60, 61, 70], subject=["a", "a", "b"])
+    >>> model, visits = OfVisits(), prepare_visits(cohort, None)
+    >>> model.observed_values(model.observe(visits, {"V": [[7, 8, 9]]}))["V"].tolist()  # what is missing stays so
+    [[7.0, nan, 9.0]]
+    >>> model.coords(visits)["subject"].tolist()
+    ['a', 'b']
+    """
 
     column: ClassVar[str] = "vertex"
     """Name of the dimension of vertices or biomarkers."""

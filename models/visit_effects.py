@@ -27,13 +27,33 @@ def level_sd(tau: Tensor | None, sigma: Tensor, visits: Visits) -> Tensor:
 
     A cluster's own share of the vertices has no place here: levels and offsets in units of it would draw it to where
     their densities are high, and away from what the vertices say.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(n_subjects=3, n_vertices=8, seed=0), "all")
+    >>> level_sd(None, torch.ones(2), visits)  # noise of the mean of 8 / 2 vertices
+    tensor([0.5000, 0.5000])
+    >>> level_sd(torch.tensor([0.0, 1.2]), torch.ones(2), visits)
+    tensor([0.5000, 1.3000])
     """
     noise = sigma.square() * sigma.shape[-1] / visits.n_vertices
     return (noise if tau is None else tau.square() + noise).sqrt()
 
 
 def offset_information(sd: Tensor, visits: Visits) -> Tensor:
-    """Return the precision ``(*, K, visits)`` at which visits determine offsets, given the sd ``(*, K)`` of levels."""
+    """Return the precision ``(*, K, visits)`` at which visits determine offsets, given the sd ``(*, K)`` of levels.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> values = [[1.0, 2.0], [3.0, float("nan")], [2.0, 5.0]]  # of two vertices; at the second visit one was seen
+    >>> visits = prepare_visits(Cohort(values, time=[60, 61, 70], subject=["a", "a", "b"]), None)
+    >>> offset_information(torch.tensor([0.5]), visits)
+    tensor([[4., 2., 4.]])
+    """
     return sd.pow(-2).unsqueeze(-1) * visits.share_seen
 
 
@@ -50,6 +70,16 @@ def sample_levels(curve: Tensor, sd: Tensor, visits: Visits) -> Tensor:
     Returns
     -------
     ``(*, K, visits)``
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(simulate_reference(n_subjects=3, n_vertices=8, seed=0), "all")
+    >>> curves = torch.linspace(0, 1, 12).expand(2, 12)  # two clusters, twelve visits
+    >>> levels = sample_levels(curves, torch.tensor([1e-6, 1.0]), visits)
+    >>> torch.allclose(levels[0], curves[0], atol=1e-4), torch.allclose(levels[1], curves[1], atol=1e-4)
+    (True, False)
     """
     mean = curve.mT
     with pyro.plate("visit", visits.n_visits, dim=-1):

@@ -66,6 +66,15 @@ class Visits:
         What the covariates' columns are.
     subject_sums
         Each vertex's sums over subjects' visits, where a model needs them: see `with_subject_sums`.
+
+    Examples
+    --------
+    >>> cohort = Cohort(np.array([[2.0], [4.0], [9.0]]), time=[60, 62, 70], subject=["a", "a", "b"])
+    >>> visits = prepare_visits(cohort, None)
+    >>> visits.sum_of_subject(visits.values).tolist(), visits.years.tolist()  # from the mean time of 64 years
+    ([[6.0, 9.0]], [-4.0, -2.0, 6.0])
+    >>> visits.rows_of(torch.tensor([1, 0])).tolist()  # the second subject has no second visit
+    [[2, 0], [-1, 1]]
     """
 
     values: Tensor
@@ -116,7 +125,7 @@ class Visits:
 
     @property
     def own_sums(self) -> SubjectSums:
-        """Each vertex's sums over subjects' visits."""
+        """Each vertex's sums over subjects' visits; a ValueError where the visits were prepared without them."""
         if self.subject_sums is None:
             raise ValueError("visits: prepared without vertex effects; prepare them by the model that has these")
         return self.subject_sums
@@ -147,7 +156,13 @@ class Visits:
         return replace(self, **moved)
 
     def with_values(self, values: Tensor) -> Visits:
-        """Return the same visits with other standardised values ``(vertices, visits)``; what is missing stays so."""
+        """Return the same visits with other standardised values ``(vertices, visits)``; what is missing stays so.
+
+        Raises
+        ------
+        ValueError
+            Where the values have another shape.
+        """
         if values.shape != self.values.shape:
             raise ValueError(f"values: {tuple(values.shape)} for (vertices, visits) = {tuple(self.values.shape)}")
         seen = values.to(self.values) if self.observed is None else values.to(self.values) * self.observed
@@ -174,6 +189,21 @@ def prepare_visits(
         See :func:`~neuropyro.models.standardise.location_and_scale`.
     covariates
         Names of those that go with the subjects: see :func:`~neuropyro.models.covariates.code_covariates`.
+
+    Raises
+    ------
+    CohortError
+        Where a covariate is missing of a subject, or the same for all.
+
+    Examples
+    --------
+    >>> values = np.array([[2.0, 2.5], [np.nan, 2.5], [3.0, 2.5], [3.4, 2.5]])  # mm; the second vertex is constant
+    >>> cohort = Cohort(values, time=[60, 61, 70, 71], subject=["a", "a", "b", "b"])
+    >>> visits = prepare_visits(cohort, "all")
+    >>> (visits.location + visits.scale * visits.values.T)[:, 0]  # a missing value is at the mean
+    tensor([2.0000, 2.8000, 3.0000, 3.4000])
+    >>> visits.is_informative.tolist()
+    [True, False]
     """
     location, scale = location_and_scale(cohort, standardise, alike)
     origin = float(cohort.time.mean())
@@ -190,6 +220,17 @@ def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
     ------
     CohortError
         Where the cohort has other vertices, or a biomarker or a covariate of the fit is missing.
+
+    Examples
+    --------
+    >>> fitted = Cohort(np.array([[2.0], [3.0], [4.0]]), time=[60, 61, 62], subject=["a", "a", "b"])
+    >>> new = Cohort(np.array([[3.0]]), time=[64.0], subject=["c"])
+    >>> placed = visits_like(prepare_visits(fitted, "all"), new)
+    >>> placed.values.tolist(), placed.years.tolist()  # the fit's mean value, and three years after its mean time
+    ([[0.0]], [3.0])
+    >>> visits_like(prepare_visits(fitted, "all"), Cohort(np.zeros((1, 2)), time=[64.0], subject=["c"]))
+    Traceback (most recent call last):
+    neuropyro.data.errors.CohortError: values: 2 vertices, where the fit is of 1; give maps on the same mesh
     """
     cohort = columns_like(fitted.names.get("vertex"), cohort)
     if cohort.n_vertices != fitted.n_vertices:
