@@ -90,7 +90,8 @@ def find_directions(
     Raises
     ------
     ValueError
-        Where the numbers of cases or names differ, or a covariate does not vary.
+        Where the numbers of cases or names differ, or there are more names than dimensions of w, or a covariate is not
+        finite or does not vary.
 
     Examples
     --------
@@ -102,8 +103,10 @@ def find_directions(
     if w.ndim != 2 or covariates.shape != (w.shape[0], len(names)):
         raise ValueError(f"covariates must have shape ({w.shape[0]}, {len(names)}), got {tuple(covariates.shape)}")
     w, c = w.double(), covariates.to(w.device).double()
-    if bool((c.std(dim=0) == 0).any()):
-        raise ValueError("every covariate must vary over the cases")
+    if not bool(((c.std(dim=0) > 0) & c.isfinite().all(dim=0)).all()):
+        raise ValueError("every covariate must be finite and vary over the cases")
+    if len(names) > w.shape[1]:
+        raise ValueError(f"{len(names)} covariates have no directions of their own in a w of {w.shape[1]} dimensions")
     w_mean, c_mean = w.mean(dim=0), c.mean(dim=0)
     u, s, vt = torch.linalg.svd(w - w_mean, full_matrices=False)
     scores, scale = u.T @ (c - c_mean), s.square().mean()
@@ -111,7 +114,7 @@ def find_directions(
     best = torch.stack([f.square().sum(dim=0) for f in fits]).argmin(dim=0)
     chosen = torch.tensor(penalties, dtype=w.dtype, device=w.device)[best] * scale
     readouts = ((s[:, None] / (s.square()[:, None] + chosen)) * scores).T @ vt
-    pattern = torch.cov(w.T) @ readouts.T
+    pattern = torch.cov(w.T).view(len(w_mean), len(w_mean)) @ readouts.T
     vectors = torch.linalg.solve(readouts @ pattern, pattern.T)
     errors = torch.stack([fits[int(i)][:, k] for k, i in enumerate(best)], dim=1)
     r2 = 1 - errors.square().sum(dim=0) / (c - c_mean).square().sum(dim=0)

@@ -125,7 +125,7 @@ def latent_statistics(
         given = [None] * draws if labels is None else torch.split(labels, BATCH)
         parts = zip(torch.split(z, BATCH), given, strict=False)
         w = torch.cat([generator.mapping(part, label)[:, 0] for part, label in parts]).double()
-    covariance = torch.cov(w.T)
+    covariance = torch.cov(w.T).view(w.shape[1], w.shape[1])  # of one dimension it is a scalar
     return LatentStatistics(w.mean(dim=0).to(reference), covariance.to(reference), draws, seed)
 
 
@@ -204,7 +204,7 @@ def project(
     Raises
     ------
     ValueError
-        For another space, or random noise.
+        For another space, random noise, or images of another shape than the generator's.
 
     Examples
     --------
@@ -218,6 +218,10 @@ def project(
         raise ValueError(f"space must be 'w' or 'wplus' and noise fixed, not {space!r} and {noise_mode!r}")
     statistics = latent_statistics(generator)
     copies = generator.num_ws if space == "wplus" else 1
+    with torch.no_grad():
+        own = generator.synthesis(statistics.mean.expand(1, generator.num_ws, -1), noise_mode=noise_mode).shape[1:]
+    if images.shape[1:] != own:
+        raise ValueError(f"images must have shape (B, {', '.join(map(str, own))}), got {tuple(images.shape)}")
     images = images.to(statistics.mean)
     targets = None if features is None else features(images).detach()
 

@@ -8,6 +8,7 @@ import torch
 __all__ = ["TrainingConfig"]
 
 INTERVALS = ("r1_interval", "path_interval", "log_images", "sample_images", "state_images")
+RATES = ("learning_rate", "discriminator_learning_rate", "r1_weight", "path_weight", "spread_weight", "code_weight")
 COUNTS = ("images", "batch", "path_batch_shrink", "average_images", *INTERVALS)
 
 
@@ -117,6 +118,9 @@ class TrainingConfig:
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in RATES:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
         if self.code_resolution is not None and self.spread_weight > 0 and self.adversarial_from > 0:
             raise ValueError(
                 "code_resolution: the loss of diversity needs whole images, so before adversarial_from spread_weight "

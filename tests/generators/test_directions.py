@@ -97,5 +97,15 @@ def test_effects_of_a_generator_are_its_mean_slopes():
 def test_misuse_is_explained():
     with pytest.raises(ValueError, match=r"covariates must have shape \(5, 2\)"):
         find_directions(torch.randn(5, 3), torch.randn(4, 2), ("a", "b"))
-    with pytest.raises(ValueError, match="must vary"):
+    with pytest.raises(ValueError, match="must be finite and vary"):
         find_directions(torch.randn(5, 3), torch.ones(5, 1), ("a",))
+    with pytest.raises(ValueError, match="must be finite and vary"):
+        find_directions(torch.randn(5, 3), torch.tensor([[0.0], [1.0], [2.0], [3.0], [torch.nan]]), ("a",))
+    with pytest.raises(ValueError, match="3 covariates have no directions of their own in a w of 2 dimensions"):
+        find_directions(torch.randn(5, 2), torch.randn(5, 3), ("a", "b", "c"))
+
+
+def test_a_latent_of_one_number_has_a_direction():
+    w = torch.randn(50, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = find_directions(w, 3 * w, ("size",))
+    assert found.vectors.item() == pytest.approx(1 / 3, rel=1e-3)  # the smallest penalty shrinks by 1e-4

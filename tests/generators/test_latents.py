@@ -94,3 +94,9 @@ def test_projection_refuses_unknown_spaces_and_random_noise(generator):
     for options in ({"space": "z"}, {"noise_mode": "random"}):
         with pytest.raises(ValueError, match="space must be 'w' or 'wplus' and noise fixed"):
             project(generator, torch.zeros(1, 1, 16, 16), **options)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (1, 3, 16, 16), (1, 16, 16)])
+def test_projection_refuses_images_of_another_shape(generator, shape):
+    with pytest.raises(ValueError, match=r"images must have shape \(B, 1, 16, 16\)"):
+        project(generator, torch.zeros(shape))

@@ -132,7 +132,14 @@ def test_images_that_do_not_fit_are_refused_before_any_work(tmp_path):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"precision": "float16"}, {"batch": 0}, {"r1_interval": 0}, {"sample_images": 0}, {"style_mixing": 1.5}],
+    [
+        {"precision": "float16"},
+        {"batch": 0},
+        {"r1_interval": 0},
+        {"sample_images": 0},
+        {"style_mixing": 1.5},
+        {"learning_rate": -0.1},
+    ],
 )
 def test_wrong_settings_are_named(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
