@@ -55,6 +55,13 @@ class Adjustment:
         How many subjects and visits they were estimated from.
     levels
         First level of each categorical covariate, by ``name=level``.
+
+    Examples
+    --------
+    >>> ageing = Adjustment(("age",), ("age",), np.array([70.0]), np.array([[-0.02]]), np.array([0.9]), 20, 50)
+    >>> patient = Cohort([[2.1], [2.0]], time=[75, 80], subject=["a", "a"])
+    >>> ageing(patient).values.round(2).tolist()  # mm, with what controls lose after 70 years given back
+    [[2.2], [2.2]]
     """
 
     covariates: tuple[str, ...]

@@ -26,7 +26,16 @@ Guide = Literal["mode", "laplace", "normal", "lowrank", "mvn", "structured", "fl
 
 
 def register(app: App, simulate: App) -> None:
-    """Add the commands to the app and to its group of simulations."""
+    """Add the commands to the app and to its group of simulations.
+
+    Examples
+    --------
+    >>> app, simulate = App(), App(name="simulate")
+    >>> register(app, simulate)
+    >>> app("counterfactual shard.npz --do apoe4 --out worlds", result_action="return_value")
+    Traceback (most recent call last):
+    ValueError: do: 'apoe4' is not a node and a number, such as apoe4=2
+    """
     simulate.command(simulate_anatomy, name="anatomy")
     app.command(counterfactual)
 
@@ -74,6 +83,21 @@ def simulate_anatomy(
         Of slices: a bundled name or a checkpoint's path.
     seed
         Seed.
+
+    Raises
+    ------
+    ValueError
+        Where ``do`` cannot be read, a node is unknown, or there is no subject.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.data import Cohort
+    >>> out = Path(tempfile.mkdtemp())
+    >>> simulate_anatomy(out=out, subjects=2, visits=1, do="apoe4=2", maps=False, images=False)  # doctest: +ELLIPSIS
+    study: ...
+    >>> Cohort.load(out / "shards" / "shard-00000.npz").covariates["apoe4"].tolist()  # alleles of every subject
+    [2.0, 2.0]
     """
     from neuropyro.anatomy_files import Study, write_study
     from neuropyro.models import AnatomySimulator
@@ -126,6 +150,17 @@ def counterfactual(
         Of slices: a bundled name or a checkpoint's path.
     seed
         Of everything random.
+
+    Raises
+    ------
+    ValueError
+        Where a world or the times cannot be read, or the cohort lacks the subject or cannot be read.
+
+    Examples
+    --------
+    >>> counterfactual(Path("shard.npz"), out=Path("worlds"), do=["apoe4=0"], times="90:70:5")
+    Traceback (most recent call last):
+    ValueError: times: '90:70:5' is not first:last:step, such as 55:90:5
     """
     from tqdm.auto import tqdm
 
@@ -223,6 +258,11 @@ def parse_times(text: str) -> list[float]:
     ------
     ValueError
         Where it is neither, or nobody is of that age.
+
+    Examples
+    --------
+    >>> parse_times("55:70:5"), parse_times("70,72.5")
+    ([55.0, 60.0, 65.0, 70.0], [70.0, 72.5])
     """
     try:
         numbers = [float(part) for part in text.replace(",", ":").split(":")]

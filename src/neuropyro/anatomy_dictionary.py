@@ -68,5 +68,14 @@ def described(columns: Iterable[str], truth: bool = False) -> dict[str, dict[str
 
 
 def write_dictionary(path: Path, columns: Iterable[str], truth: bool = False) -> None:
-    """Write ``described`` beside a table, as ``participants.json`` for ``participants.tsv``."""
+    """Write ``described`` beside a table, as ``participants.json`` for ``participants.tsv``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "truth.json"
+    >>> write_dictionary(path, ["diagnosis"], truth=True)
+    >>> json.loads(path.read_text())["diagnosis"]["Levels"]
+    {'0': 'CN', '1': 'MCI', '2': 'AD'}
+    """
     path.write_text(json.dumps(described(columns, truth), indent=2) + "\n", encoding="utf-8")

@@ -59,6 +59,17 @@ class Study:
         Subjects of a shard.
     files
         Whether every visit has files of its own beside the shards.
+
+    Raises
+    ------
+    ValueError
+        Where there is no subject, in all or in a shard.
+
+    Examples
+    --------
+    >>> study, simulator = Study(5, visits=2, maps=False, images=False, shard=2), AnatomySimulator()
+    >>> [study.cohort(simulator, shard).n_subjects for shard in range(study.shards)]
+    [2, 2, 1]
     """
 
     subjects: int
@@ -106,6 +117,18 @@ def write_study(
         Which process this is, and of how many; by default what torchrun says, else the only one.
     progress
         Whether the first process shows a bar.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> study, simulator = Study(3, visits=2, maps=False, images=False, shard=2), AnatomySimulator()
+    >>> alone, shared = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
+    >>> write_study(simulator, study, alone, progress=False)
+    >>> for rank in (1, 0):
+    ...     write_study(simulator, study, shared, rank, processes=2, progress=False)
+    >>> files = [path.relative_to(alone) for path in alone.rglob("*") if path.is_file()]
+    >>> all((alone / file).read_bytes() == (shared / file).read_bytes() for file in files)  # whoever writes them
+    True
     """
     rank = int(os.environ.get("RANK", "0")) if rank is None else rank
     processes = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes

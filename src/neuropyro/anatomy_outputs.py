@@ -27,6 +27,16 @@ def write_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None, out: P
     For each world a folder of its name: ``nodes.csv`` (a row a time: age, and of each node mean, sd, 5 and 95 %),
     ``thickness.npy`` and ``image.npy`` (draws, times, ...) where there are any, and each time's mean slice in NIfTI and
     PNG; and beside them ``counterfactual.png``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> nodes = {"mmse": np.array([[[29.0]], [[27.0]]]), "image": np.zeros((2, 1, 1, 1, 8, 8))}  # of two draws
+    >>> world = Counterfactual(np.array(["a"]), np.array([[70.0]]), nodes)
+    >>> out = Path(tempfile.mkdtemp())
+    >>> write_worlds({"apoe4=0": world}, None, out)
+    >>> (out / "apoe4=0" / "nodes.csv").read_text().splitlines()
+    ['age,mmse,mmse_sd,mmse_5,mmse_95', '70,28,1,27,29']
     """
     for name, world in worlds.items():
         folder = out / folder_name(name)

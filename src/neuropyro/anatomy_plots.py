@@ -19,7 +19,7 @@ from neuropyro.data.surface_space import TEMPLATE_VERTICES
 from neuropyro.data.surfaces import template_surface
 from neuropyro.models.anatomy_counterfactual import Counterfactual
 
-__all__ = ["draw_cortex", "plot_worlds"]
+__all__ = ["plot_worlds"]
 
 SHOWN, NO_CHANGE = 0.995, 1e-3  # share of differences within their colours; where these end if there are none
 NO_DATA = 0.85
@@ -57,7 +57,7 @@ class Strip:
     def draw(self, axis: Axes, t: int) -> ScalarMappable:
         """Draw a panel; what is returned knows its colours."""
         if self.kind.mesh is not None:
-            return draw_cortex(axis, self.kind.mesh, self.panels[t], self.colours, self.low, self.high)
+            return _draw_cortex(axis, self.kind.mesh, self.panels[t], self.colours, self.low, self.high)
         return axis.imshow(self.panels[t], cmap=self.colours, vmin=self.low, vmax=self.high)
 
 
@@ -146,7 +146,7 @@ def _changed(kind: Kind, changes: Mapping[str, Counterfactual]) -> dict[str, tup
     }
 
 
-def draw_cortex(axis: Axes, mesh: Mesh, values: NDArray[Any], colours: str, low: float, high: float) -> PolyCollection:
+def _draw_cortex(axis: Axes, mesh: Mesh, values: NDArray[Any], colours: str, low: float, high: float) -> PolyCollection:
     """Draw a map on the left hemisphere of the inflated template, seen from the side.
 
     Parameters

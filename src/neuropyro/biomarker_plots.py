@@ -31,7 +31,7 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
     >>> from neuropyro.data import Cohort, simulate_reference
     >>> from neuropyro.inference import Schedule, fit
     >>> from neuropyro.models import VertexClusterMixture
-    >>> made, model = simulate_reference(n_subjects=8, n_vertices=3, seed=1), VertexClusterMixture(2)
+    >>> made, model = simulate_reference(n_subjects=6, n_vertices=3, seed=1), VertexClusterMixture(1)
     >>> cohort = Cohort(made.values, made.time, made.subject, feature_names=np.array(["MMSE", "volume", "area"]))
     >>> short = Schedule(max_steps=2, warm_up=0, window=2)
     >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
@@ -77,7 +77,7 @@ def own_curves(outcome: Outcome, grid: NDArray[np.float64]) -> NDArray[Any]:
     >>> from neuropyro.data import simulate_reference
     >>> from neuropyro.inference import Schedule, fit
     >>> from neuropyro.models import VertexClusterMixture
-    >>> cohort, model = simulate_reference(n_subjects=8, n_vertices=3, seed=1), VertexClusterMixture(2)
+    >>> cohort, model = simulate_reference(n_subjects=6, n_vertices=3, seed=1), VertexClusterMixture(1)
     >>> short = Schedule(max_steps=2, warm_up=0, window=2)
     >>> outcome = Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False))
     >>> own_curves(outcome, np.array([-1.0, 0.0])).shape[1:]

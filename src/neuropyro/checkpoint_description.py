@@ -14,7 +14,15 @@ UNSTATED = "not stated in the file"
 
 
 def describe(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-    """Name and value of each thing that is known of a checkpoint; what its file does not say is called not stated."""
+    """Name and value of each thing that is known of a checkpoint; what its file does not say is called not stated.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import load_checkpoint
+    >>> said = dict(describe(load_checkpoint("brains64")))
+    >>> said["images"], said["sha256"] == sha256(Path(said["file"]))
+    ('64 x 64 px, 1 channel', True)
+    """
     card, config = checkpoint.card, checkpoint.generator.config
     yield "name", card.name if card else checkpoint.path.stem
     yield "file", str(checkpoint.path)
@@ -74,6 +82,15 @@ def _number(value: Any) -> str:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "abc.bin"
+    >>> _ = path.write_bytes(b"abc")
+    >>> sha256(path)[:16]  # as the standard's first example has it
+    'ba7816bf8f01cfea'
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

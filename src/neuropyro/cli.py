@@ -70,7 +70,21 @@ LOGGED_EVERY = "30"  # seconds
 
 
 def main() -> None:
-    """Run the command line; errors of the user's are one line on standard error and exit status 2."""
+    """Run the command line; errors of the user's are one line on standard error and exit status 2.
+
+    Examples
+    --------
+    >>> from unittest.mock import patch
+    >>> try:
+    ...     with patch.object(sys, "argv", ["neuropyro", "generator", "info", "brains65", "--json"]):
+    ...         main()
+    ... except SystemExit as end:
+    ...     print("exit status", end.code)
+    {
+      "error": "brains65: no such generator; bundled generators: brains64"
+    }
+    exit status 2
+    """
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", LOGGED_EVERY)  # a bar in a log is a line each time that it moves
     try:

@@ -56,7 +56,15 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
 
 
 def show_examples(app: App) -> None:
-    """Put its examples at the end of each command's help, and one of each of its commands at a group's."""
+    """Put its examples at the end of each command's help, and one of each of its commands at a group's.
+
+    Examples
+    --------
+    >>> from neuropyro.cli import app
+    >>> show_examples(app)
+    >>> app["compare"].help_epilogue.splitlines()
+    ['Examples:', '', 'neuropyro compare fit-map fit-normal --out comparison']
+    """
     for path, lines in EXAMPLES.items():
         _at(app, path).help_epilogue = _examples(lines)
     groups = {path[:depth] for path in EXAMPLES for depth in range(1, len(path))}

@@ -37,6 +37,12 @@ class Manners:
         Whether standard error has errors alone.
     config
         A TOML file of options.
+
+    Examples
+    --------
+    >>> asked, rest = take_manners(["--json", "compare", "fit-map", "fit-normal", "-q"])
+    >>> asked == Manners(json=True, quiet=True), rest
+    (True, ['compare', 'fit-map', 'fit-normal'])
     """
 
     json: bool = False
@@ -88,7 +94,18 @@ _speech: ContextVar[_Speech | None] = ContextVar("speech", default=None)
 
 @contextlib.contextmanager
 def speaking(manners: Manners) -> Iterator[None]:
-    """Let a command speak so; its JSON object is written at the end, whatever the end is."""
+    """Let a command speak so; its JSON object is written at the end, whatever the end is.
+
+    Examples
+    --------
+    >>> with speaking(Manners(json=True)):
+    ...     say("3 clusters", clusters=3)
+    ...     say("report: fit/report.html", report=Path("fit/report.html"))
+    {
+      "clusters": 3,
+      "report": "fit/report.html"
+    }
+    """
     speech = _Speech(manners, sys.stdout, sys.stderr)
     token = _speech.set(speech)
     with contextlib.ExitStack() as stack:
@@ -105,7 +122,18 @@ def speaking(manners: Manners) -> Iterator[None]:
 
 
 def say(text: str, **facts: Any) -> None:
-    """Say a part of the result: text, and the same as facts by name, for JSON."""
+    """Say a part of the result: text, and the same as facts by name, for JSON.
+
+    Examples
+    --------
+    >>> say("3 clusters", clusters=3)
+    3 clusters
+    >>> with speaking(Manners(json=True)):
+    ...     say("3 clusters", clusters=3)
+    {
+      "clusters": 3
+    }
+    """
     speech = _speech.get()
     if speech is not None:
         speech.facts.update(facts)
@@ -114,13 +142,28 @@ def say(text: str, **facts: Any) -> None:
 
 
 def complain(text: str) -> None:
-    """Say what went wrong, on standard error even where quiet was asked for."""
+    """Say what went wrong, on standard error even where quiet was asked for.
+
+    Examples
+    --------
+    >>> with contextlib.redirect_stderr(sys.stdout), speaking(Manners(quiet=True)):
+    ...     print("fold 1 of 5", file=sys.stderr)  # left out
+    ...     complain("visits.csv: no such file")
+    neuropyro: visits.csv: no such file
+    """
     speech = _speech.get()
     print(f"neuropyro: {text}", file=sys.stderr if speech is None else speech.errors)
 
 
 def warn(text: str) -> None:
-    """Say what is to be taken seriously: on standard error; where that is to have errors alone, with the result."""
+    """Say what is to be taken seriously: on standard error; where that is to have errors alone, with the result.
+
+    Examples
+    --------
+    >>> with speaking(Manners(quiet=True)):  # with the result, for standard error is to have errors alone
+    ...     warn("the fit has not converged")
+    the fit has not converged
+    """
     speech = _speech.get()
     if speech is not None:
         speech.facts.setdefault("warnings", []).append(text)

@@ -79,7 +79,16 @@ DEFAULT = FitOptions()
 
 
 def register(app: App) -> None:
-    """Add the commands to an app."""
+    """Add the commands to an app.
+
+    Examples
+    --------
+    >>> app = App()
+    >>> register(app)
+    >>> app("evaluate patterns ad.npz --out patterns.csv", result_action="return_value")
+    Traceback (most recent call last):
+    ValueError: evaluate patterns: give two cohorts, or none for a simulation
+    """
     app.command(evaluate)
 
 

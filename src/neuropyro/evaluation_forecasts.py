@@ -49,6 +49,14 @@ class Errors:
         ``(rows,)`` mean errors, in the cohort's unit.
     inside
         ``(rows,)`` share of values in the 90 % intervals; NaN of a method without.
+
+    Examples
+    --------
+    >>> subject, years = np.array(["a", "a", "b"]), np.array([1, 2, 1])
+    >>> absolute, inside = np.array([1.0, 3.0, 5.0]), np.array([1.0, 0.5, 0.0])
+    >>> row = Errors("last value", subject, years, absolute, absolute**2, inside).row(years=1)
+    >>> row["visits"], row["mae"], row["coverage90"]
+    (2, 3.0, 0.5)
     """
 
     method: str
@@ -137,6 +145,15 @@ def evaluate_forecasts(
     ------
     CohortError
         As `hold_back`.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule
+    >>> cohort, short = simulate_reference(6, 12, 1, seed=0), Schedule(max_steps=2, warm_up=0, window=2)
+    >>> options = {"draws": 4, "guide": "map", "schedule": short, "progress": False}
+    >>> [errors.method for errors in evaluate_forecasts(cohort, VertexClusterMixture(1), 3, **options)]
+    ['clusters', 'no staging', 'linear mixed model', 'last value']
     """
     known, later = hold_back(cohort, first)
     request = requested(known, later.time, later.subject)

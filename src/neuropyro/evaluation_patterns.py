@@ -44,6 +44,13 @@ class Patterns:
         ``(2 splits,)`` between the halves of one cohort.
     between
         ``(4 splits,)`` between a half of one and a half of the other.
+
+    Examples
+    --------
+    >>> within = {"clusters": np.array([0.8, 0.9]), "onset": np.array([0.5, 0.9]), "change": np.array([0.2, 0.3])}
+    >>> between = {"clusters": np.array([0.1, 0.7]), "onset": np.array([0.1, 0.6]), "change": np.array([0.1, 0.4])}
+    >>> Patterns(within, between).sentence
+    'The patterns are told apart by adjusted Rand index of the clusters.'
     """
 
     within: Mapping[str, NDArray[np.float64]]
@@ -93,6 +100,14 @@ def evaluate_patterns(
     ------
     CohortError
         Where the cohorts have different numbers of vertices.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> atrophy, amyloid = (simulate_reference(n_subjects=6, n_vertices=n, seed=0) for n in (9, 10))
+    >>> evaluate_patterns(atrophy, amyloid, VertexClusterMixture(1))
+    Traceback (most recent call last):
+    neuropyro.data.errors.CohortError: evaluate: 9 vertices in one cohort, 10 in the other; bring both to one template
     """
     if first.n_vertices != second.n_vertices:
         raise CohortError(

@@ -47,6 +47,13 @@ class Staging:
         Correlation with the cognitive score, over the visits that have one.
     pearson_error, spearman_error
         Their standard errors, by bootstrap over subjects.
+
+    Examples
+    --------
+    >>> score, subject = np.arange(30.0), np.repeat(np.arange(10), 3)
+    >>> found = Staging("clusters", score, *association(score, 30 - score, subject))
+    >>> round(found.pearson, 3), round(found.spearman, 3)
+    (-1.0, -1.0)
     """
 
     method: str
@@ -93,6 +100,13 @@ def evaluate_staging(
     ------
     CohortError
         Where the covariate is not there, is no number, or hardly ever known; or there are fewer subjects than folds.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> evaluate_staging(simulate_reference(n_subjects=6, n_vertices=9, seed=0), "mmse", VertexClusterMixture(1))
+    Traceback (most recent call last):
+    neuropyro.data.errors.CohortError: covariate 'mmse' is not in the cohort; there are none
     """
     cognition = _covariate(cohort, score)
     models = {"clusters": model} | ({} if regions is None else {"fixed regions": with_regions(model, regions)})

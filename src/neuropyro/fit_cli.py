@@ -26,7 +26,18 @@ DEMO_TOLERANCE = 1e-5  # of the loss, some 300 nats in 50 steps: with less the f
 
 
 def register(app: App, dive: App) -> None:
-    """Add the commands to the app and to its group of disease progression."""
+    """Add the commands to the app and to its group of disease progression.
+
+    Examples
+    --------
+    >>> app, dive = App(), App(name="dive")
+    >>> register(app, dive)
+    >>> try:
+    ...     dive("fit visits.csv --out fit", result_action="return_value")
+    ... except ValueError as error:
+    ...     print(str(error).partition(";")[0])
+    visits.csv: no such file or folder
+    """
     app.command(demo)
     dive.command(dive_fit, name="fit")
 
@@ -44,6 +55,20 @@ def demo(*, out: Path = Path("demo"), overwrite: bool = False, guide: Guide = "n
         How the posterior is approximated.
     seed
         Seed of the simulation and of the fit.
+
+    Raises
+    ------
+    ValueError
+        Where the folder holds a fit of your own, and ``overwrite`` is not given.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "fit.json").touch()  # a fit of your own
+    >>> demo(out=folder)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: ...: it holds a fit already; give another --out, or --overwrite to replace it
     """
     if not overwrite and not _is_simulated(out / "cohort.npz"):
         keep_fits([out])
@@ -142,6 +167,21 @@ def dive_fit(
         Seed of the fit.
     study
         How to read maps.
+
+    Raises
+    ------
+    ValueError
+        Where the cohort cannot be read or lacks what is named, or the folder holds a fit or the cohort itself.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.data import simulate_reference
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> simulate_reference(n_subjects=6, n_vertices=9, seed=0).save(folder / "cohort.npz")
+    >>> dive_fit(folder / "cohort.npz", out=folder / "fit", clusters=10)
+    Traceback (most recent call last):
+    neuropyro.data.errors.CohortError: --clusters 10: give a number from 1 to 9, for the cohort has 9 vertices
     """
     if not overwrite:
         keep_fits([out])

@@ -26,7 +26,16 @@ __all__ = ["register"]
 
 
 def register(app: App) -> None:
-    """Add the command to an app."""
+    """Add the command to an app.
+
+    Examples
+    --------
+    >>> app = App()
+    >>> register(app)
+    >>> app("forecast fit --years 0 --out forecast", result_action="return_value")
+    Traceback (most recent call last):
+    ValueError: --years 0: not after the last visit; give numbers above 0
+    """
     app.command(forecast)
 
 

@@ -29,6 +29,12 @@ class ImageOptions:
     held_out
         How many images are kept from training and inverted in the end: what the generator cannot make of them goes
         into its card, which intervals of reconstructed images need.  0 for none.
+
+    Examples
+    --------
+    >>> maker, critic = NetworkOptions().configs(ImageOptions(resolution=32, colours=3))
+    >>> [(network.img_resolution, network.img_channels) for network in (maker, critic)]
+    [(32, 3), (32, 3)]
     """
 
     resolution: int = 64
@@ -52,6 +58,12 @@ class NetworkOptions:
         Dimension of z and of w.
     mapping_layers
         Depth of the network from z to w.
+
+    Examples
+    --------
+    >>> maker, _ = NetworkOptions(channel_base=512, channel_max=64, latent=8).configs(ImageOptions(resolution=32))
+    >>> [maker.width(side) for side in (4, 8, 16, 32)], maker.w_dim
+    ([64, 64, 32, 16], 8)
     """
 
     channel_base: int = 4096
@@ -107,6 +119,12 @@ class TrainingOptions:
         After how many images the state is written.
     seed
         Of everything random; on the CPU the same seed gives the same weights.
+
+    Examples
+    --------
+    >>> config = TrainingOptions(batch=8, learning_rate=0.001).config()
+    >>> config.batch, config.learning_rate, config.discriminator_learning_rate
+    (8, 0.001, 0.001)
     """
 
     images: int = 1_000_000

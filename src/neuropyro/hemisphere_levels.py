@@ -46,6 +46,13 @@ class HemisphereLevels:
         Sd of the contrast over those visits, in the values' unit.
     n_visits
         How many they were.
+
+    Examples
+    --------
+    >>> levels = HemisphereLevels(means=np.array([2.5, 2.5]), side=np.array([1.0, -1.0]), sd=0.1, n_visits=10)
+    >>> visits = Cohort([[2.7, 2.5], [2.7, np.nan]], time=[70, 71], subject=["a", "a"])
+    >>> levels(visits).values.round(2).tolist()  # mm; the second visit has nothing to be level with
+    [[2.6, 2.6], [2.7, nan]]
     """
 
     means: NDArray[np.float64]
@@ -152,6 +159,13 @@ class Unsteadiness:
         The same of the values at a single vertex.
     chance
         Sd of the contrast if vertices' errors were independent.
+
+    Examples
+    --------
+    >>> mesh = Mesh(4, edges=np.array([[0, 1], [2, 3]]))
+    >>> found = unsteadiness(Cohort([[2.5] * 4, [2.7] * 4], [70, 71], ["a", "a"], mesh=mesh))
+    >>> round(found.contrast, 2), round(found.single, 2)  # both hemispheres moved alike
+    (0.0, 0.14)
     """
 
     contrast: float

@@ -2,6 +2,7 @@
 
 Images are (B, C, H, W) on -1..1; every function returns one number an image, (B,).  Errors are in grey levels, 0..255.
 ``where`` restricts an average to the pixels that are not 0 in it, for instance the brain; it broadcasts to the image.
+A ValueError tells of other shapes.
 
 References
 ----------
@@ -37,7 +38,17 @@ WINDOW_SD, WINDOW_RADIUS = 1.5, 5  # px, of Wang et al.
 
 
 class PerceptualDistance(Protocol):
-    """Features of :mod:`neuropyro.generators.features`, and whatever else has their ``distance``."""
+    """Features of :mod:`neuropyro.generators.features`, and whatever else has their ``distance``.
+
+    Examples
+    --------
+    >>> class Edges:
+    ...     def distance(self, a, b):
+    ...         return (a.diff(dim=3) - b.diff(dim=3)).abs().mean((1, 2, 3))
+    >>> ramp = torch.linspace(-1, 1, 5).expand(1, 1, 5, 5)
+    >>> lpips(ramp / 2, ramp, Edges()), lpips(ramp - 0.5, ramp, Edges())  # brightness moves no edge
+    (tensor([0.2500]), tensor([0.]))
+    """
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Perceptual distance (B,) of images ``a`` and ``b`` (B, C, H, W)."""

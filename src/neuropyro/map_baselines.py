@@ -37,7 +37,16 @@ SLOPES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # gamma_1, a year squared
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """A forecast: mean and interval ``(rows, vertices)``, NaN where a subject or a vertex has no value."""
+    """A forecast: mean and interval ``(rows, vertices)``, NaN where a subject or a vertex has no value.
+
+    Examples
+    --------
+    >>> from neuropyro.models.forecasting import requested
+    >>> cohort = Cohort([[2.5, np.nan]], time=[70], subject=["a"])
+    >>> found = last_value(cohort, requested(cohort, [71.0], ["a"]))
+    >>> found.mean.tolist(), found.upper.tolist()  # a vertex was never seen, and this baseline has no interval
+    ([[2.5, nan]], [[nan, nan]])
+    """
 
     mean: Floats
     lower: Floats

@@ -42,7 +42,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort:
-    """Read new subjects, with the columns in the order of a fit and prepared as its cohort was.
+    r"""Read new subjects, with the columns in the order of a fit and prepared as its cohort was.
 
     Parameters
     ----------
@@ -50,6 +50,25 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
         Where the subjects' visits are, and what was said of how to read them; of the rest the fit's folder knows.
     fit, result
         The fit's folder, and the fit.
+
+    Raises
+    ------
+    CohortError
+        Where the file cannot be read, or lacks a column of the fit; it is named.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.data import Cohort, StudyOptions
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> folder, visits = Path(tempfile.mkdtemp()), {"time": [70, 71, 66, 68], "subject": list("aabb")}
+    >>> fitted = Cohort([[28, 7.1], [25, 6.8], [29, 7.5], [28, 7.3]], **visits, feature_names=["MMSE", "volume"])
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> result = fit(VertexClusterMixture(1, scatter=False), fitted, "map", schedule=short, progress=False)
+    >>> _ = (folder / "new.csv").write_text("ID,age,volume,MMSE\nc,70,7.0,27\n")
+    >>> open_like(folder / "new.csv", StudyOptions(), folder, result).values.tolist()  # MMSE first, as in the fit
+    [[27.0, 7.0]]
     """
     from neuropyro.data import Cohort
     from neuropyro.data.named_columns import columns_like

@@ -52,6 +52,17 @@ def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCol
     ------
     CoercionError
         For the first such option.
+
+    Examples
+    --------
+    >>> app = App(config=(refuse_fractions,))
+    >>> @app.default
+    ... def simulate(*, visits: int = 4) -> None: ...
+    >>> try:
+    ...     app("--visits 2.5", exit_on_error=False, print_error=False)
+    ... except CoercionError as error:
+    ...     print(told(error))
+    --visits: '2.5' is not a whole number; give one, as --visits 4
     """
     for argument in arguments:
         for token in argument.tokens if argument.hint in (int, int | None) else ():

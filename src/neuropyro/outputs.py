@@ -48,6 +48,13 @@ class Outcome:
         Posterior draws that summaries are made of.
     notes
         What was done to the cohort before the fit, in sentences.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> outcome = Outcome(model, None, SimpleNamespace(is_point=False))
+    >>> outcome.summary(np.arange(101.0)).tolist()  # of draws from 0 to 100: mean, 5th and 95th percentile
+    [50.0, 5.0, 95.0]
     """
 
     model: VertexClusterMixture
@@ -188,6 +195,17 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     GIFTI (``lh.clusters.shape.gii``) where its mesh is a template's; so are ``vertices``, each vertex's own
     baseline, change, onset, speed and years to onset, and the entropy of its cluster, with ``vertices.json``, which
     says what each of those maps is and its unit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> cohort, model, folder = simulate_reference(6, 12, 1, seed=0), VertexClusterMixture(1), Path(tempfile.mkdtemp())
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> write_outcome(Outcome(model, cohort, fit(model, cohort, "map", schedule=short, progress=False), 2), folder)
+    >>> [len((folder / f"{name}.csv").read_text().splitlines()) - 1 for name in ("subjects", "stages", "trajectories")]
+    [6, 24, 1]
     """
     folder.mkdir(parents=True, exist_ok=True)
     outcome.fit.save(folder)
@@ -199,8 +217,7 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
         _write_biomarkers(outcome, folder / "biomarkers.csv")
     if outcome.model.covariates:
         write_csv(folder / "covariates.csv", outcome.covariates)
-    columns = described_tables(outcome.cohort, outcome.unit_in_words)
-    _write_json(columns, folder / "tables.json")
+    _write_json(described_tables(outcome.cohort, outcome.unit_in_words), folder / "tables.json")
     save_netcdf(outcome.fit.to_arviz(outcome.draws), folder / "posterior.nc")
     _write_maps(outcome, folder)
 
@@ -251,12 +268,8 @@ def _write_biomarkers(outcome: Outcome, path: Path) -> None:
     for name in maps.mean:
         found |= {name: maps.mean[name], f"{name}_5": maps.lower[name], f"{name}_95": maps.upper[name]}
     write_csv(path, found)
-    said = {
-        name: what
-        for name, what in _described_columns(maps, f"sds of {outcome.cohort.reference_in_words}").items()
-        if name in found
-    }
-    _write_json(said, path.with_suffix(".json"))
+    said = _described_columns(maps, f"sds of {outcome.cohort.reference_in_words}")
+    _write_json({name: what for name, what in said.items() if name in found}, path.with_suffix(".json"))
 
 
 def _described_columns(maps: VertexMaps, score: str) -> dict[str, dict[str, str]]:
@@ -276,10 +289,8 @@ def _write_maps(outcome: Outcome, folder: Path) -> None:
     outcome.cohort.write_maps(maps | posterior, folder / "clusters")
     if outcome.cohort.can_write_maps:
         outcome.cohort.write_maps(dict(outcome.vertex_maps.named()), folder / "vertices")
-        said = outcome.vertex_maps.described(
-            outcome.cohort.unit_in_words, f"sds of {outcome.cohort.reference_in_words}"
-        )
-        _write_json(said, folder / "vertices.json")
+        score = f"sds of {outcome.cohort.reference_in_words}"
+        _write_json(outcome.vertex_maps.described(outcome.cohort.unit_in_words, score), folder / "vertices.json")
 
 
 def _write_json(said: Mapping[str, Any], path: Path) -> None:

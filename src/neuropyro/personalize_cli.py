@@ -23,7 +23,16 @@ __all__ = ["register"]
 
 
 def register(app: App) -> None:
-    """Add the command to an app."""
+    """Add the command to an app.
+
+    Examples
+    --------
+    >>> app = App()
+    >>> register(app)
+    >>> app("personalize fit new.csv --data cohort.npz --out placed.csv", result_action="return_value")
+    Traceback (most recent call last):
+    FileNotFoundError: fit: no such folder; a fit is the folder that `neuropyro dive fit COHORT --out fit` writes
+    """
     app.command(personalize)
 
 

@@ -64,6 +64,16 @@ def explained(text: str) -> str:
 
 
 def diagnosis_in_words(diagnosis: Diagnosis) -> str:
-    """Return the verdict and every finding."""
+    """Return the verdict and every finding.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from neuropyro.inference import Diagnosis, Finding
+    >>> found = (Finding("Did it converge?", "yes", "Converged after 9 steps; its global block, by 46 short chains."),)
+    >>> print(diagnosis_in_words(Diagnosis(SimpleNamespace(is_point=False), found, None, None, (), None)))
+    Nothing speaks against this fit: means and intervals can be used.
+          yes  Did it converge? Converged after 9 steps.
+    """
     plain = [replace(finding, reason=plain_verdict(finding.reason)) for finding in diagnosis.findings]
     return explained("\n".join([diagnosis.verdict, *map(str, plain)]).replace(*SITE))

@@ -28,7 +28,16 @@ RATE = 0.06
 
 
 def register(app: App) -> None:
-    """Add the command to an app."""
+    """Add the command to an app.
+
+    Examples
+    --------
+    >>> app = App()
+    >>> register(app)
+    >>> app("reconstruct brain.png --corruption superres:4 --steps 1 --out out", result_action="return_value")
+    Traceback (most recent call last):
+    ValueError: reconstruct: draws and steps must be 2 or more, got 64 and 1
+    """
     app.command(reconstruct)
 
 

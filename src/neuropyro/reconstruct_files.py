@@ -13,7 +13,22 @@ HDF5 = (".h5", ".hdf5")
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """Files, and the images in folders, in their order; what is not there is told when its turn comes."""
+    """Files, and the images in folders, in their order; what is not there is told when its turn comes.
+
+    Raises
+    ------
+    ImageFileError
+        Where a folder has no image, or none of the paths is there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.png", "a.nii.gz", "notes.txt"):
+    ...     (folder / name).touch()
+    >>> [file.name for file in files_of([folder, Path("kspace.h5")])]  # a folder's images by name
+    ['a.nii.gz', 'b.png', 'kspace.h5']
+    """
     some = any(path.exists() for path in paths)
     alone = [path.suffix.lower() in HDF5 or (some and not path.exists()) for path in paths]
     return [file for path, one in zip(paths, alone, strict=True) for file in ([path] if one else find_images(path))]

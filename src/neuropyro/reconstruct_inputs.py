@@ -47,6 +47,15 @@ class Framing:
     head
         Side of the heads that the generator makes, as a share of its square.  Where the file does not say how large
         pixels are, and a head is clearly smaller or larger in it, the square is cut so that it fills it as much.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "brain.npy"
+    >>> np.save(path, np.linspace(0, 1, 96, dtype=np.float32).reshape(8, 12))
+    >>> frame = Framing(size=16, channels=1).frame(read_image(path))
+    >>> frame.low, frame.high  # of numbers from 0 to 1, what becomes -1 and 1
+    (0.0, 1.0)
     """
 
     size: int
@@ -103,6 +112,16 @@ class Job:
         The file, and the generator's square in it; None for k-space.
     truth_image, truth_frame
         Those of the file that the truth is from.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.models.corruption import Downsample
+    >>> small = Path(tempfile.mkdtemp()) / "small.npy"
+    >>> np.save(small, np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4))
+    >>> job = job_of(small, None, Downsample(2), Framing(size=8, channels=1), simulate=False, seed=0)
+    >>> job.y.shape, job.y.min().item(), job.y.max().item()  # black and white of the file in the generator's unit
+    (torch.Size([1, 1, 4, 4]), -1.0, 1.0)
     """
 
     name: str
@@ -129,6 +148,16 @@ def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Fram
     ------
     ImageFileError, CorruptionError
         Where files cannot be used, or do not fit each other or the corruption.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.models.corruption import Downsample
+    >>> clean = Path(tempfile.mkdtemp()) / "brain.npy"
+    >>> np.save(clean, np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8))
+    >>> job = job_of(clean, None, Downsample(2), Framing(size=8, channels=1), simulate=True, seed=0)
+    >>> job.name, torch.equal(job.y, job.corruption.A(job.truth))  # without noise
+    ('brain', True)
     """
     corruption = copy.deepcopy(corruption)  # its mask may be resampled
     if simulate:

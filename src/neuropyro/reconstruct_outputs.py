@@ -43,6 +43,22 @@ class Reconstruction:
         Number of posterior draws.
     features
         For LPIPS; None leaves it out.
+
+    Examples
+    --------
+    >>> from neuropyro.generators import Generator, GeneratorConfig
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models.corruption import Downsample
+    >>> _ = torch.manual_seed(0)
+    >>> G = Generator(GeneratorConfig(img_resolution=8, z_dim=4, w_dim=4, channel_base=64, channel_max=8))
+    >>> model = LatentReconstruction(G, Downsample(2), prior="z", candidates=4, starts=1, search_steps=0)
+    >>> truth = torch.zeros(1, 1, 8, 8)
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> result = fit(model, model.corruption.A(truth), "map", schedule=short, progress=False)
+    >>> found = Reconstruction.of(result, truth, draws=4)
+    >>> metrics = found.metrics()
+    >>> sorted(metrics), round(metrics["bicubic"]["rmse"], 3)  # of a flat image interpolation makes no error
+    (['bicubic', 'psnr', 'rmse', 'total_variation'], 0.0)
     """
 
     job: Job
@@ -169,6 +185,24 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     ``posterior.nc`` and the model (:func:`~neuropyro.models.reconstruction_storage.load_reconstruction`);
     ``checks.json``; ``metrics.json`` where the truth is known; and the figures ``figure.png`` and ``sd.png``.  A point
     has no sd: ``sd_image`` and ``sd.png`` are left out, and ``sd.npy`` is of the residual image alone.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.generators import Generator, GeneratorConfig
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models.corruption import Downsample
+    >>> _ = torch.manual_seed(0)
+    >>> G = Generator(GeneratorConfig(img_resolution=8, z_dim=4, w_dim=4, channel_base=64, channel_max=8))
+    >>> model = LatentReconstruction(G, Downsample(2), prior="z", candidates=4, starts=1, search_steps=0)
+    >>> truth = torch.zeros(1, 1, 8, 8)
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> result = fit(model, model.corruption.A(truth), "map", schedule=short, progress=False)
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_reconstruction(Reconstruction.of(result, truth, draws=4), folder, "small.safetensors")
+    >>> levels = (torch.from_numpy(np.load(folder / "clean.npy")).clamp(-1, 1) + 1) * 127.5
+    >>> np.array_equal(levels[0, 0].round(), np.asarray(Image.open(folder / "clean.png")))  # the same in grey levels
+    True
     """
     from neuropyro.reconstruct_plots import plot_reconstruction, plot_sd
 

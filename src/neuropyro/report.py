@@ -57,7 +57,21 @@ OF_CLUSTERS = ("scatter", "spatial")  # what means nothing of a column alone
 def write_report(outcome: Outcome, path: Path) -> None:
     """Write the page, and each of its figures as a picture beside it, such as ``clusters.png``.
 
-    Verdict, cluster maps, trajectories, stages, ELBO, settings, and the truth where it is known.
+    Verdict, cluster maps, trajectories, stages, ELBO, settings (of ``fit.json``, which must be beside it), and the
+    truth where it is known.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> cohort, model, folder = simulate_reference(6, 12, 1, seed=0), VertexClusterMixture(1), Path(tempfile.mkdtemp())
+    >>> result = fit(model, cohort, "map", schedule=Schedule(max_steps=2, warm_up=0, window=2), progress=False)
+    >>> result.save(folder)  # the page shows its settings
+    >>> write_report(Outcome(model, cohort, result), folder / "report.html")
+    >>> [path.stem for path in sorted(folder.glob("*.png"))]  # no cortex, and no names of biomarkers
+    ['convergence', 'recovery', 'reliability', 'stages', 'trajectories']
     """
     body = "\n".join(_sections(outcome, path.parent))
     title = f"Disease progression {'of' if outcome.each_alone else 'by clusters of'} {outcome.columns}"
@@ -66,7 +80,17 @@ def write_report(outcome: Outcome, path: Path) -> None:
 
 
 def truth_lines(outcome: Outcome) -> list[str]:
-    """Return what agrees with the truth of a simulated cohort, a line each; nothing for real data."""
+    """Return what agrees with the truth of a simulated cohort, a line each; nothing for real data.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from neuropyro.data import simulate_reference
+    >>> cohort = simulate_reference(n_subjects=6, n_vertices=9, seed=0)
+    >>> known = {"dps": np.asarray(cohort.truth["dps"])[None]}  # a posterior that is the truth
+    >>> truth_lines(SimpleNamespace(cohort=cohort, posterior=known, assignments=np.eye(3)[cohort.truth["Z"]]))
+    ['cluster agreement 1.0000 (best permutation)', 'correlation of scores 1.0000']
+    """
     truth = outcome.cohort.truth
     if "dps" not in truth or "Z" not in truth:
         return []

@@ -36,6 +36,14 @@ class ScoreDiagnosis:
         The diagnoses, in the order of the columns.
     intercept, slope
         ``(diagnoses,)`` on the log scale.
+
+    Examples
+    --------
+    >>> patients = ScoreDiagnosis(("CN", "AD"), intercept=np.zeros(2), slope=np.array([0.0, np.log(3)]))
+    >>> patients.probabilities([0.0, 1.0]).round(2).tolist()  # odds of 1 to 1, and of 1 to 3
+    [[0.5, 0.5], [0.25, 0.75]]
+    >>> patients.averaged([[0.0], [1.0]]).round(3).tolist()  # of two draws of one visit's score
+    [[0.375, 0.625]]
     """
 
     names: tuple[str, ...]

@@ -63,6 +63,13 @@ class Candidate:
         Whether the fit of all data had converged, from which those of parts go on for a fixed number of steps.
     result
         The fit of all data.
+
+    Examples
+    --------
+    >>> one = Candidate(3, np.array([-9.0, -7.0]), np.zeros(2), 40.0, 42.0, 0.1, Reproducibility(0.9, 0.8), True, None)
+    >>> row = Selection((one,), folds=5).columns()
+    >>> row["held_out"].tolist(), row["dice"].tolist()  # of two subjects together, in nats; of the folds' clusters
+    ([-16.0], [0.9])
     """
 
     clusters: int
@@ -86,6 +93,17 @@ class Selection:
         One for each number, in the order given.
     folds
         Parts that the subjects were dealt to.
+
+    Examples
+    --------
+    >>> rest = {"entropy": 0.1, "agreement": Reproducibility(0.9, 0.8), "converged": True, "result": None}
+    >>> few = Candidate(2, np.array([-9.0, -9.0]), np.array([-9.0, -9.0]), bic=50.0, icl=50.0, **rest)
+    >>> more = Candidate(3, np.array([-7.0, -8.0]), np.array([-7.0, -8.0]), bic=40.0, icl=42.0, **rest)
+    >>> found = Selection((few, more), folds=5)
+    >>> found.clusters, found.deficit(few, "held_out")[0]  # nats
+    (3, 3.0)
+    >>> found.sentence
+    'Held-out likelihood, leave-one-out, BIC and ICL all choose 3 clusters.'
     """
 
     candidates: tuple[Candidate, ...]
@@ -205,6 +223,14 @@ def select(
         Where no number is given, or labels are known.
     CohortError
         Where there are fewer subjects than folds, or vertices than clusters.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> cohort, short = simulate_reference(6, 12, 1, seed=0), Schedule(max_steps=2, warm_up=0, window=2)
+    >>> found = select(cohort, [1], folds=2, schedule=short, fold_schedule=short, progress=False).candidates[0]
+    >>> found.held_out.shape, found.icl == found.bic  # a number a subject; one cluster's labels are certain
+    ((6,), True)
     """
     numbers = sorted(set(clusters))
     if not numbers:

@@ -25,7 +25,16 @@ Guide = Literal["map", "laplace", "normal", "lowrank", "mvn", "structured", "flo
 
 
 def register(app: App) -> None:
-    """Add the command to an app."""
+    """Add the command to an app.
+
+    Examples
+    --------
+    >>> app = App()
+    >>> register(app)
+    >>> app("select cohort.npz --clusters 8:2 --out select", result_action="return_value")
+    Traceback (most recent call last):
+    ValueError: clusters: '8:2' names no numbers from 1 on; give the smaller one first
+    """
     app.command(select)
 
 
@@ -101,7 +110,18 @@ def select(
 
 
 def doubts(found: Selection, max_steps: int) -> list[str]:
-    """Say which fits had not converged, and whether the choice lies at the end of what was tried."""
+    """Say which fits had not converged, and whether the choice lies at the end of what was tried.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> steady = SimpleNamespace(rand=0.95)
+    >>> tried = [SimpleNamespace(clusters=k, converged=k < 4, agreement=steady) for k in (2, 3, 4)]
+    >>> for said in doubts(SimpleNamespace(candidates=tried, clusters=4), max_steps=6000):
+    ...     print(said)
+    the fit of 4 clusters had not converged; give more steps, as --max-steps 12000
+    4 is the most that was tried; try more
+    """
     said = []
     open_ = [str(one.clusters) for one in found.candidates if not one.converged]
     if open_:
@@ -136,6 +156,11 @@ def numbers(text: str) -> list[int]:
     ------
     ValueError
         Where the text is neither.
+
+    Examples
+    --------
+    >>> numbers("2:5"), numbers("2,3,5")
+    ([2, 3, 4, 5], [2, 3, 5])
     """
     found = re.fullmatch(r"(\d+):(\d+)", text)
     if found is not None:

@@ -16,7 +16,17 @@ __all__ = ["register"]
 
 
 def register(simulate: App) -> None:
-    """Add the commands to an app."""
+    """Add the commands to an app.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> app, file = App(), Path(tempfile.mkdtemp()) / "reference.npz"
+    >>> register(app)
+    >>> asked = ["reference", "--subjects", "6", "--vertices", "9", "--out", str(file)]
+    >>> app(asked, result_action="return_value")  # doctest: +ELLIPSIS
+    Cohort(24 visits of 6 subjects x 9 vertices; 4 to 4 visits a subject, ...
+    """
     simulate.command(simulate_cohort_study, name="cohort")
     simulate.command(simulate_reference_study, name="reference")
 

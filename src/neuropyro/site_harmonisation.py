@@ -40,6 +40,12 @@ class Harmonisation:
         Covariates whose effects were kept.
     site_sd_before, site_sd_after
         Sd over sites of a vertex's site mean, averaged over vertices, in the values' unit.
+
+    Examples
+    --------
+    >>> done = Harmonisation("fortin", {"A": 20, "B": 18}, ("age",), site_sd_before=0.2, site_sd_after=0.01)
+    >>> done.lines()[1]
+    'Sd of site means, average over vertices: 0.2 before, 0.01 after.'
     """
 
     method: str
@@ -87,6 +93,13 @@ def harmonise_sites(
     CohortError
         Where the library is not installed, a covariate is missing, a site has fewer than two visits, or a value is
         missing.
+
+    Examples
+    --------
+    >>> one_site = {"site": np.array(["A", "A"])}
+    >>> harmonise_sites(Cohort([[2.5], [2.4]], time=[70, 71], subject=["a", "b"], covariates=one_site))
+    Traceback (most recent call last):
+    neuropyro.data.errors.CohortError: covariate site: all visits are of one site; there is nothing to harmonise
     """
     sites = _column(cohort, site, "--site").astype(np.str_)
     rows = np.flatnonzero(cohort.observed_rows)

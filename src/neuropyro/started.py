@@ -27,6 +27,13 @@ class Started:
         The model.
     values
         Starting values by site.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> start = Started(model, {"mean": np.array(2.0)})  # in all else the model
+    >>> start.init_values(SimpleNamespace(values=torch.zeros(3)))  # in the data's precision and place
+    {'mean': tensor(2.)}
     """
 
     model: Any
@@ -53,6 +60,18 @@ def start_of(result: Fit, whole: Cohort, part: Cohort) -> dict[str, NDArray[Any]
         A fit of ``whole``.
     whole, part
         The cohort, and some subjects of it, with all of their visits.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> cohort, short = simulate_reference(6, 12, 1, seed=0), Schedule(max_steps=2, warm_up=0, window=2)
+    >>> result = fit(VertexClusterMixture(1), cohort, "map", schedule=short, progress=False)
+    >>> part = cohort.subset(subjects=cohort.subjects[[1, 4]])
+    >>> values = start_of(result, cohort, part)
+    >>> np.array_equal(values["place"], result.posterior(1)["place"][0, [1, 4]])  # of the subjects of the part
+    True
     """
     chosen = {
         "subject": np.flatnonzero(np.isin(whole.subjects, part.subjects)),

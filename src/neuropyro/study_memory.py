@@ -45,6 +45,16 @@ def read_alike(options: StudyOptions, study: Path, folder: Path) -> StudyOptions
     ------
     CohortError
         Where what the folder keeps is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> keep_reading(StudyOptions(missing=("-4",), control="SCD"), Path("visits.csv"), folder)
+    >>> _ = (folder / "new.csv").write_text("ID,age,MMSE")
+    >>> options = read_alike(StudyOptions(missing=("-9",)), folder / "new.csv", folder)
+    >>> options.missing, options.control  # as was said of the new ones; as of those fitted
+    (('-9',), 'SCD')
     """
     kept = _kept(folder / STUDY)
     if kept.get("kind") != _kind(study):

@@ -144,6 +144,21 @@ def prepare_study(
         What to fit to.
     tuple of str
         Sentences for the report.
+
+    Raises
+    ------
+    CohortError
+        As the steps: a covariate is missing, controls or visits of a site are too few, or no two hemispheres are known.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.data import simulate_reference
+    >>> out = Path(tempfile.mkdtemp())
+    >>> adjusted, notes = prepare_study(simulate_reference(n_subjects=30, n_vertices=9, seed=0), out, adjust=["age"])
+    >>> again = fit_adjustment(adjusted, ["age"]).effects  # of age nothing is left in controls
+    >>> bool(abs(again).max() < 1e-6), sorted(path.name for path in out.iterdir())
+    (True, ['adjustment.npz', 'cohort.npz'])
     """
     notes: list[str] = []
     for name in STEPS:
@@ -180,6 +195,20 @@ def prepare_alike(cohort: Cohort, fit: Path) -> Cohort:
     ----------
     fit
         The fit's folder.
+
+    Raises
+    ------
+    CohortError
+        Where the new subjects lack a covariate, or have other vertices than the fit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.data import simulate_reference
+    >>> cohort, fit = simulate_reference(n_subjects=30, n_vertices=9, seed=0), Path(tempfile.mkdtemp())
+    >>> adjusted, _ = prepare_study(cohort, fit, adjust=["age"])
+    >>> np.array_equal(prepare_alike(cohort, fit).values, adjusted.values)
+    True
     """
     if (fit / HEMISPHERES).is_file():
         cohort = load_hemisphere_levels(fit / HEMISPHERES)(cohort)
@@ -189,7 +218,14 @@ def prepare_alike(cohort: Cohort, fit: Path) -> Cohort:
 
 
 def effects_of_maps(cohort: Cohort, visit_effect: bool | None, vertex_effect: bool | None) -> dict[str, Any]:
-    """Return a model's switches for what maps on a mesh have: each as given, or else on where there is a mesh."""
+    """Return a model's switches for what maps on a mesh have: each as given, or else on where there is a mesh.
+
+    Examples
+    --------
+    >>> table = Cohort([[2.0] * 3] * 2, time=[70, 71], subject=["a", "b"])  # no mesh
+    >>> effects_of_maps(table, None, True)
+    {'visit_effect': False, 'vertex_effect': True}
+    """
     on_mesh = cohort.mesh is not None
     given = {"visit_effect": visit_effect, "vertex_effect": vertex_effect}
     return {name: on_mesh if switch is None else switch for name, switch in given.items()}

@@ -21,18 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neuropyro import tadpole_metrics as measures
 from neuropyro.data import Cohort, CohortError
 from neuropyro.data.tadpole import DIAGNOSES
 from neuropyro.data.text_table import DAYS_A_YEAR, TextTable, read_table, table_of
-from neuropyro.tadpole_metrics import (
-    balanced_accuracy,
-    coverage_accuracy,
-    mean_absolute_error,
-    multiclass_auc,
-    weighted_error_score,
-)
 
-__all__ = ["Forecast", "ForecastMonths", "evaluate_forecast", "forecast_months", "read_submission"]
+__all__ = ["Forecast", "evaluate_forecast", "forecast_months", "read_submission"]
 
 Floats = NDArray[np.float64]
 PROBABILITIES = tuple(f"{name} relative probability" for name in DIAGNOSES)
@@ -78,6 +72,13 @@ def forecast_months(
     ------
     CohortError
         Where exam dates are missing, a subject is not in the cohort, or ``start`` is no month.
+
+    Examples
+    --------
+    >>> visit = Cohort([[10.0]], time=[70.0], subject=[2], covariates={"exam_date": np.array([2016.0])})
+    >>> months = forecast_months(visit, months=2)
+    >>> months.date.tolist(), months.time.round(2).tolist()  # a month is a twelfth of a year
+    (['2018-01', '2018-02'], [72.0, 72.08])
     """
     year, month = _month(start)
     exam = cohort.covariates.get("exam_date")
@@ -128,9 +129,16 @@ class Forecast:
         Parameters
         ----------
         adas13, ventricles
-            ``(draws, rows)`` predictive draws, in the challenge's units (points; fraction of ICV).
+            ``(draws, rows)`` predictive draws (points; fraction of ICV); of another shape they raise a CohortError.
         probabilities
             ``(rows, 3)`` of CN, MCI, AD.
+
+        Examples
+        --------
+        >>> plan = ForecastMonths(np.array([2]), np.array([1]), np.array(["2018-01"]), np.array([72.0]))
+        >>> draws = np.arange(101.0)[:, None]
+        >>> Forecast.from_draws(plan, draws, draws - 60, [[1, 0, 0]]).ventricles.tolist()
+        [[0.0, 0.0, 15.0]]
         """
         made = {}
         for name, draws in (("adas13", adas13), ("ventricles", ventricles)):
@@ -159,9 +167,7 @@ class Forecast:
         for name, title in TARGETS.items():
             columns |= dict(zip(_titles(title), getattr(self, name).T, strict=True))
         with Path(path).open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(columns)
-            writer.writerows(zip(*(_texts(column) for column in columns.values()), strict=True))
+            csv.writer(stream).writerows([columns, *zip(*map(_texts, columns.values()), strict=True)])
 
 
 def read_submission(path: str | Path) -> Forecast:
@@ -171,17 +177,21 @@ def read_submission(path: str | Path) -> Forecast:
     ------
     CohortError
         Naming the file and the column.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path, points = Path(tempfile.mkdtemp()) / "submission.csv", np.array([[10.0, 9.0, 12.0]])
+    >>> made = Forecast(np.array([2]), np.array([1]), np.array(["2018-01"]), np.ones((1, 3)), points, points / 500)
+    >>> made.write(path)
+    >>> read_submission(path).adas13.tolist()
+    [[10.0, 9.0, 12.0]]
     """
     table = read_table(path)
     numbers = {name: np.stack([table.numbers(t) for t in _titles(title)], 1) for name, title in TARGETS.items()}
     try:
-        return Forecast(
-            rid=_whole(table, "RID"),
-            month=_whole(table, "Forecast Month"),
-            date=table.text("Forecast Date"),
-            probabilities=np.stack([table.numbers(name) for name in PROBABILITIES], 1),
-            **numbers,
-        )
+        rid, month, date = _whole(table, "RID"), _whole(table, "Forecast Month"), table.text("Forecast Date")
+        return Forecast(rid, month, date, np.stack([table.numbers(name) for name in PROBABILITIES], 1), **numbers)
     except CohortError as error:
         raise CohortError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
@@ -202,7 +212,16 @@ def evaluate_forecast(forecast: Forecast, truth: Any) -> dict[str, float]:
     Raises
     ------
     CohortError
-        Where a subject or date has no forecast, or a column is missing.
+        Where a subject or date has no forecast, a column is missing, or a diagnosis is none of the three.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> points, dates = np.array([[10.0, 9.0, 12.0]]), {"CognitiveAssessmentDate": ["2018-01-20"], "ScanDate": [""]}
+    >>> made = Forecast(np.array([2]), np.array([1]), np.array(["2018-01"]), np.ones((1, 3)), points, points / 500)
+    >>> seen = pandas.DataFrame({"RID": [2], "Diagnosis": ["CN"], "ADAS13": [11.0], "Ventricles": [np.nan]} | dates)
+    >>> evaluate_forecast(made, seen)
+    {'ADAS13 MAE': 1.0, 'ADAS13 WES': 1.0, 'ADAS13 CPA': 0.5}
     """
     table = read_table(truth) if isinstance(truth, str | Path) else table_of(truth)
     rid = _whole(table, "RID")
@@ -216,19 +235,17 @@ def evaluate_forecast(forecast: Forecast, truth: Any) -> dict[str, float]:
     if len(np.unique(state[known])) > 1:
         label = np.array([DIAGNOSES.index(name) for name in state[known]])
         given = forecast.probabilities[nearest("CognitiveAssessmentDate", known)]
-        scores = {"mAUC": multiclass_auc(label, given), "BCA": balanced_accuracy(label, given)}
-    for name, column, date in (
-        ("adas13", "ADAS13", "CognitiveAssessmentDate"),
-        ("ventricles", "Ventricles", "ScanDate"),
-    ):
+        scores = {"mAUC": measures.multiclass_auc(label, given), "BCA": measures.balanced_accuracy(label, given)}
+    columns = {"adas13": ("ADAS13", "CognitiveAssessmentDate"), "ventricles": ("Ventricles", "ScanDate")}
+    for name, (column, date) in columns.items():
         true = table.numbers(column)
         seen = np.flatnonzero(~np.isnan(true))
         if not seen.size:
             continue
         best, low, high = getattr(forecast, name)[nearest(date, seen)].T
-        scores[f"{TARGETS[name]} MAE"] = mean_absolute_error(true[seen], best)
-        scores[f"{TARGETS[name]} WES"] = weighted_error_score(true[seen], best, low, high)
-        scores[f"{TARGETS[name]} CPA"] = coverage_accuracy(true[seen], low, high)
+        scores[f"{TARGETS[name]} MAE"] = measures.mean_absolute_error(true[seen], best)
+        scores[f"{TARGETS[name]} WES"] = measures.weighted_error_score(true[seen], best, low, high)
+        scores[f"{TARGETS[name]} CPA"] = measures.coverage_accuracy(true[seen], low, high)
     return scores
 
 
@@ -254,11 +271,9 @@ def _nearest(
 
 
 def _subjects(cohort: Cohort, rids: ArrayLike | None) -> NDArray[np.int64]:
-    if rids is not None:
-        wanted = np.unique(np.asarray(rids))
-    else:
-        in_d2 = cohort.covariates.get("D2")
-        wanted = np.unique(cohort.subject if in_d2 is None else cohort.subject[np.asarray(in_d2) == 1])
+    in_d2 = cohort.covariates.get("D2")
+    of_challenge = cohort.subject if in_d2 is None else cohort.subject[np.asarray(in_d2) == 1]
+    wanted = np.unique(of_challenge if rids is None else np.asarray(rids))
     absent = np.setdiff1d(wanted, cohort.subjects)
     if absent.size or not wanted.size:
         raise CohortError(f"subject: {absent[0] if absent.size else 'none of D2'} is not in this cohort")

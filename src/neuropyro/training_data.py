@@ -41,6 +41,18 @@ def open_training_data(
     ------
     ValueError
         Where the data are missing, unreadable, too few, or not of that plane or those colours; they are named.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp()) / "slices"
+    >>> folder.mkdir()
+    >>> for grey in (0, 128, 255):
+    ...     Image.new("L", (8, 8), grey).save(folder / f"{grey:03d}.png")
+    >>> train, held_out, described = open_training_data([str(folder)], 8, 1, "coronal", 1, seed=0, held_out=1)
+    >>> described, held_out.unique().tolist()
+    ('3 pictures of the folder slices', [1.0])
     """
     if data == [PHANTOMS]:
         return _phantoms(resolution, colours, plane, seed, held_out)

@@ -41,6 +41,15 @@ def unstaged(model: VertexClusterMixture, cohort: Cohort, seed: int = 0) -> Star
         What it will be fitted to.
     seed
         Of k-means.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> cohort = simulate_reference(n_subjects=6, n_vertices=12, n_clusters=1, seed=0)
+    >>> start = unstaged(VertexClusterMixture(1), cohort).values
+    >>> time = cohort.time[cohort.is_reference]
+    >>> np.allclose(np.exp(-start["log_alpha_mean"]), time.std())  # scores are times in sds of the controls'
+    True
     """
     sd = (float(np.log(NO_SPREAD)), FIRM)
     like = replace(model, score_priors=replace(model.score_priors, log_alpha_sd=sd, beta_sd=sd))

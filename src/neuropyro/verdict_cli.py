@@ -18,7 +18,16 @@ __all__ = ["check_fit", "load_with_cohort", "register"]
 
 
 def register(app: App) -> None:
-    """Add the commands to an app."""
+    """Add the commands to an app.
+
+    Examples
+    --------
+    >>> app = App()
+    >>> register(app)
+    >>> app("diagnose away --out diagnosis", result_action="return_value")
+    Traceback (most recent call last):
+    FileNotFoundError: away: no such folder; a fit is the folder that `neuropyro dive fit COHORT --out away` writes
+    """
     app.command(compare)
     app.command(diagnose)
 
@@ -95,7 +104,27 @@ def diagnose(
 
 
 def load_with_cohort(folder: Path, data: Path | None = None) -> Fit:
-    """Load a fit of a cohort, with the cohort; see `check_fit`."""
+    """Load a fit of a cohort, with the cohort; see `check_fit`.
+
+    Raises
+    ------
+    FileNotFoundError, FitError
+        Where a file is not there; where it is damaged, or the cohort is another than that of the fit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.inference import Schedule, fit
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> cohort, folder = simulate_reference(6, 12, 1, seed=0), Path(tempfile.mkdtemp())
+    >>> cohort.save(folder / "cohort.npz")
+    >>> short = Schedule(max_steps=2, warm_up=0, window=2)
+    >>> result = fit(VertexClusterMixture(1), cohort, "map", schedule=short, progress=False)
+    >>> result.save(folder)
+    >>> bool((load_with_cohort(folder).posterior(1)["dps"] == result.posterior(1)["dps"]).all())
+    True
+    """
     kept = check_fit(folder, data)
     from neuropyro.data import Cohort
     from neuropyro.inference import load_fit
@@ -110,6 +139,18 @@ def check_fit(folder: Path, data: Path | None = None) -> Path:
     ------
     FileNotFoundError
         Where there is no such folder, or the cohort is neither given nor in the folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("fit.json", "cohort.npz"):
+    ...     (folder / name).touch()
+    >>> check_fit(folder).name
+    'cohort.npz'
+    >>> check_fit(folder, data=Path("other.npz"))
+    Traceback (most recent call last):
+    FileNotFoundError: other.npz: no such file; --data names the cohort (.npz) that was fitted
     """
     written = f"a fit is the folder that `neuropyro dive fit COHORT --out {folder}` writes"
     if not folder.exists():
