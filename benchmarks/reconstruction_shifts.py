@@ -29,7 +29,7 @@ from neuropyro.models.corruption import parse_corruption
 TRAINED = "superres:4+noise:.02"
 SHIFTS: dict[str, tuple[Mapping[str, float], str]] = {
     "as trained": ({}, TRAINED),
-    "older: ventricles twice as large": ({"dilation": 9.0}, TRAINED),
+    "older: ventricles half as large again": ({"dilation": 6.0}, TRAINED),
     "contrast .55": ({"contrast": 0.55}, TRAINED),
     "blurred by 1.5 px first": ({}, "blur:1.5+superres:4+noise:.02"),
     "noise .1": ({}, "superres:4+noise:.1"),

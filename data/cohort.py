@@ -71,7 +71,7 @@ class Cohort(CohortReaders):
     >>> import numpy as np
     >>> cohort = Cohort(np.random.randn(4, 3), time=[70, 71, 65, 66], subject=["a", "a", "b", "b"])
     >>> cohort
-    Cohort(4 visits of 2 subjects x 3 vertices; 2 to 2 visits a subject, ages or times 65 to 71 years; nothing missing)
+    Cohort(4 visits of 2 subjects x 3 vertices; 2 visits a subject, ages or times 65 to 71 years; nothing missing)
     >>> cohort.subset(subjects=["b"]).time
     array([65., 66.])
     """

@@ -34,16 +34,16 @@ def in_words(cohort: Cohort) -> str:
     >>> in_words(Cohort(np.array([[2.5, 2.4], [2.4, np.nan]]), [70, 71], ["a", "a"])).split("; ")[::2]
     ['Cohort(2 visits of 1 subject x 2 vertices', '25.0% missing)']
     """
-    counts = np.bincount(cohort.subject_index)
+    few, many = (int(count) for count in np.sort(np.bincount(cohort.subject_index))[[0, -1]])
+    each = counted(few, "visit") if few == many else f"{few} to {many} visits"
     missing = sum(int(np.isnan(row).sum()) for row in cohort.values) / cohort.values.size
     parts = [
         f"{counted(cohort.n_visits, 'visit')} of {counted(cohort.n_subjects, 'subject')} x {_columns(cohort)}",
-        f"{counts.min()} to {counts.max()} visits a subject, ages or times {cohort.time.min():.4g} to "
-        f"{cohort.time.max():.4g} years",
+        f"{each} a subject, ages or times {cohort.time.min():.4g} to {cohort.time.max():.4g} years",
         f"{missing:.1%} missing" if missing else "nothing missing",
     ]
     if cohort.diagnosis is not None:
-        parts.append(f"{int(cohort.is_control[cohort.is_first_visit].sum())} controls at first visit")
+        parts.append(f"{counted(int(cohort.is_control[cohort.is_first_visit].sum()), 'control')} at first visit")
     parts += [repr(cohort.mesh)] if cohort.mesh is not None else []
     parts += [repr(cohort.space)] if cohort.space is not None else []
     parts += [f"covariates {_first_of(list(cohort.covariates))}"] if cohort.covariates else []

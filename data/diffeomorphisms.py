@@ -13,6 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+__all__ = [
+    "bspline_basis",
+    "exponential",
+    "flow_points",
+    "identity_grid",
+    "interpolate",
+    "jacobian_determinant",
+    "spline_field",
+]
+
 
 def bspline_basis(controls: int, samples: int, *, device: torch.device | str = "cpu") -> Tensor:
     """Return the uniform cubic B-spline basis.
@@ -29,6 +39,13 @@ def bspline_basis(controls: int, samples: int, *, device: torch.device | str = "
     Tensor
         Weights ``(samples, controls + 2)`` float32: control points run one spacing beyond either end, so that every
         row sums to 1.
+
+    Examples
+    --------
+    >>> bspline_basis(2, 3)  # at a control point, halfway, and at the other
+    tensor([[0.1667, 0.6667, 0.1667, 0.0000],
+            [0.0208, 0.4792, 0.4792, 0.0208],
+            [0.0000, 0.1667, 0.6667, 0.1667]])
     """
     place = torch.linspace(0, controls - 1, samples, device=device)[:, None]
     distance = (place - torch.arange(-1, controls + 1, device=device)).abs()
@@ -43,21 +60,42 @@ def spline_field(controls: Tensor, samples: int) -> Tensor:
     Parameters
     ----------
     controls
-        Values at control points ``(B, C, n + 2, n + 2)``; the outermost lie outside the image.
+        Values at control points ``(B, C, n + 2, n + 2)``, in any unit; the outermost lie outside the image.
     samples
         Side of the field.
 
     Returns
     -------
     Tensor
-        Field ``(B, C, samples, samples)``, twice continuously differentiable.
+        Field ``(B, C, samples, samples)`` in that unit, twice continuously differentiable.
+
+    Raises
+    ------
+    RuntimeError
+        The control points are no square.
+
+    Examples
+    --------
+    >>> ramp = torch.arange(4.0).expand(1, 1, 4, 4)  # 0 and 3 lie outside
+    >>> spline_field(ramp, 3)[0, 0].round(decimals=3)
+    tensor([[1.0000, 1.5000, 2.0000],
+            [1.0000, 1.5000, 2.0000],
+            [1.0000, 1.5000, 2.0000]])
     """
     basis = bspline_basis(controls.shape[-1] - 2, samples, device=controls.device).to(controls.dtype)
     return torch.matmul(basis @ controls, basis.T)
 
 
 def identity_grid(samples: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """Return the identity map ``(1, samples, samples, 2)``; the last axis is (column, row), each from -1 to 1."""
+    """Return the identity map ``(1, samples, samples, 2)`` float32; the last axis is (column, row), each from -1 to 1.
+
+    Examples
+    --------
+    >>> identity_grid(3)[0, 2]  # the last row
+    tensor([[-1.,  1.],
+            [ 0.,  1.],
+            [ 1.,  1.]])
+    """
     line = torch.linspace(-1, 1, samples, device=device)
     return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
 
@@ -75,7 +113,23 @@ def exponential(velocity: Tensor, squarings: int = 5) -> Tensor:
     Returns
     -------
     Tensor
-        Displacement ``(B, 2, n, n)`` of the diffeomorphism: phi(x) = x + displacement(x).
+        Displacement ``(B, 2, n, n)`` of the diffeomorphism, in that unit: phi(x) = x + displacement(x).
+
+    Raises
+    ------
+    RuntimeError
+        The field is no square.
+
+    Examples
+    --------
+    A constant velocity shifts all points alike; under dx/dt = -x, each falls to x / e.
+
+    >>> exponential(torch.full((1, 2, 3, 3), 0.25))[0, :, 0, 0]
+    tensor([0.2500, 0.2500])
+    >>> inwards = -identity_grid(5).permute(0, 3, 1, 2)
+    >>> corner = torch.ones(2) + exponential(inwards, squarings=12)[0, :, -1, -1]
+    >>> corner.round(decimals=3)
+    tensor([0.3680, 0.3680])
     """
     grid = identity_grid(velocity.shape[-1], device=velocity.device).to(velocity.dtype)
     displacement: Tensor = velocity / 2**squarings
@@ -90,11 +144,11 @@ def flow_points(velocity: Tensor, points: Tensor, time: Tensor, steps: int = 4) 
     Parameters
     ----------
     velocity
-        Velocity ``(3, X, Y, Z)`` in units in which each axis of the volume is 2 long; no flow beyond the volume.
+        Velocity ``(3, X, Y, Z)`` in units in which each axis of the volume is 2 long; it dies within a voxel outside.
     points
-        ``(B, ..., 3)``, from -1 to 1 over each axis.
+        ``(B, ..., 3)``, in the order (x, y, z), from -1 to 1 over each axis; of the velocity's dtype.
     time
-        For how long, ``(B,)``; negative runs backwards.
+        For how long, ``(B,)``, in the velocity's unit of time; negative runs backwards.
     steps
         Number of steps.
 
@@ -102,6 +156,18 @@ def flow_points(velocity: Tensor, points: Tensor, time: Tensor, steps: int = 4) 
     -------
     Tensor
         Points ``(B, ..., 3)``.
+
+    Raises
+    ------
+    RuntimeError
+        Velocity and points differ in dtype.
+
+    Examples
+    --------
+    >>> along_x = torch.tensor([0.25, 0.0, 0.0]).reshape(3, 1, 1, 1).expand(3, 2, 2, 2)
+    >>> flow_points(along_x, torch.zeros(2, 3), time=torch.tensor([2.0, -1.0]))
+    tensor([[ 0.5000,  0.0000,  0.0000],
+            [-0.2500,  0.0000,  0.0000]])
     """
     dt = (time / steps).reshape(-1, *[1] * (points.dim() - 1))
     for _ in range(steps):
@@ -111,19 +177,30 @@ def flow_points(velocity: Tensor, points: Tensor, time: Tensor, steps: int = 4) 
 
 
 def interpolate(volume: Tensor, points: Tensor) -> Tensor:
-    """Interpolate volumes linearly; zero outside.
+    """Interpolate volumes linearly; beyond them, values fall to zero within a voxel.
 
     Parameters
     ----------
     volume
         One volume ``(1, C, X, Y, Z)`` for all points.
     points
-        ``(B, ..., 3)``, in the order (x, y, z), from -1 to 1 over each axis.
+        ``(B, ..., 3)``, in the order (x, y, z), from -1 to 1 over each axis; of the volume's dtype.
 
     Returns
     -------
     Tensor
-        ``(C, B, ...)``.
+        ``(C, B, ...)``, in the volume's unit.
+
+    Raises
+    ------
+    RuntimeError
+        Volume and points differ in dtype, or there is more than one volume.
+
+    Examples
+    --------
+    >>> volume = torch.arange(8.0).reshape(1, 1, 2, 2, 2)  # 4 x + 2 y + z
+    >>> interpolate(volume, torch.tensor([[[0.0, 0, 0], [1, -1, -1], [3, 3, 3]]]))  # the middle, a corner, outside
+    tensor([[[3.5000, 4.0000, 0.0000]]])
     """
     reverse = points.flip(-1).reshape(1, 1, 1, -1, 3)
     values = grid_sample(volume, reverse, padding_mode="zeros", align_corners=True)
@@ -136,12 +213,21 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
     Parameters
     ----------
     displacement
-        ``(B, 2, n, n)``, (column, row), in units in which the image is 2 wide.
+        ``(B, 2, n, n)``, (column, row), in units in which the image is 2 wide; n is 2 or more.
 
     Returns
     -------
     Tensor
         ``(B, n, n)``; positive everywhere if and only if the map keeps its orientation.
+
+    Examples
+    --------
+    >>> grid = identity_grid(3).permute(0, 3, 1, 2)
+    >>> jacobian_determinant(0.5 * grid)[0, 0]  # half as long again in both directions
+    tensor([2.2500, 2.2500, 2.2500])
+    >>> mirror = grid * torch.tensor([-2.0, 0.0])[:, None, None]  # columns from right to left
+    >>> jacobian_determinant(mirror)[0, 0]
+    tensor([-1., -1., -1.])
     """
     step = 2 / (displacement.shape[-1] - 1)
     (d_row,), (d_col,) = (torch.gradient(displacement, spacing=step, dim=dim) for dim in (2, 3))

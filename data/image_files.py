@@ -26,7 +26,7 @@ IMAGE_SUFFIXES = (*PICTURES, *NIFTI, ".npy")
 JPEG_QUALITY = 95
 
 
-def suffix_of(path: Path) -> str:
+def _suffix_of(path: Path) -> str:
     """End of the name that says the format, in lower case: ``.nii.gz`` whole."""
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
@@ -54,7 +54,7 @@ def find_images(path: str | Path) -> list[Path]:
         if not path.exists():
             raise ImageFileError(f"{path}: there is no such file or folder")
         return [path]
-    found = sorted(p for p in path.iterdir() if p.is_file() and suffix_of(p) in IMAGE_SUFFIXES)
+    found = sorted(p for p in path.iterdir() if p.is_file() and _suffix_of(p) in IMAGE_SUFFIXES)
     if not found:
         raise ImageFileError(f"{path}: the folder has no image ({', '.join(IMAGE_SUFFIXES)})")
     return found
@@ -86,7 +86,7 @@ def read_image(path: str | Path, slices: Which = "all", plane: str = "coronal") 
     [[[[0.0, 255.0]]]]
     """
     path = Path(path)
-    suffix = suffix_of(path)
+    suffix = _suffix_of(path)
     if suffix not in IMAGE_SUFFIXES:
         raise ImageFileError(f"{path}: unknown format {suffix!r}; convert it to one of {', '.join(IMAGE_SUFFIXES)}")
     if not path.is_file():
@@ -94,8 +94,8 @@ def read_image(path: str | Path, slices: Which = "all", plane: str = "coronal") 
     if suffix in NIFTI:
         return read_nifti(path, slices, plane)
     if suffix == ".npy":
-        return read_array(path, slices)
-    return read_picture(path, PICTURES[suffix])
+        return _read_array(path, slices)
+    return _read_picture(path, PICTURES[suffix])
 
 
 def write_image(path: str | Path, like: ImageSlices, pixels: NDArray[Any]) -> None:
@@ -120,7 +120,7 @@ def write_image(path: str | Path, like: ImageSlices, pixels: NDArray[Any]) -> No
     [[[[1, 1001]]]]
     """
     path, pixels = Path(path), np.asarray(pixels)
-    suffix = suffix_of(path)
+    suffix = _suffix_of(path)
     kind = PICTURES.get(suffix, "nifti" if suffix in NIFTI else suffix.removeprefix("."))
     if kind != like.kind:
         raise ImageFileError(
@@ -133,10 +133,10 @@ def write_image(path: str | Path, like: ImageSlices, pixels: NDArray[Any]) -> No
     elif kind == "npy":
         np.save(path, stored(pixels, like.dtype), allow_pickle=False)
     else:
-        write_picture(path, kind, stored(pixels[0], like.dtype))
+        _write_picture(path, kind, stored(pixels[0], like.dtype))
 
 
-def read_array(path: Path, slices: Which) -> ImageSlices:
+def _read_array(path: Path, slices: Which) -> ImageSlices:
     """Images in a ``.npy`` file."""
     try:
         array = np.load(path, allow_pickle=False)
@@ -144,12 +144,12 @@ def read_array(path: Path, slices: Which) -> ImageSlices:
         raise ImageFileError(f"{path}: damaged, or not an array of numbers ({error}); save it by numpy.save") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind == "c":
         raise ImageFileError(f"{path}: it holds complex numbers or several arrays; k-space is read by read_kspace")
-    images = as_stack(array, path)
+    images = _as_stack(array, path)
     indices = chosen_indices(slices, len(images), path)
     return ImageSlices(finite(images[list(indices)], path), path, array.dtype, "npy", indices=indices)
 
 
-def as_stack(array: NDArray[Any], path: Path) -> NDArray[Any]:
+def _as_stack(array: NDArray[Any], path: Path) -> NDArray[Any]:
     """``array`` as (N, C, H, W)."""
     if array.ndim == 2:
         return array[None, None]
@@ -164,14 +164,14 @@ def as_stack(array: NDArray[Any], path: Path) -> NDArray[Any]:
     raise ImageFileError(f"{path}: images are (H, W), (C, H, W), (N, H, W) or (N, C, H, W), got {array.shape}")
 
 
-def read_picture(path: Path, kind: str) -> ImageSlices:
+def _read_picture(path: Path, kind: str) -> ImageSlices:
     """One image of a picture file."""
     try:
         with warnings.catch_warnings(), Image.open(path) as opened:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if getattr(opened, "n_frames", 1) > 1:
                 raise ImageFileError(f"{path}: it has {opened.n_frames} pages; save the one that is meant")  # type: ignore[attr-defined]
-            array = pixels_of(ImageOps.exif_transpose(opened), path)
+            array = _pixels_of(ImageOps.exif_transpose(opened), path)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, ImageFileError):
             raise
@@ -181,10 +181,10 @@ def read_picture(path: Path, kind: str) -> ImageSlices:
     return ImageSlices(finite(array[None], path), path, array.dtype, kind)
 
 
-def pixels_of(image: Image.Image, path: Path) -> NDArray[Any]:
+def _pixels_of(image: Image.Image, path: Path) -> NDArray[Any]:
     """(C, H, W) of an image in the type in which it is stored."""
     if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
-        image = opaque(image.convert("RGBA"), image.mode, path)
+        image = _opaque(image.convert("RGBA"), image.mode, path)
     if image.mode in ("1", "P", "CMYK", "YCbCr", "HSV", "LAB"):
         image = image.convert("L" if image.mode == "1" else "RGB")
     array = np.asarray(image)
@@ -195,14 +195,14 @@ def pixels_of(image: Image.Image, path: Path) -> NDArray[Any]:
     return array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
 
 
-def opaque(image: Image.Image, mode: str, path: Path) -> Image.Image:
+def _opaque(image: Image.Image, mode: str, path: Path) -> Image.Image:
     """Drop the alpha channel of an image, if it hides nothing."""
     if np.asarray(image)[..., 3].min() < 255:
         raise ImageFileError(f"{path}: parts of it are transparent; save it without an alpha channel")
     return image.convert("L" if mode in ("LA", "L", "1") else "RGB")
 
 
-def write_picture(path: Path, kind: str, array: NDArray[Any]) -> None:
+def _write_picture(path: Path, kind: str, array: NDArray[Any]) -> None:
     """Write (C, H, W) with the type that it has."""
     image = Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(np.moveaxis(array, 0, 2)))
     options: dict[str, Any] = {"quality": JPEG_QUALITY} if kind == "jpeg" else {}

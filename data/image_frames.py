@@ -204,8 +204,8 @@ class Frame:
         images = torch.as_tensor(np.asarray(pixels), dtype=torch.float32)
         self.require(tuple(images.shape))
         images = (images - self.low) * (2 / (self.high - self.low)) - 1
-        images = resampled(self.cut(self.upright(images), -1.0), (self.size, self.size))
-        return in_channels(images, self.square_channels)
+        images = _resampled(self.cut(self.upright(images), -1.0), (self.size, self.size))
+        return _in_channels(images, self.square_channels)
 
     def from_square(self, images: Tensor, original: NDArray[np.floating] | None = None) -> NDArray[np.float32]:
         """File's images (N, C, H, W), in its unit, of the generator's (N, C, size, size).
@@ -218,8 +218,8 @@ class Frame:
         n = images.shape[0]
         if images.ndim != 4 or tuple(images.shape[2:]) != (self.size, self.size):
             raise ValueError(f"frame: images must be (N, C, {self.size}, {self.size}), got {tuple(images.shape)}")
-        inner = resampled(images.detach().float().cpu(), self.box[2:])
-        inner = (in_channels(inner, self.channels) + 1) * ((self.high - self.low) / 2) + self.low
+        inner = _resampled(images.detach().float().cpu(), self.box[2:])
+        inner = (_in_channels(inner, self.channels) + 1) * ((self.high - self.low) / 2) + self.low
         outer = torch.full((n, self.channels, self.height, self.width), self.low)
         outer = outer if original is None else torch.as_tensor(np.asarray(original), dtype=torch.float32)
         whole = self.upright(outer).clone()
@@ -268,12 +268,12 @@ class Frame:
             raise ValueError(f"frame: it is for images {wanted}, got {shape}")
 
 
-def resampled(images: Tensor, size: tuple[int, ...]) -> Tensor:
+def _resampled(images: Tensor, size: tuple[int, ...]) -> Tensor:
     """``images`` (N, C, H, W) at another size, by anti-aliased bicubic interpolation."""
     return images if tuple(images.shape[2:]) == size else interpolate(images, size=size, mode="bicubic", antialias=True)
 
 
-def in_channels(images: Tensor, channels: int) -> Tensor:
+def _in_channels(images: Tensor, channels: int) -> Tensor:
     """``images`` (N, 1 or 3, H, W) as grey (their luminance) or as three equal colours."""
     if images.shape[1] == channels:
         return images

@@ -120,15 +120,15 @@ def read_kspace(path: str | Path, slices: Which = "middle") -> KSpace:
     if not path.is_file():
         raise ImageFileError(f"{path}: there is no such file")
     if path.suffix.lower() in HDF5:
-        array, mask, reference, indices = from_fastmri(path, slices)
+        array, mask, reference, indices = _from_fastmri(path, slices)
     else:
-        whole = from_npy(path)
+        whole = _from_npy(path)
         indices = chosen_indices(slices, len(whole), path)
         array, mask, reference = whole[list(indices)], None, None
-    return scaled(path, array, mask, reference, indices)
+    return _scaled(path, array, mask, reference, indices)
 
 
-def scaled(
+def _scaled(
     path: Path, array: NDArray[Any], mask: NDArray[Any] | None, reference: NDArray[Any] | None, indices: tuple[int, ...]
 ) -> KSpace:
     """Slices with the scale that brings the bright end of the zero-filled images to 1."""
@@ -154,7 +154,7 @@ def scaled(
     return KSpace(y / scale, sampled, scale, indices, path, found)
 
 
-def from_npy(path: Path) -> NDArray[Any]:
+def _from_npy(path: Path) -> NDArray[Any]:
     """(N, coils, H, W) of a ``.npy`` file."""
     try:
         array = np.load(path, allow_pickle=False)
@@ -168,7 +168,7 @@ def from_npy(path: Path) -> NDArray[Any]:
     return array.reshape((1,) * (4 - array.ndim) + array.shape)
 
 
-def from_fastmri(
+def _from_fastmri(
     path: Path, slices: Which
 ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None, tuple[int, ...]]:
     """Slices (N, coils, H, W), the mask (W,), reference images, and the slices' places, of an HDF5 file."""

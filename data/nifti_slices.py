@@ -39,12 +39,12 @@ def read_nifti(path: Path, slices: Which = "middle", plane: str = "coronal") -> 
     >>> pixels.shape, np.argwhere(pixels[0, 0]).tolist()
     ((1, 1, 5, 3), [[0, 0]])
     """
-    volume, image = loaded(path)
-    axis = axis_of(plane, path)
+    volume, image = _loaded(path)
+    axis = _axis_of(plane, path)
     ras = np.moveaxis(apply_orientation(volume, ornt_transform(io_orientation(image.affine), RAS)), axis, 0)
     indices = chosen_indices(slices, len(ras), path)
     pixels = np.stack([np.flipud(ras[i].T) for i in indices])[:, None]
-    sizes = np.delete(voxel_sizes(canonical_affine(image, volume.shape)), axis)
+    sizes = np.delete(voxel_sizes(_canonical_affine(image, volume.shape)), axis)
     return ImageSlices(
         pixels=finite(pixels, path),
         path=path,
@@ -77,11 +77,11 @@ def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any]) -> None:
     >>> nibabel.load(path).get_fdata().sum((0, 2)).tolist()  # 3 x 5 voxels of one slice are 2 now
     [0.0, 30.0, 0.0, 0.0]
     """
-    volume, image = loaded(like.path)
+    volume, image = _loaded(like.path)
     assert like.plane is not None
     orientation = ornt_transform(io_orientation(image.affine), RAS)
     ras = np.array(apply_orientation(volume, orientation))
-    slices = np.moveaxis(ras, axis_of(like.plane, path), 0)  # a view
+    slices = np.moveaxis(ras, _axis_of(like.plane, path), 0)  # a view
     if slices.shape[1:] != (pixels.shape[3], pixels.shape[2]) or pixels.shape[:2] != (len(like), 1):
         raise ImageFileError(f"{path}: slices must be {like.pixels.shape}, got {pixels.shape}")
     for i, slice_ in zip(like.indices, pixels[:, 0], strict=True):
@@ -97,7 +97,7 @@ def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any]) -> None:
     nibabel.save(made, path)
 
 
-def loaded(path: Path) -> tuple[NDArray[np.float64], Any]:
+def _loaded(path: Path) -> tuple[NDArray[np.float64], Any]:
     """Read the volume (X, Y, Z) as stored, in its unit, and nibabel's image."""
     try:
         image: Any = nibabel.load(path)
@@ -114,14 +114,14 @@ def loaded(path: Path) -> tuple[NDArray[np.float64], Any]:
     return volume, image
 
 
-def canonical_affine(image: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _canonical_affine(image: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Affine of the volume once its axes run R, A, S."""
     orientation = io_orientation(image.affine)
     turned: NDArray[np.float64] = image.affine @ inv_ornt_aff(orientation, shape)
     return turned
 
 
-def axis_of(plane: str, path: Path) -> int:
+def _axis_of(plane: str, path: Path) -> int:
     """Axis that ``plane`` is at right angles to."""
     if plane not in PLANES:
         raise ImageFileError(f"{path}: the plane must be one of {', '.join(PLANES)}, got {plane!r}")

@@ -23,6 +23,22 @@ They are independent of one another and uniform over their ranges, dilation in i
 from dataclasses import dataclass
 from typing import Literal
 
+__all__ = [
+    "CENTRE",
+    "COVARIATES",
+    "FIELD_CONTROLS",
+    "FIELD_OF_VIEW",
+    "LARGEST",
+    "LOGARITHMIC",
+    "POSITIONS",
+    "POSITIVE",
+    "RELIEF_CONTROLS",
+    "SPLITS",
+    "PhantomRecipe",
+    "Plane",
+    "Split",
+]
+
 Plane = Literal["coronal", "axial"]
 Split = Literal["train", "validation", "test"]
 
@@ -34,6 +50,7 @@ POSITIONS = {"coronal": (-39.0, 6.0), "axial": (4.0, 24.0)}
 
 FIELD_CONTROLS = (4, 8, 16)
 RELIEF_CONTROLS = (4, 8)
+"""Control points over the slice, of each scale of the velocity field and of the relief."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,16 @@ class PhantomRecipe:
         the ratio of height to width.
     patchiness
         Standard deviation of the local log odds of sulcal fluid, about 30 mm wide.
+
+    Ranges are checked where they are used, by :class:`~neuropyro.data.phantoms.BrainPhantoms`.
+
+    Examples
+    --------
+    >>> from neuropyro.data.phantom_draws import covariates_of
+    >>> recipe = PhantomRecipe(position=(-20.0, 0.0), noise=(0.0, 0.0))  # none without the thalamus, none with noise
+    >>> medians = covariates_of(torch.zeros(1, 9), vars(recipe))
+    >>> [round(float(medians[name]), 3) for name in ("position", "dilation", "noise")]
+    [-10.0, 1.342, 0.0]
     """
 
     position: tuple[float, float] | None = None
@@ -77,3 +104,5 @@ class PhantomRecipe:
 COVARIATES = ("position", "dilation", "atrophy", "contrast", "brightness", "rotation", "size", "bias", "noise")
 LOGARITHMIC = ("dilation",)
 POSITIVE = ("dilation", "brightness", "contrast", "size")
+LARGEST = {"dilation": 6.0}  # in every slice the template's ventricles can be dilated by that, in some by hardly more
+"""Names: all, in the order of their normals; those uniform in their logarithm; those that are above 0."""

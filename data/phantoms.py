@@ -17,6 +17,7 @@ Their covariates, with units, are listed in :mod:`neuropyro.data.phantom_recipe`
 """
 
 import copy
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -30,8 +31,9 @@ from neuropyro.data.phantom_recipe import (
     COVARIATES,
     FIELD_CONTROLS,
     FIELD_OF_VIEW,
-    LOGARITHMIC,
+    LARGEST,
     POSITIONS,
+    POSITIVE,
     RELIEF_CONTROLS,
     SPLITS,
     PhantomRecipe,
@@ -40,6 +42,8 @@ from neuropyro.data.phantom_recipe import (
 )
 from neuropyro.data.template import TEMPLATE_INTENSITY, TISSUES, load_template, thin_cortex
 from neuropyro.data.ventricles import measure_ventricles
+
+__all__ = ["BrainPhantoms", "PhantomRecipe", "PhantomSlices", "Split"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,12 @@ class PhantomSlices:
         Name to values ``(B,)``, see :mod:`neuropyro.data.phantom_recipe`.
     pixel
         Size of a pixel, mm.
+
+    Examples
+    --------
+    >>> labels = torch.tensor([1.0, 0.0, 0.5, 0.25]).reshape(1, 4, 1, 1).expand(1, 4, 3, 3)
+    >>> PhantomSlices(torch.zeros(1, 1, 3, 3), labels, {}, pixel=2.0).area("csf")  # half of 9 pixels of 4 mm²
+    tensor([18.])
     """
 
     images: Tensor
@@ -66,7 +76,10 @@ class PhantomSlices:
     pixel: float
 
     def area(self, tissue: str) -> Tensor:
-        """Return the area ``(B,)`` of one of :data:`~neuropyro.data.template.TISSUES` in each slice, mm²."""
+        """Return the area ``(B,)`` of one of :data:`~neuropyro.data.template.TISSUES` in each slice, mm².
+
+        Another name is a ValueError.
+        """
         return self.labels[:, TISSUES.index(tissue)].sum((1, 2)) * self.pixel**2
 
 
@@ -99,8 +112,9 @@ class BrainPhantoms:
     --------
     >>> phantoms = BrainPhantoms(resolution=64, seed=0)
     >>> slices = phantoms([0, 1, 2], dilation=2.0)
-    >>> slices.images.shape, slices.covariates["dilation"]
-    (torch.Size([3, 1, 64, 64]), tensor([2., 2., 2.]))
+    >>> unscaled = slices.area("ventricles") / slices.covariates["size"] ** 2
+    >>> (unscaled / phantoms.ventricles.typical).round(decimals=1)
+    tensor([2., 2., 2.])
     """
 
     resolution: int = 64
@@ -135,12 +149,15 @@ class BrainPhantoms:
         Raises
         ------
         ValueError
-            A name in ``given`` is no covariate, or a value none that it can have.
+            A name in ``given`` is no covariate, or a value none that it can have; no index, or a negative one.
         """
         return self._slices(self._draws(indices), given)
 
     def _draws(self, indices: Tensor | range | list[int]) -> dict[str, Tensor]:
-        draws = draw_factors(self.seed, self.split, [int(i) for i in indices], self.resolution)
+        which = [int(i) for i in indices]
+        if not which or min(which) < 0:
+            raise ValueError(f"indices: give one or more, each 0 or more, not {which}")
+        draws = draw_factors(self.seed, self.split, which, self.resolution)
         return {name: values.to(self.device) for name, values in draws.items()}
 
     def _slices(self, draws: dict[str, Tensor], given: dict[str, float | Tensor]) -> PhantomSlices:
@@ -155,14 +172,14 @@ class BrainPhantoms:
         return self(indices).images
 
     def of_split(self, split: Split) -> "BrainPhantoms":
-        """Return the same stream's other split, on the same template, which takes seconds to build."""
+        """Return another split of the stream, on the same template, which takes seconds to build; or ValueError."""
         other = copy.copy(self)
         other.split = split
         other._check()
         return other
 
     def factors(self, indices: Tensor | range | list[int]) -> Tensor:
-        """Return the independent standard normals (B, factors) of which slices are made, those of their noise left out.
+        """Return the standard normals ``(B, factors)``, independent, of which slices without their noise are made.
 
         The first are those of the covariates, in the order of :data:`~neuropyro.data.phantom_recipe.COVARIATES`.
         """
@@ -170,11 +187,11 @@ class BrainPhantoms:
         return torch.cat([draws[name].flatten(1) for name in FACTORS], dim=1)
 
     def of_factors(self, factors: Tensor) -> Tensor:
-        """Return the images (B, 1, H, W) of factors, without noise: differentiable."""
+        """Return the images ``(B, 1, H, W)`` of factors ``(B, factors)``, without noise: differentiable."""
         return self._slices(name_factors(factors) | {"noise": factors.new_zeros(())}, {}).images
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Return the range of every covariate."""
+        """Return the range of every covariate, in the units of :mod:`neuropyro.data.phantom_recipe`."""
         ranges = {name: getattr(self.recipe, name) for name in COVARIATES}
         return ranges | {"position": self.recipe.position or POSITIONS[self.plane]}
 
@@ -188,7 +205,7 @@ class BrainPhantoms:
         if self.seed < 0:
             raise ValueError(f"seed must be 0 or more, not {self.seed}")
         for name, (low, high) in self.ranges().items():
-            if low > high or (name in LOGARITHMIC and low <= 0):
+            if not (low <= high <= LARGEST.get(name, math.inf)) or (name in POSITIVE and low <= 0):
                 raise ValueError(f"recipe: {name} ranges from {low} to {high}")
 
     def _points(self, draws: dict[str, Tensor], covariates: dict[str, Tensor]) -> Tensor:

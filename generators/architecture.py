@@ -15,7 +15,7 @@ from neuropyro.generators.errors import CheckpointError
 from neuropyro.generators.resampling import TAPS
 from neuropyro.generators.stylegan2 import Generator
 
-__all__ = ["build_discriminator", "build_generator", "check_filter"]
+__all__ = ["build_discriminator", "build_generator", "check_filter", "fill"]
 
 State = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
@@ -50,7 +50,7 @@ def build_generator(state: State, **settings: Any) -> Generator:
     neuropyro.generators.errors.CheckpointError: its tensors are not those of one StyleGAN2 network: mapping.fc0.bias
     """
     with torch.device("meta"):
-        generator = Generator(GeneratorConfig(**generator_shape(state), **settings))
+        generator = Generator(GeneratorConfig(**_generator_shape(state), **settings))
     return fill(generator, state)
 
 
@@ -67,12 +67,26 @@ def build_discriminator(state: State, **settings: Any) -> Discriminator:
     True
     """
     with torch.device("meta"):
-        discriminator = Discriminator(DiscriminatorConfig(**discriminator_shape(state), **settings))
+        discriminator = Discriminator(DiscriminatorConfig(**_discriminator_shape(state), **settings))
     return fill(discriminator, state)
 
 
 def fill(network: Network, state: State) -> Network:
-    """Give ``network``, whose tensors have no memory, those of ``state`` in float32."""
+    """Give ``network``, whose tensors have no memory, those of ``state`` in float32, for evaluation.
+
+    Raises
+    ------
+    CheckpointError
+        Where tensors are missing, left over, or of another shape; three of them are named.
+
+    Examples
+    --------
+    >>> with torch.device("meta"):
+    ...     readout = nn.Linear(2, 1)
+    >>> filled = fill(readout, {"weight": torch.tensor([[1.0, 2.0]]).double(), "bias": torch.tensor([3.0])})
+    >>> filled(torch.tensor([10.0, 100.0])).item()  # 10 + 200 + 3
+    213.0
+    """
     wanted = network.state_dict()
     wrong = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
     if problems := wrong + [name for name in state if name not in wanted]:
@@ -86,47 +100,47 @@ def fill(network: Network, state: State) -> Network:
     return network.eval()
 
 
-def generator_shape(state: State) -> dict[str, Any]:
+def _generator_shape(state: State) -> dict[str, Any]:
     """Fields of the generator's settings that names and shapes show."""
-    resolutions = resolutions_of(state, "synthesis.b{}.conv1.weight")
+    resolutions = _resolutions_of(state, "synthesis.b{}.conv1.weight")
     top = resolutions[-1]
-    embedding = shape(state, "mapping.embed.weight") if "mapping.embed.weight" in state else (0, 0)
-    depth = count(state, "mapping.fc{}.weight")
-    first, last = shape(state, "mapping.fc0.weight"), shape(state, f"mapping.fc{depth - 1}.weight")
+    embedding = _shape(state, "mapping.embed.weight") if "mapping.embed.weight" in state else (0, 0)
+    depth = _count(state, "mapping.fc{}.weight")
+    first, last = _shape(state, "mapping.fc0.weight"), _shape(state, f"mapping.fc{depth - 1}.weight")
     return {
         "img_resolution": top,
-        "img_channels": shape(state, f"synthesis.b{top}.torgb.weight")[0],
+        "img_channels": _shape(state, f"synthesis.b{top}.torgb.weight")[0],
         "label_dim": embedding[1],
         "label_width": embedding[0] or None,
         "z_dim": first[1] - embedding[0],
         "w_dim": last[0],
         "mapping_layers": depth,
         "mapping_width": first[0] if depth > 1 else None,
-        "architecture": architecture(state, "synthesis.", "torgb", resolutions[1]),
-        "channels": tuple(shape(state, f"synthesis.b{r}.conv1.weight")[0] for r in resolutions),
+        "architecture": _architecture(state, "synthesis.", "torgb", resolutions[1]),
+        "channels": tuple(_shape(state, f"synthesis.b{r}.conv1.weight")[0] for r in resolutions),
         "use_noise": "synthesis.b4.conv1.noise_const" in state,
     }
 
 
-def discriminator_shape(state: State) -> dict[str, Any]:
+def _discriminator_shape(state: State) -> dict[str, Any]:
     """Fields of the discriminator's settings that names and shapes show."""
-    above = resolutions_of(state, "b{}.conv0.weight")
+    above = _resolutions_of(state, "b{}.conv0.weight")
     top = above[-1]
     conditional = "mapping.embed.weight" in state
-    widths = [shape(state, "b4.fc.weight")[0], *(shape(state, f"b{r}.conv0.weight")[0] for r in above)]
+    widths = [_shape(state, "b4.fc.weight")[0], *(_shape(state, f"b{r}.conv0.weight")[0] for r in above)]
     return {
         "img_resolution": top,
-        "img_channels": shape(state, f"b{top}.fromrgb.weight")[1],
-        "label_dim": shape(state, "mapping.embed.weight")[1] if conditional else 0,
-        "label_width": shape(state, "b4.out.weight")[0] if conditional else None,
-        "label_layers": count(state, "mapping.fc{}.weight"),
-        "architecture": architecture(state, "", "fromrgb", above[0] if len(above) > 1 else 4),
+        "img_channels": _shape(state, f"b{top}.fromrgb.weight")[1],
+        "label_dim": _shape(state, "mapping.embed.weight")[1] if conditional else 0,
+        "label_width": _shape(state, "b4.out.weight")[0] if conditional else None,
+        "label_layers": _count(state, "mapping.fc{}.weight"),
+        "architecture": _architecture(state, "", "fromrgb", above[0] if len(above) > 1 else 4),
         "channels": tuple(widths),
-        "stddev_channels": shape(state, "b4.conv.weight")[1] - widths[0],
+        "stddev_channels": _shape(state, "b4.conv.weight")[1] - widths[0],
     }
 
 
-def architecture(state: State, prefix: str, image_layer: str, resolution: int) -> str:
+def _architecture(state: State, prefix: str, image_layer: str, resolution: int) -> str:
     """Name the architecture, which shows in the layers of a block below the image's resolution."""
     if f"{prefix}b8.skip.weight" in state:
         return "resnet"
@@ -134,7 +148,7 @@ def architecture(state: State, prefix: str, image_layer: str, resolution: int) -
     return "skip" if f"{prefix}b{below}.{image_layer}.weight" in state else "orig"
 
 
-def resolutions_of(state: State, pattern: str) -> list[int]:
+def _resolutions_of(state: State, pattern: str) -> list[int]:
     """Side lengths, in rising order, for which ``state`` has a tensor of that name."""
     found = [2**i for i in range(2, 12) if pattern.format(2**i) in state]
     if not found or found[-1] < 8:
@@ -142,12 +156,12 @@ def resolutions_of(state: State, pattern: str) -> list[int]:
     return found
 
 
-def count(state: State, pattern: str) -> int:
+def _count(state: State, pattern: str) -> int:
     """Count the tensors of that name with 0, 1, ... in it."""
     return next(i for i in range(len(state) + 1) if pattern.format(i) not in state)
 
 
-def shape(state: State, name: str) -> tuple[int, ...]:
+def _shape(state: State, name: str) -> tuple[int, ...]:
     """Shape of the tensor of that name, filled up to two dimensions' worth of numbers."""
     if name not in state:
         raise CheckpointError(f"it holds no StyleGAN2 network that is known here: there is no tensor {name}")

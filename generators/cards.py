@@ -24,7 +24,7 @@ from neuropyro.generators.discriminator import Discriminator
 from neuropyro.generators.errors import CheckpointError
 from neuropyro.generators.stylegan2 import Generator
 
-__all__ = ["Card", "read_safetensors", "save_generator"]
+__all__ = ["Card", "card_path", "check_target", "read_safetensors", "save_generator"]
 
 FORMAT = "neuropyro-generator-1"
 REQUIRED = ("format", "name", "training_data", "seed", "metrics", "licence", "architecture", "sha256")
@@ -72,7 +72,13 @@ class Card:
 
 
 def card_path(path: Path) -> Path:
-    """Where the card of the weights at ``path`` lies."""
+    """Where the card of the weights at ``path`` lies.
+
+    Examples
+    --------
+    >>> card_path(Path("weights/brains64.safetensors")).as_posix()
+    'weights/brains64.json'
+    """
     return path.with_suffix(".json")
 
 
@@ -114,36 +120,50 @@ def save_generator(
     """
     path = Path(path)
     check_target(path)
-    tensors = prefixed("generator.", generator.state_dict()) | prefixed("card.", card.arrays)
+    tensors = _prefixed("generator.", generator.state_dict()) | _prefixed("card.", card.arrays)
     architecture: dict[str, Any] = {"generator": generator.config.to_dict()}
     if discriminator is not None:
-        tensors |= prefixed("discriminator.", discriminator.state_dict())
+        tensors |= _prefixed("discriminator.", discriminator.state_dict())
         architecture["discriminator"] = discriminator.config.to_dict()
     content = safetensors.torch.save(tensors)
     card = dataclasses.replace(card, sha256=hashlib.sha256(content).hexdigest())
-    text = json.dumps({"format": FORMAT, **card_fields(card), "architecture": architecture}, indent=2)
-    replace_file(path, content)
-    replace_file(card_path(path), f"{text}\n".encode())
+    text = json.dumps({"format": FORMAT, **_card_fields(card), "architecture": architecture}, indent=2)
+    _replace_file(path, content)
+    _replace_file(card_path(path), f"{text}\n".encode())
     return card
 
 
 def check_target(path: Path) -> None:
-    """Refuse a path that weights cannot be written to."""
+    """Refuse a path that weights cannot be written to.
+
+    Raises
+    ------
+    CheckpointError
+        Where it does not end in ``.safetensors``, or its folder does not exist.
+
+    Examples
+    --------
+    >>> check_target(Path("brains.safetensors"))  # nothing is written
+    >>> check_target(Path("b.pkl"))
+    Traceback (most recent call last):
+        ...
+    neuropyro.generators.errors.CheckpointError: b.pkl: give a path that ends in .safetensors, in a folder that exists
+    """
     if path.suffix != ".safetensors" or not path.parent.is_dir():
         raise CheckpointError(f"{path}: give a path that ends in .safetensors, in a folder that exists")
 
 
-def card_fields(card: Card) -> dict[str, Any]:
+def _card_fields(card: Card) -> dict[str, Any]:
     """Fields of the card that its JSON holds."""
     return {f.name: getattr(card, f.name) for f in dataclasses.fields(card) if f.name != "arrays"}
 
 
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors for writing: on the CPU, contiguous, none sharing memory, under longer names."""
     return {f"{prefix}{name}": t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def _replace_file(path: Path, content: bytes) -> None:
     """Write a file in one step, so that a kill leaves the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(content)
@@ -185,25 +205,25 @@ def read_safetensors(path: Path, content: bytes) -> tuple[Card, Generator, Discr
     >>> card.licence, torch.equal(again.synthesis.b4.const, G.synthesis.b4.const)  # of the file as it was
     ('MIT', True)
     """
-    fields = read_card(card_path(path))
+    fields = _read_card(card_path(path))
     if hashlib.sha256(content).hexdigest() != fields["sha256"]:
         raise CheckpointError(f"its SHA-256 is not the one in {card_path(path).name}: fetch both files again")
     tensors = safetensors.torch.load(content)
     architecture = fields.pop("architecture")
     with torch.device("meta"):
         generator = Generator(GeneratorConfig.from_dict(architecture["generator"]))
-    fill(generator, part(tensors, "generator."))
+    fill(generator, _part(tensors, "generator."))
     discriminator = None
     if "discriminator" in architecture:
         with torch.device("meta"):
             discriminator = Discriminator(DiscriminatorConfig.from_dict(architecture["discriminator"]))
-        fill(discriminator, part(tensors, "discriminator."))
+        fill(discriminator, _part(tensors, "discriminator."))
     known = {f.name for f in dataclasses.fields(Card)} - {"arrays"}
-    card = Card(**{k: v for k, v in fields.items() if k in known}, arrays=part(tensors, "card."))
+    card = Card(**{k: v for k, v in fields.items() if k in known}, arrays=_part(tensors, "card."))
     return card, generator, discriminator
 
 
-def read_card(path: Path) -> dict[str, Any]:
+def _read_card(path: Path) -> dict[str, Any]:
     """Read the fields of the card at ``path``; none of those required may lack."""
     if not path.is_file():
         raise CheckpointError(f"its card {path.name} is missing: it names the architecture and the SHA-256")
@@ -213,7 +233,7 @@ def read_card(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"its card {path.name} is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise CheckpointError(f"its card {path.name} lacks every field")
-    if missing := [name for name in REQUIRED if not present(fields, name)]:
+    if missing := [name for name in REQUIRED if not _present(fields, name)]:
         raise CheckpointError(f"its card {path.name} lacks {', '.join(missing)}")
     if wrong := [name for name in MAPPINGS if not isinstance(fields.get(name, {}), dict)]:
         raise CheckpointError(f"its card {path.name} has {', '.join(wrong)} that should be objects")
@@ -222,11 +242,11 @@ def read_card(path: Path) -> dict[str, Any]:
     return fields
 
 
-def present(fields: Mapping[str, Any], name: str) -> bool:
+def _present(fields: Mapping[str, Any], name: str) -> bool:
     """Whether a card says anything under that name."""
     return fields.get(name) not in (None, "") or (name in MAY_BE_NULL and name in fields and fields[name] is None)
 
 
-def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Tensors whose names start with ``prefix``, without it."""
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

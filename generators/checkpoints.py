@@ -110,9 +110,9 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     >>> checkpoint.format, checkpoint.generator.img_resolution
     ('safetensors', 64)
     """
-    path = find(name_or_path)
+    path = _find(name_or_path)
     try:
-        return read(path, path.read_bytes())
+        return _read(path, path.read_bytes())
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # whatever a damaged file provokes in a parser
@@ -132,7 +132,7 @@ def bundled_generators() -> list[str]:
     return sorted(f.name.removesuffix(".safetensors") for f in folder.iterdir() if f.name.endswith(".safetensors"))
 
 
-def find(name_or_path: str | Path) -> Path:
+def _find(name_or_path: str | Path) -> Path:
     """Path of a bundled name or of a file that exists."""
     path = Path(name_or_path)
     if path.is_file():
@@ -146,14 +146,14 @@ def find(name_or_path: str | Path) -> Path:
     raise CheckpointError(f"{name_or_path}: {kind}; bundled generators: {', '.join(names) or 'none'}")
 
 
-def read(path: Path, content: bytes) -> Checkpoint:
+def _read(path: Path, content: bytes) -> Checkpoint:
     """Read a file by the format that its first bytes show."""
     if not content:
         raise CheckpointError("the file is empty")
     if content.startswith((b"PK\x03\x04", MAGIC)):
-        return read_rosinality(path, content)
+        return _read_rosinality(path, content)
     if content.startswith(b"\x80"):
-        return read_pickle(path, content)
+        return _read_pickle(path, content)
     if content[8:9] == b"{":
         card, generator, discriminator = read_safetensors(path, content)
         generator.card = card
@@ -163,7 +163,7 @@ def read(path: Path, content: bytes) -> Checkpoint:
     )
 
 
-def read_rosinality(path: Path, content: bytes) -> Checkpoint:
+def _read_rosinality(path: Path, content: bytes) -> Checkpoint:
     """Read a file that PyTorch wrote."""
     value = read_torch_file(content)
     if not isinstance(value, Mapping) or "g_ema" not in value:
@@ -178,7 +178,7 @@ def read_rosinality(path: Path, content: bytes) -> Checkpoint:
     )
 
 
-def read_pickle(path: Path, content: bytes) -> Checkpoint:
+def _read_pickle(path: Path, content: bytes) -> Checkpoint:
     """Read a file of either kind that NVIDIA wrote."""
     constructors = tensor_constructors() | {name: record(name) for name in (PERSISTENT, NETWORK)}
     value = SafeUnpickler(io.BytesIO(content), constructors).load()
@@ -193,10 +193,10 @@ def read_pickle(path: Path, content: bytes) -> Checkpoint:
         )
     if not isinstance(value, Mapping) or not isinstance(value.get("G_ema"), Record):
         raise CheckpointError("it is a pickle, but not a StyleGAN2 checkpoint: it has neither G_ema nor (G, D, Gs)")
-    return Checkpoint(path, "nvidia", nvidia_generator(value["G_ema"]), *others(value))
+    return Checkpoint(path, "nvidia", nvidia_generator(value["G_ema"]), *_others(value))
 
 
-def others(value: Mapping[str, Any]) -> tuple[Generator | None, Discriminator | None]:
+def _others(value: Mapping[str, Any]) -> tuple[Generator | None, Discriminator | None]:
     """NVIDIA's training generator and discriminator, where the file holds them."""
     return (
         nvidia_generator(value["G"]) if value.get("G") is not None else None,

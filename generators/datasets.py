@@ -17,7 +17,7 @@ from nibabel.filebasedimages import ImageFileError
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-__all__ = ["Dataset", "Shuffled", "read_folder", "read_nifti_slices"]
+__all__ = ["Dataset", "Shuffled", "as_bytes", "as_float", "read_folder", "read_nifti_slices"]
 
 Dataset = Callable[[Tensor], Tensor]
 """From indices (B,) to images (B, C, H, W) in [-1, 1]."""
@@ -69,12 +69,27 @@ class Shuffled:
 
 
 def as_float(images: Tensor) -> Tensor:
-    """Return bytes 0 to 255 as float32 -1 to 1; floats as they are."""
+    """Return images of any shape: bytes 0 to 255 as float32 -1 to 1, other kinds as they are.
+
+    Examples
+    --------
+    >>> as_float(torch.tensor([0, 51, 255], dtype=torch.uint8)), as_float(torch.tensor([0.25]))
+    (tensor([-1.0000, -0.6000,  1.0000]), tensor([0.2500]))
+    """
     return images.float() / BYTES - 1 if images.dtype == torch.uint8 else images
 
 
 def as_bytes(images: Tensor) -> Tensor:
-    """Return images in [-1, 1] as bytes 0 to 255."""
+    """Return images of any shape in [-1, 1] as bytes 0 to 255, the nearest ones; what lies beyond becomes 0 or 255.
+
+    Examples
+    --------
+    >>> as_bytes(torch.tensor([-1.5, -1.0, -0.6, 1.0, 1.5])).tolist()
+    [0, 0, 51, 255, 255]
+    >>> greys = torch.arange(256, dtype=torch.uint8)
+    >>> torch.equal(as_bytes(as_float(greys)), greys)  # every grey level comes back
+    True
+    """
     return ((images + 1) * BYTES).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -112,7 +127,7 @@ def read_folder(folder: str | Path, resolution: int, channels: int = 1) -> Tenso
     paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in PICTURES)
     if not paths:
         raise ValueError(f"{folder}: no picture in this folder; files must end in {', '.join(PICTURES)}")
-    return torch.cat([as_bytes(fit_square(_read_picture(path, channels), resolution)) for path in paths])
+    return torch.cat([as_bytes(_fit_square(_read_picture(path, channels), resolution)) for path in paths])
 
 
 def read_nifti_slices(paths: Sequence[str | Path], resolution: int, axis: str = "coronal", every: int = 1) -> Tensor:
@@ -160,10 +175,10 @@ def read_nifti_slices(paths: Sequence[str | Path], resolution: int, axis: str = 
     slices = [_volume_slices(*_read_volume(Path(p)), axis)[::every] for p in paths]
     if not (shown := [s for s in slices if len(s)]):
         raise ValueError(f"{paths[0]}: no {axis} slice with a brain in it, here or in the other volumes")
-    return torch.cat([as_bytes(fit_square(s, resolution)) for s in shown])
+    return torch.cat([as_bytes(_fit_square(s, resolution)) for s in shown])
 
 
-def fit_square(images: Tensor, resolution: int) -> Tensor:
+def _fit_square(images: Tensor, resolution: int) -> Tensor:
     """Bring images (B, C, H, W) to a square: the middle of pictures in colour range, resized without aliasing."""
     side = min(images.shape[2:])
     top, left = ((n - side) // 2 for n in images.shape[2:])

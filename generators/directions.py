@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuropyro.generators.latents import ImageGenerator
 
-__all__ = ["Directions", "find_directions", "measure_effects", "sweep"]
+__all__ = ["Directions", "find_directions", "left_out_errors", "measure_effects", "sweep"]
 
 PENALTIES = tuple(10.0**i for i in range(-4, 7))
 
@@ -122,7 +122,28 @@ def find_directions(
 
 
 def left_out_errors(u: Tensor, s: Tensor, scores: Tensor, c: Tensor, penalty: Tensor) -> Tensor:
-    """Errors (N, K) of ridge regression on each case left out, from the singular vectors of centred w."""
+    """Errors (N, K), in the covariates' units, of ridge regression on each case left out, in closed form.
+
+    Parameters
+    ----------
+    u, s
+        Left singular vectors (N, R) and singular values (R,) of w less its mean.
+    scores
+        ``u.T @ c``, (R, K).
+    c
+        Covariates less their means, (N, K).
+    penalty
+        Scalar, in the unit of s squared.
+
+    Examples
+    --------
+    >>> w, c = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.0], [1.0], [4.0]])
+    >>> c = c - c.mean()
+    >>> u, s, _ = torch.linalg.svd(w - w.mean(), full_matrices=False)
+    >>> errors = left_out_errors(u, s, u.T @ c, c, penalty=torch.tensor(0.0))
+    >>> errors.round(decimals=3).flatten().tolist()  # the line through the other two points is at -2, 2 and 2
+    [2.0, -1.0, 2.0]
+    """
     shrink = s.square() / (s.square() + penalty)
     leverage = (u.square() @ shrink + 1 / u.shape[0])[:, None]
     return (c - u @ (shrink[:, None] * scores)) / (1 - leverage)

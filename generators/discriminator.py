@@ -50,7 +50,7 @@ def minibatch_stddev(x: Tensor, group: int, channels: int = 1) -> Tensor:
     return torch.cat([x, maps.to(x.dtype)], dim=1)
 
 
-class DiscriminatorBlock(nn.Module):
+class _DiscriminatorBlock(nn.Module):
     """The layers of one resolution; the feature maps that it returns have half of it."""
 
     def __init__(self, config: DiscriminatorConfig, resolution: int) -> None:
@@ -79,7 +79,7 @@ class DiscriminatorBlock(nn.Module):
         return cast(Tensor, shortcut + self.conv1(self.conv0(x), gain=math.sqrt(0.5)))
 
 
-class DiscriminatorEpilogue(nn.Module):
+class _DiscriminatorEpilogue(nn.Module):
     """From the feature maps of 4 px to the logit, or to the vector that a label is compared with."""
 
     def __init__(self, config: DiscriminatorConfig, out_features: int) -> None:
@@ -121,17 +121,17 @@ class Discriminator(nn.Module):
         super().__init__()
         self.config = config
         for resolution in reversed(config.resolutions[1:]):
-            self.add_module(f"b{resolution}", DiscriminatorBlock(config, resolution))
+            self.add_module(f"b{resolution}", _DiscriminatorBlock(config, resolution))
         width = (config.label_width or config.width(4)) if config.label_dim else 1
         options = (config.label_dim, width, config.label_layers, config.label_lr_multiplier)
         self.mapping = LabelMapping(*options) if config.label_dim else None
-        self.b4 = DiscriminatorEpilogue(config, width)
+        self.b4 = _DiscriminatorEpilogue(config, width)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
-    def blocks(self) -> list[DiscriminatorBlock]:
+    def blocks(self) -> list[_DiscriminatorBlock]:
         """The blocks, the image's resolution first."""
-        return [b for b in self.children() if isinstance(b, DiscriminatorBlock)]
+        return [b for b in self.children() if isinstance(b, _DiscriminatorBlock)]
 
     def forward(self, image: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logit of each image.

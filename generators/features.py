@@ -34,7 +34,7 @@ MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on 0..1
 REFERENCE_SIZE = 256
 
 
-def embed(maps: Sequence[Tensor], heads: Sequence[Tensor] | None = None) -> Tensor:
+def _embed(maps: Sequence[Tensor], heads: Sequence[Tensor] | None = None) -> Tensor:
     """Vectors (B, D) of feature maps (B, C_l, H_l, W_l), whose squared distance is that of LPIPS.
 
     Maps are normalised over channels at each pixel; the distance is the mean over pixels, weighted by ``heads``
@@ -48,12 +48,12 @@ def embed(maps: Sequence[Tensor], heads: Sequence[Tensor] | None = None) -> Tens
     return torch.cat(parts, dim=1)
 
 
-def squared_distance(a: Tensor, b: Tensor) -> Tensor:
+def _squared_distance(a: Tensor, b: Tensor) -> Tensor:
     """Squared distance (B,) of vectors (B, D)."""
     return (a - b).square().sum(dim=1)
 
 
-def resized(image: Tensor, size: int) -> Tensor:
+def _resized(image: Tensor, size: int) -> Tensor:
     """``image`` (B, C, H, W) at ``size`` px: means over areas where it shrinks, bilinear where it grows."""
     if image.shape[-1] > size:
         return interpolate(image, size=(size, size), mode="area")
@@ -117,7 +117,7 @@ class VGGFeatures(nn.Module):
         """
         if image.ndim != 4 or image.shape[1] not in (1, 3):
             raise ValueError(f"VGG16 reads grey or colour images (B, 1 or 3, H, W), got {tuple(image.shape)}")
-        image = resized(image, REFERENCE_SIZE) if self.reference_size else image
+        image = _resized(image, REFERENCE_SIZE) if self.reference_size else image
         x = ((image + 1) / 2 - self.mean) / self.sd  # a grey image becomes three equal channels
         maps, layer = [], 0
         for stage, count in enumerate(STAGES):
@@ -135,11 +135,11 @@ class VGGFeatures(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Vectors (B, D) of ``image`` (B, 1 or 3, H, W), -1..1, whose squared distance is the perceptual one."""
         heads = [self.get_buffer(f"head{i}") for i in range(len(STAGES))] if self.weighted else None
-        return embed(self.maps(image), heads)
+        return _embed(self.maps(image), heads)
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Perceptual distance (B,) of images ``a`` and ``b``: LPIPS where its heads were given."""
-        return squared_distance(self(a), self(b))
+        return _squared_distance(self(a), self(b))
 
 
 class DiscriminatorFeatures(nn.Module):
@@ -164,15 +164,15 @@ class DiscriminatorFeatures(nn.Module):
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Feature maps (B, C_l, H_l, W_l) of ``image`` (B, C, H, W), -1..1."""
-        return self.discriminator.features(resized(image, self.discriminator.config.img_resolution))
+        return self.discriminator.features(_resized(image, self.discriminator.config.img_resolution))
 
     def forward(self, image: Tensor) -> Tensor:
         """Vectors (B, D) of ``image``, whose squared distance is the perceptual one."""
-        return embed(self.maps(image))
+        return _embed(self.maps(image))
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Perceptual distance (B,) of images ``a`` and ``b``."""
-        return squared_distance(self(a), self(b))
+        return _squared_distance(self(a), self(b))
 
 
 def load_discriminator_features(name_or_path: str | Path) -> DiscriminatorFeatures:
@@ -217,15 +217,15 @@ def load_vgg16(path: str | Path, heads: str | Path | None = None, reference_size
     ...     print("vgg16.pth" in str(error))
     True
     """
-    tensors = read_tensors(Path(path))
-    weights, biases = convolutions(tensors, Path(path))
-    found = linear_heads(tensors if heads is None else read_tensors(Path(heads)))
+    tensors = _read_tensors(Path(path))
+    weights, biases = _convolutions(tensors, Path(path))
+    found = _linear_heads(tensors if heads is None else _read_tensors(Path(heads)))
     if heads is not None and found is None:
         raise CheckpointError(f"{heads}: it holds no linear heads of LPIPS for VGG16 (lin0.model.1.weight, ...)")
     return VGGFeatures(weights, biases, found, reference_size).eval()
 
 
-def convolutions(tensors: Mapping[str, Tensor], path: Path) -> tuple[list[Tensor], list[Tensor]]:
+def _convolutions(tensors: Mapping[str, Tensor], path: Path) -> tuple[list[Tensor], list[Tensor]]:
     """Weights and biases of the 13 convolutions, under NVIDIA's names or torchvision's."""
     indices = [i for i in range(29) if f"features.{i}.weight" in tensors]
     names = [f"features.{i}" for i in indices] if indices else [f"layers.conv{i + 1}" for i in range(sum(STAGES))]
@@ -238,7 +238,7 @@ def convolutions(tensors: Mapping[str, Tensor], path: Path) -> tuple[list[Tensor
     return [w.float() for w in weights], [b.float() for b in biases]
 
 
-def linear_heads(tensors: Mapping[str, Tensor]) -> list[Tensor] | None:
+def _linear_heads(tensors: Mapping[str, Tensor]) -> list[Tensor] | None:
     """Weights of LPIPS's heads, (C_l,) each, where ``tensors`` have them for every stage."""
     found: dict[int, Tensor] = {}
     for name, value in tensors.items():
@@ -248,13 +248,13 @@ def linear_heads(tensors: Mapping[str, Tensor]) -> list[Tensor] | None:
     return [found[i].clamp(min=0) for i in range(len(WIDTHS))] if fits else None
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def _read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors by dotted name in a PyTorch or TorchScript file."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
         value = read_torch_file(path.read_bytes(), scripted=True)
-        return dict(named_tensors(value))
+        return dict(_named_tensors(value))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # whatever a damaged file provokes in a parser
@@ -262,11 +262,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: damaged, or not a PyTorch file ({cause})") from error
 
 
-def named_tensors(value: Any, prefix: str = "") -> list[tuple[str, Tensor]]:
+def _named_tensors(value: Any, prefix: str = "") -> list[tuple[str, Tensor]]:
     """Tensors within dictionaries and modules' records, under dotted names."""
     if isinstance(value, Tensor):
         return [(prefix, value)]
     value = value.state if isinstance(value, Record) else value
     if not isinstance(value, Mapping):
         return []
-    return [pair for k, v in value.items() for pair in named_tensors(v, f"{prefix}.{k}" if prefix else str(k))]
+    return [pair for k, v in value.items() for pair in _named_tensors(v, f"{prefix}.{k}" if prefix else str(k))]

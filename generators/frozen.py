@@ -14,7 +14,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 from neuropyro.generators.layers import LRELU_SLOPE
 from neuropyro.generators.resampling import blur, kernel
 
-__all__ = ["Kept", "Manner", "frozen_layer", "keep", "plain_layer"]
+__all__ = ["Kept", "Manner", "channel_dot", "frozen_layer", "keep", "plain_layer"]
 
 EPS = 1e-8
 
@@ -67,29 +67,29 @@ def keep(weight: Tensor, up: bool) -> tuple[Tensor, Tensor, Tensor]:
     return mirror.contiguous(memory_format=torch.channels_last), sums, kernel(sums.t(), 4.0).contiguous()
 
 
-def convolve_kept(x: Tensor, kept: Kept, up: bool) -> Tensor:
+def _convolve_kept(x: Tensor, kept: Kept, up: bool) -> Tensor:
     """Convolve ``x`` (B, in, H, W) as :func:`plain_layer` does, with what is kept."""
     if not up:
         return conv2d(x, kept.weight, padding=1)
-    return filtered(conv_transpose2d(x, kept.mirror, stride=2), kept, padding=1)
+    return _filtered(conv_transpose2d(x, kept.mirror, stride=2), kept, padding=1)
 
 
-def convolve_back(g: Tensor, kept: Kept, up: bool) -> Tensor:
-    """Gradient at the input of :func:`convolve_kept` of the gradient ``g`` at its output."""
-    return conv2d(filtered(g, kept, padding=2), kept.mirror, stride=2) if up else conv2d(g, kept.mirror, padding=1)
+def _convolve_back(g: Tensor, kept: Kept, up: bool) -> Tensor:
+    """Gradient at the input of :func:`_convolve_kept` of the gradient ``g`` at its output."""
+    return conv2d(_filtered(g, kept, padding=2), kept.mirror, stride=2) if up else conv2d(g, kept.mirror, padding=1)
 
 
-def filtered(x: Tensor, kept: Kept, padding: int) -> Tensor:
+def _filtered(x: Tensor, kept: Kept, padding: int) -> Tensor:
     """Filter every channel of ``x`` (B, C, H, W); the filter is symmetric, so that it is its own transpose."""
     return conv2d(x, kept.filter, padding=padding, groups=x.shape[1])
 
 
-def demodulation(styles: Tensor, sums: Tensor, gain: float) -> Tensor:
+def _demodulation(styles: Tensor, sums: Tensor, gain: float) -> Tensor:
     """Factors (B, out) that give each channel of a convolution modulated by ``styles`` (B, in) the sd ``gain``."""
     return torch.rsqrt(styles.square() @ sums.t() + EPS) * gain
 
 
-def finish(maps: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+def _finish(maps: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     """Scale by ``scale`` (B, out), add ``offset``, activate."""
     return leaky_relu(torch.addcmul(offset, maps, scale[:, :, None, None]), LRELU_SLOPE, inplace=True)
 
@@ -123,18 +123,25 @@ def plain_layer(x: Tensor, styles: Tensor, offset: Tensor, weight: Tensor, sums:
     >>> round(plain_layer(x, styles, still, weight, torch.ones(1, 1), Manner(False, 1.5, None)).item(), 4)
     3.0
     """
-    scale = demodulation(styles, sums, manner.gain)
+    scale = _demodulation(styles, sums, manner.gain)
     x, weight = x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype)
     if manner.up:
         maps = blur(conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
     else:
         maps = conv2d(x, weight, padding=1)
-    y = finish(maps, scale.to(x.dtype), offset.to(x.dtype))
+    y = _finish(maps, scale.to(x.dtype), offset.to(x.dtype))
     return y if manner.limit is None else y.clamp(-manner.limit, manner.limit)
 
 
 def channel_dot(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of ``a * b`` over pixels: (B, C, H, W) twice to (B, C)."""
+    """Sum of ``a * b`` over pixels: (B, C, H, W) twice to (B, C).
+
+    Examples
+    --------
+    >>> a = torch.arange(8.0).view(1, 2, 2, 2)
+    >>> channel_dot(a, a)  # 0 + 1 + 4 + 9, and 16 + 25 + 36 + 49
+    tensor([[ 14., 126.]])
+    """
     return (a * b).sum(dim=(2, 3))
 
 
@@ -152,18 +159,18 @@ def frozen_layer(x: Tensor, styles: Tensor, offset: Tensor, manner: Manner, kept
     """
     if torch._C._are_functorch_transforms_active():  # which take another kind of function, at a higher price
         return plain_layer(x, styles, offset, kept.weight, kept.sums, manner)
-    return cast(Tensor, FrozenLayer.apply(x, styles, offset, manner, *kept))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _FrozenLayer.apply(x, styles, offset, manner, *kept))  # type: ignore[no-untyped-call]
 
 
-class FrozenLayer(torch.autograd.Function):
+class _FrozenLayer(torch.autograd.Function):
     """The same as a function of ``(x, styles, offset, manner, *kept)``."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, styles: Tensor, offset: Tensor, manner: Manner, *kept: Tensor) -> Tensor:
         """Return the layer's result; keep, for the backward pass, the convolution's and the demodulation too."""
-        scale = demodulation(styles, Kept(*kept).sums, manner.gain)
-        maps = convolve_kept(x * styles[:, :, None, None], Kept(*kept), manner.up)
-        y = finish(maps, scale, offset)
+        scale = _demodulation(styles, Kept(*kept).sums, manner.gain)
+        maps = _convolve_kept(x * styles[:, :, None, None], Kept(*kept), manner.up)
+        y = _finish(maps, scale, offset)
         y = y if manner.limit is None else y.clamp_(-manner.limit, manner.limit)
         ctx.manner = manner
         ctx.set_materialize_grads(False)
@@ -176,7 +183,7 @@ class FrozenLayer(torch.autograd.Function):
         if g is None:
             return (None,) * 8
         if torch.is_grad_enabled():
-            return (*differentiable_gradients(ctx, g), *(None,) * 5)
+            return (*_differentiable_gradients(ctx, g), *(None,) * 5)
         x, styles, offset, y, maps, scale, *rest = ctx.saved_tensors
         manner, kept = ctx.manner, Kept(*rest)
         if manner.limit is not None:
@@ -184,12 +191,12 @@ class FrozenLayer(torch.autograd.Function):
         g = torch.ops.aten.leaky_relu_backward(g, y, LRELU_SLOPE, True)  # new memory, ours to overwrite
         offsets = g.sum_to_size(offset.shape).clone() if ctx.needs_input_grad[2] else None
         scales = channel_dot(g, maps) * scale.pow(3) / manner.gain**2
-        g = convolve_back(g.mul_(scale[:, :, None, None]), kept, manner.up)
+        g = _convolve_back(g.mul_(scale[:, :, None, None]), kept, manner.up)
         modulation = torch.addcmul(channel_dot(g, x), scales @ kept.sums, styles, value=-1)
         return g.mul_(styles[:, :, None, None]), modulation, offsets, *(None,) * 5
 
 
-def differentiable_gradients(ctx: Any, g: Tensor) -> list[Tensor | None]:
+def _differentiable_gradients(ctx: Any, g: Tensor) -> list[Tensor | None]:
     """Gradients of maps, styles and offset as functions of them."""
     x, styles, offset, _, _, _, weight, _, sums, _ = ctx.saved_tensors
     wanted = [t for t, needed in zip((x, styles, offset), ctx.needs_input_grad, strict=False) if needed]

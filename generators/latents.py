@@ -16,7 +16,14 @@ from neuropyro.generators.row_descent import descend_rows
 
 BATCH = 1000  # draws at once, since w comes once for every layer
 
-__all__ = ["ImageGenerator", "LatentStatistics", "Projection", "latent_statistics", "project"]
+__all__ = [
+    "ImageGenerator",
+    "LatentStatistics",
+    "Projection",
+    "cached_statistics",
+    "latent_statistics",
+    "project",
+]
 
 
 class ImageGenerator(Protocol):
@@ -130,7 +137,19 @@ def latent_statistics(
 
 
 def cached_statistics(generator: ImageGenerator) -> LatentStatistics | None:
-    """Statistics in the generator's card, or None."""
+    """Statistics in the generator's card, on its device and in its dtype; None where there are none.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> statistics = LatentStatistics(torch.tensor([1.0, 2.0]), torch.eye(2), draws=100, seed=7)
+    >>> card = SimpleNamespace(arrays=statistics.to_arrays())
+    >>> found = cached_statistics(SimpleNamespace(mapping=torch.nn.Linear(2, 2), card=card))
+    >>> found.mean, found.draws, found.seed
+    (tensor([1., 2.]), 100, 7)
+    >>> print(cached_statistics(SimpleNamespace(mapping=torch.nn.Linear(2, 2))))  # without a card
+    None
+    """
     arrays = getattr(getattr(generator, "card", None), "arrays", {})
     if "latents.draws_and_seed" not in arrays:
         return None

@@ -28,84 +28,84 @@ Array = NDArray[Any]
 Rule = tuple[str, str, Callable[[Array], Array]]
 
 
-def same(x: Array) -> Array:
+def _same(x: Array) -> Array:
     """Keep the values."""
     return x
 
 
-def dense(x: Array) -> Array:
+def _dense(x: Array) -> Array:
     """From (in, out) to (out, in)."""
     return x.T
 
 
-def kernel(x: Array) -> Array:
+def _kernel(x: Array) -> Array:
     """From (height, width, in, out) to (out, in, height, width)."""
     return x.transpose(3, 2, 0, 1)
 
 
-def flipped(x: Array) -> Array:
-    """Do as :func:`kernel`, and mirror height and width."""
-    return kernel(x[::-1, ::-1])
+def _flipped(x: Array) -> Array:
+    """Do as :func:`_kernel`, and mirror height and width."""
+    return _kernel(x[::-1, ::-1])
 
 
-def plus_one(x: Array) -> Array:
+def _plus_one(x: Array) -> Array:
     """Add the one around which styles are learned."""
     return x + 1
 
 
-def first(x: Array) -> Array:
+def _first(x: Array) -> Array:
     """From (1, ...) to (...)."""
     return np.asarray(x[0])
 
 
-def square(x: Array) -> Array:
+def _square(x: Array) -> Array:
     """From (1, 1, r, r) to (r, r)."""
     return np.asarray(x[0, 0])
 
 
-def layer_rules(theirs: str, ours: str, weight: Callable[[Array], Array]) -> list[Rule]:
+def _layer_rules(theirs: str, ours: str, weight: Callable[[Array], Array]) -> list[Rule]:
     """Rules of one modulated layer."""
     return [
         (rf"{theirs}/weight", rf"{ours}.weight", weight),
-        (rf"{theirs}/bias", rf"{ours}.bias", same),
-        (rf"{theirs}/noise_strength", rf"{ours}.noise_strength", same),
-        (rf"{theirs}/mod_weight", rf"{ours}.affine.weight", dense),
-        (rf"{theirs}/mod_bias", rf"{ours}.affine.bias", plus_one),
+        (rf"{theirs}/bias", rf"{ours}.bias", _same),
+        (rf"{theirs}/noise_strength", rf"{ours}.noise_strength", _same),
+        (rf"{theirs}/mod_weight", rf"{ours}.affine.weight", _dense),
+        (rf"{theirs}/mod_bias", rf"{ours}.affine.bias", _plus_one),
     ]
 
 
 GENERATOR: list[Rule] = [
-    (r"dlatent_avg", r"mapping.w_avg", same),
-    (r"mapping/LabelEmbed/weight", r"mapping.embed.weight", dense),
-    (r"mapping/LabelEmbed/bias", r"mapping.embed.bias", same),
-    (r"mapping/Dense(\d+)/weight", r"mapping.fc\1.weight", dense),
-    (r"mapping/Dense(\d+)/bias", r"mapping.fc\1.bias", same),
-    (r"synthesis/4x4/Const/const", r"synthesis.b4.const", first),
-    *layer_rules(r"synthesis/4x4/Conv", r"synthesis.b4.conv1", kernel),
-    *layer_rules(r"synthesis/(\d+)x\d+/Conv0_up", r"synthesis.b\1.conv0", flipped),
-    *layer_rules(r"synthesis/(\d+)x\d+/Conv1", r"synthesis.b\1.conv1", kernel),
-    *layer_rules(r"synthesis/(\d+)x\d+/ToRGB", r"synthesis.b\1.torgb", kernel),
-    (r"synthesis/(\d+)x\d+/Skip/weight", r"synthesis.b\1.skip.weight", flipped),
+    (r"dlatent_avg", r"mapping.w_avg", _same),
+    (r"mapping/LabelEmbed/weight", r"mapping.embed.weight", _dense),
+    (r"mapping/LabelEmbed/bias", r"mapping.embed.bias", _same),
+    (r"mapping/Dense(\d+)/weight", r"mapping.fc\1.weight", _dense),
+    (r"mapping/Dense(\d+)/bias", r"mapping.fc\1.bias", _same),
+    (r"synthesis/4x4/Const/const", r"synthesis.b4.const", _first),
+    *_layer_rules(r"synthesis/4x4/Conv", r"synthesis.b4.conv1", _kernel),
+    *_layer_rules(r"synthesis/(\d+)x\d+/Conv0_up", r"synthesis.b\1.conv0", _flipped),
+    *_layer_rules(r"synthesis/(\d+)x\d+/Conv1", r"synthesis.b\1.conv1", _kernel),
+    *_layer_rules(r"synthesis/(\d+)x\d+/ToRGB", r"synthesis.b\1.torgb", _kernel),
+    (r"synthesis/(\d+)x\d+/Skip/weight", r"synthesis.b\1.skip.weight", _flipped),
 ]
 
 DISCRIMINATOR: list[Rule] = [
-    (r"LabelEmbed/weight", r"mapping.embed.weight", dense),
-    (r"LabelEmbed/bias", r"mapping.embed.bias", same),
-    (r"Mapping(\d+)/weight", r"mapping.fc\1.weight", dense),
-    (r"Mapping(\d+)/bias", r"mapping.fc\1.bias", same),
-    (r"(\d+)x\d+/FromRGB/weight", r"b\1.fromrgb.weight", kernel),
-    (r"(\d+)x\d+/FromRGB/bias", r"b\1.fromrgb.bias", same),
-    (r"(\d+)x\d+/Conv0/weight", r"b\1.conv0.weight", kernel),
-    (r"(\d+)x\d+/Conv0/bias", r"b\1.conv0.bias", same),
-    (r"(\d+)x\d+/Conv1_down/weight", r"b\1.conv1.weight", kernel),
-    (r"(\d+)x\d+/Conv1_down/bias", r"b\1.conv1.bias", same),
-    (r"(\d+)x\d+/Skip/weight", r"b\1.skip.weight", kernel),
-    (r"4x4/Conv/weight", r"b4.conv.weight", kernel),
-    (r"4x4/Conv/bias", r"b4.conv.bias", same),
-    (r"4x4/Dense0/weight", r"b4.fc.weight", dense),
-    (r"4x4/Dense0/bias", r"b4.fc.bias", same),
-    (r"Output/weight", r"b4.out.weight", dense),
-    (r"Output/bias", r"b4.out.bias", same),
+    (r"LabelEmbed/weight", r"mapping.embed.weight", _dense),
+    (r"LabelEmbed/bias", r"mapping.embed.bias", _same),
+    (r"Mapping(\d+)/weight", r"mapping.fc\1.weight", _dense),
+    (r"Mapping(\d+)/bias", r"mapping.fc\1.bias", _same),
+    (r"(\d+)x\d+/FromRGB/weight", r"b\1.fromrgb.weight", _kernel),
+    (r"(\d+)x\d+/FromRGB/bias", r"b\1.fromrgb.bias", _same),
+    (r"(\d+)x\d+/Conv0/weight", r"b\1.conv0.weight", _kernel),
+    (r"(\d+)x\d+/Conv0/bias", r"b\1.conv0.bias", _same),
+    (r"(\d+)x\d+/Conv1_down/weight", r"b\1.conv1.weight", _kernel),
+    (r"(\d+)x\d+/Conv1_down/bias", r"b\1.conv1.bias", _same),
+    (r"(\d+)x\d+/Skip/weight", r"b\1.skip.weight", _kernel),
+    (r"4x4/Conv/weight", r"b4.conv.weight", _kernel),
+    (r"4x4/Conv/bias", r"b4.conv.bias", _same),
+    (r"4x4/Dense0/weight", r"b4.fc.weight", _dense),
+    (r"4x4/Dense0/bias", r"b4.fc.bias", _same),
+    (r"Output/weight", r"b4.out.weight", _dense),
+    (r"Output/bias", r"b4.out.bias", _same),
 ]
 
 # Variables that say how training stood, not what the network computes.
@@ -128,14 +128,14 @@ def tensorflow_generator(network: Any) -> Generator:
         ...
     neuropyro.generators.errors.CheckpointError: it is not a StyleGAN2: its variable '4x4/Conv/weight' is unknown here
     """
-    settings = settings_of(network)
-    variables = dict(variables_of(network))
+    settings = _settings_of(network)
+    variables = dict(_variables_of(network))
     if any("LabelConcat" in name for name in variables):
         raise CheckpointError("its labels are concatenated unscaled (LabelConcat), as no later StyleGAN2 does")
-    check_settings(settings)
+    _check_settings(settings)
     top = max((int(r) for name in variables for r in re.findall(r"^synthesis/(\d+)x", name)), default=4)
     return build_generator(
-        with_noise(translate(variables, GENERATOR, top), variables),
+        _with_noise(_translate(variables, GENERATOR, top), variables),
         conv_clamp=settings.get("conv_clamp"),
         half_resolutions=int(settings.get("num_fp16_res") or 0),
         lr_multiplier=float(settings.get("mapping_lrmul", 0.01)),
@@ -158,12 +158,12 @@ def tensorflow_discriminator(network: Any) -> Discriminator:
         ...
     neuropyro.generators.errors.CheckpointError: its nonlinearity is 'relu': only 'lrelu' is known here
     """
-    settings = settings_of(network)
-    check_settings(settings)
-    variables = dict(variables_of(network))
+    settings = _settings_of(network)
+    _check_settings(settings)
+    variables = dict(_variables_of(network))
     top = max((int(r) for name in variables for r in re.findall(r"^(\d+)x", name)), default=4)
     return build_discriminator(
-        translate(variables, DISCRIMINATOR, top),
+        _translate(variables, DISCRIMINATOR, top),
         conv_clamp=settings.get("conv_clamp"),
         half_resolutions=int(settings.get("num_fp16_res") or 0),
         label_lr_multiplier=float(settings.get("mapping_lrmul", 0.1)),
@@ -171,29 +171,29 @@ def tensorflow_discriminator(network: Any) -> Discriminator:
     )
 
 
-def state_of(network: Any) -> Mapping[str, Any]:
+def _state_of(network: Any) -> Mapping[str, Any]:
     """State of a network's record."""
     if not isinstance(network, Record) or network.name != NETWORK or not isinstance(network.state, Mapping):
         raise CheckpointError("its entries are not networks that NVIDIA's TensorFlow code has written")
     return network.state
 
 
-def settings_of(network: Any) -> Mapping[str, Any]:
+def _settings_of(network: Any) -> Mapping[str, Any]:
     """Return the settings with which the network's function was called."""
-    settings: Mapping[str, Any] = state_of(network)["static_kwargs"]
+    settings: Mapping[str, Any] = _state_of(network)["static_kwargs"]
     return settings
 
 
-def variables_of(network: Any, prefix: str = "") -> Iterator[tuple[str, Array]]:
+def _variables_of(network: Any, prefix: str = "") -> Iterator[tuple[str, Array]]:
     """Name and values of each variable, those of components under the component's name."""
-    state = state_of(network)
+    state = _state_of(network)
     for name, values in state["variables"]:
         yield f"{prefix}{name}", np.asarray(values)
     for name, component in state["components"].items():
-        yield from variables_of(component, f"{prefix}{name}/")
+        yield from _variables_of(component, f"{prefix}{name}/")
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
+def _check_settings(settings: Mapping[str, Any]) -> None:
     """Refuse settings that change the arithmetic in a way that is not known here."""
     for name in ("nonlinearity", "mapping_nonlinearity"):
         if settings.get(name, "lrelu") != "lrelu":
@@ -204,7 +204,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise CheckpointError("it does not normalise latents, which every known StyleGAN2 does")
 
 
-def translate(variables: Mapping[str, Array], rules: list[Rule], top: int) -> dict[str, Tensor]:
+def _translate(variables: Mapping[str, Array], rules: list[Rule], top: int) -> dict[str, Tensor]:
     """Tensors under the names that they have here; variables without a rule are an error."""
     state: dict[str, Tensor] = {}
     for name, values in variables.items():
@@ -219,13 +219,13 @@ def translate(variables: Mapping[str, Array], rules: list[Rule], top: int) -> di
     return state
 
 
-def with_noise(state: dict[str, Tensor], variables: Mapping[str, Array]) -> dict[str, Tensor]:
+def _with_noise(state: dict[str, Tensor], variables: Mapping[str, Array]) -> dict[str, Tensor]:
     """Add each layer's noise buffer: number 0 is that of 4 px, then there are two for each resolution."""
     for name, values in variables.items():
         if match := re.fullmatch(r"synthesis/noise(\d+)", name):
             index = int(match[1])
             block, layer = 2 ** ((index + 5) // 2), 1 - index % 2
             state[f"synthesis.b{block}.conv{layer}.noise_const"] = torch.from_numpy(
-                np.array(square(values), dtype=np.float32)
+                np.array(_square(values), dtype=np.float32)
             )
     return state

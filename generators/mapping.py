@@ -12,7 +12,7 @@ from neuropyro.generators.layers import Linear, normalise_second_moment
 __all__ = ["LabelMapping", "MappingNetwork"]
 
 
-def embed_label(embed: Linear, labels: Tensor | None, batch: int) -> Tensor:
+def _embed_label(embed: Linear, labels: Tensor | None, batch: int) -> Tensor:
     """Embed and normalise ``labels`` (batch, label_dim); a ``ValueError`` where they are missing or misshapen."""
     expected = (batch, embed.weight.shape[1])
     if labels is None or tuple(labels.shape) != expected:
@@ -110,7 +110,7 @@ class MappingNetwork(nn.Module):
             raise ValueError(f"z must have shape (batch, {self.z_dim}), got {tuple(z.shape)}")
         x = normalise_second_moment(z.to(self.w_avg))
         if self.embed is not None:
-            x = torch.cat([x, embed_label(self.embed, labels, z.shape[0])], dim=1)
+            x = torch.cat([x, _embed_label(self.embed, labels, z.shape[0])], dim=1)
         for i in range(self.depth):
             x = self.get_submodule(f"fc{i}")(x)
         return x
@@ -145,7 +145,7 @@ class LabelMapping(nn.Module):
 
     def forward(self, labels: Tensor | None, batch: int) -> Tensor:
         """Direction (batch, width) of each of ``labels``; a ``ValueError`` where they are missing or misshapen."""
-        x = embed_label(self.embed, labels, batch)
+        x = _embed_label(self.embed, labels, batch)
         for i in range(self.depth):
             x = self.get_submodule(f"fc{i}")(x)
         return x

@@ -37,16 +37,16 @@ def nvidia_generator(network: Any) -> Generator:
     ...     print(error)
     its generator is not a StyleGAN2 (it has no synthesis.b4); StyleGAN3 is not supported
     """
-    modules = dict(modules_of(network))
-    state = tensors(modules)
+    modules = dict(_modules_of(network))
+    state = _tensors(modules)
     if not any(name.startswith("synthesis.b4.") for name in state):
         raise CheckpointError("its generator is not a StyleGAN2 (it has no synthesis.b4); StyleGAN3 is not supported")
     conv, first = modules.get("synthesis.b4.conv1", {}), modules.get("mapping.fc0", {})
-    check_activation(modules)
+    _check_activation(modules)
     return build_generator(
         state,
         conv_clamp=conv.get("conv_clamp"),
-        half_resolutions=half_resolutions(modules, "synthesis."),
+        half_resolutions=_half_resolutions(modules, "synthesis."),
         lr_multiplier=float(first.get("bias_gain", 0.01)),
     )
 
@@ -66,18 +66,18 @@ def nvidia_discriminator(network: Any) -> Discriminator:
         ...
     neuropyro.generators.errors.CheckpointError: its entry 'network' is not a module that NVIDIA's code has written
     """
-    modules = dict(modules_of(network))
-    check_activation(modules)
+    modules = dict(_modules_of(network))
+    _check_activation(modules)
     return build_discriminator(
-        tensors(modules),
+        _tensors(modules),
         conv_clamp=modules.get("b8.conv0", {}).get("conv_clamp"),
-        half_resolutions=half_resolutions(modules, ""),
+        half_resolutions=_half_resolutions(modules, ""),
         label_lr_multiplier=float(modules.get("mapping.fc0", {}).get("bias_gain", 0.01)),
         stddev_group=int(modules.get("b4.mbstd", {}).get("group_size") or 0),
     )
 
 
-def modules_of(network: Any, prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _modules_of(network: Any, prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Dotted name and attributes of a module's record and of those within it, depth first."""
     if not isinstance(network, Record) or network.name != PERSISTENT or len(network.args) != 1:
         raise CheckpointError(f"its entry {prefix or 'network'!r} is not a module that NVIDIA's code has written")
@@ -85,10 +85,10 @@ def modules_of(network: Any, prefix: str = "") -> Iterator[tuple[str, Mapping[st
     yield prefix, attributes
     for name, child in attributes["_modules"].items():
         if child is not None:
-            yield from modules_of(child, f"{prefix}.{name}" if prefix else str(name))
+            yield from _modules_of(child, f"{prefix}.{name}" if prefix else str(name))
 
 
-def tensors(modules: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
+def _tensors(modules: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
     """Parameters and buffers by dotted name; resampling filters are checked and left out, and so is D's ``w_avg``."""
     state: dict[str, Tensor] = {}
     for module, attributes in modules.items():
@@ -101,13 +101,13 @@ def tensors(modules: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
     return state
 
 
-def half_resolutions(modules: Mapping[str, Mapping[str, Any]], prefix: str) -> int:
+def _half_resolutions(modules: Mapping[str, Mapping[str, Any]], prefix: str) -> int:
     """Count the blocks that compute in float16."""
     names = [f"{prefix}b{2**i}" for i in range(2, 11)]
     return sum(bool(modules[name].get("use_fp16")) for name in names if name in modules)
 
 
-def check_activation(modules: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_activation(modules: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse activations other than the leaky rectifier."""
     for name, attributes in modules.items():
         if attributes.get("activation", "lrelu") not in ("lrelu", "linear"):

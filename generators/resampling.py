@@ -9,13 +9,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
 
-__all__ = ["blur", "doubling", "downsample", "upsample", "upsample_by"]
+__all__ = ["blur", "doubling", "downsample", "kernel", "upsample", "upsample_by"]
 
 TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
 def kernel(x: Tensor, gain: float = 1.0) -> Tensor:
-    """One normalised 4 x 4 filter per channel of ``x`` (B, C, H, W): (C, 1, 4, 4), summing to ``gain``."""
+    """One normalised 4 x 4 filter per channel of ``x`` (B, C, ...): (C, 1, 4, 4), each summing to ``gain``.
+
+    Of ``x`` only C, the dtype and the device count.
+
+    Examples
+    --------
+    >>> filters = kernel(torch.zeros(1, 3, 8, 8), gain=4.0)
+    >>> filters.shape, filters.sum(dim=(1, 2, 3)), filters[0, 0, 1] / filters[0, 0, 1, 0]
+    (torch.Size([3, 1, 4, 4]), tensor([4., 4., 4.]), tensor([1., 3., 3., 1.]))
+    """
     i = torch.arange(4, dtype=x.dtype, device=x.device)
     taps = (i * (3 - i) + 1) / 8  # 1, 3, 3, 1, made where they are used: a copy to a GPU would wait for it
     return (taps[:, None] * (taps * gain)).expand(x.shape[1], 1, 4, 4)

@@ -53,9 +53,9 @@ def rosinality_generator(state: Any, average: Tensor | None = None) -> Generator
         ...
     neuropyro.generators.errors.CheckpointError: it is not rosinality's StyleGAN2: its tensor 'features' is unknown here
     """
-    source = plain(state)
-    tensors = {ours: value for name, value in source.items() if (ours := generator_name(name)) is not None}
-    tensors = {name: reshaped(name, value) for name, value in tensors.items()}
+    source = _plain(state)
+    tensors = {ours: value for name, value in source.items() if (ours := _generator_name(name)) is not None}
+    tensors = {name: _reshaped(name, value) for name, value in tensors.items()}
     width = tensors["synthesis.b4.conv1.affine.weight"].shape[1]
     tensors["mapping.w_avg"] = torch.zeros(width) if average is None else average.reshape(-1)
     for name in [n for n in tensors if n.endswith("noise_strength")]:
@@ -64,7 +64,7 @@ def rosinality_generator(state: Any, average: Tensor | None = None) -> Generator
         tensors.setdefault(buffer, torch.zeros(resolution, resolution))
     generator = build_generator(tensors)
     if average is None:
-        set_average(generator)
+        _set_average(generator)
     return generator
 
 
@@ -83,13 +83,13 @@ def rosinality_discriminator(state: Any) -> Discriminator:
         ...
     neuropyro.generators.errors.CheckpointError: it holds no StyleGAN2 network: there is no tensor b8.conv0.weight
     """
-    source = plain(state)
+    source = _plain(state)
     blocks = 1 + max((int(m[1]) for name in source if (m := re.match(r"convs\.(\d+)\.conv1", name))), default=0)
-    tensors = {ours: value for name, value in source.items() if (ours := discriminator_name(name, blocks)) is not None}
+    tensors = {ours: value for name, value in source.items() if (ours := _discriminator_name(name, blocks)) is not None}
     return build_discriminator({n: v.reshape(-1) if n.endswith("bias") else v for n, v in tensors.items()})
 
 
-def plain(state: Any) -> dict[str, Tensor]:
+def _plain(state: Any) -> dict[str, Tensor]:
     """Tensors by name, without the prefix of parallel training; filters are checked and left out."""
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError("its entry is not a dictionary of tensors")
@@ -102,38 +102,38 @@ def plain(state: Any) -> dict[str, Tensor]:
     return tensors
 
 
-def generator_name(name: str) -> str | None:
+def _generator_name(name: str) -> str | None:
     """Name here of rosinality's tensor; None for those that are not needed."""
     if match := re.fullmatch(r"style\.(\d+)\.(weight|bias)", name):
         return f"mapping.fc{int(match[1]) - 1}.{match[2]}"
     if name == "input.input":
         return "synthesis.b4.const"
     if match := re.fullmatch(r"noises\.noise_(\d+)", name):
-        return f"{layer_of(int(match[1]))}.noise_const"
+        return f"{_layer_of(int(match[1]))}.noise_const"
     if match := re.fullmatch(r"conv1\.(.*)", name):
-        return part(layer_of(0), match[1], name)
+        return _part(_layer_of(0), match[1], name)
     if match := re.fullmatch(r"convs\.(\d+)\.(.*)", name):
-        return part(layer_of(int(match[1]) + 1), match[2], name)
+        return _part(_layer_of(int(match[1]) + 1), match[2], name)
     if match := re.fullmatch(r"to_rgb1\.(.*)", name):
-        return part("synthesis.b4.torgb", match[1], name)
+        return _part("synthesis.b4.torgb", match[1], name)
     if match := re.fullmatch(r"to_rgbs\.(\d+)\.(.*)", name):
-        return part(f"synthesis.b{8 << int(match[1])}.torgb", match[2], name)
+        return _part(f"synthesis.b{8 << int(match[1])}.torgb", match[2], name)
     raise CheckpointError(f"it is not rosinality's StyleGAN2: its tensor {name!r} is unknown here")
 
 
-def layer_of(index: int) -> str:
+def _layer_of(index: int) -> str:
     """Name here of the layer with that noise input: 0 is that of 4 px, then two for each resolution."""
     return f"synthesis.b{2 ** ((index + 5) // 2)}.conv{1 - index % 2}"
 
 
-def part(layer: str, rest: str, name: str) -> str:
+def _part(layer: str, rest: str, name: str) -> str:
     """Name here of a layer's tensor."""
     if rest not in LAYER_PARTS:
         raise CheckpointError(f"it is not rosinality's StyleGAN2: its tensor {name!r} is unknown here")
     return f"{layer}.{LAYER_PARTS[rest]}"
 
 
-def reshaped(name: str, value: Tensor) -> Tensor:
+def _reshaped(name: str, value: Tensor) -> Tensor:
     """Values in the shape and scale that they have here."""
     if name.endswith("noise_strength"):
         return value.reshape(())
@@ -150,14 +150,14 @@ def reshaped(name: str, value: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def set_average(generator: Generator) -> None:
+def _set_average(generator: Generator) -> None:
     """Set ``w_avg`` to the mean of w over seeded draws, as rosinality does at run time."""
     rng = torch.Generator().manual_seed(0)
     w = generator.mapping.single(torch.randn(AVERAGE_DRAWS, generator.z_dim, generator=rng))
     generator.mapping.w_avg.copy_(w.mean(dim=0))
 
 
-def discriminator_name(name: str, blocks: int) -> str | None:
+def _discriminator_name(name: str, blocks: int) -> str | None:
     """Name here of rosinality's tensor, in a discriminator whose first block is that of 2 ** (blocks + 1) px."""
     top = 2 ** (blocks + 1)
     if match := re.fullmatch(r"convs\.0\.[01]\.(weight|bias)", name):

@@ -26,7 +26,7 @@ CURVED = 1e-10  # least cosine of a step and the gradient's change, from which c
 
 
 @dataclass(frozen=True)
-class Points:
+class _Points:
     """Where each row is: x (B, D), value (B,) and gradient (B, D)."""
 
     x: Tensor
@@ -34,20 +34,20 @@ class Points:
     gradient: Tensor
 
     @classmethod
-    def at(cls, objective: Objective, x: Tensor, rows: Tensor) -> "Points":
+    def at(cls, objective: Objective, x: Tensor, rows: Tensor) -> "_Points":
         """Evaluate ``rows`` at ``x``."""
         x = x.detach().requires_grad_()
         value = objective(x, rows)
         (gradient,) = torch.autograd.grad(value.sum(), x)
         return cls(x.detach(), value.detach(), gradient)
 
-    def put(self, rows: Tensor, others: "Points", which: Tensor) -> "Points":
+    def put(self, rows: Tensor, others: "_Points", which: Tensor) -> "_Points":
         """Return these points with those of ``others`` that are marked in ``which`` in the place of ``rows``."""
         pairs = ((self.x, others.x), (self.value, others.value), (self.gradient, others.gradient))
-        return Points(*(own.index_put((rows[which],), other[which]) for own, other in pairs))
+        return _Points(*(own.index_put((rows[which],), other[which]) for own, other in pairs))
 
 
-class Memory:
+class _Memory:
     """The last steps and changes of the gradient, and each row's scale of the inverse Hessian, 0 where not known."""
 
     def __init__(self, like: Tensor, size: int) -> None:
@@ -59,18 +59,18 @@ class Memory:
         """Return minus the inverse Hessian times ``gradient``; of unit length where nothing is known."""
         q, shares = gradient, []
         for step, change, weight in reversed(self.pairs):
-            shares.append(weight * dot(step, q))
+            shares.append(weight * _dot(step, q))
             q = q - shares[-1] * change
         q = q * torch.where(self.scale > 0, self.scale, 1 / gradient.norm(dim=1, keepdim=True).clamp(min=1e-30))
         for (step, change, weight), share in zip(self.pairs, reversed(shares), strict=True):
-            q = q + (share - weight * dot(change, q)) * step
+            q = q + (share - weight * _dot(change, q)) * step
         return -q
 
-    def learn(self, before: Points, after: Points) -> None:
+    def learn(self, before: _Points, after: _Points) -> None:
         """Take in a step; rows that did not move forget all, for what they knew led nowhere."""
         step, change = after.x - before.x, after.gradient - before.gradient
-        curvature, steepness = dot(step, change), dot(change, change)
-        good = curvature > CURVED * (dot(step, step) * steepness).sqrt()
+        curvature, steepness = _dot(step, change), _dot(change, change)
+        good = curvature > CURVED * (_dot(step, step) * steepness).sqrt()
         weight = torch.where(good, 1 / curvature, 0.0)
         self.scale = torch.where(good, curvature / steepness, self.scale)
         self.pairs = [*self.pairs, (step, change, weight)][-self.size :]
@@ -108,42 +108,42 @@ def descend_rows(objective: Objective, start: Tensor, steps: int, memory: int = 
     >>> torch.allclose(x, minima, atol=1e-3)
     True
     """
-    points = Points.at(objective, start, torch.arange(len(start), device=start.device))
-    known, values = Memory(start, memory), [points.value]
+    points = _Points.at(objective, start, torch.arange(len(start), device=start.device))
+    known, values = _Memory(start, memory), [points.value]
     done = torch.zeros_like(known.scale, dtype=torch.bool)
     for _ in range(steps):
         steepest = known.scale == 0
-        moved = search_line(objective, points, known.direction(points.gradient).masked_fill(done, 0.0))
+        moved = _search_line(objective, points, known.direction(points.gradient).masked_fill(done, 0.0))
         done = done | (steepest & (moved.x == points.x).all(dim=1, keepdim=True))
         if bool(done.all()):
             break
         known.learn(points, moved)
         points = moved
         values.append(points.value)
-        done = done | stalled(values)
+        done = done | _stalled(values)
     return points.x, values
 
 
-def search_line(objective: Objective, start: Points, direction: Tensor) -> Points:
+def _search_line(objective: Objective, start: _Points, direction: Tensor) -> _Points:
     """Go along ``direction`` as far as every row's value falls enough; rows for which no length does so stay."""
-    slope = dot(start.gradient, direction)[:, 0]
+    slope = _dot(start.gradient, direction)[:, 0]
     found, rows, length = start, torch.arange(len(slope), device=slope.device)[slope < 0], 1.0
     for _ in range(TRIALS):
         if not len(rows):
             break
-        trial = Points.at(objective, start.x[rows] + length * direction[rows], rows)
+        trial = _Points.at(objective, start.x[rows] + length * direction[rows], rows)
         enough = trial.value <= start.value[rows] + DECREASE * length * slope[rows]
         found = found.put(rows, trial, enough)
         rows, length = rows[~enough], length * SHRINK
     return found
 
 
-def stalled(values: list[Tensor]) -> Tensor:
+def _stalled(values: list[Tensor]) -> Tensor:
     """Whether each row has gained too little of late, (B, 1)."""
     before, now = values[max(len(values) - 1 - WITHIN, 0)], values[-1]
     return ((len(values) > WITHIN) & (before - now <= ENOUGH * now.abs()))[:, None]
 
 
-def dot(a: Tensor, b: Tensor) -> Tensor:
+def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Scalar products of rows, (B, D) twice to (B, 1)."""
     return (a * b).sum(dim=1, keepdim=True)

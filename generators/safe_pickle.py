@@ -158,7 +158,7 @@ class SafeUnpickler(pickle._Unpickler):
         if isinstance(target, Record):
             target.state = state
         elif isinstance(target, np.ndarray):
-            fill_array(target, state)
+            _fill_array(target, state)
         elif not isinstance(target, dict):  # an OrderedDict's attributes carry nothing that is read
             raise CheckpointError(f"refused: it sets the state of a {type(target).__name__}")
 
@@ -173,7 +173,7 @@ class SafeUnpickler(pickle._Unpickler):
 
     def _load_additems(self) -> None:
         items = self._pop_mark()
-        self.stack[-1].update(plain_set(items))
+        self.stack[-1].update(_plain_set(items))
 
     def _load_dict(self) -> None:
         items = self._pop_mark()
@@ -200,14 +200,14 @@ class SafeUnpickler(pickle._Unpickler):
     dispatch.update(dict.fromkeys((code[0] for code in FORBIDDEN), _load_forbidden))
 
 
-def plain_set(items: Any = ()) -> set[Any]:
+def _plain_set(items: Any = ()) -> set[Any]:
     """Build a set of plain values."""
     if not all(isinstance(item, HASHABLE) for item in items):
         raise CheckpointError("refused: a set holds what is not plain")
     return set(items)
 
 
-def plain_dict(items: Any = ()) -> dict[Any, Any]:
+def _plain_dict(items: Any = ()) -> dict[Any, Any]:
     """Build a dictionary from (key, value) pairs with plain keys."""
     pairs = [(key, value) for key, value in items]
     if not all(isinstance(key, HASHABLE) for key, _ in pairs):
@@ -215,7 +215,7 @@ def plain_dict(items: Any = ()) -> dict[Any, Any]:
     return dict(pairs)
 
 
-def latin1_bytes(text: str, encoding: str = "latin1") -> bytes:
+def _latin1_bytes(text: str, encoding: str = "latin1") -> bytes:
     """Build bytes from the text that protocols below 3 write them as."""
     if encoding != "latin1":
         raise CheckpointError(f"refused: bytes encoded as {encoding!r}")
@@ -231,16 +231,16 @@ def plain_constructors() -> dict[str, Constructor]:
     True
     """
     return {
-        "collections.OrderedDict": plain_dict,
-        "dnnlib.util.EasyDict": plain_dict,
-        "dnnlib.EasyDict": plain_dict,
-        "builtins.set": plain_set,
-        "__builtin__.set": plain_set,
-        "_codecs.encode": latin1_bytes,
+        "collections.OrderedDict": _plain_dict,
+        "dnnlib.util.EasyDict": _plain_dict,
+        "dnnlib.EasyDict": _plain_dict,
+        "builtins.set": _plain_set,
+        "__builtin__.set": _plain_set,
+        "_codecs.encode": _latin1_bytes,
     }
 
 
-def numpy_dtype(described: Any) -> np.dtype[Any]:
+def _numpy_dtype(described: Any) -> np.dtype[Any]:
     """Return the type of numbers that a record of ``numpy.dtype(code)``, with its byte order, describes."""
     if not isinstance(described, Record) or described.name != "numpy.dtype":
         raise CheckpointError("refused: an array without a type of numbers")
@@ -251,23 +251,23 @@ def numpy_dtype(described: Any) -> np.dtype[Any]:
     return dtype.newbyteorder(">") if described.state and described.state[1] == ">" else dtype
 
 
-def numpy_scalar(described: Any, data: bytes) -> int | float | bool:
+def _numpy_scalar(described: Any, data: bytes) -> int | float | bool:
     """Build a Python number from a NumPy scalar's bytes."""
-    value: int | float | bool = np.frombuffer(data, numpy_dtype(described), count=1)[0].item()
+    value: int | float | bool = np.frombuffer(data, _numpy_dtype(described), count=1)[0].item()
     return value
 
 
-def empty_array(kind: Any, shape: Any, code: Any) -> np.ndarray[Any, Any]:
-    """Build the array that the state to come fills (:func:`fill_array`)."""
+def _empty_array(kind: Any, shape: Any, code: Any) -> np.ndarray[Any, Any]:
+    """Build the array that the state to come fills (:func:`_fill_array`)."""
     if kind != GlobalName("numpy.ndarray"):
         raise CheckpointError("refused: an array of another class than numpy.ndarray")
     return np.empty(0, dtype=np.uint8)
 
 
-def fill_array(array: np.ndarray[Any, Any], state: Any) -> None:
+def _fill_array(array: np.ndarray[Any, Any], state: Any) -> None:
     """Fill ``array`` in place from a pickled state (version, shape, dtype, is_fortran, bytes)."""
     _, shape, described, fortran, data = state
-    dtype = numpy_dtype(described)
+    dtype = _numpy_dtype(described)
     if isinstance(data, str):
         data = data.encode("latin1")
     if not isinstance(data, bytes) or len(data) != dtype.itemsize * int(np.prod(shape, dtype=object)):
@@ -287,6 +287,6 @@ def numpy_constructors() -> dict[str, Constructor]:
     """
     table: dict[str, Constructor] = {"numpy.dtype": record("numpy.dtype"), "numpy.ndarray": record("numpy.ndarray")}
     for package in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        table[f"{package}.scalar"] = numpy_scalar
-        table[f"{package}._reconstruct"] = empty_array
+        table[f"{package}.scalar"] = _numpy_scalar
+        table[f"{package}._reconstruct"] = _empty_array
     return table

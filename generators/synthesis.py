@@ -22,7 +22,7 @@ CACHED = 2**21  # numbers of a batch of maps that a processor's last cache holds
 NOISE_MODES = ("const", "random", "none")
 
 
-class SynthesisBlock(nn.Module):
+class _SynthesisBlock(nn.Module):
     """The layers of one resolution.
 
     Parameters
@@ -123,12 +123,12 @@ class SynthesisNetwork(nn.Module):
         self.w_dim, self.num_ws = config.w_dim, config.num_ws
         self.img_resolution, self.img_channels = config.img_resolution, config.img_channels
         for resolution in config.resolutions:
-            self.add_module(f"b{resolution}", SynthesisBlock(config, resolution))
+            self.add_module(f"b{resolution}", _SynthesisBlock(config, resolution))
 
     @property
-    def blocks(self) -> list[SynthesisBlock]:
+    def blocks(self) -> list[_SynthesisBlock]:
         """The blocks, 4 px first."""
-        return [cast(SynthesisBlock, block) for block in self.children()]
+        return [cast(_SynthesisBlock, block) for block in self.children()]
 
     @property
     def layers(self) -> list[SynthesisLayer]:
@@ -206,7 +206,7 @@ class SynthesisNetwork(nn.Module):
             if not layer.noisy or mode == "none":
                 yield None
             elif given is not None:
-                yield checked_noise(given[i].to(w), layer.resolution, w.shape[0], i)
+                yield _checked_noise(given[i].to(w), layer.resolution, w.shape[0], i)
             elif mode == "const":
                 yield layer.noise_const
             else:
@@ -215,7 +215,11 @@ class SynthesisNetwork(nn.Module):
 
 
 def _rise(
-    blocks: Sequence[SynthesisBlock], x: Tensor | None, image: Tensor | None, w: Tensor, noises: Sequence[Tensor | None]
+    blocks: Sequence[_SynthesisBlock],
+    x: Tensor | None,
+    image: Tensor | None,
+    w: Tensor,
+    noises: Sequence[Tensor | None],
 ) -> Tensor:
     """Image after ``blocks``, of the maps and the image below them, with one w and one noise per layer above."""
     for k, block in enumerate(blocks):
@@ -239,7 +243,7 @@ def _each(value: Tensor | None, count: int) -> Sequence[Tensor | None]:
     return torch.split(value, 1)
 
 
-def checked_noise(noise: Tensor, resolution: int, batch: int, index: int) -> Tensor:
+def _checked_noise(noise: Tensor, resolution: int, batch: int, index: int) -> Tensor:
     """Given ``noise`` as (1 or B, r, r), if it fits the layer of that ``index``; else a ``ValueError``."""
     square = (resolution, resolution)
     if tuple(noise.shape) not in (square, (1, 1, *square), (batch, 1, *square)):

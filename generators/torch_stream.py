@@ -43,7 +43,7 @@ DTYPES = {
 SCRIPTED_LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")
 
 
-def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     """Build a tensor from its storage, a tensor of one dimension; it may not reach beyond it nor exceed it."""
     if not isinstance(storage, Tensor) or storage.ndim != 1 or len(size) != len(stride):
         raise CheckpointError("a tensor has no storage of its own kind")
@@ -58,7 +58,7 @@ def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -
     return storage.as_strided(tuple(size), tuple(stride), offset)
 
 
-def first_argument(value: Any, *_: Any) -> Any:
+def _first_argument(value: Any, *_: Any) -> Any:
     """Return the tensor of a parameter: its flags mean nothing here."""
     return value
 
@@ -77,10 +77,10 @@ def tensor_constructors() -> dict[str, Constructor]:
     neuropyro.generators.errors.CheckpointError: a tensor of shape (3,) does not fit its storage of 4 numbers
     """
     table = plain_constructors() | numpy_constructors()
-    table["torch._utils._rebuild_tensor_v2"] = rebuild_tensor
-    table["torch._utils._rebuild_tensor"] = rebuild_tensor
-    table["torch._utils._rebuild_parameter"] = first_argument
-    table["torch.storage._load_from_bytes"] = read_storage
+    table["torch._utils._rebuild_tensor_v2"] = _rebuild_tensor
+    table["torch._utils._rebuild_tensor"] = _rebuild_tensor
+    table["torch._utils._rebuild_parameter"] = _first_argument
+    table["torch.storage._load_from_bytes"] = _read_storage
     for name in ("torch.Size", "torch.device", "argparse.Namespace"):
         table[name] = record(name)
     for kind in DTYPES:
@@ -88,7 +88,7 @@ def tensor_constructors() -> dict[str, Constructor]:
     return table
 
 
-class ScriptedConstructors(dict[str, Constructor]):
+class _ScriptedConstructors(dict[str, Constructor]):
     """Constructors that keep an instance of any class of a TorchScript archive as a record."""
 
     def __contains__(self, name: object) -> bool:
@@ -127,21 +127,21 @@ def read_torch_file(data: bytes, scripted: bool = False) -> Any:
     """
     constructors = tensor_constructors()
     if scripted:
-        constructors = ScriptedConstructors(constructors | {f"torch.jit._pickle.{n}": list for n in SCRIPTED_LISTS})
-    return read_stream(data, constructors) if data.startswith(MAGIC) else read_archive(data, constructors)
+        constructors = _ScriptedConstructors(constructors | {f"torch.jit._pickle.{n}": list for n in SCRIPTED_LISTS})
+    return _read_stream(data, constructors) if data.startswith(MAGIC) else _read_archive(data, constructors)
 
 
-def read_storage(data: bytes) -> Tensor:
+def _read_storage(data: bytes) -> Tensor:
     """Read the storage within a pickle of a tensor: a file of the old layout that holds a storage alone."""
     if not isinstance(data, bytes) or not data.startswith(MAGIC):
         raise CheckpointError("refused: a storage that is not a stream of PyTorch")
-    storage = read_stream(data, tensor_constructors())
+    storage = _read_stream(data, tensor_constructors())
     if not isinstance(storage, Tensor):
         raise CheckpointError("refused: a stream that should hold a storage holds something else")
     return storage
 
 
-def storage_dtype(kind: Any) -> torch.dtype:
+def _storage_dtype(kind: Any) -> torch.dtype:
     """Return the type of numbers of a storage's class."""
     name = kind.name.rpartition(".")[2] if isinstance(kind, GlobalName) else ""
     if name not in DTYPES:
@@ -149,7 +149,7 @@ def storage_dtype(kind: Any) -> torch.dtype:
     return DTYPES[name]
 
 
-def read_stream(data: bytes, constructors: Mapping[str, Constructor]) -> Any:
+def _read_stream(data: bytes, constructors: Mapping[str, Constructor]) -> Any:
     """Read the old layout; storages are made as the pickle names them and filled from what follows it."""
     storages: dict[str, Tensor] = {}
     room = len(data)
@@ -160,7 +160,7 @@ def read_stream(data: bytes, constructors: Mapping[str, Constructor]) -> Any:
         if tag != "storage" or any(part is not None for part in view):
             raise CheckpointError("refused: it refers to objects outside itself")
         if key not in storages:
-            dtype = storage_dtype(kind)
+            dtype = _storage_dtype(kind)
             room -= count * dtype.itemsize
             if count < 0 or room < 0:
                 raise CheckpointError("truncated: it names more numbers than it has bytes for")
@@ -176,18 +176,18 @@ def read_stream(data: bytes, constructors: Mapping[str, Constructor]) -> Any:
         count = int.from_bytes(stream.read(8), "little")
         if count != storage.numel():
             raise CheckpointError("truncated: a storage's length is not the one that was announced")
-        fill_storage(storage, stream.read(count * storage.element_size()))
+        _fill_storage(storage, stream.read(count * storage.element_size()))
     return value
 
 
-def read_archive(data: bytes, constructors: Mapping[str, Constructor]) -> Any:
+def _read_archive(data: bytes, constructors: Mapping[str, Constructor]) -> Any:
     """Read the new layout."""
     archive = zipfile.ZipFile(io.BytesIO(data))
     names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(names) != 1:
         raise CheckpointError("it is an archive, but not one that PyTorch wrote")
     root = names[0].removesuffix("data.pkl")
-    if f"{root}byteorder" in archive.namelist() and member(archive, f"{root}byteorder") != b"little":
+    if f"{root}byteorder" in archive.namelist() and _member(archive, f"{root}byteorder") != b"little":
         raise CheckpointError("its numbers are big-endian: save it again on a little-endian machine")
     storages: dict[str, Tensor] = {}
     room = len(data)
@@ -198,27 +198,27 @@ def read_archive(data: bytes, constructors: Mapping[str, Constructor]) -> Any:
         if tag != "storage":
             raise CheckpointError("refused: it refers to objects outside itself")
         if key not in storages:
-            content = member(archive, f"{root}data/{key}")
-            dtype = storage_dtype(kind)
+            content = _member(archive, f"{root}data/{key}")
+            dtype = _storage_dtype(kind)
             room -= len(content)
             if room < 0:
                 raise CheckpointError("refused: its members overlap, so that they hold more than the file")
             if len(content) != count * dtype.itemsize:
                 raise CheckpointError("truncated: a storage's length is not the one that was announced")
-            storages[key] = fill_storage(torch.zeros(count, dtype=dtype), content)
+            storages[key] = _fill_storage(torch.zeros(count, dtype=dtype), content)
         return storages[key]
 
-    return SafeUnpickler(io.BytesIO(member(archive, names[0])), constructors, stored).load()
+    return SafeUnpickler(io.BytesIO(_member(archive, names[0])), constructors, stored).load()
 
 
-def member(archive: zipfile.ZipFile, name: str) -> bytes:
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     """Content of a member, which must lie uncompressed: so it cannot be larger than the file."""
     if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
         raise CheckpointError("refused: its data are compressed, which PyTorch's never are")
     return archive.read(name)
 
 
-def fill_storage(storage: Tensor, content: bytes) -> Tensor:
+def _fill_storage(storage: Tensor, content: bytes) -> Tensor:
     """Copy little-endian bytes into ``storage`` (n,) and return it."""
     if len(content) != storage.numel() * storage.element_size():
         raise CheckpointError("truncated: a storage's bytes are missing")

@@ -215,21 +215,21 @@ def _near(fit: Fit, weights: Weights | None) -> Finding:
         if fit.is_sampled:
             return Finding(question, "yes", "NUTS draws from the posterior itself, as far as its chains agree.")
         return Finding(
-            question, "not asked", "A point has no spread to compare.", another_guide("laplace", "structured")
+            question, "not asked", "A point has no spread to compare.", _another_guide("laplace", "structured")
         )
     khat = weights.khat
     reason = f"Pareto k-hat {khat:.2f} of {len(weights.log_weights)} draws (near: below {KHAT_LIMIT})."
     if khat < KHAT_LIMIT:
         return Finding(question, "yes", reason)
     far = "far from it" if khat > FAIR_KHAT else "somewhat off"
-    correlated = f"{another_guide('structured', 'mvn')}, which know correlations"
+    correlated = f"{_another_guide('structured', 'mvn')}, which know correlations"
     steps = {
         "normal": correlated,
         "lowrank": correlated,
-        "laplace": f"{another_guide('structured')}, which is fitted to the posterior's mass and not to its peak",
+        "laplace": f"{_another_guide('structured')}, which is fitted to the posterior's mass and not to its peak",
     }
     nuts = "where data are small NUTS, in Python sample(...)"
-    advice = steps.get(str(fit.guide_name), f"{another_guide('flow')}; or {nuts}")
+    advice = steps.get(str(fit.guide_name), f"{_another_guide('flow')}; or {nuts}")
     reason += (
         f" All latent variables together are {far}; means and sds one by one may still be good (on studies simulated "
         "from the model, `calibrate` in Python tells)."
@@ -237,12 +237,12 @@ def _near(fit: Fit, weights: Weights | None) -> Finding:
     return Finding(question, "no", reason, advice)
 
 
-def another_guide(*names: str) -> str:
+def _another_guide(*names: str) -> str:
     """Return how to ask for other guides, on the command line and in Python.
 
     Examples
     --------
-    >>> another_guide("structured", "mvn")
+    >>> _another_guide("structured", "mvn")
     '--guide structured or --guide mvn, in Python guide="structured" or "mvn"'
     """
     options = " or ".join(f"--guide {name}" for name in names)

@@ -133,11 +133,11 @@ class Counterfactual:
 
     def minus(self, other: Counterfactual) -> Counterfactual:
         """Differences, draw by draw, from the same subjects under other circumstances; never from never is 0."""
-        shared = {name: difference(x, other.nodes[name]) for name, x in self.nodes.items() if name in other.nodes}
+        shared = {name: _difference(x, other.nodes[name]) for name, x in self.nodes.items() if name in other.nodes}
         return replace(self, nodes=shared)
 
 
-def difference(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+def _difference(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
     """Return x - y, 0 where both are infinite."""
     x, y = np.broadcast_arrays(x, y)
     return np.asarray(np.subtract(x, y, out=np.zeros_like(x), where=x != y))
@@ -231,7 +231,7 @@ def predict_scalars(graph: Graph, exogenous: Exogenous, grid: Grid) -> dict[str,
             continue
         of_visits = graph.levels[name] == "visit"
         parents = {p: values[p] for p in mechanism.parents}
-        value = mechanism.value(noise_at(name, mechanism, exogenous, grid), parents).to(values["years"])
+        value = mechanism.value(_noise_at(name, mechanism, exogenous, grid), parents).to(values["years"])
         value = value.expand(shape if of_visits else (*shape[:2], 1))
         kept = grid.of(exogenous.values[name]) if of_visits else exogenous.values[name]
         value = torch.where(_unchanged(graph, name, values, exogenous, grid), kept, value)
@@ -262,7 +262,7 @@ def is_same(now: Tensor, before: Tensor) -> Tensor:
     return (now == before) | ((now - before).abs() <= SAME * before.abs().clamp_min(1))
 
 
-def noise_at(name: str, mechanism: ScalarMechanism, exogenous: Exogenous, grid: Grid) -> dict[str, Tensor]:
+def _noise_at(name: str, mechanism: ScalarMechanism, exogenous: Exogenous, grid: Grid) -> dict[str, Tensor]:
     """Return a node's noise at the times: the visits' own, new noise where there was no visit."""
     if not mechanism.noise:
         return {}

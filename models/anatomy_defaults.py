@@ -93,10 +93,10 @@ def default_mechanisms(sites: int) -> dict[str, ScalarMechanism]:
     >>> mechanisms["age"].value({}, {"entry_age": torch.tensor([[60.0]]), "years": torch.tensor([[0.0, 2.0]])})
     tensor([[60., 62.]])
     """
-    return roots(sites) | progression() | measures()
+    return _roots(sites) | _progression() | _measures()
 
 
-def roots(sites: int) -> dict[str, ScalarMechanism]:
+def _roots(sites: int) -> dict[str, ScalarMechanism]:
     """Return what nothing in the model causes."""
     q = E4_FREQUENCY
     return {
@@ -115,35 +115,35 @@ def roots(sites: int) -> dict[str, ScalarMechanism]:
     }
 
 
-def progression() -> dict[str, ScalarMechanism]:
+def _progression() -> dict[str, ScalarMechanism]:
     """From genes and education to the score."""
     onset = Linear(0.2 + 0.08 * EDUCATION, apoe4=0.55, prs=0.3, education=-0.08, vulnerability=0.45)
     speed = Linear(math.log(0.17) + 0.02 * EDUCATION, apoe4=0.12, prs=0.08, education=-0.02, vulnerability=0.25)
     return {
         "beta": Gaussian(onset, 0.8, "subject"),
         "alpha": Gaussian(speed, 0.3, "subject", positive()),
-        "age": Function(age_at_visit),
+        "age": Function(_age_at_visit),
         "dps": Function(ScoreLine()),
     }
 
 
-def measures() -> dict[str, ScalarMechanism]:
+def _measures() -> dict[str, ScalarMechanism]:
     """From the score and ageing to what is measured."""
     adas = Linear(-2.4 + 0.03 * EDUCATION, dps=0.5, education=-0.03, reserve=-0.15)
     mmse = Linear(3.0 - 0.04 * EDUCATION, dps=-0.65, education=0.04, reserve=0.2)
     return {
-        "ventricles": Function(ventricle_size),
-        "ventricle_volume": Gaussian(log_volume, 0.03, link=positive()),
-        "atrophy": Function(atrophy),
-        "cortical_thickness": Gaussian(mean_thickness, 0.02),
+        "ventricles": Function(_ventricle_size),
+        "ventricle_volume": Gaussian(_log_volume, 0.03, link=positive()),
+        "atrophy": Function(_atrophy),
+        "cortical_thickness": Gaussian(_mean_thickness, 0.02),
         "adas": Gaussian(adas, 0.2, link=bounded(-0.5, 70.5)),
         "mmse": Gaussian(mmse, 0.35, link=bounded(-0.5, 30.5)),
-        "diagnosis": Discrete(diagnosis_probabilities, "visit"),
-        "attended": Discrete(attendance, "visit"),
+        "diagnosis": Discrete(_diagnosis_probabilities, "visit"),
+        "attended": Discrete(_attendance, "visit"),
     }
 
 
-def age_at_visit(entry_age: Tensor, years: Tensor) -> Tensor:
+def _age_at_visit(entry_age: Tensor, years: Tensor) -> Tensor:
     """Years."""
     return entry_age + years
 
@@ -175,33 +175,33 @@ class ScoreLine:
         return beta + alpha * (age - self.origin - (1 - treatment) * treated)
 
 
-def ventricle_size(ventricle_offset: Tensor, age: Tensor, dps: Tensor) -> Tensor:
+def _ventricle_size(ventricle_offset: Tensor, age: Tensor, dps: Tensor) -> Tensor:
     """Area of the ventricles in the slice, relative to the typical one."""
     disease = 0.9 * torch.sigmoid(1.1 * (dps - 2.2))
     return torch.exp(ventricle_offset + 0.017 * (age - ORIGIN) + disease)
 
 
-def log_volume(ventricles: Tensor) -> Tensor:
+def _log_volume(ventricles: Tensor) -> Tensor:
     """Log of the volume in ml: an area to the power 3/2."""
     return math.log(30.0) + 1.5 * ventricles.log()
 
 
-def atrophy(age: Tensor, dps: Tensor) -> Tensor:
+def _atrophy(age: Tensor, dps: Tensor) -> Tensor:
     """Fraction of the cortex that is lost, as seen from a healthy 70 years."""
     return 0.002 * (age - ORIGIN) + 0.2 * torch.sigmoid(1.2 * (dps - 1.5))
 
 
-def mean_thickness(atrophy: Tensor, thickness_offset: Tensor) -> Tensor:
+def _mean_thickness(atrophy: Tensor, thickness_offset: Tensor) -> Tensor:
     """Mean thickness of the cortex, mm."""
     return THICKNESS * (1 - atrophy) + thickness_offset
 
 
-def diagnosis_probabilities(dps: Tensor) -> Tensor:
+def _diagnosis_probabilities(dps: Tensor) -> Tensor:
     """Of CN, MCI and AD."""
     return ordered_probabilities(dps, CUTS, DIAGNOSIS_SD)
 
 
-def attendance(years: Tensor, dps: Tensor) -> Tensor:
+def _attendance(years: Tensor, dps: Tensor) -> Tensor:
     """Of missing a visit and of attending it; the first is always attended."""
     missed = torch.where(years > 0, torch.sigmoid(-2.7 + 0.15 * dps), torch.zeros_like(dps))
     return torch.stack([missed, 1 - missed], -1)

@@ -61,11 +61,11 @@ def abduct(
     if draws < 1:
         raise ValueError(f"abduction: {draws} draws; give 1 or more")
     seen = abduction.prepare(cohort, dtype=torch.float64)
-    scanned = torch.zeros(0, 2, dtype=torch.int64) if pictures is None else scans_of(seen.observation, pictures[1])
+    scanned = torch.zeros(0, 2, dtype=torch.int64) if pictures is None else _scans_of(seen.observation, pictures[1])
     posterior = _fitted(abduction, cohort, seen, draws, fit) if fit is not None and seen.latents else None
     with torch.enable_grad():
         posterior = infer(abduction, seen, draws, seed) if posterior is None else posterior
-    noise, values = complete(abduction.graph, seen.observation, posterior, draws, seed)
+    noise, values = _complete(abduction.graph, seen.observation, posterior, draws, seed)
     images = None
     if pictures is not None and len(scanned):
         assert seen.observation.scans is not None
@@ -90,7 +90,7 @@ def stage_at_mode(abduction: Abduction, cohort: Cohort) -> NDArray[np.float64]:
     [0.8]
     """
     seen = abduction.prepare(cohort, dtype=torch.float64)
-    _, values = complete(abduction.graph, seen.observation, mode_of(abduction, seen), draws=1, seed=0)
+    _, values = _complete(abduction.graph, seen.observation, mode_of(abduction, seen), draws=1, seed=0)
     return np.asarray(values["dps"][0, :, 0].cpu())
 
 
@@ -104,7 +104,7 @@ def _fitted(abduction: Abduction, cohort: Cohort, seen: Seen, draws: int, fit: R
     return Posterior(noise, {}, torch.ones(len(seen.observation)))
 
 
-def complete(
+def _complete(
     graph: Graph, observation: Observation, posterior: Posterior, draws: int, seed: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Noise by site and values by node, of all nodes of numbers: seen nodes give theirs, the rest is new.
@@ -152,7 +152,7 @@ def _seen(
     return observation.known[name].expand(shape), observation.values[name].expand(shape)
 
 
-def scans_of(observation: Observation, scanners: Scanners) -> Tensor:
+def _scans_of(observation: Observation, scanners: Scanners) -> Tensor:
     """Return whose the scans are: ``(scans, 2)`` subject and visit.
 
     Raises

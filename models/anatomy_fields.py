@@ -71,7 +71,7 @@ class SmoothField:
         """
         if mesh.coordinates is None:
             raise CohortError("mesh: smooth fields need `coordinates` in mm")
-        centres = far_apart(mesh.coordinates, min(knots, mesh.n_vertices))
+        centres = _far_apart(mesh.coordinates, min(knots, mesh.n_vertices))
         points = np.zeros((mesh.n_vertices, len(centres)), np.float32)
         points[centres, np.arange(len(centres))] = 1
         bumps = smoothed(mesh, points, fwhm)
@@ -102,7 +102,7 @@ class SmoothField:
         return SmoothField(self.basis[vertices])
 
 
-def far_apart(points: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+def _far_apart(points: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Numbers of ``count`` of the points ``(n, 3)``: each the one that is farthest from all before it."""
     chosen = np.zeros(count, np.int64)
     distance = np.full(len(points), np.inf, np.float32)

@@ -58,7 +58,7 @@ class ImageDraws:
     >>> from types import SimpleNamespace
     >>> generator = SimpleNamespace(synthesis=lambda w, noise_mode: w.reshape(-1, 1, 2, 2))  # pixels are latents
     >>> whole = SimpleNamespace(generator=generator, residual=None)
-    >>> draws = behind(whole, Identity(), torch.full((1, 2, 2), 0.5), torch.full((3, 1, 4), 0.2), seed=0)
+    >>> draws = _behind(whole, Identity(), torch.full((1, 2, 2), 0.5), torch.full((3, 1, 4), 0.2), seed=0)
     >>> draws.left.shape, draws.left.unique()
     (torch.Size([3, 1, 2, 2]), tensor([0.3000]))
     """
@@ -95,41 +95,41 @@ def infer_images(
     tensor([-0.5000])
     """
     found: list[ImageDraws | None] = [None] * len(scans)
-    whole = reconstruction(image)
+    whole = _reconstruction(image)
     for k, scanner in enumerate(scanners.scanners.values()):
         rows = (site == k).nonzero().squeeze(-1)
         if len(rows):
-            small, operator = at_half(scans[rows], scanner)
-            w = latents(whole.with_corruption(operator), small, draws, seed, fit)
+            small, operator = _at_half(scans[rows], scanner)
+            w = _latents(whole.with_corruption(operator), small, draws, seed, fit)
             for row, one in zip(rows.tolist(), w.unbind(1), strict=True):
-                found[row] = behind(whole, scanner, scans[row], one, seed + row)
+                found[row] = _behind(whole, scanner, scans[row], one, seed + row)
     parts = [one for one in found if one is not None]
     return ImageDraws(*(torch.stack([getattr(p, name) for p in parts], 1) for name in ("w", "residual", "left")))
 
 
-def at_half(scans: Tensor, scanner: Corruption) -> tuple[Tensor, Corruption]:
+def _at_half(scans: Tensor, scanner: Corruption) -> tuple[Tensor, Corruption]:
     """Return scans at half their resolution, and the operator that makes such."""
     finest = Downsample(FACTOR, kernel="area")
     noise = (scanner.noise or LEAST_NOISE) / FACTOR
-    silent = without_noise(scanner)
+    silent = _without_noise(scanner)
     return finest.A(scans), Compose(silent, finest, noise=noise)
 
 
-def without_noise(scanner: Corruption) -> Corruption:
+def _without_noise(scanner: Corruption) -> Corruption:
     """Return the same scanner, silent."""
     arguments = scanner.arguments() | {"noise": None}
     if isinstance(scanner, Compose):
-        return Compose(*(without_noise(part) for part in scanner))
+        return Compose(*(_without_noise(part) for part in scanner))
     return type(scanner)(**arguments)
 
 
-def reconstruction(image: SliceImage) -> LatentReconstruction:
+def _reconstruction(image: SliceImage) -> LatentReconstruction:
     """Return the model of w, of whole images."""
     settings: dict[str, Any] = {"starts": 1, "search_steps": SEARCH_STEPS, "candidates": CANDIDATES}
     return LatentReconstruction(image.generator, Identity(), residual=image.residual, **settings)
 
 
-def latents(model: LatentReconstruction, y: Tensor, draws: int, seed: int, fit: Runner | None) -> Tensor:
+def _latents(model: LatentReconstruction, y: Tensor, draws: int, seed: int, fit: Runner | None) -> Tensor:
     """Draws of w ``(draws, N, num_ws, w_dim)``."""
     if fit is not None:
         result = fit(model, y)
@@ -140,7 +140,7 @@ def latents(model: LatentReconstruction, y: Tensor, draws: int, seed: int, fit: 
 
 
 @torch.no_grad()
-def behind(whole: LatentReconstruction, scanner: Corruption, scan: Tensor, w: Tensor, seed: int) -> ImageDraws:
+def _behind(whole: LatentReconstruction, scanner: Corruption, scan: Tensor, w: Tensor, seed: int) -> ImageDraws:
     """R and the scanner's noise, given draws of one image's w ``(draws, num_ws, w_dim)``."""
     made = whole.generator.synthesis(w, noise_mode="none")
     deviation = scan - scanner.A(made)

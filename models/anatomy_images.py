@@ -35,7 +35,7 @@ from neuropyro.generators.residuals import ResidualSpread
 from neuropyro.models.anatomy_directions import has_codes, image_directions, standard_latents
 from neuropyro.models.anatomy_mechanism import Mechanism, Noise, Values
 
-__all__ = ["Anatomy", "SliceImage"]
+__all__ = ["Anatomy", "SliceImage", "amounts", "rising"]
 
 AMOUNTS = (-4.0, -2.0, 0.0, 2.0, 4.0)  # along v_d, in typical areas, at which images are measured
 FARTHEST = 6.0  # along v_d
@@ -215,14 +215,33 @@ class SliceImage(Mechanism):
 
 
 def rising(areas: Tensor) -> Tensor:
-    """Measured areas ``(N, amounts)`` with dips taken out, from the middle outwards, strictly rising."""
+    """Measured areas ``(N, amounts)`` with dips taken out, from the middle outwards, strictly rising.
+
+    Areas are relative to the typical one, at -4, -2, 0, 2 and 4 along v_d.  Where they would not rise they do so by a
+    hundredth for one unit along v_d, which is added to all.
+
+    Examples
+    --------
+    >>> rising(torch.tensor([[0.5, 0.6, 1.0, 0.9, 1.4]]))  # as if 1.0, 1.0 had been measured for 1.0, 0.9
+    tensor([[0.4600, 0.5800, 1.0000, 1.0200, 1.4400]])
+    """
     up = areas[:, ZERO:].cummax(-1).values
     down = areas[:, : ZERO + 1].flip(-1).cummin(-1).values.flip(-1)
     return torch.cat([down[:, :-1], up], -1) + LEAST_SLOPE * torch.tensor(AMOUNTS).to(areas)
 
 
 def amounts(areas: Tensor, wanted: Tensor) -> Tensor:
-    """How far to go ``(N, T)`` for areas ``wanted (N, T)``, by linear interpolation; never beyond what was measured."""
+    """How far to go ``(N, T)`` for areas ``wanted (N, T)``, by linear interpolation; never beyond what was measured.
+
+    ``areas (N, amounts)`` are those of :func:`rising`, measured at -4, -2, 0, 2 and 4 along v_d, the unit of the
+    result.
+
+    Examples
+    --------
+    >>> areas = torch.tensor([[0.25, 0.5, 1.0, 1.5, 2.5]])
+    >>> amounts(areas, wanted=torch.tensor([[0.75, 1.0, 2.0, 9.0]]))  # 9 times the typical area was not measured
+    tensor([[-1.,  0.,  3.,  4.]])
+    """
     grid = torch.tensor(AMOUNTS).to(areas)
     place = torch.searchsorted(areas.contiguous(), wanted.contiguous()).clamp(1, len(AMOUNTS) - 1)
     before, after = areas.gather(1, place - 1), areas.gather(1, place)

@@ -96,22 +96,22 @@ def infer(abduction: Abduction, seen: Seen, draws: int, seed: int = 0) -> Poster
     >>> round(float(score.mean()), 1), round(float(score.std()), 1)  # 4 (15 - 10) / 5^2 and 3 / 5
     (0.8, 0.6)
     """
-    hypotheses, agrees = supposed(seen)
+    hypotheses, agrees = _supposed(seen)
     at = seen.supposing(**hypotheses)
-    density = log_density(abduction, at)
-    n, size = len(seen.observation), sizes(seen)
+    density = _log_density(abduction, at)
+    n, size = len(seen.observation), _sizes(seen)
     like = seen.observation.years
     start = like.new_zeros(agrees.shape[0], n, size)
-    mode, curvature = climb(density, start)
+    mode, curvature = _climb(density, start)
     source, count = CounterRandom(seed), max(LEAST_POOL, POOL * draws)
-    proposed, log_weight = propose(density, mode, curvature, source, count, numbers(seen))
+    proposed, log_weight = _propose(density, mode, curvature, source, count, _numbers(seen))
     log_weight = (log_weight + agrees.log()).flatten(0, 1)  # (proposals x hypotheses, subjects)
     weight = log_weight.softmax(0)
-    picks = resample(weight, torch.as_tensor(source.uniform("resample", range(n), (draws,))).to(weight))
+    picks = _resample(weight, torch.as_tensor(source.uniform("resample", range(n), (draws,))).to(weight))
     flat = proposed.flatten(0, 1).gather(0, picks.unsqueeze(-1).expand(-1, -1, size))
     kind = (picks % agrees.shape[0]).unsqueeze(-1)
     discrete = {name: value.expand(-1, n, 1).gather(0, kind.to(torch.int64)) for name, value in hypotheses.items()}
-    return Posterior(by_site(seen, flat), discrete, 1 / (weight.square().sum(0) * len(weight)))
+    return Posterior(_by_site(seen, flat), discrete, 1 / (weight.square().sum(0) * len(weight)))
 
 
 def mode_of(abduction: Abduction, seen: Seen) -> Posterior:
@@ -129,18 +129,18 @@ def mode_of(abduction: Abduction, seen: Seen) -> Posterior:
     >>> mode_of(abduction, seen).noise["u_dps"].round(decimals=5).tolist()  # 4 (15 - 10) / (4^2 + 3^2)
     [[[0.8]]]
     """
-    hypotheses, agrees = supposed(seen)
-    density = log_density(abduction, seen.supposing(**hypotheses))
+    hypotheses, agrees = _supposed(seen)
+    density = _log_density(abduction, seen.supposing(**hypotheses))
     n = len(seen.observation)
-    mode, curvature = climb(density, seen.observation.years.new_zeros(agrees.shape[0], n, sizes(seen)))
+    mode, curvature = _climb(density, seen.observation.years.new_zeros(agrees.shape[0], n, _sizes(seen)))
     evidence = density(mode) - 0.5 * torch.logdet(curvature) + agrees.log()
     best = evidence.argmax(0)[None, :, None]
     chosen = mode.gather(0, best.expand(1, n, mode.shape[-1]))
     discrete = {name: value.expand(-1, n, 1).gather(0, best) for name, value in hypotheses.items()}
-    return Posterior(by_site(seen, chosen), discrete, torch.ones(n))
+    return Posterior(_by_site(seen, chosen), discrete, torch.ones(n))
 
 
-def supposed(seen: Seen) -> tuple[dict[str, Tensor], Tensor]:
+def _supposed(seen: Seen) -> tuple[dict[str, Tensor], Tensor]:
     """Hypotheses ``(H, subjects, 1)`` by discrete node, and 1 where it does not contradict what is seen, ``(H, n)``."""
     observation = seen.observation
     like, n = observation.years, len(observation)
@@ -156,19 +156,19 @@ def supposed(seen: Seen) -> tuple[dict[str, Tensor], Tensor]:
     return found, agrees
 
 
-def sizes(seen: Seen) -> int:
+def _sizes(seen: Seen) -> int:
     """How many unseen numbers a subject has."""
     visits = seen.observation.years.shape[1]
     return sum(visits if law.level == "visit" else 1 for law in seen.latents.values())
 
 
-def numbers(seen: Seen) -> int:
+def _numbers(seen: Seen) -> int:
     """How many numbers the density of all subjects takes, about."""
     curves = 0 if seen.evidence is None else len(seen.evidence.curves.coefficients)
     return seen.observation.years.numel() * (curves + 20)
 
 
-def by_site(seen: Seen, z: Tensor) -> dict[str, Tensor]:
+def _by_site(seen: Seen, z: Tensor) -> dict[str, Tensor]:
     """Noise by site of standard normal numbers ``(*, subjects, size)``."""
     found, place = {}, 0
     for name, law in seen.latents.items():
@@ -179,12 +179,12 @@ def by_site(seen: Seen, z: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def log_density(abduction: Abduction, seen: Seen) -> Density:
+def _log_density(abduction: Abduction, seen: Seen) -> Density:
     """Log of the joint density ``(*, subjects)`` as a function of standard normal numbers ``(*, subjects, size)``."""
     uniform = {site_name(name, "") for name, law in seen.latents.items() if law.kind == "uniform"}
 
     def density(z: Tensor) -> Tensor:
-        noise = by_site(seen, z)
+        noise = _by_site(seen, z)
         trace = poutine.trace(poutine.condition(abduction, noise)).get_trace(seen)
         trace.compute_log_prob()
         total = z.new_zeros(z.shape[:-1])
@@ -202,13 +202,13 @@ def log_density(abduction: Abduction, seen: Seen) -> Density:
     return density
 
 
-def climb(density: Density, z: Tensor) -> tuple[Tensor, Tensor]:
+def _climb(density: Density, z: Tensor) -> tuple[Tensor, Tensor]:
     """Newton's method from z ``(*, subjects, size)``, halving steps that lead down; returns mode and curvature."""
     if not z.shape[-1]:
         return z, z.new_zeros(*z.shape, 0)
     value = density(z).detach()
     for _ in range(NEWTON_STEPS):
-        gradient, curvature = derivatives(density, z)
+        gradient, curvature = _derivatives(density, z)
         step = torch.linalg.solve(curvature, gradient.unsqueeze(-1)).squeeze(-1)
         if float((step * gradient).sum(-1).max()) < DONE:
             break
@@ -226,10 +226,10 @@ def climb(density: Density, z: Tensor) -> tuple[Tensor, Tensor]:
         value = torch.where(better, new, value)
         if float(gain.max()) < LEAST_GAIN:
             break
-    return z.detach(), derivatives(density, z)[1]
+    return z.detach(), _derivatives(density, z)[1]
 
 
-def derivatives(density: Density, z: Tensor) -> tuple[Tensor, Tensor]:
+def _derivatives(density: Density, z: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient ``(*, n, size)`` and minus the Hessian ``(*, n, size, size)``, made positive, subject by subject."""
     z = z.detach().requires_grad_()
     gradient = torch.autograd.grad(density(z).sum(), z, create_graph=True)[0]
@@ -241,7 +241,7 @@ def derivatives(density: Density, z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def propose(
+def _propose(
     density: Density, mode: Tensor, curvature: Tensor, source: CounterRandom, count: int, each: int
 ) -> tuple[Tensor, Tensor]:
     """Student t draws ``(count, H, n, size)`` about the mode, and their log weights ``(count, H, n)``.
@@ -265,7 +265,7 @@ def propose(
     return z, (density_of - proposal).nan_to_num(nan=-math.inf)
 
 
-def resample(weight: Tensor, uniform: Tensor) -> Tensor:
+def _resample(weight: Tensor, uniform: Tensor) -> Tensor:
     """Stratified draws ``(draws, subjects)`` from weights ``(proposals, subjects)``, by uniforms ``(subjects, draws)``.
 
     Each draw has a uniform of its own.  One for all (systematic draws) would step over equal weights, hypothesis after

@@ -128,7 +128,7 @@ class AnatomyParts:
                 raise ValueError(f"do: {name!r} is {what}; {there_are(name, self.scalars.order)}")
             mechanism = self.scalars.mechanisms[name]
             if isinstance(mechanism, ScalarMechanism):
-                refuse_impossible(name, do[name], mechanism.support)
+                _refuse_impossible(name, do[name], mechanism.support)
         if "treatment_start" in do and "treatment" not in do and not treated:
             raise ValueError(
                 "do: a treatment's start without a treatment; give its factor of the speed too, as treatment=.5"
@@ -141,7 +141,7 @@ class AnatomyParts:
             )
 
 
-def refuse_impossible(name: str, value: Any, support: Support) -> None:
+def _refuse_impossible(name: str, value: Any, support: Support) -> None:
     """Refuse to set a node to what it can never be, such as five alleles; functions of its value are left alone.
 
     Raises
@@ -151,7 +151,7 @@ def refuse_impossible(name: str, value: Any, support: Support) -> None:
 
     Examples
     --------
-    >>> refuse_impossible("apoe4", 5, Support(0, 2, whole=True))
+    >>> _refuse_impossible("apoe4", 5, Support(0, 2, whole=True))
     Traceback (most recent call last):
     ValueError: do: apoe4 cannot be 5; give a whole number from 0 to 2
     """

@@ -51,7 +51,7 @@ ONSET_SCATTER, STEEPNESS_SCATTER = 0.3, 0.2
 AGEING = 0.005  # mm a year
 
 
-class MapBasis(NamedTuple):
+class _MapBasis(NamedTuple):
     """The vectors that maps are made of, and their products: Phi ``(J + 1, vertices)``, Phi Phi', Phi Q, Q and d."""
 
     vectors: Tensor
@@ -61,7 +61,7 @@ class MapBasis(NamedTuple):
     d: Tensor
 
     @classmethod
-    def of(cls, curves: Tensor, field: SmoothField) -> MapBasis:
+    def of(cls, curves: Tensor, field: SmoothField) -> _MapBasis:
         """Take the spline's coefficients ``(J, vertices)``, and 1 for the subject's offset."""
         vectors = torch.cat([torch.ones_like(curves[:1]), curves])
         q, d, _ = field.spectrum
@@ -195,12 +195,12 @@ class Thickness(Mechanism):
         return Curves.through(float(low), float(step), a * expit(b * (knots[:, None] - c)))
 
     @cached_property
-    def basis(self) -> MapBasis:
+    def basis(self) -> _MapBasis:
         """What maps of all vertices are made of, in float64."""
-        return MapBasis.of(self.curves.coefficients, self.field)
+        return _MapBasis.of(self.curves.coefficients, self.field)
 
-    def basis_at(self, known: Tensor) -> MapBasis:
+    def basis_at(self, known: Tensor) -> _MapBasis:
         """Return the same of some of the vertices, ``known (vertices,)`` bool."""
         if bool(known.all()):
             return self.basis
-        return MapBasis.of(self.curves.coefficients[:, known], self.field.at(known))
+        return _MapBasis.of(self.curves.coefficients[:, known], self.field.at(known))

@@ -39,7 +39,7 @@ def predict_world(
     >>> (world["dps"] - known["dps"]).round(6).tolist()
     [[[1.0]], [[1.0]]]
     """
-    wanted = seen_nodes(parts, exogenous) if nodes is None else nodes
+    wanted = _seen_nodes(parts, exogenous) if nodes is None else nodes
     grid = visits_at(exogenous.observation, times, do, wanted)
     values = predict_scalars(parts.graph(wanted), exogenous, grid)
     if "thickness" in wanted:
@@ -51,7 +51,7 @@ def predict_world(
     return Counterfactual(exogenous.observation.subject, ages.cpu().numpy(), found)
 
 
-def seen_nodes(parts: AnatomyParts, exogenous: Exogenous) -> tuple[str, ...]:
+def _seen_nodes(parts: AnatomyParts, exogenous: Exogenous) -> tuple[str, ...]:
     """Return all numbers, and what kinds of maps and images were seen."""
     maps = () if exogenous.observation.maps is None else ("thickness",)
     images = () if exogenous.images is None else ("image", "scan")

@@ -59,7 +59,7 @@ class Blur(Corruption):
             kernels = [line[:, None], line[None, :]]
             self._described = f"blur:{number_text(kernel)}"
         else:
-            kernels = [checked_kernel(torch.as_tensor(kernel))]
+            kernels = [_checked_kernel(torch.as_tensor(kernel))]
         self.names = [f"kernel{i}" for i in range(len(kernels))]
         for name, each in zip(self.names, kernels, strict=True):
             self.register_buffer(name, each)
@@ -103,7 +103,7 @@ class Blur(Corruption):
         maps = y.reshape(-1, 1, *y.shape[-2:])
         for kernel in reversed(self.kernels(y)):
             full = conv_transpose2d(maps, kernel.flip(0, 1)[None, None])
-            maps = folded(folded(full, kernel.shape[0] // 2, 2), kernel.shape[1] // 2, 3)
+            maps = _folded(_folded(full, kernel.shape[0] // 2, 2), kernel.shape[1] // 2, 3)
         return maps.reshape(y.shape)
 
     def seen_through(self, pixels: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class Blur(Corruption):
         return super()._text() if self._described is None else self._described
 
 
-def folded(padded: Tensor, width: int, dim: int) -> Tensor:
+def _folded(padded: Tensor, width: int, dim: int) -> Tensor:
     """Adjoint of repeating the border ``width`` times on both sides of ``dim``."""
     if width == 0:
         return padded
@@ -175,7 +175,7 @@ def motion_kernel(length: float, angle: float) -> Tensor:
     return weights / weights.sum()
 
 
-def checked_kernel(kernel: Tensor) -> Tensor:
+def _checked_kernel(kernel: Tensor) -> Tensor:
     """``kernel`` as float64, if it is a finite matrix with odd sides."""
     if kernel.ndim != 2 or any(side % 2 == 0 for side in kernel.shape):
         raise CorruptionError(

@@ -115,16 +115,16 @@ def birdcage_maps(coils: int, height: int, width: int, distance: float = 1.5) ->
     return maps / maps.abs().square().sum(dim=0, keepdim=True).sqrt()
 
 
-def central_block(sampled: Tensor) -> Tensor:
+def _central_block(sampled: Tensor) -> Tensor:
     """Taper (H, W) over the largest fully sampled block around zero frequency of ``sampled`` (H, W) booleans."""
-    sides = [run_of_true(sampled.all(dim=1 - axis)) for axis in (0, 1)]
+    sides = [_run_of_true(sampled.all(dim=1 - axis)) for axis in (0, 1)]
     if not all(sides):  # lines are full along one axis only
-        sides = [run_of_true(sampled[:, sampled.shape[1] // 2]), run_of_true(sampled[sampled.shape[0] // 2])]
-    windows = [taper(n, side).to(sampled.device) for n, side in zip(sampled.shape, sides, strict=True)]
+        sides = [_run_of_true(sampled[:, sampled.shape[1] // 2]), _run_of_true(sampled[sampled.shape[0] // 2])]
+    windows = [_taper(n, side).to(sampled.device) for n, side in zip(sampled.shape, sides, strict=True)]
     return windows[0][:, None] * windows[1][None, :]
 
 
-def run_of_true(line: Tensor) -> int:
+def _run_of_true(line: Tensor) -> int:
     """Half-length of the run of True that is symmetric around the middle, n // 2, that included; 0 if it is False."""
     values: list[bool] = line.tolist()
     middle, reach = len(values) // 2, 0
@@ -133,13 +133,13 @@ def run_of_true(line: Tensor) -> int:
     return reach
 
 
-def taper(n: int, reach: int) -> Tensor:
+def _taper(n: int, reach: int) -> Tensor:
     """Hann window (n,) that falls to 0 at ``reach`` from the middle, n // 2."""
     distance = (torch.arange(n, dtype=torch.float64) - n // 2).abs() / reach
     return 0.5 * (1 + torch.cos(math.pi * distance.clamp(max=1)))
 
 
-def low_resolution(y: Tensor, sampled: Tensor) -> Tensor:
+def _low_resolution(y: Tensor, sampled: Tensor) -> Tensor:
     """Complex image of each coil (B, coils, H, W) from the fully sampled centre of ``y``.
 
     Parameters
@@ -157,7 +157,7 @@ def low_resolution(y: Tensor, sampled: Tensor) -> Tensor:
         raise CorruptionError(
             "k-space: its centre is not sampled, so that phase and coils cannot be estimated; give them"
         )
-    return inverse_fft(y * central_block(sampled).to(y.real.dtype))
+    return inverse_fft(y * _central_block(sampled).to(y.real.dtype))
 
 
 def estimate_phase(y: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Tensor:
@@ -181,7 +181,7 @@ def estimate_phase(y: Tensor, sampled: Tensor, maps: Tensor | None = None) -> Te
     >>> estimate_phase(fft(turned), sampled=torch.ones(8, 8)).round(decimals=3).unique().tolist()
     [0.5]
     """
-    images = low_resolution(y, sampled)
+    images = _low_resolution(y, sampled)
     if maps is None and images.shape[1] > 1:
         raise CorruptionError("k-space: the phase of several coils' data needs their maps; or use estimate_maps alone")
     combined = images[:, 0] if maps is None else (maps.to(images).conj() * images).sum(dim=1)
@@ -207,6 +207,6 @@ def estimate_maps(y: Tensor, sampled: Tensor) -> Tensor:
     >>> estimate_maps(fft(seen), sampled=torch.ones(8, 8))[0, :, 0, 0].abs()
     tensor([0.6000, 0.8000])
     """
-    images = low_resolution(y, sampled)
+    images = _low_resolution(y, sampled)
     norm = images.abs().square().sum(dim=1, keepdim=True).sqrt()
     return images / norm.clamp(min=1e-12)

@@ -57,7 +57,7 @@ class DeepinvPhysics(Corruption):
             raise CorruptionError(
                 f"corruption: a {type(physics).__name__} has no operator A; give a Corruption or Physics"
             )
-        super().__init__(noise_of(physics) if noise is None else noise)
+        super().__init__(_noise_of(physics) if noise is None else noise)
         self.physics = physics
         mri = any("MRI" in cls.__name__ for cls in type(physics).__mro__)
         self.complex_images = mri if complex_images is None else complex_images
@@ -120,7 +120,7 @@ class DeepinvPhysics(Corruption):
         mask = getattr(self.physics, "mask", None)
         if isinstance(mask, Tensor) and self.complex_images and mask.ndim == y.ndim - 1:
             mask = mask.unsqueeze(2)  # coils
-        if isinstance(mask, Tensor) and selects(mask, y):
+        if isinstance(mask, Tensor) and _selects(mask, y):
             return mask.to(y.real)
         return torch.ones_like(y.real[:1])
 
@@ -130,13 +130,13 @@ class DeepinvPhysics(Corruption):
         return next((b.device for b in buffers), torch.device("cpu"))
 
 
-def selects(mask: Tensor, y: Tensor) -> bool:
+def _selects(mask: Tensor, y: Tensor) -> bool:
     """Whether ``mask`` says of each of ``y`` whether it is there; some physics call factors of a spectrum a mask."""
     fits = mask.ndim == y.ndim and all(m in (1, n) for m, n in zip(mask.shape, y.shape, strict=True))
     return fits and bool(((mask == 0) | (mask == 1)).all())
 
 
-def noise_of(physics: Any) -> float | None:
+def _noise_of(physics: Any) -> float | None:
     """Sd of a physics's Gaussian noise, None where it has none."""
     sigma = getattr(getattr(physics, "noise_model", None), "sigma", None)
     return None if sigma is None else float(sigma)

@@ -24,7 +24,7 @@ from torch import Tensor
 from neuropyro.models.corruption_operator import Corruption, CorruptionError, require_image
 from neuropyro.models.corruption_options import number_text
 
-__all__ = ["BiasField", "Intensity"]
+__all__ = ["BiasField", "Intensity", "slow_waves"]
 
 DARKEST = 1e-3  # of 0..1; the slope of m^gamma has no bound at 0
 
@@ -60,7 +60,19 @@ class BiasField:
 
 
 def slow_waves(height: int, width: int, seed: int) -> Tensor:
-    """Sum of the cosines of up to one period along each axis with random weights: (H, W) float64, mean 0, sd 1."""
+    """Sum of the cosines of up to one period along each axis with random weights: (H, W) float64, mean 0, sd 1.
+
+    ``height`` and ``width`` are in px; of a single pixel it is 0.
+
+    Examples
+    --------
+    >>> from scipy.fft import dctn
+    >>> waves = slow_waves(24, 32, seed=0)
+    >>> round(abs(waves.mean().item()), 6), round(waves.std(correction=0).item(), 6)
+    (0.0, 1.0)
+    >>> int((np.abs(dctn(waves.numpy())) > 1e-6).sum())  # cosines: three along each axis, less the constant
+    8
+    """
     waves = []
     for n in (height, width):
         position = (torch.arange(n, dtype=torch.float64) + 0.5) / n
@@ -110,7 +122,7 @@ class Intensity(Corruption):
             raise CorruptionError(f"Intensity: gamma must be above 0, got {gamma}")
         self.gamma = float(gamma)
         self.field = bias if callable(bias) and not isinstance(bias, Tensor) else None
-        given = None if bias is None or self.field is not None else checked_bias(torch.as_tensor(bias))
+        given = None if bias is None or self.field is not None else _checked_bias(torch.as_tensor(bias))
         self.register_buffer("bias", given)
 
     def arguments(self) -> dict[str, Any]:
@@ -149,7 +161,7 @@ class Intensity(Corruption):
     def made_for(self, height: int, width: int) -> Tensor:
         """Return the given field, if it has this size, or the given function's."""
         if self.field is not None:
-            return checked_bias(self.field(height, width))
+            return _checked_bias(self.field(height, width))
         if self.bias is None:
             return torch.ones(1, 1, 1, 1)
         if tuple(self.bias.shape[2:]) != (height, width):
@@ -168,7 +180,7 @@ class Intensity(Corruption):
         return f"intensity:{','.join(options)}" if options else "intensity"
 
 
-def checked_bias(bias: Tensor) -> Tensor:
+def _checked_bias(bias: Tensor) -> Tensor:
     """``bias`` as (1 or B, 1, H, W) floats, if it is positive."""
     if bias.ndim not in (2, 4) or (bias.ndim == 4 and bias.shape[1] != 1):
         raise CorruptionError(f"Intensity: the bias field must be (H, W) or (B, 1, H, W), got {tuple(bias.shape)}")

@@ -87,9 +87,9 @@ class Undersample(Corruption):
         self.n_coils = coils if isinstance(coils, int) else None
         if self.n_coils is not None and self.n_coils < 1:
             raise CorruptionError(f"Undersample: 1 coil or more is needed, got {coils}")
-        mask = None if self.pattern is not None else checked_pattern(torch.as_tensor(pattern))
-        angle = None if phase is None or self.phase is not None else checked_phase(torch.as_tensor(phase))
-        maps = None if coils is None or self.n_coils is not None else checked_maps(torch.as_tensor(coils))
+        mask = None if self.pattern is not None else _checked_pattern(torch.as_tensor(pattern))
+        angle = None if phase is None or self.phase is not None else _checked_phase(torch.as_tensor(phase))
+        maps = None if coils is None or self.n_coils is not None else _checked_maps(torch.as_tensor(coils))
         self.register_buffer("mask", mask)
         self.register_buffer("angle", angle)
         self.register_buffer("maps", maps)  # real pairs: .to() keeps them whole
@@ -179,23 +179,23 @@ class Undersample(Corruption):
 
     def mask_for(self, height: int, width: int) -> Tensor:
         """Return the given pattern, if it has this size, or the given function's."""
-        mask = self.mask if self.pattern is None else checked_pattern(self.pattern(height, width))
+        mask = self.mask if self.pattern is None else _checked_pattern(self.pattern(height, width))
         assert mask is not None
-        return fitting("sampling pattern", mask[None, None], height, width)
+        return _fitting("sampling pattern", mask[None, None], height, width)
 
     def modulation_for(self, height: int, width: int) -> Tensor:
         """S e^{i phi} / 2, complex128 (1 or B, coils, H, W)."""
-        angle = self.angle if self.phase is None else checked_phase(self.phase(height, width))
+        angle = self.angle if self.phase is None else _checked_phase(self.phase(height, width))
         factor = torch.full((1, 1, height, width), 0.5, dtype=torch.complex128)
         if angle is not None:
-            angle = fitting("phase", angle[:, None], height, width).double()
+            angle = _fitting("phase", angle[:, None], height, width).double()
             factor = torch.polar(torch.full_like(angle, 0.5), angle)
         if self.n_coils is not None:
             return factor * birdcage_maps(self.n_coils, height, width).to(factor.device)
         if self.maps is None:
             return factor
         maps = torch.view_as_complex(self.maps.double())
-        maps = fitting("coils' sensitivities", maps if maps.ndim == 4 else maps[None], height, width)
+        maps = _fitting("coils' sensitivities", maps if maps.ndim == 4 else maps[None], height, width)
         return factor.to(maps.device) * maps
 
     def _text(self) -> str:
@@ -206,10 +206,10 @@ class Undersample(Corruption):
         assert isinstance(self.pattern, Lines | Points)
         options = options_text(self.pattern, leave_out="acceleration")
         coils = "" if self.n_coils is None else f",coils={self.n_coils}"
-        return f"kspace:{number_text(self.pattern.acceleration)}{kind}{options}{coils}{phase_text(self.phase)}"
+        return f"kspace:{number_text(self.pattern.acceleration)}{kind}{options}{coils}{_phase_text(self.phase)}"
 
 
-def phase_text(phase: Any) -> str:
+def _phase_text(phase: Any) -> str:
     """Options that tell a simulated phase, or none."""
     if phase is None:
         return ",phase=0"
@@ -217,7 +217,7 @@ def phase_text(phase: Any) -> str:
     return strength + ("" if phase.seed == SIMULATED.seed else f",phase_seed={phase.seed}")
 
 
-def fitting(what: str, array: Tensor, height: int, width: int) -> Tensor:
+def _fitting(what: str, array: Tensor, height: int, width: int) -> Tensor:
     """``array`` (..., H, W), if it has this size."""
     if tuple(array.shape[-2:]) != (height, width):
         found = "{} x {}".format(*array.shape[-2:])
@@ -225,7 +225,7 @@ def fitting(what: str, array: Tensor, height: int, width: int) -> Tensor:
     return array
 
 
-def checked_pattern(mask: Tensor) -> Tensor:
+def _checked_pattern(mask: Tensor) -> Tensor:
     """``mask`` as booleans (H, W)."""
     if mask.ndim != 2:
         raise CorruptionError(f"Undersample: the sampling pattern must be (H, W), got {tuple(mask.shape)}")
@@ -234,7 +234,7 @@ def checked_pattern(mask: Tensor) -> Tensor:
     return mask != 0
 
 
-def checked_phase(phase: Tensor) -> Tensor:
+def _checked_phase(phase: Tensor) -> Tensor:
     """``phase`` as (1 or B, H, W)."""
     if phase.ndim not in (2, 3) or phase.is_complex() or not torch.isfinite(phase).all():
         raise CorruptionError(
@@ -243,7 +243,7 @@ def checked_phase(phase: Tensor) -> Tensor:
     return phase.double() if phase.ndim == 3 else phase.double()[None]
 
 
-def checked_maps(maps: Tensor) -> Tensor:
+def _checked_maps(maps: Tensor) -> Tensor:
     """Complex ``maps`` (coils, H, W) or (B, coils, H, W) as real pairs (..., 2)."""
     if maps.ndim not in (3, 4) or not maps.is_complex() or not torch.isfinite(maps).all():
         found = f"{tuple(maps.shape)} of {maps.dtype}"

@@ -64,7 +64,7 @@ class Lines:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check("k-space lines", self.acceleration, self.centre)
+        _check("k-space lines", self.acceleration, self.centre)
         if self.density not in get_args(Density):
             raise CorruptionError(
                 f"k-space lines: density must be one of {', '.join(get_args(Density))}, got {self.density!r}"
@@ -73,9 +73,9 @@ class Lines:
     def __call__(self, height: int, width: int) -> Tensor:
         """(H, W), True where sampled."""
         wanted = max(1, round(width / self.acceleration))
-        central = middle_lines(width, self.centre)
+        central = _middle_lines(width, self.centre)
         outer, count = np.flatnonzero(~central), wanted - int(central.sum())
-        check_centre("k-space lines", count, central.sum(), wanted)
+        _check_centre("k-space lines", count, central.sum(), wanted)
         sampled = central.copy()
         sampled[self.chosen(outer, count, width)] = True
         return torch.from_numpy(sampled).expand(height, width).clone()
@@ -87,8 +87,8 @@ class Lines:
             step = len(outer) / max(count, 1)
             places = np.floor(rng.random() * step + step * np.arange(count)).astype(int).clip(max=len(outer) - 1)
             return np.asarray(outer[places])
-        weights = falling(np.abs(frequencies(width)[outer]) / (width / 2)) if self.density == "variable" else None
-        return chosen_without_replacement(rng, outer, count, weights)
+        weights = _falling(np.abs(_frequencies(width)[outer]) / (width / 2)) if self.density == "variable" else None
+        return _chosen_without_replacement(rng, outer, count, weights)
 
 
 @dataclass(frozen=True)
@@ -121,43 +121,43 @@ class Points:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check("k-space points", self.acceleration, self.centre)
+        _check("k-space points", self.acceleration, self.centre)
 
     def __call__(self, height: int, width: int) -> Tensor:
         """(H, W), True where sampled."""
         radius = np.hypot(
-            frequencies(height)[:, None] / (height / 2), frequencies(width)[None, :] / (width / 2)
+            _frequencies(height)[:, None] / (height / 2), _frequencies(width)[None, :] / (width / 2)
         ).ravel()
         wanted = max(1, round(height * width / self.acceleration))
         central = (radius <= self.centre) | (radius == 0)
         outer, count = np.flatnonzero(~central), wanted - int(central.sum())
-        check_centre("k-space points", count, central.sum(), wanted)
+        _check_centre("k-space points", count, central.sum(), wanted)
         sampled = central.copy()
         rng = np.random.default_rng(self.seed)
-        sampled[chosen_without_replacement(rng, outer, count, falling(radius[outer] / math.sqrt(2)))] = True
+        sampled[_chosen_without_replacement(rng, outer, count, _falling(radius[outer] / math.sqrt(2)))] = True
         return torch.from_numpy(sampled).reshape(height, width)
 
 
-def frequencies(n: int) -> NDArray[Any]:
+def _frequencies(n: int) -> NDArray[Any]:
     """Whole frequencies (n,) of a centred spectrum: -(n // 2) ... 0 ..."""
     return np.arange(n) - n // 2
 
 
-def middle_lines(n: int, centre: float) -> NDArray[Any]:
+def _middle_lines(n: int, centre: float) -> NDArray[Any]:
     """Booleans (n,): the ``centre`` ``n`` frequencies, but at least one, that are nearest to zero."""
-    nearest = np.argsort(np.abs(frequencies(n)), kind="stable")
+    nearest = np.argsort(np.abs(_frequencies(n)), kind="stable")
     middle = np.zeros(n, bool)
     middle[nearest[: max(1, round(centre * n))]] = True
     return middle
 
 
-def falling(r: NDArray[Any]) -> NDArray[Any]:
+def _falling(r: NDArray[Any]) -> NDArray[Any]:
     """Weights of variable density at radius ``r`` of 0..1, never 0."""
     weights: NDArray[Any] = np.clip(1 - r, 0, 1) ** 3 + 1e-3
     return weights
 
 
-def chosen_without_replacement(
+def _chosen_without_replacement(
     rng: np.random.Generator, among: NDArray[Any], count: int, weights: NDArray[Any] | None
 ) -> NDArray[Any]:
     """``count`` of ``among``, likelier where ``weights`` are large."""
@@ -165,7 +165,7 @@ def chosen_without_replacement(
     return rng.choice(among, size=count, replace=False, p=share)
 
 
-def check(name: str, acceleration: float, centre: float) -> None:
+def _check(name: str, acceleration: float, centre: float) -> None:
     """Raise where the numbers have no meaning."""
     if not (math.isfinite(acceleration) and acceleration >= 1):
         raise CorruptionError(f"{name}: acceleration must be 1 or more, got {acceleration}")
@@ -173,7 +173,7 @@ def check(name: str, acceleration: float, centre: float) -> None:
         raise CorruptionError(f"{name}: centre is a fraction of k-space, 0 to 1, got {centre}")
 
 
-def check_centre(name: str, left: int, central: int, wanted: int) -> None:
+def _check_centre(name: str, left: int, central: int, wanted: int) -> None:
     """Raise where the centre has more samples than are wanted in all."""
     if left < 0:
         raise CorruptionError(

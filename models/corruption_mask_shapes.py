@@ -22,14 +22,14 @@ MaskShape = Callable[[int, int], Tensor]
 Side = Literal["left", "right", "top", "bottom"]
 
 
-def pixel_centres(height: int, width: int) -> tuple[Tensor, Tensor]:
+def _pixel_centres(height: int, width: int) -> tuple[Tensor, Tensor]:
     """Positions (H, 1) and (1, W) of the pixels' centres, as fractions of the image."""
     rows = (torch.arange(height, dtype=torch.float64) + 0.5) / height
     columns = (torch.arange(width, dtype=torch.float64) + 0.5) / width
     return rows[:, None], columns[None, :]
 
 
-def require_fraction(name: str, **values: float) -> None:
+def _require_fraction(name: str, **values: float) -> None:
     """Raise unless each of ``values`` lies within 0..1."""
     for field, value in values.items():
         if not 0 <= value <= 1:
@@ -37,7 +37,7 @@ def require_fraction(name: str, **values: float) -> None:
 
 
 @dataclass(frozen=True)
-class Box:
+class _Box:
     """Where a hole lies: its ``height`` and ``width`` and its middle's ``row`` and ``column`` as fractions."""
 
     height: float = 0.5
@@ -47,15 +47,15 @@ class Box:
 
     def __post_init__(self) -> None:
         name = type(self).__name__.lower()
-        require_fraction(name, height=self.height, width=self.width, row=self.row, column=self.column)
+        _require_fraction(name, height=self.height, width=self.width, row=self.row, column=self.column)
 
     def from_middle(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Positions (H, 1) and (1, W) of the pixels' centres from the hole's middle."""
-        rows, columns = pixel_centres(height, width)
+        rows, columns = _pixel_centres(height, width)
         return rows - self.row, columns - self.column
 
 
-class Rectangle(Box):
+class Rectangle(_Box):
     """A rectangular hole.
 
     Raises
@@ -75,7 +75,7 @@ class Rectangle(Box):
         return (down.abs() > self.height / 2) | (across.abs() > self.width / 2)
 
 
-class Ellipse(Box):
+class Ellipse(_Box):
     """An elliptic hole.
 
     Raises
@@ -120,13 +120,13 @@ class Half:
     fraction: float = 0.5
 
     def __post_init__(self) -> None:
-        require_fraction("half", fraction=self.fraction)
+        _require_fraction("half", fraction=self.fraction)
         if self.side not in get_args(Side):
             raise CorruptionError(f"half: side must be one of {', '.join(get_args(Side))}, got {self.side!r}")
 
     def __call__(self, height: int, width: int) -> Tensor:
         """(H, W), True where observed."""
-        rows, columns = pixel_centres(height, width)
+        rows, columns = _pixel_centres(height, width)
         along = {"left": columns, "right": 1 - columns, "top": rows, "bottom": 1 - rows}[self.side]
         return (along > self.fraction).expand(height, width).clone()
 
@@ -150,13 +150,13 @@ class Stripes:
     fraction: float = 0.5
 
     def __post_init__(self) -> None:
-        require_fraction("stripes", fraction=self.fraction)
+        _require_fraction("stripes", fraction=self.fraction)
         if self.count < 1:
             raise CorruptionError(f"stripes: count must be 1 or more, got {self.count}")
 
     def __call__(self, height: int, width: int) -> Tensor:
         """(H, W), True where observed."""
-        rows, _ = pixel_centres(height, width)
+        rows, _ = _pixel_centres(height, width)
         phase = (rows * self.count) % 1
         return ((phase - 0.5).abs() > self.fraction / 2).expand(height, width).clone()
 
@@ -180,7 +180,7 @@ class Pixels:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_fraction("pixels", fraction=self.fraction)
+        _require_fraction("pixels", fraction=self.fraction)
 
     def __call__(self, height: int, width: int) -> Tensor:
         """(H, W), True where observed."""
@@ -213,18 +213,18 @@ class FreeForm:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_fraction("freeform", fraction=self.fraction, brush=self.brush)
+        _require_fraction("freeform", fraction=self.fraction, brush=self.brush)
         if self.brush == 0 or self.fraction == 1:
             raise CorruptionError("freeform: brush must be above 0 and fraction below 1")
 
     def __call__(self, height: int, width: int) -> Tensor:
         """(H, W), True where observed; the last stroke ends where the fraction is reached."""
-        rows, columns = (axis.numpy() for axis in pixel_centres(height, width))
+        rows, columns = (axis.numpy() for axis in _pixel_centres(height, width))
         hidden = np.zeros((height, width), bool)
         for start, end in self.pieces():
             if hidden.mean() >= self.fraction:
                 break
-            hidden |= distance_to_segment(rows, columns, start, end) < self.brush / 2
+            hidden |= _distance_to_segment(rows, columns, start, end) < self.brush / 2
         return torch.from_numpy(~hidden)
 
     def pieces(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
@@ -240,7 +240,7 @@ class FreeForm:
                 place = end
 
 
-def distance_to_segment(
+def _distance_to_segment(
     rows: NDArray[Any], columns: NDArray[Any], start: NDArray[Any], end: NDArray[Any]
 ) -> NDArray[Any]:
     """Distance (H, W) of points at ``rows`` (H, 1) and ``columns`` (1, W) to the segment from ``start`` to ``end``."""

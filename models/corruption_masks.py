@@ -54,9 +54,9 @@ class Mask(Corruption):
     def __init__(self, mask: Tensor | NDArray[Any] | str | Path | MaskShape, noise: float | None = None) -> None:
         super().__init__(noise)
         self.path = str(mask) if isinstance(mask, str | Path) else None
-        given = read_mask(mask) if isinstance(mask, str | Path) else mask
+        given = _read_mask(mask) if isinstance(mask, str | Path) else mask
         self.shape = given if callable(given) and not isinstance(given, Tensor) else None
-        self.register_buffer("mask", None if self.shape is not None else checked_mask(torch.as_tensor(given)))
+        self.register_buffer("mask", None if self.shape is not None else _checked_mask(torch.as_tensor(given)))
 
     def arguments(self) -> dict[str, Any]:
         """Arguments from which its constructor makes the same corruption; what a file held is an array."""
@@ -88,11 +88,11 @@ class Mask(Corruption):
     def made_for(self, height: int, width: int) -> Tensor:
         """Return the given mask, if it has this size, or the given shape in it."""
         if self.shape is not None:
-            return checked_mask(self.shape(height, width))
+            return _checked_mask(self.shape(height, width))
         assert self.mask is not None
         if tuple(self.mask.shape[2:]) != (height, width):
             found, name = "{} x {}".format(*self.mask.shape[2:]), self.path or "the mask"
-            raise refused(f"{name} has {found} px, the image {height} x {width}; resample it")
+            raise _refused(f"{name} has {found} px, the image {height} x {width}; resample it")
         return self.mask
 
     def _text(self) -> str:
@@ -112,45 +112,57 @@ def reframed(corruption: Corruption, to_square: Callable[[NDArray[np.bool_]], Te
     to_square
         From booleans (H, W) of the image's size to those of the generator's; see
         :meth:`neuropyro.data.image_frames.Frame.mask_to_square`.
+
+    Raises
+    ------
+    CorruptionError
+        Where a mask hides everything in the square.
+
+    Examples
+    --------
+    >>> halves = Mask(torch.tensor([[1, 1, 0, 0]] * 2))  # of an image of 2 x 4 px: the right half is the hole
+    >>> seen = reframed(halves, lambda plane: torch.from_numpy(plane).repeat(2, 1)).A(torch.ones(1, 1, 4, 4))
+    >>> seen[0, 0, -1].tolist()
+    [1.0, 1.0, 0.0, 0.0]
     """
     for part in corruption.modules():
         if isinstance(part, Mask) and part.mask is not None:
             planes = [to_square(plane.cpu().numpy()) for plane in part.mask.flatten(0, 1)]
-            part.mask = checked_mask(torch.stack(planes).reshape(*part.mask.shape[:2], *planes[0].shape))
+            part.mask = _checked_mask(torch.stack(planes).reshape(*part.mask.shape[:2], *planes[0].shape))
             part._made.clear()
     return corruption
 
 
-def refused(said: str) -> CorruptionError:
+def _refused(said: str) -> CorruptionError:
     """Return the error that says so, and what a mask is."""
     return CorruptionError(f"Mask: {said}; {MEANING}")
 
 
-def checked_mask(mask: Tensor) -> Tensor:
+def _checked_mask(mask: Tensor) -> Tensor:
     """``mask`` as booleans (1 or B, 1 or C, H, W)."""
     if mask.ndim not in (2, 3, 4):
         raise CorruptionError(f"Mask: it must be (H, W), (C, H, W) or (B, C, H, W), got {tuple(mask.shape)}")
     if not torch.isfinite(mask).all():
-        raise refused("it has values that are not finite")
+        raise _refused("it has values that are not finite")
     observed = mask.reshape((1,) * (4 - mask.ndim) + tuple(mask.shape)) != 0
     if not observed.any():
-        raise refused("it hides every pixel")
+        raise _refused("it hides every pixel")
     return observed
 
 
-def read_mask(path: str | Path) -> NDArray[np.bool_]:
+def _read_mask(path: str | Path) -> NDArray[np.bool_]:
     """Read (H, W) booleans from an image file: True where brighter than half of its range."""
     try:
         image = read_image(path)
     except ImageFileError as error:
-        raise refused(str(error)) from error
+        raise _refused(str(error)) from error
     if len(image) != 1:
-        raise refused(f"{path} has {len(image)} slices; save the one that is meant")
+        raise _refused(f"{path} has {len(image)} slices; save the one that is meant")
     if (np.ptp(image.pixels[0], axis=0) > 0).any():
-        raise refused(f"{path} has colours; save it in black and white")
+        raise _refused(f"{path} has colours; save it in black and white")
     pixels = image.pixels[0, 0]
     low, high = float(pixels.min()), float(pixels.max())
     if low == high:
-        raise refused(f"{path} has one value everywhere")
+        raise _refused(f"{path} has one value everywhere")
     observed: NDArray[np.bool_] = pixels > (low + high) / 2
     return observed

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from neuropyro.models.corruption_options import number_text
 
-__all__ = ["Corruption", "CorruptionError", "as_measurements", "flat_reals"]
+__all__ = ["Corruption", "CorruptionError", "as_measurements", "flat_reals", "require_image", "require_shape"]
 
 Shape = tuple[int, ...]
 
@@ -82,7 +82,7 @@ class Corruption(nn.Module, ABC):
             raise CorruptionError(f"noise: a standard deviation of 0 or more is needed, got {noise}")
         self.noise = None if noise is None else float(noise)
         self._made: dict[Hashable, Tensor] = {}
-        self.register_load_state_dict_post_hook(forget_made)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_forget_made)  # type: ignore[no-untyped-call]
 
     @property
     def is_linear(self) -> bool:
@@ -226,19 +226,48 @@ def as_measurements(v: Tensor, like: Tensor) -> Tensor:
     return torch.view_as_complex(v.reshape(*v.shape[:-1], *like.shape[1:], 2).contiguous())
 
 
-def forget_made(module: nn.Module, _: object) -> None:
+def _forget_made(module: nn.Module, _: object) -> None:
     """Drop what was made from tensors that have just been replaced."""
     if isinstance(module, Corruption):
         module._made.clear()
 
 
 def require_image(name: str, x: Tensor) -> None:
-    """Raise unless ``x`` is a batch of real images (B, C, H, W)."""
+    """Raise unless ``x`` is a batch of real images (B, C, H, W), or of more of them to the left.
+
+    Raises
+    ------
+    CorruptionError
+        Beginning with ``name``, the corruption's.
+
+    Examples
+    --------
+    >>> require_image("Mask", torch.zeros(1, 1, 8, 8))
+    >>> try:
+    ...     require_image("Mask", torch.zeros(8, 8))
+    ... except CorruptionError as error:
+    ...     print(error)
+    Mask: images must be real (B, C, H, W), got (8, 8) of torch.float32
+    """
     if x.ndim < 4 or not x.is_floating_point():
         raise CorruptionError(f"{name}: images must be real (B, C, H, W), got {tuple(x.shape)} of {x.dtype}")
 
 
 def require_shape(name: str, what: str, found: Shape, wanted: Shape) -> None:
-    """Raise unless ``found`` is ``wanted``, naming both."""
+    """Raise unless ``found`` is ``wanted``, naming both.
+
+    Raises
+    ------
+    CorruptionError
+        Beginning with ``name``, the corruption's, and ``what`` has the shape.
+
+    Examples
+    --------
+    >>> require_shape("Undersample", "the phase", (1, 64, 64), torch.Size([1, 64, 64]))
+    >>> require_shape("Undersample", "the phase", (32, 32), (64, 64))
+    Traceback (most recent call last):
+        ...
+    neuropyro.models.corruption_operator.CorruptionError: Undersample: the phase must be (64, 64), got (32, 32)
+    """
     if tuple(found) != tuple(wanted):
         raise CorruptionError(f"{name}: {what} must be {tuple(wanted)}, got {tuple(found)}")

@@ -23,7 +23,7 @@ __all__ = ["Downsample", "area_matrix"]
 Kernel = Literal["bicubic", "area"]
 
 
-def cubic(t: Tensor, a: float) -> Tensor:
+def _cubic(t: Tensor, a: float) -> Tensor:
     """Keys's cubic convolution kernel at distances ``t`` in pixels."""
     t = t.abs()
     near = ((a + 2) * t - (a + 3)) * t * t + 1
@@ -36,7 +36,7 @@ def _cubic_matrix(n: int, m: int) -> Tensor:
     scale = n / m
     centres = (torch.arange(m, dtype=torch.float64) + 0.5) * scale
     pixels = torch.arange(n, dtype=torch.float64) + 0.5
-    weights = cubic((pixels - centres[:, None]) / max(scale, 1.0), -0.5)
+    weights = _cubic((pixels - centres[:, None]) / max(scale, 1.0), -0.5)
     return weights / weights.sum(dim=1, keepdim=True)
 
 
@@ -44,7 +44,7 @@ def _plain_cubic_matrix(n: int, m: int) -> Tensor:
     """Aliased bicubic from ``n`` pixels to ``m``, four taps each, borders repeated: (m, n) float64."""
     centres = (torch.arange(m, dtype=torch.float64) + 0.5) * (n / m) - 0.5
     taps = centres.floor()[:, None] + torch.arange(-1, 3, dtype=torch.float64)
-    weights = cubic(taps - centres[:, None], -0.75)
+    weights = _cubic(taps - centres[:, None], -0.75)
     return torch.zeros(m, n, dtype=torch.float64).scatter_add_(1, taps.clamp(0, n - 1).long(), weights)
 
 

@@ -49,7 +49,7 @@ def corruption_settings(corruption: Corruption) -> tuple[Settings, dict[str, Ten
     [(1, 1, 8, 8)]
     """
     tensors: dict[str, Tensor] = {}
-    return plain(corruption, tensors), tensors
+    return _plain(corruption, tensors), tensors
 
 
 def corruption_from_settings(settings: Settings, tensors: Mapping[str, Tensor]) -> Corruption:
@@ -66,18 +66,18 @@ def corruption_from_settings(settings: Settings, tensors: Mapping[str, Tensor]) 
     >>> corruption_from_settings(*corruption_settings(Downsample(4, noise=0.1))).text
     'superres:4+noise:0.1'
     """
-    made = rebuilt(settings, tensors)
+    made = _rebuilt(settings, tensors)
     if not isinstance(made, Corruption):
         raise CorruptionError("corruption: the settings are not those of a corruption; save it again")
     return made
 
 
-def plain(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _plain(value: Any, tensors: dict[str, Tensor]) -> Any:
     """``value`` without objects; its tensors go into ``tensors``."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
-        return [plain(item, tensors) for item in value]
+        return [_plain(item, tensors) for item in value]
     if isinstance(value, Tensor):
         name = f"tensor{len(tensors)}"
         pairs = torch.view_as_real(value) if value.is_complex() else value
@@ -85,16 +85,16 @@ def plain(value: Any, tensors: dict[str, Tensor]) -> Any:
         return {"tensor": name, "complex": value.is_complex()}
     kind = type(value).__name__
     if CORRUPTIONS.get(kind) is type(value):
-        return {"corruption": kind, "arguments": {k: plain(v, tensors) for k, v in value.arguments().items()}}
+        return {"corruption": kind, "arguments": {k: _plain(v, tensors) for k, v in value.arguments().items()}}
     if PARTS.get(kind) is type(value):
         return {"part": kind, "arguments": {f.name: getattr(value, f.name) for f in dataclasses.fields(PARTS[kind])}}
     raise CorruptionError(f"corruption: a {kind} cannot be saved; use arrays, or one of {', '.join(PARTS)}")
 
 
-def rebuilt(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Inverse of :func:`plain`."""
+def _rebuilt(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Inverse of :func:`_plain`."""
     if isinstance(value, list):
-        return [rebuilt(item, tensors) for item in value]
+        return [_rebuilt(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
     if "tensor" in value:
@@ -106,7 +106,7 @@ def rebuilt(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     kind = value.get("corruption", value.get("part"))
     if kind not in known:
         raise CorruptionError(f"corruption: {kind!r} is not known; it was saved by another version, or damaged")
-    arguments = {name: rebuilt(item, tensors) for name, item in value["arguments"].items()}
+    arguments = {name: _rebuilt(item, tensors) for name, item in value["arguments"].items()}
     if arguments.get("image_size") is not None:
         arguments["image_size"] = tuple(arguments["image_size"])
     return known[kind](*arguments.pop("parts", ()), **arguments)

@@ -42,18 +42,18 @@ from neuropyro.models.corruption_resampling import Downsample
 __all__ = ["parse_corruption"]
 
 
-def identity(given: Arguments, noise: float | None) -> Corruption:
+def _identity(given: Arguments, noise: float | None) -> Corruption:
     """``identity``."""
     return Identity(noise)
 
 
-def superres(given: Arguments, noise: float | None) -> Corruption:
+def _superres(given: Arguments, noise: float | None) -> Corruption:
     """``superres:FACTOR``."""
     kernel: Any = given.word("kernel", "bicubic")
     return Downsample(given.whole(None), kernel, given.flag("antialias", True), given.size("size"), noise)
 
 
-def inpaint(given: Arguments, noise: float | None) -> Corruption:
+def _inpaint(given: Arguments, noise: float | None) -> Corruption:
     """``inpaint:FILE`` or ``inpaint:SHAPE``."""
     name = given.word(None)
     if name not in SHAPES:
@@ -67,19 +67,19 @@ def inpaint(given: Arguments, noise: float | None) -> Corruption:
     return Mask(SHAPES[name](**{field: given.like(field, default) for field, default in fields.items()}), noise)
 
 
-def blur(given: Arguments, noise: float | None) -> Corruption:
+def _blur(given: Arguments, noise: float | None) -> Corruption:
     """``blur:SD`` or ``blur:FILE.npy``."""
     if given.word(None).endswith(".npy"):
         return Blur.from_file(given.word(None), noise)
     return Blur(given.number(None), noise)
 
 
-def motion(given: Arguments, noise: float | None) -> Corruption:
+def _motion(given: Arguments, noise: float | None) -> Corruption:
     """``motion:LENGTH``."""
     return Blur.motion(given.number(None), given.number("angle", 0.0), noise)
 
 
-def kspace(given: Arguments, noise: float | None) -> Corruption:
+def _kspace(given: Arguments, noise: float | None) -> Corruption:
     """``kspace:ACCELERATION``."""
     acceleration, centre, seed = (
         given.number(None),
@@ -96,20 +96,20 @@ def kspace(given: Arguments, noise: float | None) -> Corruption:
     return Undersample(made, phase=phase if phase.strength else None, coils=coils or None, noise=noise)
 
 
-def intensity(given: Arguments, noise: float | None) -> Corruption:
+def _intensity(given: Arguments, noise: float | None) -> Corruption:
     """``intensity:gamma=POWER,bias=STRENGTH``."""
     strength, seed = given.number("bias", 0.0), given.whole("seed", 0)
     return Intensity(BiasField(strength, seed) if strength else None, given.number("gamma", 1.0), noise)
 
 
 FORMS: dict[str, Callable[[Arguments, float | None], Corruption]] = {
-    "identity": identity,
-    "superres": superres,
-    "inpaint": inpaint,
-    "blur": blur,
-    "motion": motion,
-    "kspace": kspace,
-    "intensity": intensity,
+    "identity": _identity,
+    "superres": _superres,
+    "inpaint": _inpaint,
+    "blur": _blur,
+    "motion": _motion,
+    "kspace": _kspace,
+    "intensity": _intensity,
 }
 NOISE = "noise"
 PLUS = re.compile(rf"\+(?=\s*(?:{'|'.join((*FORMS, NOISE))})\s*(?:[:+]|$))")  # a file's name may hold a plus of its own
@@ -130,22 +130,22 @@ def parse_corruption(text: str) -> Corruption:
     """
     parts = PLUS.split(text.strip())
     try:
-        noise = Arguments(parts.pop()).number(None) if name_of(parts[-1]) == NOISE else None
-        if NOISE in map(name_of, parts):
+        noise = Arguments(parts.pop()).number(None) if _name_of(parts[-1]) == NOISE else None
+        if NOISE in map(_name_of, parts):
             raise CorruptionError("noise must come last, since later corruptions would colour it")
         if len(parts) <= 1:
-            return made_from(parts[0] if parts else "identity", noise)
-        return Compose(*(made_from(part, None) for part in parts), noise=noise)
+            return _made_from(parts[0] if parts else "identity", noise)
+        return Compose(*(_made_from(part, None) for part in parts), noise=noise)
     except CorruptionError as error:
         raise CorruptionError(f"corruption {text!r}: {error}") from error
 
 
-def name_of(part: str) -> str:
+def _name_of(part: str) -> str:
     """Return what stands before the colon."""
     return part.partition(":")[0].strip()
 
 
-def made_from(part: str, noise: float | None) -> Corruption:
+def _made_from(part: str, noise: float | None) -> Corruption:
     """Make the one corruption that ``part`` describes."""
     given = Arguments(part)
     if given.name not in FORMS:

@@ -16,7 +16,7 @@ from neuropyro.models.reconstruction_features import feature_vectors
 from neuropyro.models.reconstruction_source import ImageSource
 from neuropyro.models.reconstruction_spread import MeasurementSpread, spread_of
 
-__all__ = ["Measurements", "in_reals", "placed_measurements"]
+__all__ = ["Measurements", "in_reals", "in_reals_mask", "placed_measurements"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +174,16 @@ def _check_measurements(y: Tensor, observed: Tensor, corruption: Corruption, sou
 
 
 def in_reals_mask(observed: Tensor, y: Tensor) -> Tensor:
-    """Booleans (B, ...), for both parts of complex numbers, of what a corruption says is ``observed``."""
+    """Booleans, for both parts of complex numbers, of what a corruption says is ``observed``.
+
+    They have the shape of ``in_reals(y)``: that of the measurements ``y`` (B, ...), to which ``observed`` broadcasts
+    (1 and 0), and a last dimension of 2 where these are complex.
+
+    Examples
+    --------
+    >>> in_reals_mask(torch.tensor([1.0, 0.0]), torch.tensor([[1 + 2j, 3 + 4j]]))
+    tensor([[[ True,  True],
+             [False, False]]])
+    """
     mask = (observed != 0).expand(y.shape)
     return mask.unsqueeze(-1).expand(*mask.shape, 2) if y.is_complex() else mask

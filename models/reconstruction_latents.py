@@ -56,7 +56,7 @@ def _transform_of(constraint: Whitened) -> Transform:
     return transform
 
 
-class MatrixAffine(Transform):
+class _MatrixAffine(Transform):
     """The map from e to w of the module's docstring.
 
     Parameters
@@ -80,7 +80,7 @@ class MatrixAffine(Transform):
         volume = len(loc) * rows.diagonal().log().sum() + len(rows) * columns.diagonal().log().sum()
         self.volume = volume
 
-    def with_cache(self, cache_size: int = 1) -> MatrixAffine:
+    def with_cache(self, cache_size: int = 1) -> _MatrixAffine:
         """Return itself: nothing is kept."""
         return self
 
@@ -120,9 +120,9 @@ class LatentNormal(dist.TorchDistribution):  # type: ignore[misc]
 
     def __init__(
         self,
-        affine: MatrixAffine,
+        affine: _MatrixAffine,
         batch_shape: Size = Size(),  # noqa: B008 (as torch declares it)
-        free: MatrixAffine | None = None,
+        free: _MatrixAffine | None = None,
     ) -> None:
         self.affine, self.free = affine, affine if free is None else free
         super().__init__(batch_shape, Size([len(affine.rows), len(affine.loc)]), validate_args=False)
@@ -133,12 +133,12 @@ class LatentNormal(dist.TorchDistribution):  # type: ignore[misc]
         wide = covariance.double()
         shrunk = (1 - SHRINKAGE) * wide + SHRINKAGE * torch.diag(wide.diagonal())
         rows, columns = (torch.linalg.cholesky(t.double()).to(mean) for t in (layers, shrunk))
-        return cls(MatrixAffine(mean, rows, columns))
+        return cls(_MatrixAffine(mean, rows, columns))
 
     def in_steps_of(self, sd: Tensor) -> LatentNormal:
         """Return the same law, of which guides and searches move every number in units of ``sd`` (w_dim,)."""
         return LatentNormal(
-            self.affine, free=MatrixAffine(self.affine.loc, torch.eye(len(self.affine.rows)).to(sd), sd.diag())
+            self.affine, free=_MatrixAffine(self.affine.loc, torch.eye(len(self.affine.rows)).to(sd), sd.diag())
         )
 
     @property

@@ -114,7 +114,7 @@ class ImageSource:
             raise ValueError(f"reconstruction: noise inputs must be 'none' or 'const', got {noise_mode!r}")
         like = torch.zeros((), device=device, dtype=dtype)
         labels = None if labels is None else labels.to(like)
-        network = frozen(generator, device, dtype)
+        network = _frozen(generator, device, dtype)
         place = None if pose is None else pose.law(like)
         if prior == "z":
             return cls(network, prior, None, noise_mode, like, labels, place)
@@ -196,7 +196,7 @@ class ImageSource:
         return self._kept[count, seed]
 
 
-def frozen(generator: Any, device: torch.device, dtype: torch.dtype) -> Any:
+def _frozen(generator: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """Copy of a generator, without gradients of its weights, on a device and in a dtype."""
     if hasattr(generator, "freeze"):
         return generator.freeze().to(device, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -172,7 +173,7 @@ def counterfactual(
     ages = None if times is None else parse_times(times)
     worlds: dict[str, Interventions] = {"as it is": {}} | {text: parse_do(text) for text in do}
     whole = Cohort.load(cohort)
-    one = chosen(whole, subject)
+    one = _chosen(whole, subject)
     from neuropyro.anatomy_outputs import write_worlds  # takes seconds, for which no error of use should wait
     from neuropyro.models import AnatomySimulator
     from neuropyro.models.anatomy_parts import is_treated
@@ -180,32 +181,33 @@ def counterfactual(
     simulator = AnatomySimulator(generator)
     for world in worlds.values():
         simulator.parts.check_interventions(world, is_treated(one))
-    print(whose(one, whole, subject is None), f"inferring what was not seen of {one}", sep="\n", file=sys.stderr)
-    if guide == "mode":
+    print(_whose(one, whole, subject is None), f"inferring what was not seen of {one}", sep="\n", file=sys.stderr)
+    if guide == "mode" and one.images is not None:
         print("slices at their mode: their sds are too small; --guide normal, the default, has them", file=sys.stderr)
-    exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=runner(guide, steps, seed))
+    exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=_runner(guide, steps, seed))
     with tqdm(worlds.items(), "worlds", unit="world") as bar:
         found = {name: simulator.counterfactual(exogenous, world, times=ages) for name, world in bar}
-    write_worlds(found, one.mesh, out)
-    figure = (out / "counterfactual.png").resolve()
-    say(f"figure: {figure}", figure=figure, out=out.resolve(), worlds=list(found), subject=one.subjects[0])
+    figures = [path.resolve() for path in write_worlds(found, one.mesh, out)]
+    said = "\n".join(f"figure: {figure}" for figure in figures)
+    facts = {"figure": figures[0], "figures": figures, "out": out.resolve()}
+    say(said, **facts, worlds=list(found), subject=one.subjects[0])
 
 
-def chosen(cohort: Cohort, subject: str | None) -> Cohort:
+def _chosen(cohort: Cohort, subject: str | None) -> Cohort:
     """Return one subject's visits."""
     if subject is None:
         return cohort.subset(subjects=cohort.subjects[:1])
     return one_subject(cohort, subject)
 
 
-def whose(one: Cohort, whole: Cohort, by_default: bool) -> str:
+def _whose(one: Cohort, whole: Cohort, by_default: bool) -> str:
     """Say whose worlds are drawn, and how to name another subject.
 
     Examples
     --------
     >>> from neuropyro.data import simulate_reference
     >>> whole = simulate_reference(n_subjects=9, n_vertices=3, seed=1)
-    >>> print(whose(chosen(whole, None), whole, by_default=True))
+    >>> print(_whose(_chosen(whole, None), whole, by_default=True))
     subject 0, the first of 9; --subject takes another: 1, 2, 3, 4, 5, ...
     """
     if not by_default or whole.n_subjects == 1:
@@ -215,7 +217,7 @@ def whose(one: Cohort, whole: Cohort, by_default: bool) -> str:
     return f"subject {one.subjects[0]}, the first of {whole.n_subjects}; --subject takes another: {named}"
 
 
-def runner(guide: Guide, steps: int, seed: int) -> Any:
+def _runner(guide: Guide, steps: int, seed: int) -> Any:
     """Return what fits latents, or None for their mode."""
     if guide == "mode":
         return None
@@ -267,7 +269,9 @@ def parse_times(text: str) -> list[float]:
     try:
         numbers = [float(part) for part in text.replace(",", ":").split(":")]
     except ValueError:
-        raise ValueError(f"times: {text!r} is not ages, such as 55:90:5 or 70,72.5") from None
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"times: {text!r} is not ages, such as 55:90:5 or 70,72.5")
     if ":" in text:
         if len(numbers) != 3 or numbers[2] <= 0 or numbers[1] < numbers[0]:
             raise ValueError(f"times: {text!r} is not first:last:step, such as 55:90:5")

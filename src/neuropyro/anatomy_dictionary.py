@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 __all__ = ["described", "write_dictionary"]
@@ -45,7 +46,9 @@ COLUMNS: dict[str, dict[str, Any]] = {
 }
 
 
-def described(columns: Iterable[str], truth: bool = False) -> dict[str, dict[str, Any]]:
+def described(
+    columns: Iterable[str], truth: bool = False, endings: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, dict[str, Any]]:
     """Return what columns are, and their units or levels; nothing of those that nobody described.
 
     Parameters
@@ -54,20 +57,34 @@ def described(columns: Iterable[str], truth: bool = False) -> dict[str, dict[str
         Names, of nodes of the simulator and of what tables add.
     truth
         Whether scanner and diagnosis are coded by whole numbers.
+    endings
+        What columns are whose names end so, besides.
 
     Examples
     --------
     >>> described(["dps", "height"])
     {'dps': {'Description': 'progression score', 'Units': "sds of controls' first visits"}}
+    >>> described(["apoe4_sd"], endings={"_sd": "sd over draws"})
+    {'apoe4_sd': {'Description': 'number of APOE e4 alleles, 0 to 2: sd over draws'}}
     """
-    found = {name: COLUMNS[name] for name in columns if name in COLUMNS}
-    if not truth:
-        return found
-    levels = {name: {str(code): word for code, word in enumerate(words)} for name, words in CODED.items()}
-    return {name: says | ({"Levels": levels[name]} if name in levels else {}) for name, says in found.items()}
+    found = {}
+    for column in columns:
+        ending = next((end for end in endings if column.endswith(end)), "")
+        name = column.removesuffix(ending)
+        if name not in COLUMNS:
+            continue
+        found[column] = dict(COLUMNS[name])
+        if ending:
+            found[column]["Description"] += f": {endings[ending]}"
+            found[column].pop("Levels", None)
+        elif truth and name in CODED:
+            found[column]["Levels"] = {str(code): word for code, word in enumerate(CODED[name])}
+    return found
 
 
-def write_dictionary(path: Path, columns: Iterable[str], truth: bool = False) -> None:
+def write_dictionary(
+    path: Path, columns: Iterable[str], truth: bool = False, endings: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Write ``described`` beside a table, as ``participants.json`` for ``participants.tsv``.
 
     Examples
@@ -78,4 +95,4 @@ def write_dictionary(path: Path, columns: Iterable[str], truth: bool = False) ->
     >>> json.loads(path.read_text())["diagnosis"]["Levels"]
     {'0': 'CN', '1': 'MCI', '2': 'AD'}
     """
-    path.write_text(json.dumps(described(columns, truth), indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(described(columns, truth, endings), indent=2) + "\n", encoding="utf-8")

@@ -34,14 +34,14 @@ from tqdm.auto import tqdm
 
 from neuropyro.anatomy_dictionary import write_dictionary
 from neuropyro.data import Cohort
-from neuropyro.data.phantom_recipe import FIELD_OF_VIEW
+from neuropyro.data.phantom_recipe import CENTRE, FIELD_OF_VIEW
 from neuropyro.data.surface_maps import write_surface_map
 from neuropyro.data.surface_space import TEMPLATE_VERTICES
 from neuropyro.models import AnatomySimulator
 from neuropyro.models.anatomy_program import Interventions
 from neuropyro.tables import write_tsv
 
-__all__ = ["Study", "write_study"]
+__all__ = ["Study", "write_slice", "write_study"]
 
 SUBJECT = ("sex", "education", "apoe4", "prs", "site", "treatment", "treatment_start")
 HEMISPHERES = ("L", "R")
@@ -83,8 +83,9 @@ class Study:
     files: bool = True
 
     def __post_init__(self) -> None:
-        if self.subjects < 1 or self.shard < 1:
-            raise ValueError(f"study: subjects ({self.subjects}) and shard ({self.shard}) must be 1 or more")
+        for name in ("subjects", "visits", "shard"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"study: {name} ({getattr(self, name)}) must be 1 or more")
 
     @property
     def shards(self) -> int:
@@ -134,17 +135,17 @@ def write_study(
     processes = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
     (out / "shards").mkdir(parents=True, exist_ok=True)
     if rank == 0:
-        write_tsvs(simulator, study, out)
+        _write_tsvs(simulator, study, out)
     share = range(rank, study.shards, processes)
     for shard in tqdm(share, unit="shard", desc="simulate", disable=not progress or rank > 0):
         cohort = study.cohort(simulator, shard)
         cohort.save(out / "shards" / f"shard-{shard:05d}.npz")
         if study.files:
-            for row, place in enumerate(places(cohort)):
-                write_visit(cohort, row, out / place)
+            for row, place in enumerate(_places(cohort)):
+                _write_visit(cohort, row, out / place)
 
 
-def sessions(cohort: Cohort) -> NDArray[np.str_]:
+def _sessions(cohort: Cohort) -> NDArray[np.str_]:
     """Name of each visit's session, such as ses-01, in order of time."""
     order = np.lexsort((cohort.time, cohort.subject_index))
     who = cohort.subject_index[order]
@@ -154,13 +155,13 @@ def sessions(cohort: Cohort) -> NDArray[np.str_]:
     return np.char.add("ses-", np.char.zfill(number.astype(np.str_), 2))
 
 
-def places(cohort: Cohort) -> Iterator[str]:
+def _places(cohort: Cohort) -> Iterator[str]:
     """Where each visit's files lie, from the study's folder on, and how their names begin."""
-    for subject, session in zip(cohort.subject, sessions(cohort), strict=True):
+    for subject, session in zip(cohort.subject, _sessions(cohort), strict=True):
         yield f"{subject}/{session}/anat/{subject}_{session}"
 
 
-def write_visit(cohort: Cohort, row: int, stem: Path) -> None:
+def _write_visit(cohort: Cohort, row: int, stem: Path) -> None:
     """Write a visit's scan and map; ``stem`` is the beginning of their paths."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     if cohort.images is not None:
@@ -177,18 +178,37 @@ def write_visit(cohort: Cohort, row: int, stem: Path) -> None:
 
 
 def write_slice(image: NDArray[np.float32], stem: Path) -> None:
-    """Write a coronal slice (H, W) in -1..1 as a picture and as a volume one voxel thick, in mm."""
+    """Write a coronal slice (side, side) in -1..1 as a picture of 8 bits and as a volume one voxel thick, in mm.
+
+    ``stem`` is the beginning of the files' paths; row 0 is superior, column 0 the subject's left.  Across and up, places
+    are MNI's; how far in front the slice lies is not known, and 0.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> image = np.linspace(-1, 1, 9, dtype=np.float32).reshape(3, 3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_slice(image, Path(folder) / "sub-01")
+    ...     volume = nibabel.load(f"{folder}/sub-01_T1w.nii.gz")
+    ...     values, sides = volume.get_fdata(), volume.header.get_zooms()
+    ...     grey = np.asarray(Image.open(f"{folder}/sub-01_T1w.png"))
+    >>> grey[0].tolist(), values[:, 0, -1].tolist()  # superior: row 0 of the picture, the last of the volume
+    ([0, 32, 64], [-1.0, -0.75, -0.5])
+    >>> [float(side) for side in sides]  # 176 mm between the outermost pixels' centres
+    [88.0, 88.0, 88.0]
+    """
     grey = np.uint8(np.clip((image + 1) * 127.5, 0, 255).round())
     Image.fromarray(grey).save(stem.with_name(f"{stem.name}_T1w.png"))
-    half = FIELD_OF_VIEW["coronal"] / 2
+    half, (x, _, z) = FIELD_OF_VIEW["coronal"] / 2, CENTRE["coronal"]
     pixel = 2 * half / (image.shape[1] - 1)
     affine = np.diag([pixel, pixel, pixel, 1.0])
-    affine[[0, 2], 3] = -half
+    affine[[0, 2], 3] = x - half, z - half
     volume = nibabel.Nifti1Image(np.flipud(image).T[:, None, :].astype(np.float32), affine)
+    volume.header.set_xyzt_units("mm")
     nibabel.save(volume, stem.with_name(f"{stem.name}_T1w.nii.gz"))
 
 
-def write_tsvs(simulator: AnatomySimulator, study: Study, out: Path) -> None:
+def _write_tsvs(simulator: AnatomySimulator, study: Study, out: Path) -> None:
     """Write the tables of all subjects; their numbers take seconds, so that no process waits for another's."""
     cohort = study.cohort(simulator)
     description: dict[str, Any] = {"Name": "Simulated brain anatomy", "BIDSVersion": "1.8.0", "DatasetType": "raw"}
@@ -197,7 +217,7 @@ def write_tsvs(simulator: AnatomySimulator, study: Study, out: Path) -> None:
     (out / ".bidsignore").write_text("shards/\nvisits.*\ntruth.*\n")
     assert cohort.feature_names is not None
     measures = {name: cohort.values[:, k] for k, name in enumerate(cohort.feature_names.tolist())}
-    visit = {"participant_id": cohort.subject, "session_id": sessions(cohort), "age": cohort.time}
+    visit = {"participant_id": cohort.subject, "session_id": _sessions(cohort), "age": cohort.time}
     visit |= {"diagnosis": cohort.diagnosis} if cohort.diagnosis is not None else {}
     own = {name: cohort.covariates[name] for name in SUBJECT if name in cohort.covariates}
     seen = {name: x for name, x in cohort.covariates.items() if name not in own}
@@ -230,4 +250,4 @@ def _files(study: Study, cohort: Cohort) -> dict[str, NDArray[Any]]:
     """Column ``file`` of the maps, with the hemisphere left open; none where there are no maps."""
     if not (study.maps and study.files):
         return {}
-    return {"file": np.array([f"{place}_hemi-{{hemisphere}}_thickness.shape.gii" for place in places(cohort)])}
+    return {"file": np.array([f"{place}_hemi-{{hemisphere}}_thickness.shape.gii" for place in _places(cohort)])}

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropyro.anatomy_course_plots import plot_courses
+from neuropyro.anatomy_dictionary import write_dictionary
 from neuropyro.anatomy_files import write_slice
-from neuropyro.anatomy_plots import plot_worlds
+from neuropyro.anatomy_plots import has_pictures, plot_worlds
 from neuropyro.data import Mesh
 from neuropyro.models.anatomy_counterfactual import Counterfactual
 from neuropyro.tables import write_csv
@@ -19,14 +21,17 @@ from neuropyro.tables import write_csv
 __all__ = ["write_worlds"]
 
 FIELDS = ("thickness", "image", "scan")
+ENDINGS = {"_sd": "sd over draws", "_5": "5 % quantile of the draws", "_95": "95 % quantile of the draws"}
 
 
-def write_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None, out: Path) -> None:
-    """Write tables, draws and the figure of one subject's worlds; the first is the one that the others differ from.
+def write_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None, out: Path) -> list[Path]:
+    """Write tables, draws and figures of one subject's worlds, and return the figures' files.
 
+    The first world is the one that the others differ from.
     For each world a folder of its name: ``nodes.csv`` (a row a time: age, and of each node mean, sd, 5 and 95 %),
     ``thickness.npy`` and ``image.npy`` (draws, times, ...) where there are any, and each time's mean slice in NIfTI and
-    PNG; and beside them ``counterfactual.png``.
+    PNG; and beside them ``nodes.json`` (what the columns are), ``courses.png`` (numbers by age) and, where there are
+    slices or maps, ``counterfactual.png``.
 
     Examples
     --------
@@ -34,30 +39,37 @@ def write_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None, out: P
     >>> nodes = {"mmse": np.array([[[29.0]], [[27.0]]]), "image": np.zeros((2, 1, 1, 1, 8, 8))}  # of two draws
     >>> world = Counterfactual(np.array(["a"]), np.array([[70.0]]), nodes)
     >>> out = Path(tempfile.mkdtemp())
-    >>> write_worlds({"apoe4=0": world}, None, out)
+    >>> [path.name for path in write_worlds({"apoe4=0": world}, None, out)]
+    ['counterfactual.png', 'courses.png']
     >>> (out / "apoe4=0" / "nodes.csv").read_text().splitlines()
     ['age,mmse,mmse_sd,mmse_5,mmse_95', '70,28,1,27,29']
     """
     for name, world in worlds.items():
-        folder = out / folder_name(name)
+        folder = out / _folder_name(name)
         folder.mkdir(parents=True, exist_ok=True)
-        write_csv(folder / "nodes.csv", table(world))
+        table = _table(world)
+        write_csv(folder / "nodes.csv", table)
+        write_dictionary(out / "nodes.json", table, truth=True, endings=ENDINGS)
         for field in FIELDS:
             if field in world.nodes:
                 np.save(folder / f"{field}.npy", world[field][:, 0])
         if "image" in world.nodes:
             for age, image in zip(world.times[0], world.mean("image")[0, :, 0], strict=True):
                 write_slice(image, folder / f"age-{age:.2f}")
-    figure = plot_worlds(worlds, mesh)
-    figure.savefig(out / "counterfactual.png", dpi=150)
+    figures = {"courses.png": plot_courses(worlds)}
+    if has_pictures(next(iter(worlds.values())), mesh):
+        figures = {"counterfactual.png": plot_worlds(worlds, mesh)} | figures
+    for name, figure in figures.items():
+        figure.savefig(out / name, dpi=150)
+    return [out / name for name in figures]
 
 
-def folder_name(world: str) -> str:
+def _folder_name(world: str) -> str:
     """Return a name that any file system takes."""
     return re.sub(r"[^\w.=+-]+", "_", world)
 
 
-def table(world: Counterfactual) -> dict[str, NDArray[Any]]:
+def _table(world: Counterfactual) -> dict[str, NDArray[Any]]:
     """Return columns of the nodes that are numbers, a row a time."""
     columns: dict[str, NDArray[Any]] = {"age": world.times[0]}
     for node in world.nodes:

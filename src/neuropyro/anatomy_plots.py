@@ -19,7 +19,7 @@ from neuropyro.data.surface_space import TEMPLATE_VERTICES
 from neuropyro.data.surfaces import template_surface
 from neuropyro.models.anatomy_counterfactual import Counterfactual
 
-__all__ = ["plot_worlds"]
+__all__ = ["has_pictures", "plot_worlds"]
 
 SHOWN, NO_CHANGE = 0.995, 1e-3  # share of differences within their colours; where these end if there are none
 NO_DATA = 0.85
@@ -27,7 +27,7 @@ SIDE = 1.15  # of a panel, inches
 
 
 @dataclass(frozen=True)
-class Kind:
+class _Kind:
     """What is drawn of a node: its range and its colours; on a mesh, or as slices; and what less of it is called."""
 
     node: str
@@ -44,10 +44,10 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Strip:
+class _Strip:
     """Panels ``(times, ...)`` of a kind, in colours from ``low`` to ``high``, which the scale calls ``said``."""
 
-    kind: Kind
+    kind: _Kind
     panels: NDArray[Any]
     colours: str
     low: float
@@ -61,11 +61,11 @@ class Strip:
         return axis.imshow(self.panels[t], cmap=self.colours, vmin=self.low, vmax=self.high)
 
 
-Line = tuple[str, list[Strip]]
+Line = tuple[str, list[_Strip]]
 """A row of the figure: its label, and a strip of each kind side by side."""
 
-SLICES = Kind("image", -1.0, 1.0, "gray", "brightness", "darker")
-MAPS = Kind("thickness", 1.5, 3.5, "viridis", "mm", "thinner")
+SLICES = _Kind("image", -1.0, 1.0, "gray", "brightness", "darker")
+MAPS = _Kind("thickness", 1.5, 3.5, "viridis", "mm", "thinner")
 CHANGE = "RdBu"  # red is less in slices and maps alike: where tissue is lost both are red
 
 
@@ -90,12 +90,16 @@ def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None) 
     8
     """
     kinds = _kinds(next(iter(worlds.values())), mesh)
+    if not kinds:
+        raise ValueError(
+            "plot_worlds: the worlds have neither slices nor maps of a template; plot_courses draws numbers"
+        )
     lines = _lines(worlds, kinds)
     times = next(iter(worlds.values())).times[0]
-    columns = len(times) * max(len(kinds), 1)
-    size = (SIDE * columns + 0.8 * len(kinds) + 1.0, SIDE * max(len(lines), 1) + 0.4)
+    columns = len(times) * len(kinds)
+    size = (SIDE * columns + 0.8 * len(kinds) + 1.0, SIDE * len(lines) + 0.4)
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(max(len(lines), 1), columns, squeeze=False)
+    axes = figure.subplots(len(lines), columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for column, axis in enumerate(axes[0]):
@@ -110,13 +114,27 @@ def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None) 
     return figure
 
 
-def _kinds(world: Counterfactual, mesh: Mesh | None) -> list[Kind]:
+def has_pictures(world: Counterfactual, mesh: Mesh | None) -> bool:
+    """Whether a world has slices, or maps of a template, which :func:`plot_worlds` draws.
+
+    Examples
+    --------
+    >>> years, mmse = np.array([[70.0]]), {"mmse": np.full((2, 1, 1), 29.0)}
+    >>> numbers = Counterfactual(np.array(["a"]), years, mmse)
+    >>> slices = Counterfactual(np.array(["a"]), years, {"image": np.full((2, 1, 1, 1, 8, 8), -1.0)})
+    >>> has_pictures(numbers, None), has_pictures(slices, None)
+    (False, True)
+    """
+    return bool(_kinds(world, mesh))
+
+
+def _kinds(world: Counterfactual, mesh: Mesh | None) -> list[_Kind]:
     on_template = mesh is not None and mesh.template in TEMPLATE_VERTICES and mesh.template_index is not None
     known = [SLICES, *([replace(MAPS, mesh=mesh)] if on_template else [])]
     return [kind for kind in known if kind.node in world.nodes]
 
 
-def _lines(worlds: Mapping[str, Counterfactual], kinds: list[Kind]) -> list[Line]:
+def _lines(worlds: Mapping[str, Counterfactual], kinds: list[_Kind]) -> list[Line]:
     """Return what is drawn, from above."""
     first = next(iter(worlds.values()))
     changes = {name: world.minus(first) for name, world in worlds.items() if world is not first}
@@ -124,7 +142,7 @@ def _lines(worlds: Mapping[str, Counterfactual], kinds: list[Kind]) -> list[Line
     lines: list[Line] = []
     for name, world in worlds.items():
         panels = [(kind, kind.panels(world.mean(kind.node))) for kind in kinds]
-        strips = [Strip(kind, x, kind.colours, kind.low, kind.high, kind.unit) for kind, x in panels]
+        strips = [_Strip(kind, x, kind.colours, kind.low, kind.high, kind.unit) for kind, x in panels]
         lines.append((name.replace(",", ",\n"), strips))
         if name in changes and kinds:
             means, sds = zip(*(own[name] for own in changed), strict=True)
@@ -132,15 +150,15 @@ def _lines(worlds: Mapping[str, Counterfactual], kinds: list[Kind]) -> list[Line
     return lines
 
 
-def _changed(kind: Kind, changes: Mapping[str, Counterfactual]) -> dict[str, tuple[Strip, Strip]]:
+def _changed(kind: _Kind, changes: Mapping[str, Counterfactual]) -> dict[str, tuple[_Strip, _Strip]]:
     """Return for each world the strips of its difference and of its sd; all worlds have the same colours."""
     means = {name: kind.panels(change.mean(kind.node)) for name, change in changes.items()}
     sds = {name: kind.panels(change.sd(kind.node)) for name, change in changes.items()}
     most, spread = (max([NO_CHANGE, *(np.quantile(abs(x), SHOWN) for x in found.values())]) for found in (means, sds))
     return {
         name: (
-            Strip(kind, means[name], CHANGE, -most, most, f"{kind.unit}; red: {kind.less}"),
-            Strip(kind, sds[name], "magma", 0.0, spread, kind.unit),
+            _Strip(kind, means[name], CHANGE, -most, most, f"{kind.unit}; red: {kind.less}"),
+            _Strip(kind, sds[name], "magma", 0.0, spread, kind.unit),
         )
         for name in changes
     }

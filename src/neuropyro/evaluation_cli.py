@@ -26,7 +26,7 @@ SUBJECTS, VISITS, STRIDE = 120, 4, 8  # of the simulated study; every eighth ver
 
 
 @dataclass(frozen=True)
-class FitOptions:
+class _FitOptions:
     """How each fit is made.
 
     Parameters
@@ -73,9 +73,9 @@ class FitOptions:
         return {"guide": self.guide, "seed": self.seed, "device": self.device, "schedule": schedule}
 
 
-Fitting = Annotated[FitOptions, Parameter(name="*")]
+Fitting = Annotated[_FitOptions, Parameter(name="*")]
 Study = Annotated[StudyOptions, Parameter(name="*")]
-DEFAULT = FitOptions()
+DEFAULT = _FitOptions()
 
 
 def register(app: App) -> None:
@@ -93,7 +93,7 @@ def register(app: App) -> None:
 
 
 @evaluate.command
-def consistency(
+def _consistency(
     cohort: Path | None = None, *, out: Path, folds: int = 10, fitting: Fitting = DEFAULT, study: Study = NO_OPTIONS
 ) -> None:
     """Leave out a fold of subjects at a time, and see whether clusters and scores stay the same.
@@ -119,7 +119,7 @@ def consistency(
 
 
 @evaluate.command
-def staging(
+def _staging(
     cohort: Path | None = None,
     *,
     out: Path,
@@ -157,7 +157,7 @@ def staging(
 
 
 @evaluate.command
-def forecasts(
+def _forecasts(
     cohort: Path | None = None,
     *,
     out: Path,
@@ -193,7 +193,7 @@ def forecasts(
 
 
 @evaluate.command
-def patterns(
+def _patterns(
     first: Path | None = None,
     second: Path | None = None,
     *,

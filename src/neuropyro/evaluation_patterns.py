@@ -100,6 +100,8 @@ def evaluate_patterns(
     ------
     CohortError
         Where the cohorts have different numbers of vertices.
+    ValueError
+        Where there is no split.
 
     Examples
     --------
@@ -109,6 +111,8 @@ def evaluate_patterns(
     Traceback (most recent call last):
     neuropyro.data.errors.CohortError: evaluate: 9 vertices in one cohort, 10 in the other; bring both to one template
     """
+    if splits < 1:
+        raise ValueError(f"evaluate: {splits} splits; halve the cohorts once or more")
     if first.n_vertices != second.n_vertices:
         raise CohortError(
             f"evaluate: {first.n_vertices:,} vertices in one cohort, {second.n_vertices:,} in the other; bring both to "

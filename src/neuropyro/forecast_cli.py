@@ -36,10 +36,10 @@ def register(app: App) -> None:
     Traceback (most recent call last):
     ValueError: --years 0: not after the last visit; give numbers above 0
     """
-    app.command(forecast)
+    app.command(_forecast)
 
 
-def forecast(
+def _forecast(
     fit: Path,
     cohort: Path | None = None,
     *,

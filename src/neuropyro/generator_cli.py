@@ -31,7 +31,7 @@ generator = App(name="generator", help="Image generators: what a checkpoint hold
 
 
 @generator.command
-def info(name_or_path: str) -> None:
+def _info(name_or_path: str) -> None:
     """Say what a generator's checkpoint holds, whatever wrote it; nothing in the file is executed.
 
     Parameters
@@ -48,7 +48,7 @@ def info(name_or_path: str) -> None:
 
 
 @generator.command
-def convert(
+def _convert(
     source: str,
     target: Path,
     *,
@@ -96,7 +96,7 @@ def convert(
 
 
 @generator.command
-def train(
+def _train(
     data: list[str],
     /,
     *,
@@ -136,10 +136,10 @@ def train(
     start = load_checkpoint(weights) if weights is not None else None
     dataset, held_out, described = open_training_data(data, **asdict(image), seed=config.seed)
     said = {"training_data": training_data or described, "licence": licence}
-    _train(dataset, held_out, out, networks, config, place, start, said)
+    _run_training(dataset, held_out, out, networks, config, place, start, said)
 
 
-def _train(
+def _run_training(
     dataset: Dataset,
     held_out: torch.Tensor | None,
     out: Path,

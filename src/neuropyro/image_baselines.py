@@ -110,23 +110,23 @@ def biharmonic(corruption: Corruption, y: Tensor) -> Tensor:
     images = y.detach().flatten(0, 1).double().cpu().numpy().copy()
     for mask in np.unique(observed, axis=0):
         same = (observed == mask).all(axis=(1, 2))
-        images[same] = filled(images[same], mask)
+        images[same] = _filled(images[same], mask)
     return torch.where(corruption.observed(y) != 0, y, torch.from_numpy(images).clamp(-1, 1).to(y).reshape(y.shape))
 
 
-def filled(images: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _filled(images: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDArray[np.float64]:
     """``images`` (N, H, W) with the solution of L^2 u = 0 in the hole of ``observed`` (H, W)."""
     if observed.all():
         return images
     hole = ~observed.ravel()
-    laplacian = grid_laplacian(*observed.shape)
+    laplacian = _grid_laplacian(*observed.shape)
     rows = (laplacian @ laplacian)[hole]
     flat = images.reshape(len(images), -1).copy()
     flat[:, hole] = splu(rows[:, hole].tocsc()).solve(-(rows[:, ~hole] @ flat[:, ~hole].T)).T
     return flat.reshape(images.shape)
 
 
-def grid_laplacian(height: int, width: int) -> sp.csr_array:
+def _grid_laplacian(height: int, width: int) -> sp.csr_array:
     """Laplacian (HW, HW) of the grid's graph: borders are mirrored."""
     lines = []
     for n in (height, width):

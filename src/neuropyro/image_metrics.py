@@ -24,6 +24,7 @@ __all__ = [
     "coverage",
     "crps",
     "image_metrics",
+    "interval",
     "interval_width",
     "lpips",
     "mae",
@@ -54,7 +55,7 @@ class PerceptualDistance(Protocol):
         """Perceptual distance (B,) of images ``a`` and ``b`` (B, C, H, W)."""
 
 
-def mean_over_image(values: Tensor, where: Tensor | None) -> Tensor:
+def _mean_over_image(values: Tensor, where: Tensor | None) -> Tensor:
     """Mean of ``values`` (B, C, H, W) over each image (B,), where ``where`` is not 0; NaN where it is 0 everywhere."""
     if where is None:
         return values.flatten(1).mean(dim=1)
@@ -71,8 +72,8 @@ def rmse(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor
     >>> rmse(estimate, truth)  # the root of a quarter of .2 squared, in grey levels
     tensor([12.7500])
     """
-    require_pair(estimate, truth)
-    return GREY_LEVELS * mean_over_image((estimate - truth).square(), where).sqrt()
+    _require_pair(estimate, truth)
+    return GREY_LEVELS * _mean_over_image((estimate - truth).square(), where).sqrt()
 
 
 def mae(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
@@ -84,8 +85,8 @@ def mae(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
     >>> mae(estimate, truth), mae(estimate, truth, where=estimate)
     (tensor([6.3750]), tensor([25.5000]))
     """
-    require_pair(estimate, truth)
-    return GREY_LEVELS * mean_over_image((estimate - truth).abs(), where)
+    _require_pair(estimate, truth)
+    return GREY_LEVELS * _mean_over_image((estimate - truth).abs(), where)
 
 
 def psnr(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
@@ -97,8 +98,8 @@ def psnr(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor
     >>> psnr(estimate, truth)
     tensor([26.0206])
     """
-    require_pair(estimate, truth)
-    return 10 * torch.log10(PEAK**2 / mean_over_image((estimate - truth).square(), where))
+    _require_pair(estimate, truth)
+    return 10 * torch.log10(PEAK**2 / _mean_over_image((estimate - truth).square(), where))
 
 
 def ssim(estimate: Tensor, truth: Tensor) -> Tensor:
@@ -115,11 +116,11 @@ def ssim(estimate: Tensor, truth: Tensor) -> Tensor:
     >>> ssim(truth, truth), bool(ssim(truth.flip(3), truth) < 0.5)
     (tensor([1.]), True)
     """
-    require_pair(estimate, truth)
+    _require_pair(estimate, truth)
     if min(truth.shape[2:]) <= 2 * WINDOW_RADIUS:
         raise ValueError(f"ssim: images of at least 11 x 11 px are needed, got {truth.shape[2]} x {truth.shape[3]}")
     x, y = estimate.flatten(0, 1)[:, None], truth.flatten(0, 1)[:, None]
-    means = window_means(torch.cat([x, y, x * x, y * y, x * y], dim=1))
+    means = _window_means(torch.cat([x, y, x * x, y * y, x * y], dim=1))
     mx, my, xx, yy, xy = means.unbind(dim=1)
     c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
     luminance = (2 * mx * my + c1) / (mx * mx + my * my + c1)
@@ -127,7 +128,7 @@ def ssim(estimate: Tensor, truth: Tensor) -> Tensor:
     return (luminance * structure).mean(dim=(1, 2)).reshape(truth.shape[:2]).mean(dim=1)
 
 
-def window_means(maps: Tensor) -> Tensor:
+def _window_means(maps: Tensor) -> Tensor:
     """Gaussian-weighted means of ``maps`` (N, K, H, W) over every window within the image."""
     offsets = torch.arange(-WINDOW_RADIUS, WINDOW_RADIUS + 1, dtype=maps.dtype, device=maps.device)
     line = torch.exp(-0.5 * (offsets / WINDOW_SD).square())
@@ -148,7 +149,7 @@ def lpips(estimate: Tensor, truth: Tensor, features: PerceptualDistance) -> Tens
     >>> lpips(torch.ones(1, 1, 8, 8), torch.zeros(1, 1, 8, 8), Means())
     tensor([1.])
     """
-    require_pair(estimate, truth)
+    _require_pair(estimate, truth)
     with torch.no_grad():
         return features.distance(estimate, truth)
 
@@ -172,14 +173,14 @@ def crps(draws: Tensor, truth: Tensor, where: Tensor | None = None) -> Tensor:
     >>> crps(torch.tensor([0.2]).reshape(1, 1, 1, 1, 1), truth)
     tensor([25.5000])
     """
-    require_draws(draws, truth)
+    _require_draws(draws, truth)
     count = len(draws)
     error = (draws - truth).abs().mean(dim=0)
     if count > 1:
         ranks = torch.arange(1, count + 1, dtype=draws.dtype, device=draws.device) * 2 - count - 1
         ordered = draws.sort(dim=0).values
         error = error - torch.einsum("d,d...->...", ranks, ordered) / (count * (count - 1))
-    return GREY_LEVELS * mean_over_image(error, where)
+    return GREY_LEVELS * _mean_over_image(error, where)
 
 
 def interval(draws: Tensor, level: float) -> tuple[Tensor, Tensor]:
@@ -188,9 +189,22 @@ def interval(draws: Tensor, level: float) -> tuple[Tensor, Tensor]:
     Another draw lies within it with a probability of ``level``, or a hundredth more, however few they are: the k-th of
     D in order has a share of k / (D + 1) below it (Weibull's plotting positions).  With fewer than 2 / (1 - level) - 1
     draws it is their range, which holds less.
+
+    Raises
+    ------
+    ValueError
+        Where the level does not lie between 0 and 1, or there are no draws.
+
+    Examples
+    --------
+    >>> draws = torch.arange(1.0, 8.0).reshape(7, 1, 1, 1, 1)
+    >>> [end.item() for end in interval(draws, level=0.5)]  # 2 of 8 gaps lie below 2, and 2 above 6
+    [2.0, 6.0]
     """
     if not 0 < level < 1:
         raise ValueError(f"interval: the level must lie between 0 and 1, got {level}")
+    if not len(draws):
+        raise ValueError("interval: there are no draws; give one or more")
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=draws.dtype, device=draws.device)
     position = (ends * (len(draws) + 1) - 1).clamp(0, len(draws) - 1)  # torch.quantile refuses large tensors
     below = position.floor().long()
@@ -209,9 +223,9 @@ def coverage(draws: Tensor, truth: Tensor, level: float = 0.9, where: Tensor | N
     >>> coverage(draws[1:], draws[0]).round(decimals=2)
     tensor([0.9000])
     """
-    require_draws(draws, truth)
+    _require_draws(draws, truth)
     lower, upper = interval(draws, level)
-    return mean_over_image(((truth >= lower) & (truth <= upper)).to(truth.dtype), where)
+    return _mean_over_image(((truth >= lower) & (truth <= upper)).to(truth.dtype), where)
 
 
 def interval_width(draws: Tensor, level: float = 0.9, where: Tensor | None = None) -> Tensor:
@@ -224,7 +238,7 @@ def interval_width(draws: Tensor, level: float = 0.9, where: Tensor | None = Non
     tensor([128.])
     """
     lower, upper = interval(draws, level)
-    return GREY_LEVELS * mean_over_image(upper - lower, where)
+    return GREY_LEVELS * _mean_over_image(upper - lower, where)
 
 
 def image_metrics(
@@ -270,14 +284,14 @@ def image_metrics(
     return found
 
 
-def require_pair(estimate: Tensor, truth: Tensor) -> None:
+def _require_pair(estimate: Tensor, truth: Tensor) -> None:
     """Raise unless both are images of one shape."""
     if truth.ndim != 4 or estimate.shape != truth.shape:
         found = f"{tuple(estimate.shape)} and {tuple(truth.shape)}"
         raise ValueError(f"metrics: estimate and truth must both be (B, C, H, W), got {found}")
 
 
-def require_draws(draws: Tensor, truth: Tensor) -> None:
+def _require_draws(draws: Tensor, truth: Tensor) -> None:
     """Raise unless ``draws`` are some of images like ``truth``."""
     if len(draws) == 0 or draws.shape[1:] != truth.shape:
         raise ValueError(f"metrics: draws must be (D, *{tuple(truth.shape)}), got {tuple(draws.shape)}")

@@ -56,7 +56,7 @@ def pulse(
         made: Tensor = generator.synthesis(generator.mapping(sphere), noise_mode="none")
         return made
 
-    return searched(image, start, corruption, y, steps, learning_rate)
+    return _searched(image, start, corruption, y, steps, learning_rate)
 
 
 def project_plainly(
@@ -82,10 +82,10 @@ def project_plainly(
         return made
 
     start = torch.zeros(len(y), generator.num_ws, generator.w_dim).to(found.mean)
-    return searched(image, start, corruption, y, steps, learning_rate)
+    return _searched(image, start, corruption, y, steps, learning_rate)
 
 
-def searched(
+def _searched(
     image: Callable[[Tensor], Tensor], start: Tensor, corruption: Corruption, y: Tensor, steps: int, rate: float
 ) -> Tensor:
     """Descend on the mean squared deviation of the measurements that count."""

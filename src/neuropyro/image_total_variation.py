@@ -132,12 +132,12 @@ def total_variation(corruption: Corruption, y: Tensor, weight: float | None = No
     residual, slopes, ahead = counts * (corruption.linear(x) - b), torch.zeros_like(gradient(x)), x
     for _ in range(steps):
         residual = counts * (residual + data_step * (corruption.linear(ahead) - b)) / (1 + data_step)
-        slopes = within_ball(slopes + slope_step * gradient(ahead), weight)
+        slopes = _within_ball(slopes + slope_step * gradient(ahead), weight)
         new = x - step * (corruption.A_adjoint(residual) - divergence(slopes))
         x, ahead = new, 2 * new - x
     return (black + x).clamp(-1, 1)
 
 
-def within_ball(p: Tensor, radius: float) -> Tensor:
+def _within_ball(p: Tensor, radius: float) -> Tensor:
     """Vectors ``p`` (2, ...) shortened to ``radius`` where they are longer."""
     return p / (p.square().sum(dim=0, keepdim=True).sqrt() / radius).clamp(min=1)

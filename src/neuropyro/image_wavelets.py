@@ -22,7 +22,7 @@ from torch import Tensor
 from neuropyro.image_total_variation import default_weight, squared_norm
 from neuropyro.models.corruption import Corruption
 
-__all__ = ["inverse_transform", "transform", "wavelet_sparse"]
+__all__ = ["analysis_matrix", "inverse_transform", "shrunk", "transform", "wavelet_sparse"]
 
 DAUBECHIES_4 = (
     0.23037781330885523,
@@ -37,7 +37,18 @@ DAUBECHIES_4 = (
 
 
 def analysis_matrix(n: int, like: Tensor) -> Tensor:
-    """Orthonormal periodic transform (n, n) of one level: the upper half gives means, the lower half details."""
+    """Orthonormal periodic transform (n, n) of one level: the upper half gives means, the lower half details.
+
+    n is even; the matrix is on ``like``'s device and of its dtype.
+
+    Examples
+    --------
+    >>> matrix, one = analysis_matrix(8, like=torch.zeros(1, dtype=torch.double)), torch.eye(8, dtype=torch.double)
+    >>> torch.allclose(matrix @ matrix.T, one, atol=1e-7)  # orthonormal
+    True
+    >>> (matrix.sum(1) ** 2).round(decimals=4).tolist()  # of a level signal: means of 2 each, squared, no details
+    [2.0, 2.0, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0]
+    """
     low = torch.tensor(DAUBECHIES_4, dtype=like.dtype, device=like.device)
     signs = torch.tensor([1.0, -1.0], dtype=like.dtype, device=like.device).repeat(len(low) // 2)
     taps = torch.arange(len(low), device=like.device)
@@ -49,7 +60,7 @@ def analysis_matrix(n: int, like: Tensor) -> Tensor:
     return torch.cat([means, details])
 
 
-def matrices(x: Tensor, levels: int) -> list[tuple[Tensor, Tensor]]:
+def _matrices(x: Tensor, levels: int) -> list[tuple[Tensor, Tensor]]:
     """Return the transforms of the rows' and columns' axes of each level."""
     sides = [(x.shape[-2] >> level, x.shape[-1] >> level) for level in range(levels)]
     if levels and (x.shape[-2] % 2**levels or x.shape[-1] % 2**levels):
@@ -67,7 +78,7 @@ def transform(x: Tensor, levels: int) -> Tensor:
     True
     """
     x = x.clone()
-    for rows, columns in matrices(x, levels):
+    for rows, columns in _matrices(x, levels):
         h, w = len(rows), len(columns)
         x[..., :h, :w] = rows @ x[..., :h, :w] @ columns.T
     return x
@@ -83,13 +94,13 @@ def inverse_transform(coefficients: Tensor, levels: int) -> Tensor:
     True
     """
     x = coefficients.clone()
-    for rows, columns in reversed(matrices(x, levels)):
+    for rows, columns in reversed(_matrices(x, levels)):
         h, w = len(rows), len(columns)
         x[..., :h, :w] = rows.T @ x[..., :h, :w] @ columns
     return x
 
 
-def levels_of(height: int, width: int) -> int:
+def _levels_of(height: int, width: int) -> int:
     """How often both sides can be halved, each time from 8 px or more; at most four times."""
     return next((k for k in (4, 3, 2, 1) if not (height % 2**k or width % 2**k) and min(height, width) >> k >= 4), 0)
 
@@ -128,7 +139,7 @@ def wavelet_sparse(
     weight = default_weight(corruption) if weight is None else weight
     counts = corruption.observed(y)
     x = torch.full_like(corruption.A_adjoint(torch.zeros_like(y)), -1.0)
-    levels = levels_of(x.shape[-2], x.shape[-1])
+    levels = _levels_of(x.shape[-2], x.shape[-1])
     if levels == 0:
         raise ValueError(f"wavelets: even sides of 8 px or more are needed, got {x.shape[-2]} x {x.shape[-1]}")
     step = 1 / squared_norm(corruption, x)
@@ -144,7 +155,23 @@ def wavelet_sparse(
 
 
 def shrunk(x: Tensor, threshold: float, levels: int, shift: tuple[int, ...]) -> Tensor:
-    """``x`` with the details of its shifted transform nearer to 0 by ``threshold``."""
+    """Images ``x`` (..., H, W) with the details of their shifted transform nearer to 0 by ``threshold``.
+
+    ``shift`` is in px (down, across).
+
+    Raises
+    ------
+    ValueError
+        Where the sides are no multiples of ``2**levels``.
+
+    Examples
+    --------
+    >>> coefficients = torch.zeros(8, 8, dtype=torch.double)
+    >>> coefficients[0] = torch.tensor([9, 0, 0, 0, 3, -3, 0.5, 0])  # a mean, and details
+    >>> x = inverse_transform(coefficients, levels=1)
+    >>> transform(shrunk(x, 1.0, levels=1, shift=(0, 0)), levels=1)[0].round(decimals=3).abs().tolist()
+    [9.0, 0.0, 0.0, 0.0, 2.0, 2.0, 0.0, 0.0]
+    """
     coefficients = transform(x.roll(shift, (-2, -1)), levels)
     h, w = x.shape[-2] >> levels, x.shape[-1] >> levels
     coarse = coefficients[..., :h, :w].clone()

@@ -33,10 +33,10 @@ def register(app: App) -> None:
     Traceback (most recent call last):
     FileNotFoundError: fit: no such folder; a fit is the folder that `neuropyro dive fit COHORT --out fit` writes
     """
-    app.command(personalize)
+    app.command(_personalize)
 
 
-def personalize(
+def _personalize(
     fit: Path,
     cohort: Path,
     *,

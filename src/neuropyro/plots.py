@@ -34,6 +34,7 @@ Examples
 'progression score (sd of controls)'
 """
 
+from neuropyro.anatomy_course_plots import plot_courses
 from neuropyro.anatomy_plots import plot_worlds
 from neuropyro.biomarker_plots import plot_biomarkers
 from neuropyro.calibration_plots import plot_coverage, plot_reliability
@@ -50,6 +51,7 @@ __all__ = [
     "plot_biomarkers",
     "plot_clusters",
     "plot_comparison",
+    "plot_courses",
     "plot_coverage",
     "plot_diagnosis",
     "plot_entropy",

@@ -38,10 +38,10 @@ def register(app: App) -> None:
     Traceback (most recent call last):
     ValueError: reconstruct: draws and steps must be 2 or more, got 64 and 1
     """
-    app.command(reconstruct)
+    app.command(_reconstruct)
 
 
-def reconstruct(
+def _reconstruct(
     *image: Path,
     out: Path,
     overwrite: bool = False,

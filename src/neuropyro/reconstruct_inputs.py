@@ -21,7 +21,7 @@ from neuropyro.models.corruption import Corruption, CorruptionError, Undersample
 from neuropyro.models.corruption_masks import Mask, reframed
 from neuropyro.reconstruct_files import HDF5, name_of
 
-__all__ = ["Framing", "Job", "job_of"]
+__all__ = ["Framing", "Job", "brightness", "job_of"]
 
 FULL = 0.25  # of a whole-number type's range: pictures that use less of it are stretched by their own range
 BRIGHT = 99.5  # percentile
@@ -161,30 +161,30 @@ def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Fram
     """
     corruption = copy.deepcopy(corruption)  # its mask may be resampled
     if simulate:
-        return simulated(file, corruption, framing, seed)
-    if is_kspace(file):
-        return of_kspace(file, truth, corruption, framing)
+        return _simulated(file, corruption, framing, seed)
+    if _is_kspace(file):
+        return _of_kspace(file, truth, corruption, framing)
     image = read_image(file, framing.slices, framing.plane)
     frame = framing.frame(image)
-    corruption = in_frame(corruption, frame)
+    corruption = _in_frame(corruption, frame)
     shape = corruption.measurement_shape((len(image), framing.channels, framing.size, framing.size))
     if len(shape) != 4 or shape[2] != shape[3]:
         raise CorruptionError(f"{file}: the corruption makes {shape} of images; give measurements of that kind")
     y = frame.at(shape[-1]).to_square(image.pixels)
     job = Job(name_of(file), corruption, y, None, image, frame)
-    return job if truth is None else with_truth(job, truth, framing)
+    return job if truth is None else _with_truth(job, truth, framing)
 
 
-def simulated(file: Path, corruption: Corruption, framing: Framing, seed: int) -> Job:
+def _simulated(file: Path, corruption: Corruption, framing: Framing, seed: int) -> Job:
     """Corrupt a clean image."""
     image = read_image(file, framing.slices, framing.plane)
     frame = framing.frame(image)
-    corruption = in_frame(corruption, frame)
+    corruption = _in_frame(corruption, frame)
     x = frame.to_square(image.pixels)
     return Job(name_of(file), corruption, corruption.corrupt(x, seed), x, image, frame, image, frame)
 
 
-def with_truth(job: Job, truth: Path, framing: Framing) -> Job:
+def _with_truth(job: Job, truth: Path, framing: Framing) -> Job:
     """Add the clean images, in the brightness and, where both are of one size, in the frame of the corrupted ones."""
     image = read_image(truth, framing.slices, framing.plane)
     if len(image) != len(job.y):
@@ -198,7 +198,7 @@ def with_truth(job: Job, truth: Path, framing: Framing) -> Job:
     return Job(**(vars(job) | {"truth": frame.to_square(image.pixels), "truth_image": image, "truth_frame": frame}))
 
 
-def of_kspace(file: Path, truth: Path | None, corruption: Corruption, framing: Framing) -> Job:
+def _of_kspace(file: Path, truth: Path | None, corruption: Corruption, framing: Framing) -> Job:
     """Measured k-space: its pattern, phase and coils are found from it."""
     if not isinstance(corruption, Undersample):
         raise CorruptionError(f"{file}: it holds k-space; give kspace:... as the corruption, and nothing beside it")
@@ -206,11 +206,11 @@ def of_kspace(file: Path, truth: Path | None, corruption: Corruption, framing: F
     y = kspace.cropped(framing.size, framing.size).measurements * ((framing.bright + 1) / 2)
     known = Undersample.from_measurement(y, noise=corruption.noise)
     job = Job(name_of(file), known, y)
-    clean = reference_of(kspace, framing) if truth is None else truth_of_kspace(truth, framing)
+    clean = _reference_of(kspace, framing) if truth is None else _truth_of_kspace(truth, framing)
     return job if clean is None else Job(**(vars(job) | {"truth": clean}))
 
 
-def reference_of(kspace: KSpace, framing: Framing) -> Tensor | None:
+def _reference_of(kspace: KSpace, framing: Framing) -> Tensor | None:
     """Bring a file's reference images to the generator's frame, if it has them of its k-space's own field of view."""
     if kspace.reference is None or kspace.reference.shape[-2:] != kspace.measurements.shape[-2:]:
         return None
@@ -219,13 +219,13 @@ def reference_of(kspace: KSpace, framing: Framing) -> Tensor | None:
     return Frame.around(pixels, framing.size, framing.channels, intensity=(0.0, high)).to_square(pixels)
 
 
-def truth_of_kspace(truth: Path, framing: Framing) -> Tensor:
+def _truth_of_kspace(truth: Path, framing: Framing) -> Tensor:
     """Clean images, beside k-space."""
     image = read_image(truth, framing.slices, framing.plane)
     return framing.frame(image).to_square(image.pixels)
 
 
-def in_frame(corruption: Corruption, frame: Frame) -> Corruption:
+def _in_frame(corruption: Corruption, frame: Frame) -> Corruption:
     """Resample masks that have the file's size to the generator's."""
     _refuse_other_sizes(corruption, frame)
     sizes = {tuple(b.shape[-2:]) for n, b in corruption.named_buffers() if n.endswith("mask") and b.dtype == torch.bool}
@@ -251,7 +251,15 @@ def brightness(image: ImageSlices, bright: float) -> tuple[float, float]:
     """Brightness in the file of -1 and 1.
 
     Pictures of 8 or 16 bits: the type's whole range, if they use it.  Other numbers within -1..1 or 0..1: that range.
-    Else the bright end of the image becomes ``bright``, the generator's.
+    Else the bright end of the image becomes ``bright``, the generator's, on -1..1.
+
+    Examples
+    --------
+    >>> ramp, path = np.linspace(0, 200, 101, dtype=np.float32).reshape(1, 1, 1, 101), Path("scan")
+    >>> brightness(ImageSlices(ramp, path, np.dtype(np.uint8), "png"), bright=1.0)
+    (0.0, 255.0)
+    >>> [round(x) for x in brightness(ImageSlices(ramp, path, np.dtype(np.int16), "nifti"), bright=0.0)]
+    [1, 397]
     """
     pixels = image.pixels
     low, high = float(pixels.min()), float(pixels.max())
@@ -264,7 +272,7 @@ def brightness(image: ImageSlices, bright: float) -> tuple[float, float]:
     return low, low + (high - low) * 2 / (bright + 1)
 
 
-def is_kspace(file: Path) -> bool:
+def _is_kspace(file: Path) -> bool:
     """Whether a file holds k-space: HDF5, or complex numbers."""
     if file.suffix.lower() != ".npy":
         return file.suffix.lower() in HDF5

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from neuropyro.console import plain
 from neuropyro.data.image_files import write_image
 from neuropyro.data.image_frames import Frame
 from neuropyro.image_baselines import baselines_for
@@ -258,4 +259,4 @@ def _write_picture(path: Path, picture: Tensor) -> None:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n")
+    path.write_text(json.dumps(plain(values), indent=2, allow_nan=False) + "\n")

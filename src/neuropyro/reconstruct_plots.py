@@ -16,7 +16,7 @@ from neuropyro.plot_style import BLUE
 if TYPE_CHECKING:
     from neuropyro.reconstruct_outputs import Reconstruction
 
-__all__ = ["plot_reconstruction", "plot_sd"]
+__all__ = ["errors_by_sd", "plot_reconstruction", "plot_sd"]
 
 ROWS, DRAWS = 6, 3  # slices, and draws of each, at most
 SD_PERCENTILE = 99.5
@@ -49,12 +49,12 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
     ['input', 'posterior mean', 'draw 1']
     """
     rows = np.linspace(0, len(found.clean) - 1, min(ROWS, len(found.clean))).round().astype(int)
-    columns, holes = panels(found), holes_of(found)
+    columns, holes = _panels(found), _holes_of(found)
     figure = Figure(figsize=(1.6 * len(columns), 1.6 * len(rows) + 0.8), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for k, (title, images, style) in enumerate(columns):
         for axis, i in zip(axes[:, k], rows, strict=True):
-            shown = axis.imshow(as_shown(images[i]), interpolation="nearest", **style)
+            shown = axis.imshow(_as_shown(images[i]), interpolation="nearest", **style)
             axis.set_axis_off()
             if holes is not None and k > 0 and 0 < holes[i].mean() < 1:  # of another image there may be some
                 axis.contour(holes[i], levels=[0.5], colors=[HOLE], linewidths=0.8)
@@ -98,7 +98,7 @@ def plot_sd(found: Reconstruction) -> Figure:
     figure = Figure(figsize=(1.9 * shown + (0 if truth is None else 3.2), 2.7), layout="constrained")
     axes = figure.subplots(1, shown + (truth is not None), width_ratios=[1.0] * shown + [1.6] * (truth is not None))
     panels = list(np.atleast_1d(axes))
-    top = top_of(sd)
+    top = _top_of(sd)
     for axis, image in zip(panels[:shown], sd, strict=True):
         picture = axis.imshow(image.mean(0), cmap="magma", vmin=0, vmax=top, interpolation="nearest")
         axis.set_axis_off()
@@ -116,22 +116,31 @@ def plot_sd(found: Reconstruction) -> Figure:
 
 
 def errors_by_sd(sd: NDArray[Any], error: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Root mean squares of sds and of errors, in bins of equally many pixels of like sd."""
+    """Root mean squares of sds and of errors, ``(12,)`` each, in bins of equally many pixels of like sd.
+
+    ``sd`` and ``error`` are of one shape, of 12 pixels or more, and in one unit, which is the results' too.
+
+    Examples
+    --------
+    >>> sd = np.repeat([[1.0], [3.0]], 24, axis=1)  # errors of half the sds
+    >>> [rms.tolist()[4:8] for rms in errors_by_sd(sd, error=-sd / 2)]
+    [[1.0, 1.0, 3.0, 3.0], [0.5, 0.5, 1.5, 1.5]]
+    """
     order = np.argsort(sd.ravel())
     bins = np.array_split(order, BINS)
     rms = [[float(np.sqrt(np.square(x.ravel()[b]).mean())) for b in bins] for x in (sd, error)]
     return np.array(rms[0]), np.array(rms[1])
 
 
-def panels(found: Reconstruction) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
+def _panels(found: Reconstruction) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
     """Titles, images (B, C, H, W) and how they are drawn."""
     grey = {"cmap": "grey", "vmin": -1, "vmax": 1}
     clean, sd = found.clean.numpy(), found.sd * GREY_LEVELS
-    columns = [("input", shown_input(found), grey), (POINT if found.fit.is_point else "posterior mean", clean, grey)]
+    columns = [("input", _shown_input(found), grey), (POINT if found.fit.is_point else "posterior mean", clean, grey)]
     if not found.fit.is_point:
         count = min(DRAWS, found.draws)
         columns += [(f"draw {j + 1}", found.drawn["clean"][j], grey) for j in range(count)]
-        wide = {"cmap": "magma", "vmin": 0, "vmax": top_of(sd)}
+        wide = {"cmap": "magma", "vmin": 0, "vmax": _top_of(sd)}
         columns.append(("sd (grey levels)", sd.mean(1, keepdims=True), wide))
     if found.job.truth is not None:
         truth = found.job.truth.numpy()
@@ -144,12 +153,12 @@ def panels(found: Reconstruction) -> list[tuple[str, NDArray[Any], dict[str, Any
     return columns
 
 
-def top_of(sd: NDArray[Any]) -> float:
+def _top_of(sd: NDArray[Any]) -> float:
     """Upper end of the colours for sds: all but the widest pixels are told apart."""
     return max(float(np.percentile(sd, SD_PERCENTILE)), LEAST_RANGE)
 
 
-def shown_input(found: Reconstruction) -> NDArray[Any]:
+def _shown_input(found: Reconstruction) -> NDArray[Any]:
     """Measurements as pictures: k-space by its zero-filled images, holes black."""
     y, corruption = found.job.y, found.model.corruption
     if y.is_complex() or y.ndim != 4 or y.shape[1] not in (1, 3):
@@ -159,7 +168,7 @@ def shown_input(found: Reconstruction) -> NDArray[Any]:
     return shown
 
 
-def holes_of(found: Reconstruction) -> NDArray[np.float64] | None:
+def _holes_of(found: Reconstruction) -> NDArray[np.float64] | None:
     """1 in the holes of each image (B, H, W); None where there are none, or so many that outlines would hide it all."""
     y = found.job.y
     if y.is_complex() or y.shape != found.clean.shape:
@@ -170,6 +179,6 @@ def holes_of(found: Reconstruction) -> NDArray[np.float64] | None:
     return holes.astype(np.float64) if 0 < max(counts) <= MOST_HOLES else None
 
 
-def as_shown(picture: NDArray[Any]) -> NDArray[Any]:
+def _as_shown(picture: NDArray[Any]) -> NDArray[Any]:
     """(H, W) of a grey picture (1, H, W), (H, W, 3) on 0..1 of a coloured one."""
     return picture[0] if len(picture) == 1 else np.clip(np.moveaxis(picture, 0, 2) / 2 + 0.5, 0, 1)

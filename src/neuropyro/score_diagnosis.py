@@ -112,7 +112,7 @@ def fit_score_diagnosis(
     Raises
     ------
     CohortError
-        Where a diagnosis has no visit, or shapes do not fit.
+        Where a diagnosis has no visit, there are fewer than two, a score is not finite, or shapes do not fit.
 
     Examples
     --------
@@ -125,6 +125,8 @@ def fit_score_diagnosis(
     labels = np.asarray(diagnosis).astype(np.str_)
     if labels.shape != draws.shape[1:]:
         raise CohortError(f"diagnosis: {labels.shape} for scores of {draws.shape[1:]} visits")
+    if len(names) < 2 or not np.isfinite(draws).all():
+        raise CohortError("diagnosis: two or more of them are told apart, by finite scores")
     absent = [name for name in names if not (labels == name).any()]
     if absent:
         raise CohortError(f"diagnosis: no visit is {absent[0]}; name the diagnoses that the cohort has")

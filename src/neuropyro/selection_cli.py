@@ -35,10 +35,10 @@ def register(app: App) -> None:
     Traceback (most recent call last):
     ValueError: clusters: '8:2' names no numbers from 1 on; give the smaller one first
     """
-    app.command(select)
+    app.command(_select)
 
 
-def select(
+def _select(
     cohort: Path,
     *,
     out: Path,

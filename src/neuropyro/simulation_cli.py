@@ -25,13 +25,13 @@ def register(simulate: App) -> None:
     >>> register(app)
     >>> asked = ["reference", "--subjects", "6", "--vertices", "9", "--out", str(file)]
     >>> app(asked, result_action="return_value")  # doctest: +ELLIPSIS
-    Cohort(24 visits of 6 subjects x 9 vertices; 4 to 4 visits a subject, ...
+    Cohort(24 visits of 6 subjects x 9 vertices; 4 visits a subject, ...
     """
-    simulate.command(simulate_cohort_study, name="cohort")
-    simulate.command(simulate_reference_study, name="reference")
+    simulate.command(_simulate_cohort_study, name="cohort")
+    simulate.command(_simulate_reference_study, name="reference")
 
 
-def simulate_cohort_study(
+def _simulate_cohort_study(
     *, out: Path, subjects: int = 200, visits: int = 4, clusters: int = 3, missing_values: float = 0.0, seed: int = 0
 ) -> None:
     """Simulate a longitudinal study of cortical thickness on fsaverage5.
@@ -53,7 +53,7 @@ def simulate_cohort_study(
     _save(cohort, out)
 
 
-def simulate_reference_study(
+def _simulate_reference_study(
     *, out: Path, subjects: int = 300, vertices: int = 1000, clusters: int = 3, interval: float = 3.0, seed: int = 0
 ) -> None:
     """Simulate the DIVE paper's own data.

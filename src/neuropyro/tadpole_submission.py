@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date as calendar_date
 from pathlib import Path
@@ -26,9 +25,10 @@ from neuropyro.data import Cohort, CohortError
 from neuropyro.data.tadpole import DIAGNOSES
 from neuropyro.data.text_table import DAYS_A_YEAR, TextTable, read_table, table_of
 
-__all__ = ["Forecast", "evaluate_forecast", "forecast_months", "read_submission"]
+__all__ = ["Forecast", "ForecastMonths", "evaluate_forecast", "forecast_months", "read_submission"]
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 PROBABILITIES = tuple(f"{name} relative probability" for name in DIAGNOSES)
 TARGETS = {"adas13": "ADAS13", "ventricles": "Ventricles_ICV"}
 QUARTILES = (50, 25, 75)  # a best guess, and an interval of 50 %
@@ -40,18 +40,21 @@ class ForecastMonths:
 
     Parameters
     ----------
-    rid
-        ``(rows,)`` subjects.
-    month
-        ``(rows,)`` 1, 2, ... within a subject.
-    date
-        ``(rows,)`` as ``"2018-01"``.
+    rid, month, date
+        ``(rows,)`` subjects, numbers 1, 2, ... within each, and names as ``"2018-01"``.
     time
         ``(rows,)`` ages in years, on the cohort's time axis, at the month's first day.
+
+    Examples
+    --------
+    >>> visits = Cohort([[10.0], [9.0]], [70.0, 80.0], subject=[2, 3], covariates={"exam_date": np.full(2, 2017.0)})
+    >>> plan: ForecastMonths = forecast_months(visits, months=2)
+    >>> plan.rid.tolist(), plan.month.tolist(), plan.time.round().tolist()
+    ([2, 2, 3, 3], [1, 2, 1, 2], [71.0, 71.0, 81.0, 81.0])
     """
 
-    rid: NDArray[np.int64]
-    month: NDArray[np.int64]
+    rid: Integers
+    month: Integers
     date: NDArray[np.str_]
     time: Floats
 
@@ -85,18 +88,17 @@ def forecast_months(
     if exam is None:
         raise CohortError("covariate exam_date: not in the cohort; read it by Cohort.from_tadpole, with EXAMDATE")
     wanted = _subjects(cohort, rids)
-    birthday = {}
+    birthdays = []
     for rid in wanted.tolist():
         own = (cohort.subject == rid) & np.isfinite(np.asarray(exam, np.float64))
         if not own.any():
             raise CohortError(f"subject {rid}: no visit with an exam date; forecasts need one to know ages by month")
-        birthday[rid] = float(np.mean(exam[own] - cohort.time[own]))
+        birthdays.append(float(np.mean(exam[own] - cohort.time[own])))
     numbers = range(12 * year + month - 1, 12 * year + month - 1 + months)
     dates = np.array([f"{n // 12:04d}-{n % 12 + 1:02d}" for n in numbers])
-    rid = np.repeat(wanted, months)
-    date = np.tile(dates, len(wanted))
-    time = np.tile([_start_of(d) for d in dates], len(wanted)) - np.array([birthday[r] for r in rid.tolist()])
-    return ForecastMonths(rid, np.tile(np.arange(1, months + 1), len(wanted)), date, time)
+    time = np.tile([_start_of(d) for d in dates], len(wanted)) - np.repeat(birthdays, months)
+    number = np.tile(np.arange(1, months + 1), len(wanted))
+    return ForecastMonths(np.repeat(wanted, months), number, np.tile(dates, len(wanted)), time)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +115,8 @@ class Forecast:
         ``(rows, 3)``: best guess, lower and upper end of the 50 % interval; ventricles are over ICV.
     """
 
-    rid: NDArray[np.int64]
-    month: NDArray[np.int64]
+    rid: Integers
+    month: Integers
     date: NDArray[np.str_]
     probabilities: Floats
     adas13: Floats
@@ -156,8 +158,8 @@ class Forecast:
                 raise CohortError(f"{name}: must be {rows} x 3 finite numbers, one row a subject and month")
         for name in ("adas13", "ventricles"):
             best, low, high = getattr(self, name).T
-            if not ((low <= best) & (best <= high)).all():
-                row = int(np.flatnonzero(~((low <= best) & (best <= high)))[0])
+            if (outside := np.flatnonzero((best < low) | (high < best))).size:
+                row = outside[0]
                 raise CohortError(f"{name}: row {row} (RID {self.rid[row]}): the best guess is outside its interval")
 
     def write(self, path: str | Path) -> None:
@@ -226,64 +228,55 @@ def evaluate_forecast(forecast: Forecast, truth: Any) -> dict[str, float]:
     table = read_table(truth) if isinstance(truth, str | Path) else table_of(truth)
     rid = _whole(table, "RID")
     state = table.text("Diagnosis")
-    unknown = np.setdiff1d(state, ["", *DIAGNOSES])
-    if unknown.size:
+    if (unknown := np.setdiff1d(state, ["", *DIAGNOSES])).size:
         raise CohortError(f"{table.source}: Diagnosis {str(unknown[0])!r} is not one of {', '.join(DIAGNOSES)}")
-    nearest = _nearest(forecast, rid, table)
     known = np.flatnonzero(state != "")
     scores = {}
     if len(np.unique(state[known])) > 1:
         label = np.array([DIAGNOSES.index(name) for name in state[known]])
-        given = forecast.probabilities[nearest("CognitiveAssessmentDate", known)]
+        given = forecast.probabilities[_nearest(forecast, rid, table, "CognitiveAssessmentDate", known)]
         scores = {"mAUC": measures.multiclass_auc(label, given), "BCA": measures.balanced_accuracy(label, given)}
     columns = {"adas13": ("ADAS13", "CognitiveAssessmentDate"), "ventricles": ("Ventricles", "ScanDate")}
     for name, (column, date) in columns.items():
         true = table.numbers(column)
-        seen = np.flatnonzero(~np.isnan(true))
-        if not seen.size:
+        if not (seen := np.flatnonzero(~np.isnan(true))).size:
             continue
-        best, low, high = getattr(forecast, name)[nearest(date, seen)].T
+        best, low, high = getattr(forecast, name)[_nearest(forecast, rid, table, date, seen)].T
         scores[f"{TARGETS[name]} MAE"] = measures.mean_absolute_error(true[seen], best)
         scores[f"{TARGETS[name]} WES"] = measures.weighted_error_score(true[seen], best, low, high)
         scores[f"{TARGETS[name]} CPA"] = measures.coverage_accuracy(true[seen], low, high)
     return scores
 
 
-def _nearest(
-    forecast: Forecast, rid: NDArray[np.int64], table: TextTable
-) -> Callable[[str, NDArray[np.int64]], NDArray[np.int64]]:
-    """Return a function of a column of dates and some rows: the forecast of the nearest month, for each of them."""
-    first = np.array([_start_of(date) for date in forecast.date])
-    rows_of: Mapping[int, NDArray[np.int64]] = {int(r): np.flatnonzero(forecast.rid == r) for r in np.unique(rid)}
-
-    def nearest(column: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        when = 1970 + table.years(column)
-        found = []
-        for row in rows:
-            own = rows_of[int(rid[row])]
-            if not own.size or np.isnan(when[row]):
-                what = f"no forecast of RID {rid[row]}" if not own.size else f"`{column}` is missing"
-                raise CohortError(f"{table.place(int(row))}: {what}; forecast every subject of the test set")
-            found.append(own[np.abs(first[own] - when[row]).argmin()])
-        return np.array(found, np.int64)
-
-    return nearest
+def _nearest(forecast: Forecast, rid: Integers, table: TextTable, column: str, rows: Integers) -> list[int]:
+    """Row of the forecast of the nearest month to each date of a column, in some of its rows."""
+    when, found = 1970 + table.years(column), []
+    months, which = np.unique(forecast.date, return_inverse=True)
+    first = np.array([_start_of(month) for month in months])[which]
+    for row in rows.tolist():
+        own = np.flatnonzero(forecast.rid == rid[row])
+        if not own.size or np.isnan(when[row]):
+            what = f"no forecast of RID {rid[row]}" if not own.size else f"`{column}` is missing"
+            raise CohortError(f"{table.place(row)}: {what}; forecast every subject of the test set")
+        found.append(int(own[np.abs(first[own] - when[row]).argmin()]))
+    return found
 
 
-def _subjects(cohort: Cohort, rids: ArrayLike | None) -> NDArray[np.int64]:
+def _subjects(cohort: Cohort, rids: ArrayLike | None) -> Integers:
     in_d2 = cohort.covariates.get("D2")
     of_challenge = cohort.subject if in_d2 is None else cohort.subject[np.asarray(in_d2) == 1]
     wanted = np.unique(of_challenge if rids is None else np.asarray(rids))
     absent = np.setdiff1d(wanted, cohort.subjects)
     if absent.size or not wanted.size:
         raise CohortError(f"subject: {absent[0] if absent.size else 'none of D2'} is not in this cohort")
+    if wanted.dtype.kind not in "iu":
+        raise CohortError(f"subject: {wanted[0]!r} is no RID; the challenge's subjects are whole numbers")
     return wanted.astype(np.int64)
 
 
 def _month(name: str) -> tuple[int, int]:
     """Return year and month of ``"2018-01"``."""
-    match = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", str(name))
-    if match is None:
+    if (match := re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", str(name))) is None:
         raise CohortError(f"month: {str(name)!r} is not like 2018-01")
     return int(match[1]), int(match[2])
 
@@ -297,10 +290,9 @@ def _titles(target: str) -> tuple[str, str, str]:
     return target, f"{target} 50% CI lower", f"{target} 50% CI upper"
 
 
-def _whole(table: TextTable, name: str) -> NDArray[np.int64]:
+def _whole(table: TextTable, name: str) -> Integers:
     numbers = table.numbers(name)
-    bad = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
-    if bad.size:
+    if (bad := np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))).size:
         raise CohortError(f"{table.place(int(bad[0]))}: `{name}` must be a whole number")
     return numbers.astype(np.int64)
 

@@ -28,11 +28,11 @@ def register(app: App) -> None:
     Traceback (most recent call last):
     FileNotFoundError: away: no such folder; a fit is the folder that `neuropyro dive fit COHORT --out away` writes
     """
-    app.command(compare)
-    app.command(diagnose)
+    app.command(_compare)
+    app.command(_diagnose)
 
 
-def compare(*fit: Path, data: Path | None = None, out: Path | None = None, draws: int = 500) -> None:
+def _compare(*fit: Path, data: Path | None = None, out: Path | None = None, draws: int = 500) -> None:
     """Set fits of one cohort side by side: ELBO, k-hat, seconds, leave-one-out, means and sds.
 
     Parameters
@@ -70,7 +70,7 @@ def _facts(row: Row) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names} | loo
 
 
-def diagnose(
+def _diagnose(
     fit: Path,
     *,
     out: Path,

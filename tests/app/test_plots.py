@@ -291,6 +291,31 @@ def test_worlds_are_slices_and_their_differences_from_the_first():
     assert [float(picture.mean()) for picture in shown[::2]] == pytest.approx([0.0, 0.25, 0.25, 0.0])
 
 
+def test_courses_are_means_within_intervals_by_age():
+    rng, times = np.random.default_rng(0), np.array([[70.0, 60.0]])  # not in order
+    nodes = {
+        "mmse": 25 + rng.normal(size=(200, 1, 2)),
+        "dps": rng.normal(size=(200, 1, 2)),
+        "apoe4": np.ones((200, 1, 1)),
+    }
+    world = Counterfactual(np.array(["a"]), times, nodes)
+    figure = plots.plot_courses({"as it is": world, "treated": world})
+    assert [axis.get_ylabel() for axis in figure.axes] == ["progression score\n(sds of controls' first visits)", "MMSE"]
+    line, band = figure.axes[1].lines[0], figure.axes[1].collections[0].get_paths()[0].vertices
+    assert line.get_xdata().tolist() == [60.0, 70.0]
+    np.testing.assert_allclose(line.get_ydata(), nodes["mmse"].mean(0)[0, ::-1])
+    low, high = world.interval("mmse")
+    np.testing.assert_allclose([band[:, 1].min(), band[:, 1].max()], [low.min(), high.max()])
+    with pytest.raises(ValueError, match="plot_courses: the worlds have none of dps, adas"):
+        plots.plot_courses({"as it is": Counterfactual(np.array(["a"]), times, {"apoe4": nodes["apoe4"]})})
+
+
+def test_worlds_without_slices_or_maps_are_refused():
+    world = Counterfactual(np.array(["a"]), np.array([[60.0]]), {"mmse": np.full((5, 1, 1), 25.0)})
+    with pytest.raises(ValueError, match="neither slices nor maps of a template; plot_courses draws numbers"):
+        plots.plot_worlds({"as it is": world})
+
+
 def test_differences_of_all_worlds_are_in_the_same_colours():
     """Of maps as of slices, with the sd of draws: the largest difference ends the scale, not each world's own."""
     mesh = cortex_mesh()

@@ -314,7 +314,7 @@ def test_repr_says_what_is_there():
         "1 to 3 visits a subject",
         "65 to 80 years",
         "4.2% missing",
-        "1 controls at first visit",
+        "1 control at first visit",
         "Mesh(4 vertices, 3 edges)",
         "covariates sex, site",
     ):

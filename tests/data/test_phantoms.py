@@ -239,6 +239,8 @@ def test_thin_cortex_shifts_the_log_odds_of_sulcal_fluid():
         ({"seed": -1}, "seed"),
         ({"recipe": PhantomRecipe(dilation=(0.0, 2.0))}, "dilation"),
         ({"recipe": PhantomRecipe(noise=(0.2, 0.1))}, "noise"),
+        ({"recipe": PhantomRecipe(noise=(float("nan"), 0.1))}, "noise"),
+        ({"recipe": PhantomRecipe(dilation=(1.0, 9.0))}, "dilation"),
     ],
 )
 def test_wrong_settings_are_named(settings, named):
@@ -250,6 +252,24 @@ def test_wrong_settings_are_named(settings, named):
 def test_impossible_covariates_are_refused_by_name(coronal, given):
     with pytest.raises(ValueError, match=f"{next(iter(given))} must be finite"):
         coronal([0], **given)
+
+
+def test_what_the_template_does_not_bear_is_refused(coronal):
+    with pytest.raises(ValueError, match="dilation must be 6 at most"):
+        coronal([0], dilation=9.0)
+    largest = coronal(range(20), dilation=6.0, size=1.0).area("ventricles") / coronal.ventricles.typical
+    assert abs(largest.mean().item() / 6 - 1) < 0.03  # in some slices less: the template's ventricles end
+
+
+@pytest.mark.parametrize("indices", [[], [2, -1]])
+def test_slices_have_numbers_from_0_on(coronal, indices):
+    with pytest.raises(ValueError, match="indices: give one or more, each 0 or more"):
+        coronal(indices)
+
+
+def test_covariates_are_one_value_or_one_a_slice(coronal):
+    with pytest.raises(ValueError, match=r"atrophy must be one value or 3, one a slice, not \(2,\)"):
+        coronal([0, 1, 2], atrophy=torch.zeros(2))
 
 
 def test_unknown_covariates_are_named(coronal):
