@@ -81,7 +81,7 @@ class Persistent:
 
 def attributes_of(module: torch.nn.Module, name: str, config: Any) -> dict[str, Any]:
     """Attributes that NVIDIA's layers carry beside their tensors."""
-    kind = type(module).__name__
+    kind = type(module).__name__.removeprefix("_")  # which is its name there
     if kind in ("SynthesisLayer", "ToImage", "Conv"):
         clamp = None if name.endswith("skip") else module.clamp
         gain = np.float64(1 / math.sqrt(module.weight[0].numel()))
@@ -96,7 +96,7 @@ def attributes_of(module: torch.nn.Module, name: str, config: Any) -> dict[str, 
 
 def persistent(module: torch.nn.Module, config: Any, source: str, name: str = "") -> Persistent:
     buffers = dict(module.named_buffers(recurse=False))
-    kind = type(module).__name__
+    kind = type(module).__name__.removeprefix("_")  # which is its name there
     if kind in ("SynthesisLayer", "SynthesisBlock", "DiscriminatorBlock", "Conv"):
         taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
         buffers["resample_filter"] = torch.outer(taps, taps) / 64
