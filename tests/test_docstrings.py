@@ -49,3 +49,11 @@ def test_every_public_name_has_a_docstring_of_its_own_with_an_example(name):
     public = list(defined_in(importlib.import_module(name)))
     assert [thing.__name__ for thing in public if not next(docstrings(thing))] == []
     assert [thing.__name__ for thing in public if not shown(thing)] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_is_not_public_begins_with_an_underscore(name):
+    module = importlib.import_module(name)
+    own = {n: x for n, x in vars(module).items() if getattr(x, "__module__", None) == name and not n.startswith("_")}
+    named = [n for n, x in own.items() if inspect.isclass(x) or inspect.isroutine(x)]
+    assert sorted(set(named) - set(module.__all__)) == []

@@ -158,7 +158,7 @@ class Forecast:
                 raise CohortError(f"{name}: must be {rows} x 3 finite numbers, one row a subject and month")
         for name in ("adas13", "ventricles"):
             best, low, high = getattr(self, name).T
-            if (outside := np.flatnonzero((best < low) | (high < best))).size:
+            if (outside := np.flatnonzero(~((low <= best) & (best <= high)))).size:
                 row = outside[0]
                 raise CohortError(f"{name}: row {row} (RID {self.rid[row]}): the best guess is outside its interval")
 
