@@ -180,7 +180,7 @@ def _write_visit(cohort: Cohort, row: int, stem: Path) -> None:
 def write_slice(image: NDArray[np.float32], stem: Path) -> None:
     """Write a coronal slice (side, side) in -1..1 as a picture of 8 bits and as a volume one voxel thick, in mm.
 
-    ``stem`` is the beginning of the files' paths; row 0 is superior, column 0 the subject's left.  Across and up, places
+    ``stem`` is the beginning of the files' paths; row 0 is superior, column 0 the subject's left.  Places across and up
     are MNI's; how far in front the slice lies is not known, and 0.
 
     Examples
