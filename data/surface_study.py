@@ -108,11 +108,12 @@ def _kept(
     template: str | None,
     mask: Mask | None,
 ) -> NDArray[np.bool_]:
+    seen = seen_points(parts, read_surface_map, visits)
     if mask is not None:
-        return surface_mask(mask, hemispheres, sizes)
+        return surface_mask(mask, hemispheres, sizes) & seen
     if template in TEMPLATE_VERTICES:
-        return np.concatenate([_bundled_cortex(h) for h in hemispheres])
-    return seen_points(parts, read_surface_map, visits)
+        return np.concatenate([_bundled_cortex(h) for h in hemispheres]) & seen
+    return seen
 
 
 def _whole_mesh(

@@ -29,11 +29,12 @@ class Kept:
     seen: set[tuple[int, int]] = field(default_factory=set)
 
     def note(self, tensor: Tensor) -> Tensor:
-        """Count a tensor that is being kept."""
-        known = (tensor.untyped_storage()._cdata, tensor.numel())
+        """Count a tensor that is being kept; of a sparse one, the numbers that it has."""
+        numbers = tensor._values() if tensor.is_sparse else tensor
+        known = (numbers.untyped_storage()._cdata, numbers.numel())
         if known not in self.seen:
             self.seen.add(known)
-            self.numbers += tensor.numel()
+            self.numbers += numbers.numel()
         return tensor
 
 

@@ -258,6 +258,13 @@ def test_a_simulated_cortex_comes_back(simulated, study, tmp_path):
     in_right = simulated.mesh.template_index >= n
     np.testing.assert_array_equal(right.mesh.template_index, simulated.mesh.template_index[in_right])
     np.testing.assert_array_equal(right.values, simulated.values[:, in_right])
+    for row, subject in enumerate(simulated.subject):  # of the cortex, too, some may be 0 in all maps
+        path = tmp_path / f"{subject}_v{row}" / "surf" / "rh.thickness.fsaverage5.mgh"
+        part = whole[row, n:].copy()
+        part[np.flatnonzero(part)[:5]] = 0
+        write_surface_map(path, part[None], ["thickness"], "rh")
+    less = Cohort.from_freesurfer(tmp_path, tmp_path / "t.csv", hemispheres=("rh",))
+    np.testing.assert_array_equal(less.mesh.template_index, right.mesh.template_index[5:])
     other = tmp_path / f"{simulated.subject[0]}_v0" / "surf" / "lh.thickness.fsaverage5.mgh"
     write_surface_map(other, np.ones((1, 2562), np.float32), ["x"], "lh")
     with pytest.raises(

@@ -134,3 +134,14 @@ def test_people_who_differ_everywhere():
     assert omega == pytest.approx(np.full(2, sd), rel=0.1)  # 1,500 effects: their sd is known to 2 %
     assert (predicts[False].answer, predicts[True].answer) == ("no", "yes")
     assert "--vertex-effect" in predicts[False].advice
+
+
+@pytest.mark.parametrize("guide", ["laplace", "normal", "structured"])
+def test_guides_bear_missing_values(guide):
+    """Whose sums are sparse."""
+    cohort = simulate_reference(n_subjects=8, n_vertices=12, n_clusters=2, seed=2)
+    values = np.array(cohort.values)
+    values[np.random.default_rng(0).random(values.shape) < 0.2] = np.nan
+    model, schedule = VertexClusterMixture(2, vertex_effect=True), Schedule(max_steps=20, warm_up=20)
+    result = fit(model, replace(cohort, values=values), guide, schedule=schedule, progress=False)
+    assert abs(np.corrcoef(result.posterior(20)["dps"].mean(0), cohort.truth["dps"])[0, 1]) > 0.9
