@@ -52,6 +52,7 @@ tables: $(VENV)/demo.stamp
 	$(BIN)/python benchmarks/reference_sweeps.py
 
 # All notebooks, run from their .py files and kept with outputs beside them; one by its number: make notebooks ONLY=03
+notebooks bench tables: export OMP_WAIT_POLICY ?= PASSIVE
 notebooks: $(VENV)/notebooks.stamp
 	$(BIN)/python notebooks/execute.py $(if $(ONLY),$(wildcard notebooks/$(ONLY)_*.py))
 

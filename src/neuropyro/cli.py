@@ -85,6 +85,8 @@ def main() -> None:
     }
     exit status 2
     """
+    # Threads that spin where they wait for each other make a fit many times slower beside another busy program.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # is read when torch is imported, which no command has done yet
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", LOGGED_EVERY)  # a bar in a log is a line each time that it moves
     try:

@@ -289,6 +289,16 @@ def test_help_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_threads_are_told_to_sleep_where_they_wait_before_torch_is_there(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    code = (
+        "import os, sys\nfrom neuropyro.cli import main\nassert 'torch' not in sys.modules\n"
+        "sys.argv = ['neuropyro', '--version']\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules\nassert os.environ['OMP_WAIT_POLICY'] == 'PASSIVE'"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [
