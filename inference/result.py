@@ -92,6 +92,8 @@ class Fit:
     >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
     >>> result.posterior(draws=100)["mean"].shape, result.is_point
     ((100,), False)
+    >>> result
+    Fit(model, laplace: converged)
     """
 
     model: Callable[[Any], Any]
@@ -101,6 +103,13 @@ class Fit:
     seed: int
     fingerprint: str
     dtype: torch.dtype = torch.float32
+
+    def __repr__(self) -> str:
+        """Tell model, guide and how it ended; no tensors."""
+        model = getattr(self.model, "__name__", type(self.model).__name__)
+        several = f", the best of {len(self.runs)} runs" if len(self.runs) > 1 and not self.is_sampled else ""
+        ended = "converged" if self.converged else "NOT CONVERGED"
+        return f"Fit({model}, {self.guide_name or type(self.guide).__name__}{several}: {ended})"
 
     @property
     def guide(self) -> Any:

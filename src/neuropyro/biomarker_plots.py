@@ -12,6 +12,7 @@ from scipy.special import expit
 from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.vertex_maps import own_trajectories
 from neuropyro.outputs import Outcome
+from neuropyro.plot_arguments import require_outcome
 from neuropyro.plot_style import IN_THE_DATA, cluster_colours, diagnosis_groups, score_label
 
 __all__ = ["own_curves", "plot_biomarkers"]
@@ -38,6 +39,7 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
     >>> [axis.get_ylabel() for axis in plot_biomarkers(outcome).axes]
     ['MMSE', 'volume', 'area']
     """
+    require_outcome(outcome)
     names = outcome.cohort.feature_names
     if names is None:
         return None

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from neuropyro.inference.reliability import interval_coverage, reliability
 from neuropyro.outputs import Outcome
+from neuropyro.plot_arguments import require_outcome
 from neuropyro.plot_style import BLUE, CONTROL, GREY, OKABE_ITO, RED
 
 __all__ = ["plot_coverage", "plot_reliability"]
@@ -33,6 +34,7 @@ def plot_reliability(outcome: Outcome) -> Figure:
     >>> plot_reliability(outcome).axes[0].get_xlabel()
     'largest posterior of the cluster'
     """
+    require_outcome(outcome)
     figure = Figure(figsize=(4.2, 4), layout="constrained")
     axis = figure.subplots()
     found = reliability(outcome.assignments, np.asarray(outcome.cohort.truth["Z"], np.int64))

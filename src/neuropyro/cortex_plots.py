@@ -15,6 +15,7 @@ from neuropyro.data import Mesh
 from neuropyro.data.surface_space import TEMPLATE_VERTICES
 from neuropyro.data.surfaces import template_surface
 from neuropyro.outputs import Outcome
+from neuropyro.plot_arguments import require_outcome
 from neuropyro.plot_style import cluster_colours
 
 __all__ = ["plot_clusters", "plot_entropy", "plot_map"]
@@ -38,6 +39,7 @@ def plot_clusters(outcome: Outcome) -> Figure | None:
     >>> plot_clusters(outcome) is None  # a cohort without a cortex
     True
     """
+    require_outcome(outcome)
     colours = cluster_colours(outcome.model.n_clusters)
     figure = _on_cortex(outcome.cohort.mesh, outcome.assignments.argmax(1), ListedColormap(colours))
     if figure is not None:
@@ -64,6 +66,7 @@ def plot_entropy(outcome: Outcome) -> Figure | None:
     >>> plot_entropy(outcome) is None  # a cohort without a cortex
     True
     """
+    require_outcome(outcome)
     if outcome.model.n_clusters == 1:
         return None
     limits = (0.0, float(np.log(outcome.model.n_clusters)))

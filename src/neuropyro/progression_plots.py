@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from neuropyro.outputs import Outcome
+from neuropyro.plot_arguments import require_outcome
 from neuropyro.plot_style import cluster_colours, diagnosis_groups, score_label
 
 __all__ = ["cluster_means", "plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
@@ -27,6 +28,7 @@ def plot_trajectories(outcome: Outcome) -> Figure:
     >>> len(plot_trajectories(outcome).axes)
     2
     """
+    require_outcome(outcome)
     n_clusters = outcome.model.n_clusters
     columns = min(n_clusters, 4)
     rows = -(-n_clusters // columns)
@@ -68,6 +70,7 @@ def plot_stages(outcome: Outcome) -> Figure:
     >>> plot_stages(outcome).axes[0].get_xlabel()
     'time (years)'
     """
+    require_outcome(outcome)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     cohort = outcome.cohort
@@ -100,6 +103,7 @@ def plot_loss(outcome: Outcome) -> Figure:
     >>> plot_loss(outcome).axes[0].get_xlabel()
     'step'
     """
+    require_outcome(outcome)
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axis = figure.subplots()
     best = min(run.losses.min() for run in outcome.fit.runs)
@@ -127,6 +131,7 @@ def plot_recovery(outcome: Outcome) -> Figure:
     >>> plot_recovery(outcome).axes[0].get_xlabel()
     'true score (sd of controls)'
     """
+    require_outcome(outcome)
     figure = Figure(figsize=(4.2, 4), layout="constrained")
     axis = figure.subplots()
     true = np.asarray(outcome.cohort.truth["dps"])

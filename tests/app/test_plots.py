@@ -360,3 +360,11 @@ def test_selection_marks_the_number_chosen():
     left, middle, right = plots.plot_selection(found).axes
     assert left.lines[0].get_ydata() == pytest.approx([-1.0, 0.0, -2.0])
     assert all(axis.lines[-1].get_xdata() == [3, 3] for axis in (left, middle, right))
+
+
+@pytest.mark.parametrize(
+    "plot", ["biomarkers", "reliability", "clusters", "entropy", "trajectories", "stages", "loss", "recovery"]
+)
+def test_a_fit_alone_is_told_what_a_figure_is_of(plot):
+    with pytest.raises(TypeError, match=r"drawn of neuropyro\.outputs\.Outcome\(model, cohort, result\), not of a dict"):
+        getattr(plots, f"plot_{plot}")({})
