@@ -18,6 +18,8 @@ from neuropyro.models.reconstruction_spread import MeasurementSpread, spread_of
 
 __all__ = ["Measurements", "in_reals", "in_reals_mask", "placed_measurements"]
 
+TOO_LARGE = 10  # times what a white image gives: no noise that leaves anything to see
+
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
@@ -155,7 +157,7 @@ def _check_measurements(y: Tensor, observed: Tensor, corruption: Corruption, sou
     Raises
     ------
     CorruptionError
-        Where shapes do not fit, or a value that counts is not finite.
+        Where shapes do not fit, a value that counts is not finite, or some are far beyond what images of -1 to 1 give.
     """
     wanted = source.image_shape
     if y.ndim < 2 or len(y) == 0:
@@ -171,6 +173,18 @@ def _check_measurements(y: Tensor, observed: Tensor, corruption: Corruption, sou
         raise CorruptionError(f"reconstruction: measurements must be {tuple(shape)}, got {tuple(y.shape)}")
     if not bool((torch.isfinite(in_reals(y)) | ~in_reals_mask(observed, y)).all()):
         raise CorruptionError("reconstruction: a measurement that counts is not finite; mask it")
+    if not y.is_complex():
+        _check_unit(y, observed, corruption.A(torch.ones(len(y), *wanted, dtype=y.dtype, device=y.device)))
+
+
+def _check_unit(y: Tensor, observed: Tensor, white: Tensor) -> None:
+    """Refuse real measurements that no noise explains, given those of a white image: most likely grey levels."""
+    reach, largest = float(white.abs().max()), float(torch.where(observed.bool(), y, 0).abs().max())
+    if largest > TOO_LARGE * max(reach, 1.0):
+        raise CorruptionError(
+            f"reconstruction: measurements reach {largest:.3g}, where a white image gives {reach:.3g}; images are on "
+            "-1 to 1: a grey level g of 255 is g / 127.5 - 1"
+        )
 
 
 def in_reals_mask(observed: Tensor, y: Tensor) -> Tensor:

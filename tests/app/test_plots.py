@@ -366,5 +366,7 @@ def test_selection_marks_the_number_chosen():
     "plot", ["biomarkers", "reliability", "clusters", "entropy", "trajectories", "stages", "loss", "recovery"]
 )
 def test_a_fit_alone_is_told_what_a_figure_is_of(plot):
-    with pytest.raises(TypeError, match=r"drawn of neuropyro\.outputs\.Outcome\(model, cohort, result\), not of a dict"):
+    with pytest.raises(
+        TypeError, match=r"drawn of neuropyro\.outputs\.Outcome\(model, cohort, result\), not of a dict"
+    ):
         getattr(plots, f"plot_{plot}")({})

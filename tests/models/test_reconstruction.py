@@ -403,6 +403,10 @@ def test_measurements_that_do_not_fit(linear_generator):
         model.prepare(torch.zeros(2, 1, 5, 5))
     with pytest.raises(CorruptionError, match="not finite"):
         model.prepare(torch.full((1, 1, 4, 4), math.nan))
+    with pytest.raises(
+        CorruptionError, match=r"measurements reach 255, where a white image gives 1; images are on -1 to 1"
+    ):
+        model.prepare(torch.full((1, 1, 4, 4), 255.0))
     with pytest.raises(CorruptionError, match=r"must be \(B, \.\.\.\)"):
         model.prepare(torch.zeros(0, 1, 4, 4))
     looks = LatentReconstruction(linear_generator(), Undersample(Lines(2.0, 0.2)), features=Features(), **QUICK)
