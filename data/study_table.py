@@ -28,7 +28,20 @@ SUBJECT = (
     "ptid",
     "fsid-base",
 )
-SESSION = ("session", "session_id", "visit", "visit_id", "visit_number", "timepoint", "wave", "viscode", "fsid")
+SESSION = (
+    "session",
+    "session_id",
+    "visit",
+    "visit_id",
+    "visit_number",
+    "visit_no",
+    "visit_num",
+    "timepoint",
+    "wave",
+    "viscode",
+    "viscode2",
+    "fsid",
+)
 SESSION_REMEDY = f"add a column for the session to the table, called one of {', '.join(SESSION[:-1])}"  # not fsid
 TIME = ("time", "age", "age_at_visit", "age_at_scan", "age_years", "years", "years_since_baseline")
 DATE = ("acq_time", "date", "exam_date", "examdate", "scan_date")

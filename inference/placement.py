@@ -19,14 +19,29 @@ __all__ = ["choose_device", "default_dtype", "described", "fingerprint", "prepar
 def choose_device(device: torch.device | str | None) -> torch.device:
     """Return the device asked for, else CUDA where there is one, else the CPU.
 
+    Raises
+    ------
+    ValueError
+        Where this machine has no such device.
+
     Examples
     --------
-    >>> [str(choose_device(device)) for device in ("cpu", "cuda:1")]
-    ['cpu', 'cuda:1']
+    >>> str(choose_device("cpu"))
+    'cpu'
+    >>> choose_device("brain")
+    Traceback (most recent call last):
+        ...
+    ValueError: device brain: not on this machine, or no device that PyTorch knows; cpu always is
     """
-    if device is not None:
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device {device}: not on this machine, or no device that PyTorch knows; cpu always is"
+        ) from error
+    return torch.device(device)
 
 
 @contextmanager

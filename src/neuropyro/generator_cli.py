@@ -130,9 +130,10 @@ def _train(
         For the card: under which licence the weights come.
     """
     from neuropyro.generators import load_checkpoint
+    from neuropyro.inference.placement import choose_device
     from neuropyro.training_data import open_training_data
 
-    networks, config, place = network.configs(image), training.config(), _device(device)
+    networks, config, place = network.configs(image), training.config(), choose_device(device)
     start = load_checkpoint(weights) if weights is not None else None
     dataset, held_out, described = open_training_data(data, **asdict(image), seed=config.seed)
     said = {"training_data": training_data or described, "licence": licence}
@@ -166,19 +167,6 @@ def _run_training(
 def _tell(entry: Mapping[str, Any]) -> None:
     """Print one entry of the log."""
     print("  ".join(f"{name} {value:g}" for name, value in entry.items()), file=sys.stderr, flush=True)
-
-
-def _device(name: str | None) -> torch.device:
-    """Return the device of that name, if this machine has it; CUDA where there is one if None."""
-    import torch
-
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"--device {name}: not on this machine, or no device that PyTorch knows") from error
-    return torch.device(name)
 
 
 def _inversions(state: TrainingState, held_out: torch.Tensor | None) -> Findings | None:

@@ -119,7 +119,7 @@ def test_convert_overwrites_only_when_told(tmp_path):
         (["info", "hearts64"], "hearts64: no such generator; bundled generators: " + ", ".join(bundled_generators())),
         (["convert", REAL, "out.pt"], "out.pt: give a path that ends in .safetensors, in a folder that exists"),
         (["convert", REAL, "nowhere/out.safetensors"], "in a folder that exists"),
-        (["train", "phantoms", "--out", "run", "--device", "gpu9"], "--device gpu9: not on this machine"),
+        (["train", "phantoms", "--out", "run", "--device", "gpu9"], "device gpu9: not on this machine"),
         (["train", "phantoms", "--out", "run", "--colours", "3"], "phantoms are grey"),
         (["train", "phantoms", "--out", "run", "--plane", "sagittal"], "plane must be 'coronal' or 'axial'"),
         (["train", "phantoms", "--out", "run", "--resolution", "48"], "img_resolution must be a power of two"),

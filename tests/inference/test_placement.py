@@ -1,6 +1,7 @@
 """Devices, dtypes and fingerprints."""
 
 import numpy as np
+import pytest
 import torch
 
 from neuropyro.inference.placement import choose_device, described, fingerprint, prepare
@@ -40,3 +41,10 @@ def test_lists_are_moved():
 
 def test_the_device_asked_for_is_taken():
     assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("meta") == torch.device("meta")
+
+
+def test_a_device_that_is_not_here_is_refused():
+    absent = f"cuda:{torch.cuda.device_count()}"
+    with pytest.raises(ValueError, match=f"device {absent}: not on this machine"):
+        choose_device(absent)
