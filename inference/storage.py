@@ -193,7 +193,10 @@ def _rebuild(described: dict[str, Any] | None, folder: Path) -> Any:
     """Build a model of the zoo from its name and arguments; only names that the zoo exports are looked up."""
     zoo = importlib.import_module(ZOO)
     if described is None or described["name"] not in zoo.__all__:
-        raise FitError(f"{folder}: its model is none of {ZOO}; give `model=`")
+        raise FitError(
+            f"{folder}: its model is none of those in {ZOO} that are made from settings alone; give `model=`, which of a "
+            "reconstruction is LatentReconstruction(generator, corruption)"
+        )
     kind = getattr(zoo, described["name"])
     return kind(**{f.name: _argument(f.default, described["arguments"][f.name]) for f in dataclasses.fields(kind)})
 
