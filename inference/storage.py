@@ -194,7 +194,7 @@ def _rebuild(described: dict[str, Any] | None, folder: Path) -> Any:
     zoo = importlib.import_module(ZOO)
     if described is None or described["name"] not in zoo.__all__:
         raise FitError(
-            f"{folder}: its model is none of those in {ZOO} that are made from settings alone; give `model=`, which of a "
+            f"{folder}: its model is none of those in {ZOO} that settings alone make; give `model=`, which of a "
             "reconstruction is LatentReconstruction(generator, corruption)"
         )
     kind = getattr(zoo, described["name"])
