@@ -104,5 +104,5 @@ class PhantomRecipe:
 COVARIATES = ("position", "dilation", "atrophy", "contrast", "brightness", "rotation", "size", "bias", "noise")
 LOGARITHMIC = ("dilation",)
 POSITIVE = ("dilation", "brightness", "contrast", "size")
-LARGEST = {"dilation": 6.0}  # in every slice the template's ventricles can be dilated by that, in some by hardly more
+LARGEST = {"dilation": 6.0}  # nearly every slice of the template bears that, and hardly any bears much more
 """Names: all, in the order of their normals; those uniform in their logarithm; those that are above 0."""

@@ -237,10 +237,6 @@ def project(
         raise ValueError(f"space must be 'w' or 'wplus' and noise fixed, not {space!r} and {noise_mode!r}")
     statistics = latent_statistics(generator)
     copies = generator.num_ws if space == "wplus" else 1
-    with torch.no_grad():
-        own = generator.synthesis(statistics.mean.expand(1, generator.num_ws, -1), noise_mode=noise_mode).shape[1:]
-    if images.shape[1:] != own:
-        raise ValueError(f"images must have shape (B, {', '.join(map(str, own))}), got {tuple(images.shape)}")
     images = images.to(statistics.mean)
     targets = None if features is None else features(images).detach()
 
@@ -250,6 +246,9 @@ def project(
 
     def misfit(offset: Tensor, rows: Tensor) -> Tensor:
         made: Tensor = generator.synthesis(latent(offset), noise_mode=noise_mode)
+        if made.shape[1:] != images.shape[1:]:
+            own = ", ".join(map(str, made.shape[1:]))
+            raise ValueError(f"images must have shape (B, {own}), got {tuple(images.shape)}")
         loss = (made - images[rows]).square().mean(dim=(1, 2, 3))
         if features is None or targets is None:
             return loss

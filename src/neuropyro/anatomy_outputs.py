@@ -47,17 +47,17 @@ def write_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None, out: P
     for name, world in worlds.items():
         folder = out / _folder_name(name)
         folder.mkdir(parents=True, exist_ok=True)
-        table = _table(world)
-        write_csv(folder / "nodes.csv", table)
-        write_dictionary(out / "nodes.json", table, truth=True, endings=ENDINGS)
+        write_csv(folder / "nodes.csv", _table(world))
         for field in FIELDS:
             if field in world.nodes:
                 np.save(folder / f"{field}.npy", world[field][:, 0])
         if "image" in world.nodes:
             for age, image in zip(world.times[0], world.mean("image")[0, :, 0], strict=True):
                 write_slice(image, folder / f"age-{age:.2f}")
+    first = next(iter(worlds.values()))
+    write_dictionary(out / "nodes.json", _table(first), truth=True, endings=ENDINGS)  # all have the same columns
     figures = {"courses.png": plot_courses(worlds)}
-    if has_pictures(next(iter(worlds.values())), mesh):
+    if has_pictures(first, mesh):
         figures = {"counterfactual.png": plot_worlds(worlds, mesh)} | figures
     for name, figure in figures.items():
         figure.savefig(out / name, dpi=150)
