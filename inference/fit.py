@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from neuropyro.guides import (
     FLAT_GUIDES,
     FlatGuide,
+    Latents,
     PointGuide,
     Start,
     check_name,
@@ -42,12 +43,12 @@ from neuropyro.inference.checkpoint import Checkpoint
 from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.global_spread import affordable_chains, match_global_block
 from neuropyro.inference.joint_density import bears_particles
-from neuropyro.inference.objective import choose_elbo
+from neuropyro.inference.objective import choose_elbo, potential_of
 from neuropyro.inference.optimise import Monitor, Progress, optimise
 from neuropyro.inference.placement import choose_device, default_dtype, described, fingerprint, prepare
 from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.result import Fit, Run
-from neuropyro.inference.warm_start import best_start, centred, find_mode, nats_to_mode
+from neuropyro.inference.warm_start import best_start, centred, find_mode, find_rough_mode, nats_to_mode
 
 __all__ = ["build_guide", "fit"]
 
@@ -206,22 +207,34 @@ class _Task:
             if isinstance(self.guide, str) and self.guide in FLAT_GUIDES:
                 run = self._respread(self._fit_flat(start, monitor), seed + restart, monitor)
             else:
-                built = build_guide(self.model, self.data, self.guide, start)
-                if isinstance(built, PointGuide):
-                    hold(built, getattr(self.model, "population_sites", ()))
-                run = self._optimise(built, monitor)
+                run = self._fit_other(start, monitor)
         return replace(run, seconds=time.perf_counter() - began)
+
+    def _fit_other(self, init_values: Mapping[str, Tensor], monitor: Monitor) -> Run:
+        """Fit a point, or a guide that is not ours."""
+        built = build_guide(self.model, self.data, self.guide, init_values)
+        if isinstance(built, PointGuide):
+            stays = getattr(self.model, "population_sites", ())
+            place = None if self._has_begun(monitor) else self._rough_mode(init_values, monitor, stays)
+            built.law.loc.data = built.law.loc.data if place is None else place
+            hold(built, stays)
+        return self._optimise(built, monitor)
+
+    def _rough_mode(self, values: Mapping[str, Tensor], monitor: Monitor, held: Collection[str]) -> Tensor | None:
+        """Search for the mode on part of the data, where the model says on which."""
+        return find_rough_mode(self.model, self.data, values, self.schedule, _searching(monitor), held)
+
+    def _has_begun(self, monitor: Monitor) -> bool:
+        return monitor.checkpoint is not None and monitor.checkpoint.has(monitor.stage)
 
     def _fit_flat(self, init_values: Mapping[str, Tensor], monitor: Monitor) -> Run:
         """Find the mode, start the guide there, and fit it."""
-        if monitor.checkpoint is not None and monitor.checkpoint.has(monitor.stage):
+        if self._has_begun(monitor):
             return self._optimise(build_guide(self.model, self.data, self.guide, init_values), monitor)
         latents = find_latents(self.model, self.data, init_values)
         if not self.schedule.warm_up and self.guide != "laplace":
             return self._optimise(make_flat_guide(self.guide, Start(latents, latents.start)), monitor)
-        searching = replace(monitor, stage=f"{monitor.stage}, mode")
-        held = () if self.guide == "laplace" else getattr(self.model, "scale_sites", ())
-        mode = find_mode(self.model, self.data, latents, self.schedule, searching, held)
+        mode = self._mode(latents, init_values, monitor)
         if self.guide != "laplace":
             start = centred(self.model, self.data, mode)
             return self._optimise(best_start(self.guide, self.model, self.data, start, self.schedule), monitor)
@@ -232,6 +245,17 @@ class _Task:
             f"{'converged' if found else 'not converged'}: a step of Newton's to the mode would gain {left:.2g} nats"
         )
         return Run(guide, self._evaluate(guide), found, verdict if found else f"{verdict}; allow more warm_up")
+
+    def _mode(self, latents: Latents, init_values: Mapping[str, Tensor], monitor: Monitor) -> Start:
+        """Search for the mode of a guide that draws, or for the very one of all data."""
+        held = () if self.guide == "laplace" else getattr(self.model, "scale_sites", ())
+        place = self._rough_mode(init_values, monitor, held)
+        if place is not None and self.guide != "laplace":
+            return Start(
+                latents, place, potential_of(choose_elbo(self.model, self.data), self.model, self.data, latents)
+            )
+        latents = latents if place is None else replace(latents, start=place)
+        return find_mode(self.model, self.data, latents, self.schedule, _searching(monitor), held)
 
     def _respread(self, run: Run, seed: int, monitor: Monitor) -> Run:
         """Let short chains tell how wide a fitted guide's global block is, where it has one beside elements."""
@@ -284,3 +308,7 @@ class _Task:
         with progress_bar(title, monitor.progress, bar_format="{desc}: {elapsed}"):  # steps that nobody can count
             values: Mapping[str, Tensor] = self.model.init_values(self.data, seed)
         return values
+
+
+def _searching(monitor: Monitor) -> Monitor:
+    return replace(monitor, stage=f"{monitor.stage}, mode")

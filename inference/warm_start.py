@@ -7,14 +7,14 @@ So both starts are tried, and the one of the higher ELBO is taken.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Size, Tensor
 
-from neuropyro.guides import FlatGuide, Latents, Start, make_flat_guide
+from neuropyro.guides import FlatGuide, Latents, Start, find_latents, make_flat_guide
 from neuropyro.guides.blocks import one_block, plate_blocks
 from neuropyro.guides.centring import share_known
 from neuropyro.guides.curvature import cost, descend, local_curvature
@@ -22,8 +22,9 @@ from neuropyro.guides.point import Point
 from neuropyro.inference.convergence import CosineSchedule, Schedule
 from neuropyro.inference.objective import allowing_undefined, choose_elbo, potential_of
 from neuropyro.inference.optimise import Monitor, optimise
+from neuropyro.inference.placement import default_dtype
 
-__all__ = ["best_start", "centred", "find_mode", "nats_to_mode", "prior_sds"]
+__all__ = ["best_start", "centred", "find_mode", "find_rough_mode", "nats_to_mode", "prior_sds"]
 
 TRIALS = 8
 PRIOR_DRAWS = 200  # whose sd has an error of 5 %
@@ -31,12 +32,19 @@ CONTEST = 100  # steps in which two starts show which leads further
 WIDTHS = (1.0, 0.3, 0.1, 0.03)  # of the guide at the mode, as shares of what the curvature there says
 MODE_RATE = 0.02
 SHARE, ROUNDS = 2, 4  # of the descent to the mode: gradients beside those of the warm-up, and rounds
+ROUGH_SHARE = 16  # likewise, where they are of part of the data
 A_ROUND = 50  # steps of the warm-up, where the whole curvature is cheap
 WHOLE_LIMIT = 200  # latent numbers: with more, the curvature is taken by blocks
 
 
 def find_mode(
-    model: Any, data: Any, latents: Latents, schedule: Schedule, monitor: Monitor, held: Collection[str] = ()
+    model: Any,
+    data: Any,
+    latents: Latents,
+    schedule: Schedule,
+    monitor: Monitor,
+    held: Collection[str] = (),
+    share: int = SHARE,
 ) -> Start:
     """Search for the mode in unconstrained space.
 
@@ -56,6 +64,8 @@ def find_mode(
         Who follows.
     held
         Names of sites that stay at their starting values.
+    share
+        Gradients of the descent that ends it, beside those of the warm-up.
 
     Returns
     -------
@@ -85,10 +95,43 @@ def find_mode(
     few = latents.size <= WHOLE_LIMIT
     blocks = one_block(latents) if few else plate_blocks(latents)
     whole = max(schedule.warm_up // A_ROUND, 1)
-    rounds = min(whole if few else SHARE * schedule.warm_up // cost(blocks), ROUNDS)
+    rounds = min(whole if few else share * schedule.warm_up // cost(blocks), ROUNDS)
     with allowing_undefined():
         point = descend(given_held, point, blocks, rounds)
     return Start(latents, point, potential)
+
+
+def find_rough_mode(
+    model: Any,
+    data: Any,
+    init_values: Mapping[str, Tensor],
+    schedule: Schedule,
+    monitor: Monitor,
+    held: Collection[str] = (),
+) -> Tensor | None:
+    """Return the place ``(D,)`` of the mode by what the model's ``rough(data)`` returns, or None where that is None.
+
+    So it is without a warm-up, and of models that have no ``rough``.  It is part of the data, in double precision: a
+    posterior's valleys are so flat along their floor that the loss of all data in single precision does not tell where
+    they go on.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models import VertexClusterMixture
+    >>> program, cohort = VertexClusterMixture(2), simulate_reference(n_subjects=6, n_vertices=9, n_clusters=2, seed=0)
+    >>> visits = program.prepare(cohort, "cpu")
+    >>> place = find_rough_mode(program, visits, program.init_values(visits), Schedule(warm_up=10), Monitor(""))
+    >>> place.dtype  # as the data are
+    torch.float32
+    """
+    part = model.rough(data) if schedule.warm_up and hasattr(model, "rough") else None
+    if part is None:
+        return None
+    with default_dtype(torch.float64):
+        latents = find_latents(model, part, {site: value.double() for site, value in init_values.items()})
+        found = find_mode(model, part, latents, schedule, monitor, held, ROUGH_SHARE).point
+    return found.to(next(iter(init_values.values())).dtype)
 
 
 def centred(model: Any, data: Any, mode: Start) -> Start:

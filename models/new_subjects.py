@@ -209,9 +209,9 @@ class _Chunk:
         self.time = visits.subject_time[subjects]
         self.tables = ResidualTables(course, sums, at, real)
         spread = torch.zeros_like(course.sigma) if course.spread is None else course.spread
-        variance = (
-            course.sigma.square()[:, None, None] / self.tables.count.clamp_min(1) + spread.square()[:, None, None]
-        )
+        self.weight = visits.weight
+        count = (self.weight * self.tables.count).clamp_min(self.weight)
+        variance = course.sigma.square()[:, None, None] / count + spread.square()[:, None, None]
         self.precision = (self.tables.count > 0) / variance  # (subjects, K, m, 1)
         self.offset = self._variance_of_offsets()
         design = None if visits.covariates is None else visits.covariates[subjects]
@@ -235,7 +235,7 @@ class _Chunk:
     def _variance_of_offsets(self) -> Tensor | None:
         """Return that of what all of a cluster's vertices share of a subject, ``(subjects, K)``, or None for none."""
         rho, omega = self.course.rho, self.course.omega
-        count = self.tables.count.amax((-2, -1)).clamp_min(1)
+        count = self.weight * self.tables.count.amax((-2, -1)).clamp_min(1)
         if omega is not None:
             return omega.square() / count + (0.0 if rho is None else rho.square())
         return None if rho is None else rho.square().expand_as(count)
@@ -279,5 +279,6 @@ class _Chunk:
         if self.offset is not None:
             shrunk = shrunk + self.offset.reciprocal().unsqueeze(-1)
             explained = weighted.square() / shrunk
-        distance = (misfit + self.precision * mean.square()).sum(2) - self.tables.lasts(scores, mean) - explained
+        about = misfit.sum(2) - self.tables.lasts(scores, mean)  # their mean
+        distance = self.weight * about + (self.precision * mean.square()).sum(2) - explained
         return distance.sum(1), weighted.mT, shrunk.mT

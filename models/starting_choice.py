@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyro
 import torch
 from pyro import poutine
-from pyro.infer.mcmc.util import TraceEinsumEvaluator
+from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
 from neuropyro.models.visits import Visits
@@ -28,11 +29,21 @@ def likeliest(program: Callable[[Any], Any], visits: Visits, starts: Sequence[di
     return min(starts, key=lambda start: _loss(program, visits, start)) if len(starts) > 1 else starts[0]
 
 
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Let Pyro make its own tensors in a dtype: it multiplies densities by them."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 @torch.no_grad()
 def _loss(program: Callable[[Any], Any], visits: Visits, start: dict[str, Tensor]) -> float:
     """Return the negative log density of the data and the sites, what is enumerated summed out."""
-    given = poutine.enum(poutine.condition(program, start), first_available_dim=-2)
-    with torch.random.fork_rng(), poutine.block(), pyro.validation_enabled(False):
-        trace = poutine.trace(given).get_trace(visits)
-        loss = -float(TraceEinsumEvaluator(trace, has_enumerable_sites=True, max_plate_nesting=1).log_prob(trace))
+    given = poutine.condition(program, start)
+    with torch.random.fork_rng(), poutine.block(), pyro.validation_enabled(False), _default_dtype(visits.values.dtype):
+        loss = float(TraceEnum_ELBO(max_plate_nesting=1).loss(given, lambda visits: None, visits))
     return loss if loss == loss else float("inf")

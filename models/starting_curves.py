@@ -122,7 +122,7 @@ def bin_curves(visits: Visits, order: Floats, group: Callable[[Floats], NDArray[
         residual_sd=passing,
         lasting_sd=lasting,
         course=_array(course),
-        precision=_array(seen) / sd[:, None] ** 2 * np.ones_like(_array(course)),
+        precision=visits.weight * _array(seen) / sd[:, None] ** 2 * np.ones_like(_array(course)),
         label=label.cpu().numpy(),
     )
 

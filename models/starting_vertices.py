@@ -94,7 +94,7 @@ def refine(
 @torch.no_grad()
 def _bound(courses: _Clusters, values: Values, shares: Tensor) -> Tensor:
     """Return what bounds the negative log density with labels summed out, ``(starts,)``."""
-    of_labels = shares * (courses.log_share() - shares.clamp(min=1e-30).log())
+    of_labels = courses.weight * shares * (courses.log_share() - shares.clamp(min=1e-30).log())
     return (courses.loss(values) - of_labels.sum((-2, -1))).nan_to_num(math.inf)
 
 
@@ -195,7 +195,7 @@ class _Clusters(Courses):
 
     def __init__(self, visits: Visits, curves: BinnedCurves, vertices: _Vertices) -> None:
         super().__init__(visits, curves)
-        self.vertices = vertices
+        self.vertices, self.weight = vertices, visits.weight
         self.first_sigma = torch.as_tensor(curves.residual_sd)
         self.first_omega = None if curves.lasting_sd is None else torch.as_tensor(curves.lasting_sd)
         self.first_scatter = math.log(curves.spread)
@@ -261,7 +261,7 @@ class _Clusters(Courses):
         squares = d.squares if weight is None or d.sums is None else d.squares - (weight * d.sums).sum(-1)
         scaled = (squares - known / variance) / variance
         volume = volume + len(self.subject) * variance.log()
-        return 0.5 * ((d.number - 1).clamp(min=0) * volume + scaled).sum(-1)
+        return 0.5 * self.weight * ((d.number - 1).clamp(min=0) * volume + scaled).sum(-1)
 
     def _reduced(self, v: Values, columns: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return g of :mod:`neuropyro.models.vertex_effects`, ``(starts, K, subjects)``, and the columns less by it."""
@@ -299,7 +299,7 @@ class _Clusters(Courses):
         return Curves(mean, by_score), columns
 
     def _weight(self, v: Values) -> Tensor:
-        white = (2 * v["log_sigma"]).exp()[..., None] / self.seen.clamp(min=1e-9)
+        white = (2 * v["log_sigma"]).exp()[..., None] / (self.weight * self.seen).clamp(min=1e-9)
         noise = (2 * v["log_nu"]).exp()[..., None] + white
         return (self.seen > 0) / noise
 

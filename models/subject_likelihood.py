@@ -170,7 +170,7 @@ def integrated_log_likelihood(population: Population, own: Tensor, visits: Visit
             gradient, curvature = derivatives(integrand, own[some])
             ahead = (gradient * torch.linalg.solve(curvature, gradient)).sum()
             total += float(0.5 * (ahead - own[some].square().sum() - torch.logdet(curvature).sum()))
-        total += float(_rows(population, whole, courses, visits.n_vertices).sum())
+        total += float(_rows(population, whole, courses, visits).sum())
     return total
 
 
@@ -182,9 +182,10 @@ def _without(
     return _Subjects(population, visits, some, courses, whole.plus(mine, -1))
 
 
-def _rows(population: Population, parts: Parts, courses: Courses, n_vertices: int) -> Tensor:
-    """Return log p(V), summed over vertices, ``(subjects,)``."""
-    return vertex_densities(pair_densities(population, parts, courses), courses, n_vertices).sum(-1)
+def _rows(population: Population, parts: Parts, courses: Courses, visits: Visits) -> Tensor:
+    """Return log p(V), summed over vertices by their weight, ``(subjects,)``."""
+    each = vertex_densities(pair_densities(population, parts, courses), courses, visits.n_vertices)
+    return visits.weight * each.sum(-1)
 
 
 class _Subjects:
@@ -193,14 +194,14 @@ class _Subjects:
     def __init__(
         self, population: Population, visits: Visits, subjects: Tensor, courses: Courses, others: Parts
     ) -> None:
-        self.population, self.courses, self.n_vertices = population, courses, visits.n_vertices
+        self.population, self.courses, self.fitted = population, courses, visits
         self.visits = SubjectVisits(visits, subjects, courses)
         self.others = others
-        self.base = _rows(population, others, courses, visits.n_vertices)
+        self.base = _rows(population, others, courses, visits)
 
     def __call__(self, latent: Tensor) -> Tensor:
         """Return ``(subjects,)``: the prior of the latents, and the likelihood with them over that without."""
         mine = self.visits.parts(self.population, latent)
-        whole = _rows(self.population, self.others.plus(mine), self.courses, self.n_vertices)
+        whole = _rows(self.population, self.others.plus(mine), self.courses, self.fitted)
         prior = -0.5 * latent.square().sum(-1) - 0.5 * latent.shape[-1] * math.log(2 * math.pi)
         return whole - self.base + prior

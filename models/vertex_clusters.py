@@ -26,7 +26,8 @@ takes F_nk's place (:mod:`neuropyro.models.visit_effects`); and a subject may di
 which adds omega_k^2 to the covariance of its visits (:mod:`neuropyro.models.vertex_effects`).  What all subjects age by
 may be told apart from what they progress by (:mod:`neuropyro.models.ageing`): F_nk then has gamma_k (t_n - t_0).
 Z is enumerated: p(V) = prod_l sum_k pi_k p(V_l | k), and no guide ever sees it.  Where labels are known, it is observed
-(:mod:`neuropyro.models.labelled`).
+(:mod:`neuropyro.models.labelled`).  Where residuals are smooth over the surface, the factors of vertices have a power
+w (``vertex_weight``), for fewer independent ones would say as much (:mod:`neuropyro.models.effective_vertices`).
 
 Sites: those of :func:`~neuropyro.models.scores.sample_scores`; ``pi (K,)``; in a plate ``cluster``, ``a, b, c, d,
 sigma (K,)``, and with their switches ``scatter_c, scatter_log_b, scatter_a, power_b, rho, tau, omega, ageing (K,)``;
@@ -46,7 +47,7 @@ NeuroImage 2019.  Scatter and the effects of subjects, visits and vertices are o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -54,12 +55,14 @@ import pyro
 import pyro.distributions as dist
 import torch
 from numpy.typing import NDArray
+from pyro import poutine
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
 from neuropyro.models.ageing import aged
 from neuropyro.models.covariates import EFFECT_SITES, named_covariates
 from neuropyro.models.deterministic import with_deterministic
+from neuropyro.models.effective_vertices import vertex_weight
 from neuropyro.models.labelled import LabelledMixture, LabelledVisits, checked_labels, with_labels
 from neuropyro.models.labelling import align_labels
 from neuropyro.models.mixture import Mixture, curves
@@ -76,6 +79,7 @@ from neuropyro.models.vertex_answers import VertexAnswers
 from neuropyro.models.vertex_priors import CLUSTER_SITES, POWER, SCATTER, VertexPriors
 from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_effects import level_sd, offset_information, sample_levels
+from neuropyro.models.visit_parts import rough_part
 from neuropyro.models.visits import Standardise, Visits, prepare_visits
 
 __all__ = ["VertexClusterMixture"]
@@ -110,6 +114,9 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
     labels
         ``(vertices,)`` the cluster of each vertex, 0 to K - 1, where it is known: an atlas' regions, or
         ``range(n_biomarkers)``.  They keep their numbers.
+    vertex_weight
+        What a vertex counts for beside independent ones, above 0 and up to 1: the power of its likelihood.  None
+        estimates it from how smooth residuals are (:mod:`neuropyro.models.effective_vertices`).
     standardise
         See :func:`~neuropyro.models.standardise.location_and_scale`; vertices are taken to be alike.
     trajectory_priors, score_priors, vertex_priors
@@ -117,12 +124,9 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
 
     Notes
     -----
-    Without ``visit_effect`` and ``vertex_effect`` residuals are taken to be white.  Where they are smooth over the
-    surface, or people differ in what they keep, vertices are no independent witnesses, and scores are wrong as well as
-    their intervals too narrow, whichever the guide.  On a simulated cortex (60 subjects, 9,829 vertices, smooth
-    residuals, lasting differences as large) scores correlate .93 with the truth without vertex effects, .99 with them;
-    of their 90 % intervals 3 and 40 % hold it: that residuals of neighbours are alike, beyond what a cluster shares, is
-    still not in the model.
+    Without ``visit_effect`` and ``vertex_effect`` residuals are taken to be new at every visit and vertex.  Where they
+    are smooth over the surface, or people differ in what they keep, vertices are no independent witnesses: scores are
+    wrong as well as their intervals too narrow, whichever the guide.
 
     Examples
     --------
@@ -144,6 +148,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
     spatial: Literal["potts"] | None = None
     covariates: tuple[str, ...] = ()
     labels: tuple[int, ...] | None = None
+    vertex_weight: float | None = None
     standardise: Standardise = "controls"
     trajectory_priors: TrajectoryPriors = TrajectoryPriors()  # noqa: RUF009 (frozen)
     score_priors: ScorePriors = ScorePriors()  # noqa: RUF009 (frozen)
@@ -167,6 +172,8 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             raise ValueError(f"n_clusters is {self.n_clusters}; give 1 or more")
         if self.spatial not in (None, "potts"):
             raise ValueError(f'spatial is {self.spatial!r}; give "potts" or None')
+        if self.vertex_weight is not None and not 0 < self.vertex_weight <= 1:
+            raise ValueError(f"vertex_weight is {self.vertex_weight:g}; give more than 0, and at most 1")
         if self.labels is not None:
             if self.spatial is not None:
                 raise ValueError("labels and spatial: known labels need no spatial prior; give one of the two")
@@ -186,6 +193,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             return cohort.to(device, dtype)
         alike = self.labels is None or len(self.labels) > self.n_clusters  # else they are biomarkers of all kinds
         visits = prepare_visits(cohort, self.standardise, device, dtype, alike, self.covariates)
+        visits = replace(visits, weight=self._weight(visits)) if alike else visits
         visits = visits.with_subject_sums() if self.vertex_effect else visits
         varying = int(visits.is_informative.sum())
         if varying < self.n_clusters:
@@ -197,15 +205,19 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             return with_labels(visits, self.labels)
         return visits if self.spatial is None else on_mesh(visits, cohort.mesh, self.n_clusters)
 
+    def _weight(self, visits: Visits) -> float:
+        return vertex_weight(visits) if self.vertex_weight is None else self.vertex_weight
+
     def __call__(self, visits: Visits | Cohort) -> None:
         """Run the generative story, conditioned on the visits' values."""
         visits = self.prepare(visits) if isinstance(visits, Cohort) else visits
         mixture = self._sample_mixture(visits)
         if self.spatial is not None:
-            pyro.sample("V", PottsMixture(mixture, visits), obs=visits.values)
+            with poutine.scale(scale=visits.weight):
+                pyro.sample("V", PottsMixture(mixture, visits), obs=visits.values)
             return
         shares = dist.Categorical(mixture.share.unsqueeze(-2))
-        with pyro.plate("vertex", visits.n_vertices, dim=-1):
+        with poutine.scale(scale=visits.weight), pyro.plate("vertex", visits.n_vertices, dim=-1):
             if isinstance(visits, LabelledVisits):
                 pyro.sample("Z", shares, obs=visits.label)
                 pyro.sample("V", LabelledMixture(mixture, visits), obs=visits.values)
@@ -239,6 +251,10 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             loc = loc + sample_offset(rho, offset_information(spread, visits), rise, visits, subjects)
         level = loc if tau is None else sample_levels(loc, spread, visits)
         return Mixture(share, level, nodes, sigma, coupling, omega)
+
+    def rough(self, visits: Visits) -> Visits | None:
+        """Return part of the data, by which the mode is looked for, or None: :mod:`neuropyro.models.visit_parts`."""
+        return rough_part(visits)
 
     def coords(self, visits: Visits) -> dict[str, NDArray[Any]]:
         """Return names along axes: clusters are counted from 1, as in tables and maps, where 0 is no cluster."""

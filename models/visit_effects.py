@@ -7,7 +7,8 @@ vertices count as so many witnesses, and intervals of scores are absurdly narrow
 .. math::  m_{nk} \sim \mathrm{Normal}\left(F_{nk},\; \sqrt{\tau_k^2 + \sigma_k^2 K / L}\right),
 
 the *level* of cluster k at visit n, takes F's place as the mean of its vertices.  The second term is the variance of
-the mean of L / K vertices by their own noise: it keeps the sd from 0, where the joint density of levels and tau has a
+the mean of L / K vertices by their own noise, L being their effective number
+(:mod:`neuropyro.models.effective_vertices`): it keeps the sd from 0, where the joint density of levels and tau has a
 pole, and errs to the wide side.
 """
 
@@ -38,7 +39,7 @@ def level_sd(tau: Tensor | None, sigma: Tensor, visits: Visits) -> Tensor:
     >>> level_sd(torch.tensor([0.0, 1.2]), torch.ones(2), visits)
     tensor([0.5000, 1.3000])
     """
-    noise = sigma.square() * sigma.shape[-1] / visits.n_vertices
+    noise = sigma.square() * sigma.shape[-1] / visits.effective_vertices
     return (noise if tau is None else tau.square() + noise).sqrt()
 
 

@@ -66,6 +66,8 @@ class Visits:
         What the covariates' columns are.
     subject_sums
         Each vertex's sums over subjects' visits, where a model needs them: see `with_subject_sums`.
+    weight
+        What a vertex counts for, beside independent ones: see :mod:`neuropyro.models.effective_vertices`.
 
     Examples
     --------
@@ -95,11 +97,17 @@ class Visits:
     covariates: Tensor | None = None
     coding: CovariateCoding | None = None
     subject_sums: SubjectSums | None = field(default=None, compare=False)
+    weight: float = 1.0
 
     @property
     def n_vertices(self) -> int:
         """Number of vertices L."""
         return self.values.shape[0]
+
+    @property
+    def effective_vertices(self) -> float:
+        """How many independent vertices they count as."""
+        return self.weight * self.n_vertices
 
     @property
     def n_visits(self) -> int:
@@ -241,7 +249,7 @@ def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
     scale = np.where(fitted.is_informative.cpu().numpy(), scale, 0.0)
     values = fitted.values
     placed = _placed(cohort, location, scale, float(fitted.origin), values.device, values.dtype, fitted.coding)
-    return replace(placed, course=fitted.course)
+    return replace(placed, course=fitted.course, weight=fitted.weight)
 
 
 def _placed(

@@ -14,6 +14,7 @@ from neuropyro.models.vertex_maps import own_trajectories
 from neuropyro.outputs import Outcome
 from neuropyro.plot_arguments import require_outcome
 from neuropyro.plot_style import IN_THE_DATA, cluster_colours, diagnosis_groups, score_label
+from neuropyro.score_axis import scores_of_draws
 
 __all__ = ["own_curves", "plot_biomarkers"]
 
@@ -24,6 +25,8 @@ POINTS = 400
 
 def plot_biomarkers(outcome: Outcome) -> Figure | None:
     """Draw each named column's values over the score, and its own curve with a 90 % interval; None without names.
+
+    The interval is that of a curve beside the visits: see :mod:`neuropyro.score_axis`.
 
     A biomarker is a panel, the first 24 of them, with its cluster's colour.
 
@@ -47,10 +50,9 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
     columns = min(count, 3)
     figure = Figure(figsize=(3.2 * columns, 2.5 * -(-count // columns)), layout="constrained")
     axes = figure.subplots(-(-count // columns), columns, squeeze=False, sharex=True).flat
-    dps = outcome.posterior["dps"].mean(0)
+    dps = np.median(outcome.posterior["dps"], 0)
     grid = np.linspace(dps.min(), dps.max(), POINTS)
-    curves = own_curves(outcome, grid)
-    middle, (low, high) = curves.mean(0), np.quantile(curves, [0.05, 0.95], axis=0)
+    low, middle, high = np.quantile(own_curves(outcome, grid), [0.05, 0.5, 0.95], axis=0)
     colours, label = cluster_colours(outcome.model.n_clusters), outcome.assignments.argmax(1)
     for j, axis in enumerate(axes):
         if j >= count:
@@ -72,7 +74,7 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
 
 
 def own_curves(outcome: Outcome, grid: NDArray[np.float64]) -> NDArray[Any]:
-    """Return draws of the columns' own curves at scores ``(points,)``: ``(draws, columns, points)``, in their unit.
+    """Return draws of the columns' own curves at median scores ``(points,)``, ``(draws, columns, points)``.
 
     Examples
     --------
@@ -87,8 +89,10 @@ def own_curves(outcome: Outcome, grid: NDArray[np.float64]) -> NDArray[Any]:
     """
     visits = outcome.fit.data
     location, scale = (np.asarray(x.double().cpu())[:, None] for x in (visits.location, visits.scale))
+    courses = list(FittedClusters(outcome.model, outcome.fit).courses(CURVES))
+    dps = np.stack([np.asarray(course.dps.double().cpu()) for course in courses if course.dps is not None])
     drawn = []
-    for course in FittedClusters(outcome.model, outcome.fit).courses(CURVES):
+    for course, scores in zip(courses, scores_of_draws(grid, dps), strict=True):
         d, c, log_b, a = (np.asarray(x.cpu(), np.float64)[:, None] for x in own_trajectories(course))
-        drawn.append((d + a * expit(np.exp(log_b) * (grid - c))) * scale + location)
+        drawn.append((d + a * expit(np.exp(log_b) * (scores - c))) * scale + location)
     return np.stack(drawn)

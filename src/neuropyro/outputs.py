@@ -53,7 +53,7 @@ class Outcome:
     --------
     >>> from types import SimpleNamespace
     >>> outcome = Outcome(model, None, SimpleNamespace(is_point=False))
-    >>> outcome.summary(np.arange(101.0)).tolist()  # of draws from 0 to 100: mean, 5th and 95th percentile
+    >>> outcome.summary(np.arange(101.0)).tolist()  # of draws from 0 to 100: median, 5th and 95th percentile
     [50.0, 5.0, 95.0]
     """
 
@@ -175,11 +175,11 @@ class Outcome:
         return columns
 
     def summary(self, draws: NDArray[Any]) -> NDArray[np.float64]:
-        """Return mean, 5th and 95th percentile over draws, ``(3, ...)``; a point guide has no interval: NaN."""
-        mean = draws.mean(0, dtype=np.float64)
-        if self.fit.is_point:
-            return np.stack([mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)])
-        return np.stack([mean, *np.percentile(draws, INTERVAL, axis=0)])
+        """Return median, 5th and 95th percentile over draws, ``(3, ...)``; a point guide has no interval: NaN."""
+        exact = draws.astype(np.float64)
+        found = np.percentile(exact, (50, *INTERVAL), axis=0)
+        found[1:] = np.nan if self.fit.is_point else found[1:]
+        return np.asarray(found)
 
 
 def write_outcome(outcome: Outcome, folder: Path) -> None:

@@ -10,12 +10,15 @@ from scipy.special import expit
 from neuropyro.outputs import Outcome
 from neuropyro.plot_arguments import require_outcome
 from neuropyro.plot_style import cluster_colours, diagnosis_groups, score_label
+from neuropyro.score_axis import scores_of_draws
 
 __all__ = ["cluster_means", "plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
 
 
 def plot_trajectories(outcome: Outcome) -> Figure:
     """Draw each cluster's mean value at each visit over the score, and its trajectory with a 90 % interval.
+
+    The interval is that of a curve beside the visits: see :mod:`neuropyro.score_axis`.
 
     Examples
     --------
@@ -34,8 +37,9 @@ def plot_trajectories(outcome: Outcome) -> Figure:
     rows = -(-n_clusters // columns)
     figure = Figure(figsize=(3.2 * columns, 2.9 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    dps = outcome.posterior["dps"].mean(0)
+    dps = np.median(outcome.posterior["dps"], 0)
     grid = np.linspace(dps.min(), dps.max(), 200)
+    scores = scores_of_draws(grid, outcome.posterior["dps"])
     means = cluster_means(outcome)
     p = outcome.trajectories
     for k, axis in enumerate(axes.flat):
@@ -43,7 +47,7 @@ def plot_trajectories(outcome: Outcome) -> Figure:
             axis.axis("off")
             continue
         a, b, c, d = (p[name][:, k, None] for name in "abcd")
-        curve = d + a * expit(b * (grid - c))
+        curve = d + a * expit(b * (scores - c))
         for members, colour, name in diagnosis_groups(outcome.cohort):
             axis.plot(dps[members], means[members, k], ".", ms=2, color=colour, alpha=0.5, label=name)
         middle, low, high = outcome.summary(curve)

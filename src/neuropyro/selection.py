@@ -4,7 +4,7 @@ r"""How many clusters: those that are told apart, beside what each number predic
   latents, the vertices' labels and own trajectories integrated out.
 - **Leave-one-out**: the same with one subject left out at a time, given the globals that were fitted with it.
 - **BIC**: -2 log p(V | globals) + p log L, subjects' latents and labels integrated out, p the numbers that clusters and
-  population have, L the vertices.
+  population have, L the effective number of vertices, which likelihoods count by, too.
 - **ICL**: BIC + 2 times the entropy of the labels: it asks for clusters that are told apart.
 
 ICL's is the number chosen.  The others ask how many clusters describe the vertices best, which are more than there are
@@ -273,14 +273,15 @@ class _Task:
         share = np.clip(self.model.assignments(result), np.finfo(np.float64).tiny, 1)
         entropy = -(share * np.log(share)).sum(1)
         used = result.data.is_informative.cpu().numpy()
-        penalty = self.model.n_parameters * np.log(used.sum())
+        weight = result.data.weight
+        penalty = self.model.n_parameters * np.log(weight * used.sum())
         bic = -2 * self.model.integrated_log_likelihood(result) + penalty
         return Candidate(
             clusters=self.model.n_clusters,
             held_out=held_out,
             loo=_mean_density(self.model.subject_log_likelihood(result, DRAWS)),
             bic=float(bic),
-            icl=float(bic + 2 * entropy[used].sum()),
+            icl=float(bic + 2 * weight * entropy[used].sum()),
             entropy=float(entropy[used].mean()),
             agreement=reproducibility(labels, self.model.n_clusters),
             converged=bool(result.converged),
