@@ -78,7 +78,8 @@ def _refuse_repeats(table: TextTable, values: NDArray[Any], subject: NDArray[Any
 
 
 def _filled(table: TextTable, name: str) -> Any:
-    values = table.numbers(name, remedy="correct it or drop the visit")
+    """Return years, of dates those of the calendar."""
+    values = 1970 + table.years(name) if table.is_dates(name) else table.numbers(name, "correct it or drop the visit")
     lost = np.flatnonzero(~np.isfinite(values))
     if lost.size:
         raise CohortError(f"{table.place(int(lost[0]))}: `{name}` is missing or infinite; give it or drop the visit")

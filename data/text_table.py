@@ -6,23 +6,22 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropyro.data.dates import is_date, years_of_dates
 from neuropyro.data.errors import CohortError
 from neuropyro.data.unknown_names import few, there_are
 
-__all__ = ["DAYS_A_YEAR", "MISSING", "TextTable", "column_names", "letters_of", "read_table", "table_of"]
+__all__ = ["MISSING", "TextTable", "column_names", "letters_of", "read_table", "table_of"]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 """Cells, in lower case, that stand for nothing."""
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 STRAY = 0.1  # share of a column's cells: fewer that are no numbers are a mistake
-DAYS_A_YEAR = 365.25
 
 
 @dataclass(frozen=True)
@@ -138,19 +137,13 @@ class TextTable:
         """Return numbers where all cells are, else text."""
         return self.numbers(name) if self.is_numeric(name) else self.text(name)
 
+    def is_dates(self, name: str) -> bool:
+        """Whether a column begins with a date; numbers are none."""
+        return not self.is_numeric(name) and is_date(next(cell for cell in self.text(name).tolist() if cell))
+
     def years(self, name: str) -> NDArray[np.float64]:
-        """Return a column of ISO dates (a time of day is ignored) as years since 1970; NaN where there is none."""
-        epoch = date(1970, 1, 1).toordinal()
-        values = np.full(len(self), np.nan)
-        for row, cell in enumerate(self.text(name)):
-            if cell:
-                try:
-                    values[row] = (date.fromisoformat(cell[:10]).toordinal() - epoch) / DAYS_A_YEAR
-                except ValueError:
-                    raise CohortError(
-                        f"{self.place(row)}: `{name}` is {str(cell)!r}, not a date like 2017-06-30; correct it"
-                    ) from None
-        return values
+        """Return a column of dates (a time of day is ignored) as years since 1970; NaN where there is none."""
+        return years_of_dates(self.text(name).tolist(), name, self.place)
 
 
 def read_table(path: str | Path, columns: Iterable[str] | None = None) -> TextTable:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from neuropyro.console import listed, say, warn
-from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
+from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, is_of_biomarkers
 from neuropyro.plain_words import more_steps, plain_verdict
 from neuropyro.result_folder import keep_fits, unfinished
 from neuropyro.study_memory import keep_reading
@@ -212,7 +212,7 @@ def dive_fit(
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
     loaded, notes = prepare_study(opened, out, listed(adjust), site, level_hemispheres)
-    print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
+    print(loaded, *_read_as(cohort, study), *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
     with unfinished(out):
         if not notes:  # else it was left there, as adjusted
             loaded.save(out / "cohort.npz")
@@ -225,6 +225,13 @@ def dive_fit(
         why = verdict.removeprefix("not converged: ")
         remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {more_steps(max_steps)}"
         warn(f"{out}: the fit has not converged: {why}; {remedy}")
+
+
+def _read_as(path: Path, study: StudyOptions) -> list[str]:
+    """Say how a table of biomarkers was read, where that is not plain."""
+    from neuropyro.data.biomarkers_table import biomarkers_table
+
+    return biomarkers_table(path, study).remarks() if is_of_biomarkers(path, study) else []
 
 
 def _make_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:

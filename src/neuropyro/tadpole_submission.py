@@ -22,8 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuropyro import tadpole_metrics as measures
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.dates import DAYS_A_YEAR
 from neuropyro.data.tadpole import DIAGNOSES
-from neuropyro.data.text_table import DAYS_A_YEAR, TextTable, read_table, table_of
+from neuropyro.data.text_table import TextTable, read_table, table_of
 
 __all__ = ["Forecast", "ForecastMonths", "evaluate_forecast", "forecast_months", "read_submission"]
 
