@@ -115,11 +115,10 @@ def test_two_clusters_for_four_kinds_are_told_of(fitted, capsys):
     assert "leave --clusters out" in caution
 
 
-def test_one_that_never_changes_is_told_before_anything_is_done(tmp_path):
+@pytest.mark.parametrize(("level", "why"), [("3", "it never changes"), ("", "it has no value at any visit")])
+def test_one_without_a_trajectory_is_told_before_anything_is_done(tmp_path, level, why):
     path = tmp_path / "t.csv"
-    path.write_text("ID,age,MMSE,flat\na,70,29,3\na,71,27,3\nb,66,30,\nb,67,29,3\n")
-    with pytest.raises(
-        ValueError, match="flat: it never changes, so that it has no trajectory; leave it out: --biomark"
-    ):
+    path.write_text(f"ID,age,MMSE,flat\na,70,29,{level}\na,71,27,{level}\nb,66,30,\nb,67,29,{level}\n")
+    with pytest.raises(ValueError, match=f"flat: {why}, so that it has no trajectory; leave it out: --biomarkers MMSE"):
         run("dive", "fit", path, "--out", tmp_path / "fit")
     assert not (tmp_path / "fit").exists()
