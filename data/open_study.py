@@ -17,6 +17,7 @@ TABLES = ("participants.tsv", "visits.csv", "visits.tsv", "long.qdec.table.dat")
 FOR_ALL = {"unit", "control"}
 OF_A_TABLE = FOR_ALL | {"subject", "time", "diagnosis"}
 OF_MAPS = OF_A_TABLE | {"table", "mask", "memory_map"}
+SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 MAPS = (".dscalar.nii", ".func.gii", ".shape.gii", ".gii", ".mgh", ".mgz", ".nii", ".nii.gz")
 
 
@@ -135,6 +136,8 @@ def check_path(path: Path, options: StudyOptions) -> None:
             f"{path}: no such file or folder; give a cohort: an .npz file{made}, a FreeSurfer subjects folder, a "
             "folder of maps, or a table of visits"
         )
+    if path.suffix.lower() in SPREADSHEETS:
+        raise CohortError(f"{path}: a spreadsheet, which is not read; save it as CSV (UTF-8) and give that file")
     if not is_study(path):
         options.refuse_beyond(FOR_ALL, path, "a cohort's own file")
 

@@ -27,6 +27,13 @@ def test_an_npz_file(study, tmp_path):
         Cohort.open(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("name", ["visits.xlsx", "visits.XLS"])
+def test_a_spreadsheet_is_told_to_be_saved_as_csv(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(CohortError, match=rf"{name}: a spreadsheet, which is not read; save it as CSV"):
+        Cohort.open(tmp_path / name)
+
+
 def test_a_subjects_folder_with_its_own_table(study, tmp_path):
     write_maps(study, tmp_path, "{subject}_{session}.long.{subject}/surf/{hemisphere}.area.fwhm5.strip.mgh")
     options = StudyOptions(measure="area", fwhm=5, space="strip")
