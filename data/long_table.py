@@ -30,7 +30,7 @@ def long_table(
     ------
     CohortError
         Naming the table, the column and the line: no such column, no biomarker, a value that is no number, a time
-        that is missing, or a visit twice.
+        or a subject that is missing, or a visit twice.
 
     Examples
     --------
@@ -48,6 +48,7 @@ def long_table(
             f"{table.source}: no column is left for the biomarkers, which are numbers; name them by "
             "--biomarkers A,B,C, in Python `features`"
         )
+    table.refuse_empty(subject, "fill it in or drop the visit")
     known = table.column(subject) if table.column(subject).dtype.kind in "iu" else table.text(subject)
     values, when = np.stack([table.numbers(name) for name in names], 1), _filled(table, time)
     if table.places is not None:

@@ -209,11 +209,8 @@ def _cells(table: Any) -> TextTable:
 
 
 def _required(cells: TextTable, name: str) -> NDArray[np.str_]:
-    column = cells.text(name)
-    if (column == "").any():
-        row = int(np.flatnonzero(column == "")[0])
-        raise CohortError(f"{cells.place(row)}: `{name}` is empty; fill it in or drop the visit")
-    return column
+    cells.refuse_empty(name, "fill it in or drop the visit")
+    return cells.text(name)
 
 
 def _times(cells: TextTable, who: NDArray[np.str_], name: str | None) -> tuple[NDArray[np.float64], str | None]:

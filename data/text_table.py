@@ -114,6 +114,12 @@ class TextTable:
             said = f"{self.place(int(stray[0]))}: `{name}` is {str(cells[stray[0]])!r}, not a number as elsewhere"
             raise CohortError(f"{said}; {remedy}")
 
+    def refuse_empty(self, name: str, remedy: str) -> None:
+        """Refuse a column with an empty cell."""
+        lost = np.flatnonzero(self.empty(name))
+        if lost.size:
+            raise CohortError(f"{self.place(int(lost[0]))}: `{name}` is empty; {remedy}")
+
     def numbers(self, name: str, remedy: str = "correct it or leave it empty") -> NDArray[np.float64]:
         """Return a column of numbers, NaN where there is nothing; an error of one that is no number says the remedy."""
         cells, empty = self.column(name), self.empty(name)

@@ -160,8 +160,8 @@ class Forecast:
         for name in ("adas13", "ventricles"):
             best, low, high = getattr(self, name).T
             if (outside := np.flatnonzero(~((low <= best) & (best <= high)))).size:
-                row = outside[0]
-                raise CohortError(f"{name}: row {row} (RID {self.rid[row]}): the best guess is outside its interval")
+                of = f"RID {self.rid[outside[0]]} in month {self.month[outside[0]]}"
+                raise CohortError(f"{name}: the best guess of {of} is outside its interval; correct it")
 
     def write(self, path: str | Path) -> None:
         """Write the submission as CSV."""
