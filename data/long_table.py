@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from neuropyro.data.cohort_checks import refuse_repeats
 from neuropyro.data.errors import CohortError
 from neuropyro.data.text_table import TextTable, read_table, table_of
+from neuropyro.data.wild_times import refuse_wild_times
 
 __all__ = ["long_table"]
 
@@ -84,4 +85,5 @@ def _filled(table: TextTable, name: str) -> Any:
     lost = np.flatnonzero(~np.isfinite(values))
     if lost.size:
         raise CohortError(f"{table.place(int(lost[0]))}: `{name}` is missing or infinite; give it or drop the visit")
+    refuse_wild_times(table, name, values)
     return values

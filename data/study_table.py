@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neuropyro.data.bids_tables import ENTRY_AGE, read_bids
 from neuropyro.data.errors import CohortError
 from neuropyro.data.text_table import TextTable, read_table, table_of
+from neuropyro.data.wild_times import refuse_wild_times
 
 __all__ = ["SESSION_REMEDY", "StudyTable", "study_table"]
 
@@ -222,7 +223,9 @@ def _times(cells: TextTable, who: NDArray[np.str_], name: str | None) -> tuple[N
         raise CohortError(
             f"{cells.place(int(lost[0]))}: `{name or dates}` is missing or infinite; give the time or drop the visit"
         )
-    if dates is not None:
+    if dates is None:
+        refuse_wild_times(cells, str(name), when)
+    else:
         _, place = np.unique(who, return_inverse=True)
         first = np.full(place.max() + 1, np.inf)
         np.minimum.at(first, place, when)

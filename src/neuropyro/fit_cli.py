@@ -212,7 +212,8 @@ def dive_fit(
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
     loaded, notes = prepare_study(opened, out, listed(adjust), site, level_hemispheres)
-    print(loaded, *_read_as(cohort, study), *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
+    reading, lines = _read_as(cohort, study)
+    print(loaded, *reading, *notes, *remarks(loaded, standardise, lines), sep="\n", file=sys.stderr)
     with unfinished(out):
         if not notes:  # else it was left there, as adjusted
             loaded.save(out / "cohort.npz")
@@ -227,11 +228,14 @@ def dive_fit(
         warn(f"{out}: the fit has not converged: {why}; {remedy}")
 
 
-def _read_as(path: Path, study: StudyOptions) -> list[str]:
-    """Say how a table of biomarkers was read, where that is not plain."""
+def _read_as(path: Path, study: StudyOptions) -> tuple[list[str], list[str]]:
+    """Return of a table of biomarkers what of its reading is not plain, and where each visit is in it."""
     from neuropyro.data.biomarkers_table import biomarkers_table
 
-    return biomarkers_table(path, study).remarks() if is_of_biomarkers(path, study) else []
+    if not is_of_biomarkers(path, study):
+        return [], []
+    table = biomarkers_table(path, study)
+    return table.remarks(), table.lines()
 
 
 def _make_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:

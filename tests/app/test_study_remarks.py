@@ -41,7 +41,9 @@ def test_a_diagnosis_among_covariates_a_slip_and_two_visits_at_once_are_said():
     assert diagnosis.startswith(
         "DX_bl looks like a diagnosis; name it by --diagnosis DX_bl, if it is (no diagnosis, so"
     )
-    assert slip.startswith("hippocampus: 7e+06 lies far from all others")
+    assert slip.startswith(f"hippocampus: 7e+06 (subject 3 at {time[7]:.6g} years) lies far from all others")
+    slip = remarks(cohort, "controls", [f"line {row + 2}" for row in range(40)])[1]
+    assert slip.startswith("hippocampus: 7e+06 (line 9) lies far from all others")
     assert twice == f"subject 10 has two visits at {time[20]:g}; both are used"
 
 
