@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from neuropyro.console import listed, say, warn
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, is_of_biomarkers
 from neuropyro.plain_words import more_steps, plain_verdict
-from neuropyro.result_folder import keep_fits, unfinished
+from neuropyro.result_folder import keep_fits, refuse_file, unfinished
 from neuropyro.study_memory import keep_reading
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
@@ -70,6 +70,7 @@ def demo(*, out: Path = Path("demo"), overwrite: bool = False, guide: Guide = "n
     Traceback (most recent call last):
     ValueError: ...: it holds a fit already; give another --out, or --overwrite to replace it
     """
+    refuse_file(out)
     if not overwrite and not _is_simulated(out / "cohort.npz"):
         keep_fits([out])
     from neuropyro.data import simulate_cohort
@@ -183,6 +184,7 @@ def dive_fit(
     Traceback (most recent call last):
     neuropyro.data.errors.CohortError: --clusters 10: give a number from 1 to 9, for the cohort has 9 vertices
     """
+    refuse_file(out)
     if not overwrite:
         keep_fits([out])
     from neuropyro.data import Cohort
