@@ -192,6 +192,7 @@ def dive_fit(
         check_clusters,
         check_covariates,
         check_hemispheres,
+        check_spatial,
         clusters_of,
         effects_of_maps,
         prepare_study,
@@ -201,6 +202,7 @@ def dive_fit(
     opened = Cohort.open(cohort, study)
     check_clusters(opened, clusters)
     check_covariates(opened, listed(covariates))
+    check_spatial(opened, spatial)
     check_hemispheres(opened, level_hemispheres)
     from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
 

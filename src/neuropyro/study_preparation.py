@@ -19,6 +19,7 @@ __all__ = [
     "check_clusters",
     "check_covariates",
     "check_hemispheres",
+    "check_spatial",
     "clusters_of",
     "effects_of_maps",
     "prepare_alike",
@@ -117,6 +118,30 @@ def check_hemispheres(cohort: Cohort, level: bool) -> None:
     """
     if level:
         fit_hemisphere_levels(cohort)
+
+
+def check_spatial(cohort: Cohort, spatial: bool) -> None:
+    """Refuse neighbours where there are none, before anything is written.
+
+    Raises
+    ------
+    CohortError
+        Where the cohort has no mesh; biomarkers never have one.
+
+    Examples
+    --------
+    >>> check_spatial(Cohort([[2.0] * 2] * 2, [70, 71], ["a", "b"], feature_names=["MMSE", "tau"]), spatial=True)
+    Traceback (most recent call last):
+        ...
+    neuropyro.data.errors.CohortError: --spatial: biomarkers have no mesh, so no neighbours; leave it out
+    """
+    if spatial and cohort.mesh is None:
+        if cohort.feature_names is not None:
+            raise CohortError("--spatial: biomarkers have no mesh, so no neighbours; leave it out")
+        raise CohortError(
+            "--spatial: the cohort has no mesh, so no neighbours; leave it out, or give one (--surfaces for maps; "
+            "`faces` or `edges` in an .npz file)"
+        )
 
 
 def prepare_study(

@@ -122,3 +122,11 @@ def test_one_without_a_trajectory_is_told_before_anything_is_done(tmp_path, leve
     with pytest.raises(ValueError, match=f"flat: {why}, so that it has no trajectory; leave it out: --biomarkers MMSE"):
         run("dive", "fit", path, "--out", tmp_path / "fit")
     assert not (tmp_path / "fit").exists()
+
+
+@pytest.mark.parametrize("command", ["fit", "select --clusters 1:2", "fit --clusters 2"])
+def test_biomarkers_have_no_neighbours(tmp_path, command):
+    (tmp_path / "t.csv").write_text("ID,age,MMSE,tau\na,70,29,3\na,71,27,4\nb,66,30,\nb,67,29,3\n")
+    with pytest.raises(ValueError, match="--spatial: biomarkers have no mesh, so no neighbours; leave it out"):
+        run("dive", *command.split(), tmp_path / "t.csv", "--spatial", "--out", tmp_path / "fit")
+    assert not (tmp_path / "fit").exists()
