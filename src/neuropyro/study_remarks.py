@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -40,7 +41,8 @@ def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = ()) -> list
     ['diagnoses are ill, well']
     """
     told = [_without_controls(cohort, standardise), _never_changing(cohort), _codes(cohort)]
-    return [line for lines in (*told, _far_out(cohort, lines), _visits(cohort), _hemispheres(cohort)) for line in lines]
+    told += [_far_out(cohort, lines), _visits(cohort, lines), _hemispheres(cohort)]
+    return list(chain.from_iterable(told))
 
 
 def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
@@ -101,7 +103,7 @@ def _far_out(cohort: Cohort, lines: Sequence[str]) -> list[str]:
     return said
 
 
-def _visits(cohort: Cohort) -> list[str]:
+def _visits(cohort: Cohort, lines: Sequence[str]) -> list[str]:
     """Say where no subject was seen twice, and where one has two visits at one time that are not alike."""
     said = []
     if np.bincount(cohort.subject_index).max() == 1:
@@ -109,9 +111,13 @@ def _visits(cohort: Cohort) -> list[str]:
     order = np.lexsort((cohort.time, cohort.subject_index))
     same = (np.diff(cohort.subject_index[order]) == 0) & (np.diff(cohort.time[order]) == 0)
     if same.any():
-        row = order[same.argmax()]
-        others = f", as {same.sum() - 1} more" if same.sum() > 1 else ""
-        said.append(f"subject {cohort.subject[row]} has two visits at {cohort.time[row]:g}{others}; both are used")
+        first, second = sorted(order[[same.argmax(), same.argmax() + 1]].tolist())
+        visits = f"{lines[first]} and {lines[second]}" if lines else "two visits"
+        more = int(same.sum()) - 1
+        one = "1 more visit has" if more == 1 else f"{more} more visits have"
+        others = f"; {one} the time of another of the same subject, too" if more else ""
+        where = visit_in_words(cohort.subject, cohort.time, first)
+        said.append(f"{visits} are both of {where}{others}; all are used as they are")
     return said
 
 
