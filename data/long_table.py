@@ -84,6 +84,7 @@ def _filled(table: TextTable, name: str) -> Any:
     values = 1970 + table.years(name) if table.is_dates(name) else table.numbers(name, "correct it or drop the visit")
     lost = np.flatnonzero(~np.isfinite(values))
     if lost.size:
-        raise CohortError(f"{table.place(int(lost[0]))}: `{name}` is missing or infinite; give it or drop the visit")
+        said = f"{table.place(int(lost[0]))}: `{name}` is missing or infinite{table.and_more(lost)}"
+        raise CohortError(f"{said}; give it or drop the visit")
     refuse_wild_times(table, name, values)
     return values

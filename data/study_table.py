@@ -220,9 +220,8 @@ def _times(cells: TextTable, who: NDArray[np.str_], name: str | None) -> tuple[N
     when = cells.years(dates) if dates is not None else cells.numbers(str(name), "correct it or drop the visit")
     lost = np.flatnonzero(~np.isfinite(when))
     if lost.size:
-        raise CohortError(
-            f"{cells.place(int(lost[0]))}: `{name or dates}` is missing or infinite; give the time or drop the visit"
-        )
+        said = f"{cells.place(int(lost[0]))}: `{name or dates}` is missing or infinite{cells.and_more(lost)}"
+        raise CohortError(f"{said}; give the time or drop the visit")
     if dates is None:
         refuse_wild_times(cells, str(name), when)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -58,6 +58,11 @@ class TextTable:
         """Return where a row is, for errors."""
         return f"{self.source} row {row}" if self.places is None else self.places[row]
 
+    def and_more(self, rows: Sized) -> str:
+        """Return how many rows follow the first of some, for errors; nothing where none does."""
+        more, what = len(rows) - 1, "row" if self.places is None else "line"
+        return f" (and {more} more {what}{'s' * (more != 1)})" if more > 0 else ""
+
     def with_missing(self, codes: Iterable[str]) -> TextTable:
         """Return the table where some more cells, in any case, stand for nothing; 999 is 999.0 too."""
         return replace(self, missing=self.missing | {code.strip().lower() for code in codes})
@@ -103,36 +108,37 @@ class TextTable:
         cells, empty = self.column(name), self.empty(name)
         return cells.dtype.kind in "fiub" or all(_is_number(c) for c, e in zip(cells, empty, strict=True) if not e)
 
+    def _strays(self, name: str) -> list[int]:
+        """Rows of a column's cells that are neither a number nor stand for nothing."""
+        cells = self.column(name)
+        rows = [] if cells.dtype.kind in "fiub" else np.flatnonzero(~self.empty(name)).tolist()
+        return [row for row in rows if not _is_number(cells[row])]
+
+    def _refuse(self, name: str, rows: Sequence[int], fault: str, remedy: str) -> None:
+        """Refuse some rows: the first is told with its cell, and how many more there are."""
+        if len(rows):
+            cell, more = str(self.column(name)[rows[0]]), self.and_more(rows)
+            raise CohortError(f"{self.place(int(rows[0]))}: `{name}` is {cell!r}, {fault}{more}; {remedy}")
+
     def refuse_stray_text(self, name: str, remedy: str) -> None:
         """Refuse a column of numbers but for a few cells, which the user hardly means as text."""
-        cells, empty = self.column(name), self.empty(name)
-        stray = [row for row in np.flatnonzero(~empty) if cells.dtype.kind not in "fiub" and not _is_number(cells[row])]
-        if stray and all(DECIMAL_COMMA.fullmatch(str(cells[row]).strip()) for row in stray):
-            said = f"{self.place(int(stray[0]))}: `{name}` is {str(cells[stray[0]])!r}"
-            raise CohortError(f"{said}, with a decimal comma; write numbers with points")
-        if 0 < len(stray) <= STRAY * (~empty).sum():
-            said = f"{self.place(int(stray[0]))}: `{name}` is {str(cells[stray[0]])!r}, not a number as elsewhere"
-            raise CohortError(f"{said}; {remedy}")
+        stray = self._strays(name)
+        if all(DECIMAL_COMMA.fullmatch(str(self.column(name)[row]).strip()) for row in stray):
+            self._refuse(name, stray, "with a decimal comma", "write numbers with points")
+        if len(stray) <= STRAY * (~self.empty(name)).sum():
+            self._refuse(name, stray, "not a number as elsewhere", remedy)
 
     def refuse_empty(self, name: str, remedy: str) -> None:
         """Refuse a column with an empty cell."""
         lost = np.flatnonzero(self.empty(name))
         if lost.size:
-            raise CohortError(f"{self.place(int(lost[0]))}: `{name}` is empty; {remedy}")
+            raise CohortError(f"{self.place(int(lost[0]))}: `{name}` is empty{self.and_more(lost)}; {remedy}")
 
     def numbers(self, name: str, remedy: str = "correct it or leave it empty") -> NDArray[np.float64]:
         """Return a column of numbers, NaN where there is nothing; an error of one that is no number says the remedy."""
+        self._refuse(name, self._strays(name), "not a number", remedy)
         cells, empty = self.column(name), self.empty(name)
-        if cells.dtype.kind in "fiub":
-            return np.where(empty, np.nan, cells.astype(np.float64))
-        values = np.full(len(cells), np.nan)
-        for row in np.flatnonzero(~empty):
-            try:
-                values[row] = _number(cells[row])
-            except ValueError:
-                where = f"{self.place(int(row))}: `{name}` is {str(cells[row])!r}"
-                raise CohortError(f"{where}, not a number; {remedy}") from None
-        return values
+        return np.array([np.nan if e else float(c) for c, e in zip(cells, empty, strict=True)], np.float64)
 
     def text(self, name: str) -> NDArray[np.str_]:
         """Return a column of text, empty where there is nothing."""
@@ -276,18 +282,12 @@ def _plain(cell: Any) -> str:
     return str(cell).strip()
 
 
-def _number(cell: str) -> float:
-    if "_" in cell:  # Python reads 1_2 as 12; in a table it is a name
-        raise ValueError(cell)
-    return float(cell)
-
-
 def _is_number(cell: str) -> bool:
     try:
-        _number(cell)
+        float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # Python reads 1_2 as 12; in a table it is a name
 
 
 def letters_of(name: str) -> str:

@@ -38,7 +38,7 @@ drop the visit
     wild = np.zeros(len(when), np.bool_) if limits is None else (when < limits[0]) | (when > limits[1])
     if 0 < wild.sum() <= max(1, FEW * len(when)):
         first, others = int(wild.argmax()), when[~wild]
-        more = f" ({wild.sum() - 1} more are such)" if wild.sum() > 1 else ""
+        more = table.and_more(np.flatnonzero(wild))
         said = f"{table.place(first)}: `{name}` is {when[first]:g}, where all others lie from"
         raise CohortError(f"{said} {others.min():g} to {others.max():g}{more}; correct it or drop the visit")
 

@@ -26,7 +26,7 @@ def test_a_wild_time_is_told_by_its_line(study, tmp_path, others, wild):
 
 
 def test_several_are_counted(study, tmp_path):
-    with pytest.raises(CohortError, match=r"line 2: `age` is 780, .* to 90 \(1 more are such\); correct it"):
+    with pytest.raises(CohortError, match=r"line 2: `age` is 780, .* to 90 \(and 1 more line\); correct it"):
         opened(study, tmp_path, np.r_[780, OTHERS["ages"], 999])
 
 
