@@ -62,8 +62,8 @@ def order_of_dates(cells: Sequence[str], name: str, place: Callable[[int], str])
     rows = [row for row, cell in enumerate(cells) if cell]
     read = {order: [_date(cells[row], order) for row in rows] for order in _ORDERS}
     best = max(read, key=lambda order: sum(found is not None for found in read[order]))
-    for row, found in zip(rows, read[best], strict=True):
-        if found is None:
+    for row, day in zip(rows, read[best], strict=True):
+        if day is None:
             like = f" ({best}, as others are)" if is_date(cells[row]) else ""
             said = f"{place(row)}: `{name}` is {str(cells[row])!r}, not a date like 2017-06-30{like}"
             raise CohortError(f"{said}; correct it")

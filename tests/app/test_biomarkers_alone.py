@@ -107,6 +107,18 @@ def test_new_tables_are_read_as_the_fits_own_was(fitted, tmp_path):
         run("dive", "personalize", tmp_path / "fit", tmp_path / "new.csv", "--out", tmp_path / "new")
 
 
+def test_ages_and_dates_do_not_mix(fitted, tmp_path):
+    rows = table(fitted[0] / "table.csv")[:12]
+    for row in rows:
+        row["date"] = f"20{int(float(row.pop('age'))) % 100:02d}-06-30"
+    with (tmp_path / "dated.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(ValueError, match=r"dated\.csv: time: 20.*, where the fit's times are .*; ages and dates do"):
+        run("dive", "personalize", fitted[0] / "fit", tmp_path / "dated.csv", "--out", tmp_path / "new.csv")
+
+
 def test_two_clusters_for_four_kinds_are_told_of(fitted, capsys):
     folder = fitted[0]
     run("dive", "fit", folder / "table.csv", "--clusters", 2, "--guide", "map", "--out", folder / "two")
