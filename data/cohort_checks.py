@@ -21,6 +21,7 @@ __all__ = [
     "pictures",
     "refuse_days",
     "refuse_repeats",
+    "visit_in_words",
 ]
 
 NUMBERS_AT_ONCE = 1 << 22
@@ -220,16 +221,23 @@ def refuse_repeats(
     for begin in range(0, len(values), step):
         infinite = np.isinf(values[begin : begin + step]).any(1)
         if infinite.any():
-            where = _visit_in_words(subject, time, begin + int(infinite.argmax()))
+            where = visit_in_words(subject, time, begin + int(infinite.argmax()))
             raise CohortError(f"values: infinite for {where}; mark missing values by NaN")
     for n, m in sorted((n, m) for rows in _same_visits(subject, time) for m, n in itertools.combinations(rows, 2)):
         if np.array_equal(values[m], values[n], equal_nan=True) and not np.isnan(values[n]).all():
-            where = _visit_in_words(subject, time, n)
+            where = visit_in_words(subject, time, n)
             rows = "there are two rows" if places is None else f"{places[m]} and {places[n]} are rows"
             raise CohortError(f"values: {rows} with the same values for {where}; drop one of them")
 
 
-def _visit_in_words(subject: NDArray[Any], time: NDArray[np.float64], row: int) -> str:
+def visit_in_words(subject: NDArray[Any], time: NDArray[np.float64], row: int) -> str:
+    """Return whose visit ``(visits,)`` a row is, and when, which is known where its line in a file is not.
+
+    Examples
+    --------
+    >>> visit_in_words(np.array(["anna", "ben"]), np.array([70.0, 65.5]), 1)
+    'subject ben at 65.5 years'
+    """
     return f"subject {subject[row].item()} at {time[row]:.6g} years"
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from neuropyro.data.cohort_checks import refuse_repeats
 from neuropyro.data.errors import CohortError
 from neuropyro.data.text_table import TextTable, read_table, table_of
+from neuropyro.data.wild_times import refuse_wild_times
 
 __all__ = ["long_table"]
 
@@ -30,7 +31,7 @@ def long_table(
     ------
     CohortError
         Naming the table, the column and the line: no such column, no biomarker, a value that is no number, a time
-        that is missing, or a visit twice.
+        or a subject that is missing, or a visit twice.
 
     Examples
     --------
@@ -48,6 +49,7 @@ def long_table(
             f"{table.source}: no column is left for the biomarkers, which are numbers; name them by "
             "--biomarkers A,B,C, in Python `features`"
         )
+    table.refuse_empty(subject, "fill it in or drop the visit")
     known = table.column(subject) if table.column(subject).dtype.kind in "iu" else table.text(subject)
     values, when = np.stack([table.numbers(name) for name in names], 1), _filled(table, time)
     if table.places is not None:
@@ -78,8 +80,11 @@ def _refuse_repeats(table: TextTable, values: NDArray[Any], subject: NDArray[Any
 
 
 def _filled(table: TextTable, name: str) -> Any:
-    values = table.numbers(name, remedy="correct it or drop the visit")
+    """Return years, of dates those of the calendar."""
+    values = 1970 + table.years(name) if table.is_dates(name) else table.numbers(name, "correct it or drop the visit")
     lost = np.flatnonzero(~np.isfinite(values))
     if lost.size:
-        raise CohortError(f"{table.place(int(lost[0]))}: `{name}` is missing or infinite; give it or drop the visit")
+        said = f"{table.place(int(lost[0]))}: `{name}` is missing or infinite{table.and_more(lost)}"
+        raise CohortError(f"{said}; give it or drop the visit")
+    refuse_wild_times(table, name, values)
     return values

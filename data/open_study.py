@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from neuropyro.data.errors import CohortError
-from neuropyro.data.study_table import DATE, DIAGNOSIS, FILE, SESSION, SUBJECT, TIME, StudyTable, study_table
-from neuropyro.data.text_table import column_names, letters_of, read_table
+from neuropyro.data.study_table import FILE, StudyTable, study_table
+from neuropyro.data.text_table import column_names, read_table
 
-__all__ = ["NO_OPTIONS", "StudyOptions", "check_path", "is_study", "study_fields"]
+__all__ = ["NO_OPTIONS", "StudyOptions", "check_path", "is_of_biomarkers", "is_study", "study_fields"]
 
 TABLES = ("participants.tsv", "visits.csv", "visits.tsv", "long.qdec.table.dat")
 FOR_ALL = {"unit", "control"}
 OF_A_TABLE = FOR_ALL | {"subject", "time", "diagnosis"}
 OF_MAPS = OF_A_TABLE | {"table", "mask", "memory_map"}
+SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 MAPS = (".dscalar.nii", ".func.gii", ".shape.gii", ".gii", ".mgh", ".mgz", ".nii", ".nii.gz")
 
 
@@ -54,7 +55,7 @@ class StudyOptions:
     subject
         Column of a table that names the subject; by default one of the usual names.
     time
-        Column of a table that is the time in years; by default one of the usual names.
+        Column of a table that is the time in years, or the visit's date; by default one of the usual names.
     diagnosis
         Column of a table that is the diagnosis; by default one called diagnosis, dx, diag (clinical_dx,
         diagnosis_group, ...), group or pathology.
@@ -135,6 +136,8 @@ def check_path(path: Path, options: StudyOptions) -> None:
             f"{path}: no such file or folder; give a cohort: an .npz file{made}, a FreeSurfer subjects folder, a "
             "folder of maps, or a table of visits"
         )
+    if path.suffix.lower() in SPREADSHEETS:
+        raise CohortError(f"{path}: a spreadsheet, which is not read; save it as CSV (UTF-8) and give that file")
     if not is_study(path):
         options.refuse_beyond(FOR_ALL, path, "a cohort's own file")
 
@@ -191,6 +194,24 @@ def study_fields(path: Path, options: StudyOptions) -> dict[str, Any]:
     if "fsid" in column_names(path):
         return _freesurfer(path.parent, path, options)
     return _biomarkers(path, options)
+
+
+def is_of_biomarkers(path: Path, options: StudyOptions) -> bool:
+    r"""Whether a path is a table of biomarkers, and not TADPOLE's, which `biomarkers_table` reads.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "visits.csv"
+    >>> _ = path.write_text("ID,age,MMSE\na,70,28\n")
+    >>> is_of_biomarkers(path, NO_OPTIONS), is_of_biomarkers(path.parent, NO_OPTIONS)
+    (True, False)
+    """
+    from neuropyro.data.tadpole import is_tadpole
+
+    if not (is_study(path) and path.is_file()) or options.pattern or _names_maps(path):
+        return False
+    return "fsid" not in column_names(path) and not is_tadpole(path)
 
 
 def _own_table(folder: Path) -> Path:
@@ -269,11 +290,7 @@ def _visits(table: Path, options: StudyOptions) -> StudyTable:
 
 
 def _biomarkers(path: Path, options: StudyOptions) -> dict[str, Any]:
-    """Read a table of biomarkers: those chosen, or numbers that are not subject, visit, time or diagnosis.
-
-    What else there is becomes covariates.
-    """
-    from neuropyro.data.long_table import long_table
+    from neuropyro.data.biomarkers_table import biomarkers_table
     from neuropyro.data.tadpole import is_tadpole, tadpole_table
 
     chosen = [name.strip() for words in options.biomarkers for name in words.split(",")]
@@ -281,20 +298,4 @@ def _biomarkers(path: Path, options: StudyOptions) -> dict[str, Any]:
         options.refuse_beyond(FOR_ALL | {"biomarkers"}, path, "a table of TADPOLE's")
         return tadpole_table(path, chosen or None)
     options.refuse_beyond(OF_A_TABLE | {"biomarkers", "missing"}, path, "a table of biomarkers")
-    cells = read_table(path).with_missing(code for words in options.missing for code in words.split(","))
-    cells.refuse_unknown({"--subject": options.subject, "--time": options.time, "--diagnosis": options.diagnosis})
-    for name in chosen:
-        cells.refuse_unknown({"--biomarkers": name})
-    subject, time = options.subject or cells.first_of(SUBJECT), options.time or cells.first_of(TIME)
-    diagnosis = options.diagnosis or cells.first_of(DIAGNOSIS)
-    found = {"subject": (subject, SUBJECT), "time in years": (time, TIME)}
-    cells.refuse_without({role: names for role, (name, names) in found.items() if name is None})
-    rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
-    reserved = {letters_of(name) for name in (*SUBJECT, *SESSION, *DATE, *TIME)}
-    measured = [name for name in rest if letters_of(name) not in reserved]
-    if not chosen:
-        for name in measured:
-            cells.refuse_stray_text(name, "correct it, leave it empty, or say by --biomarkers which columns are some")
-    values = chosen or [name for name in measured if cells.is_numeric(name)]
-    others = [name for name in rest if name not in values]
-    return long_table(cells, values, str(subject), str(time), diagnosis, others)
+    return biomarkers_table(path, options).fields()

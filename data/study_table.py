@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neuropyro.data.bids_tables import ENTRY_AGE, read_bids
 from neuropyro.data.errors import CohortError
 from neuropyro.data.text_table import TextTable, read_table, table_of
+from neuropyro.data.wild_times import refuse_wild_times
 
 __all__ = ["SESSION_REMEDY", "StudyTable", "study_table"]
 
@@ -44,7 +45,7 @@ SESSION = (
 )
 SESSION_REMEDY = f"add a column for the session to the table, called one of {', '.join(SESSION[:-1])}"  # not fsid
 TIME = ("time", "age", "age_at_visit", "age_at_scan", "age_years", "years", "years_since_baseline")
-DATE = ("acq_time", "date", "exam_date", "examdate", "scan_date")
+DATE = ("acq_time", "date", "exam_date", "examdate", "scan_date", "visit_date")
 DIAGNOSIS = (
     "diagnosis",
     "dx",
@@ -150,8 +151,8 @@ def study_table(
         Columns.  By default the first that is there, in any case and with underscores or without, of: subject,
         subject_id, participant_id, patient_id, ID, RID, PTID; time, age, age_at_scan, years; session, session_id,
         visit, timepoint, VISCODE; diagnosis, dx, diag, diagnosis_group, group; file, filename, path.  ``folder`` names
-        FreeSurfer's folders.  Without a time, a column of dates (acq_time, date, EXAMDATE) counts from the subject's
-        first.
+        FreeSurfer's folders.  A time that is a date, or without a time a column of dates (acq_time, date, EXAMDATE,
+        visit_date), counts from the subject's first.
     covariates
         Columns to keep; by default every other one.
 
@@ -209,23 +210,21 @@ def _cells(table: Any) -> TextTable:
 
 
 def _required(cells: TextTable, name: str) -> NDArray[np.str_]:
-    column = cells.text(name)
-    if (column == "").any():
-        row = int(np.flatnonzero(column == "")[0])
-        raise CohortError(f"{cells.place(row)}: `{name}` is empty; fill it in or drop the visit")
-    return column
+    cells.refuse_empty(name, "fill it in or drop the visit")
+    return cells.text(name)
 
 
 def _times(cells: TextTable, who: NDArray[np.str_], name: str | None) -> tuple[NDArray[np.float64], str | None]:
     """Return years, and the column of dates that they were made from."""
-    dates = cells.first_of(DATE) if name is None else None
-    when = cells.numbers(name, "correct it or drop the visit") if name is not None else cells.years(str(dates))
+    dates = cells.first_of(DATE) if name is None else name if cells.is_dates(name) else None
+    when = cells.years(dates) if dates is not None else cells.numbers(str(name), "correct it or drop the visit")
     lost = np.flatnonzero(~np.isfinite(when))
     if lost.size:
-        raise CohortError(
-            f"{cells.place(int(lost[0]))}: `{name or dates}` is missing or infinite; give the time or drop the visit"
-        )
-    if dates is not None:
+        said = f"{cells.place(int(lost[0]))}: `{name or dates}` is missing or infinite{cells.and_more(lost)}"
+        raise CohortError(f"{said}; give the time or drop the visit")
+    if dates is None:
+        refuse_wild_times(cells, str(name), when)
+    else:
         _, place = np.unique(who, return_inverse=True)
         first = np.full(place.max() + 1, np.inf)
         np.minimum.at(first, place, when)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropyro.data.dates import is_date, years_of_dates
 from neuropyro.data.errors import CohortError
 from neuropyro.data.unknown_names import few, there_are
 
-__all__ = ["DAYS_A_YEAR", "MISSING", "TextTable", "column_names", "letters_of", "read_table", "table_of"]
+__all__ = ["MISSING", "TextTable", "column_names", "letters_of", "read_table", "table_of"]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 """Cells, in lower case, that stand for nothing."""
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 STRAY = 0.1  # share of a column's cells: fewer that are no numbers are a mistake
-DAYS_A_YEAR = 365.25
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,11 @@ class TextTable:
     def place(self, row: int) -> str:
         """Return where a row is, for errors."""
         return f"{self.source} row {row}" if self.places is None else self.places[row]
+
+    def and_more(self, rows: Sized) -> str:
+        """Return how many rows follow the first of some, for errors; nothing where none does."""
+        more, what = len(rows) - 1, "row" if self.places is None else "line"
+        return f" (and {more} more {what}{'s' * (more != 1)})" if more > 0 else ""
 
     def with_missing(self, codes: Iterable[str]) -> TextTable:
         """Return the table where some more cells, in any case, stand for nothing; 999 is 999.0 too."""
@@ -104,30 +108,37 @@ class TextTable:
         cells, empty = self.column(name), self.empty(name)
         return cells.dtype.kind in "fiub" or all(_is_number(c) for c, e in zip(cells, empty, strict=True) if not e)
 
+    def _strays(self, name: str) -> list[int]:
+        """Rows of a column's cells that are neither a number nor stand for nothing."""
+        cells = self.column(name)
+        rows = [] if cells.dtype.kind in "fiub" else np.flatnonzero(~self.empty(name)).tolist()
+        return [row for row in rows if not _is_number(cells[row])]
+
+    def _refuse(self, name: str, rows: Sequence[int], fault: str, remedy: str) -> None:
+        """Refuse some rows: the first is told with its cell, and how many more there are."""
+        if len(rows):
+            cell, more = str(self.column(name)[rows[0]]), self.and_more(rows)
+            raise CohortError(f"{self.place(int(rows[0]))}: `{name}` is {cell!r}, {fault}{more}; {remedy}")
+
     def refuse_stray_text(self, name: str, remedy: str) -> None:
         """Refuse a column of numbers but for a few cells, which the user hardly means as text."""
-        cells, empty = self.column(name), self.empty(name)
-        stray = [row for row in np.flatnonzero(~empty) if cells.dtype.kind not in "fiub" and not _is_number(cells[row])]
-        if stray and all(DECIMAL_COMMA.fullmatch(str(cells[row]).strip()) for row in stray):
-            said = f"{self.place(int(stray[0]))}: `{name}` is {str(cells[stray[0]])!r}"
-            raise CohortError(f"{said}, with a decimal comma; write numbers with points")
-        if 0 < len(stray) <= STRAY * (~empty).sum():
-            said = f"{self.place(int(stray[0]))}: `{name}` is {str(cells[stray[0]])!r}, not a number as elsewhere"
-            raise CohortError(f"{said}; {remedy}")
+        stray = self._strays(name)
+        if all(DECIMAL_COMMA.fullmatch(str(self.column(name)[row]).strip()) for row in stray):
+            self._refuse(name, stray, "with a decimal comma", "write numbers with points")
+        if len(stray) <= STRAY * (~self.empty(name)).sum():
+            self._refuse(name, stray, "not a number as elsewhere", remedy)
+
+    def refuse_empty(self, name: str, remedy: str) -> None:
+        """Refuse a column with an empty cell."""
+        lost = np.flatnonzero(self.empty(name))
+        if lost.size:
+            raise CohortError(f"{self.place(int(lost[0]))}: `{name}` is empty{self.and_more(lost)}; {remedy}")
 
     def numbers(self, name: str, remedy: str = "correct it or leave it empty") -> NDArray[np.float64]:
         """Return a column of numbers, NaN where there is nothing; an error of one that is no number says the remedy."""
+        self._refuse(name, self._strays(name), "not a number", remedy)
         cells, empty = self.column(name), self.empty(name)
-        if cells.dtype.kind in "fiub":
-            return np.where(empty, np.nan, cells.astype(np.float64))
-        values = np.full(len(cells), np.nan)
-        for row in np.flatnonzero(~empty):
-            try:
-                values[row] = _number(cells[row])
-            except ValueError:
-                where = f"{self.place(int(row))}: `{name}` is {str(cells[row])!r}"
-                raise CohortError(f"{where}, not a number; {remedy}") from None
-        return values
+        return np.array([np.nan if e else float(c) for c, e in zip(cells, empty, strict=True)], np.float64)
 
     def text(self, name: str) -> NDArray[np.str_]:
         """Return a column of text, empty where there is nothing."""
@@ -138,19 +149,13 @@ class TextTable:
         """Return numbers where all cells are, else text."""
         return self.numbers(name) if self.is_numeric(name) else self.text(name)
 
+    def is_dates(self, name: str) -> bool:
+        """Whether a column begins with a date; numbers are none."""
+        return not self.is_numeric(name) and is_date(next(cell for cell in self.text(name).tolist() if cell))
+
     def years(self, name: str) -> NDArray[np.float64]:
-        """Return a column of ISO dates (a time of day is ignored) as years since 1970; NaN where there is none."""
-        epoch = date(1970, 1, 1).toordinal()
-        values = np.full(len(self), np.nan)
-        for row, cell in enumerate(self.text(name)):
-            if cell:
-                try:
-                    values[row] = (date.fromisoformat(cell[:10]).toordinal() - epoch) / DAYS_A_YEAR
-                except ValueError:
-                    raise CohortError(
-                        f"{self.place(row)}: `{name}` is {str(cell)!r}, not a date like 2017-06-30; correct it"
-                    ) from None
-        return values
+        """Return a column of dates (a time of day is ignored) as years since 1970; NaN where there is none."""
+        return years_of_dates(self.text(name).tolist(), name, self.place)
 
 
 def read_table(path: str | Path, columns: Iterable[str] | None = None) -> TextTable:
@@ -277,18 +282,12 @@ def _plain(cell: Any) -> str:
     return str(cell).strip()
 
 
-def _number(cell: str) -> float:
-    if "_" in cell:  # Python reads 1_2 as 12; in a table it is a name
-        raise ValueError(cell)
-    return float(cell)
-
-
 def _is_number(cell: str) -> bool:
     try:
-        _number(cell)
+        float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # Python reads 1_2 as 12; in a table it is a name
 
 
 def letters_of(name: str) -> str:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.cohort_checks import visit_in_words
 from neuropyro.data.cohort_files import read_npz, write_npz
 from neuropyro.data.covariate_terms import check_terms, is_missing, levels_of, terms_of
 from neuropyro.data.unknown_names import unknown_covariate
@@ -218,8 +219,6 @@ def _covariate(cohort: Cohort, name: str) -> NDArray[np.generic]:
     cells = np.asarray(cohort.covariates.get(name, cohort.time))
     lost = np.flatnonzero(is_missing(cells))
     if lost.size:
-        who = cohort.subject[lost[0]]
-        raise CohortError(
-            f"covariate {name}: missing in row {lost[0]} (subject {who}); give it, or drop the visit (Cohort.subset)"
-        )
+        visit = visit_in_words(cohort.subject, cohort.time, int(lost[0]))
+        raise CohortError(f"covariate {name}: missing for {visit}; give it, or drop the visit (Cohort.subset)")
     return cells

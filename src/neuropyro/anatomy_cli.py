@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from neuropyro.anatomy_dictionary import CODED
 from neuropyro.console import say
 from neuropyro.one_subject import one_subject
+from neuropyro.result_folder import refuse_file
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.data import Cohort
@@ -100,6 +101,7 @@ def simulate_anatomy(
     >>> Cohort.load(out / "shards" / "shard-00000.npz").covariates["apoe4"].tolist()  # alleles of every subject
     [2.0, 2.0]
     """
+    refuse_file(out)
     from neuropyro.anatomy_files import Study, write_study
     from neuropyro.models import AnatomySimulator
 
@@ -167,6 +169,7 @@ def counterfactual(
 
     from neuropyro.data import Cohort
 
+    refuse_file(out)
     empty = [text for text in do if not parse_do(text)]
     if empty:
         raise ValueError(f"do: {empty[0]!r} names no intervention; give one, as apoe4=0")

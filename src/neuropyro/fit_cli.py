@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from neuropyro.console import listed, say, warn
-from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
+from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, is_of_biomarkers
 from neuropyro.plain_words import more_steps, plain_verdict
-from neuropyro.result_folder import keep_fits, unfinished
+from neuropyro.result_folder import keep_fits, refuse_file, unfinished
 from neuropyro.study_memory import keep_reading
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
@@ -70,6 +70,7 @@ def demo(*, out: Path = Path("demo"), overwrite: bool = False, guide: Guide = "n
     Traceback (most recent call last):
     ValueError: ...: it holds a fit already; give another --out, or --overwrite to replace it
     """
+    refuse_file(out)
     if not overwrite and not _is_simulated(out / "cohort.npz"):
         keep_fits([out])
     from neuropyro.data import simulate_cohort
@@ -183,6 +184,7 @@ def dive_fit(
     Traceback (most recent call last):
     neuropyro.data.errors.CohortError: --clusters 10: give a number from 1 to 9, for the cohort has 9 vertices
     """
+    refuse_file(out)
     if not overwrite:
         keep_fits([out])
     from neuropyro.data import Cohort
@@ -190,6 +192,7 @@ def dive_fit(
         check_clusters,
         check_covariates,
         check_hemispheres,
+        check_spatial,
         clusters_of,
         effects_of_maps,
         prepare_study,
@@ -199,6 +202,7 @@ def dive_fit(
     opened = Cohort.open(cohort, study)
     check_clusters(opened, clusters)
     check_covariates(opened, listed(covariates))
+    check_spatial(opened, spatial)
     check_hemispheres(opened, level_hemispheres)
     from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
 
@@ -212,7 +216,8 @@ def dive_fit(
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
     loaded, notes = prepare_study(opened, out, listed(adjust), site, level_hemispheres)
-    print(loaded, *notes, *remarks(loaded, standardise), sep="\n", file=sys.stderr)
+    reading, lines = _read_as(cohort, study)
+    print(loaded, *reading, *notes, *remarks(loaded, standardise, lines), sep="\n", file=sys.stderr)
     with unfinished(out):
         if not notes:  # else it was left there, as adjusted
             loaded.save(out / "cohort.npz")
@@ -225,6 +230,16 @@ def dive_fit(
         why = verdict.removeprefix("not converged: ")
         remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {more_steps(max_steps)}"
         warn(f"{out}: the fit has not converged: {why}; {remedy}")
+
+
+def _read_as(path: Path, study: StudyOptions) -> tuple[list[str], list[str]]:
+    """Return of a table of biomarkers what of its reading is not plain, and where each visit is in it."""
+    from neuropyro.data.biomarkers_table import biomarkers_table
+
+    if not is_of_biomarkers(path, study):
+        return [], []
+    table = biomarkers_table(path, study)
+    return table.remarks(), table.lines()
 
 
 def _make_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:

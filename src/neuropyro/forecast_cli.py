@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from neuropyro.console import say
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, check_path
 from neuropyro.one_subject import one_subject
+from neuropyro.result_folder import refuse_file
 from neuropyro.tables import write_csv
 from neuropyro.verdict_cli import check_fit, load_with_cohort
 
@@ -81,6 +82,7 @@ def _forecast(
         raise ValueError(f"--years {min(years):g}: not after the last visit; give numbers above 0")
     if cohort is None and study != NO_OPTIONS:
         raise ValueError("how to read a cohort was said, but none was given; of those fitted --person NAME takes one")
+    refuse_file(out)
     check_fit(fit, data)
     if cohort is not None:
         check_path(cohort, study)

@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 
 from neuropyro.console import say
 from neuropyro.generator_options import ImageOptions, NetworkOptions, TrainingOptions
+from neuropyro.result_folder import refuse_file
 
 if TYPE_CHECKING:  # PyTorch takes a second to import, and --help needs none of it
     import torch
@@ -129,6 +130,7 @@ def _train(
     licence
         For the card: under which licence the weights come.
     """
+    refuse_file(out)
     from neuropyro.generators import load_checkpoint
     from neuropyro.inference.placement import choose_device
     from neuropyro.training_data import open_training_data

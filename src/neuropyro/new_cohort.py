@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of i
 
 __all__ = ["naming", "open_like"]
 
+CALENDAR = 1800  # from which times are years of the calendar
 FAR = 0.5  # of the range of what was fitted
 
 
@@ -54,7 +55,8 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
     Raises
     ------
     CohortError
-        Where the file cannot be read, or lacks a column of the fit; it is named.
+        Where the file cannot be read, lacks a column of the fit, or has years of the calendar where the fit had ages,
+        or ages where it had those; it is named.
 
     Examples
     --------
@@ -77,6 +79,7 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
     with naming(path):
         names = result.data.names.get("vertex")
         new = columns_like(names, Cohort.open(path, _of_the_fit(read_alike(study, path, fit), path, names)))
+        _refuse_other_times(new, float(result.data.origin))
         new = prepare_alike(new, fit)
     for said in _far_off(new, result):
         warn(f"warning: {path}: {said}")
@@ -91,6 +94,16 @@ def _of_the_fit(study: StudyOptions, path: Path, names: Iterable[str] | None) ->
     columns = column_names(path) if path.suffix in (".csv", ".tsv") else []
     has_all = bool(wanted) and set(wanted) <= set(columns) and not any("," in name for name in wanted)
     return replace(study, biomarkers=wanted) if has_all and not study.biomarkers else study
+
+
+def _refuse_other_times(new: Cohort, mean: float) -> None:
+    """Refuse dates for a fit to ages, and ages for a fit to dates: they count from other years."""
+    first, last = float(new.time.min()), float(new.time.max())
+    if (first >= CALENDAR) != (mean >= CALENDAR):
+        raise CohortError(
+            f"time: {first:g} to {last:g}, where the fit's times are {mean:.4g} on average; ages and dates do not mix: "
+            "give the new subjects' times as those of the fit were"
+        )
 
 
 def _far_off(new: Cohort, result: Fit) -> Iterator[str]:

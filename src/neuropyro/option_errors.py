@@ -110,10 +110,18 @@ def _missing(error: MissingArgumentError) -> str | None:
         return None
     if error.keyword is None and not error.argument.tokens:
         return f"{_command(error)}: {_place(error)} is needed; {_help(error)}"
+    name, words = str(error.keyword or error.argument.name), list(error.root_input_tokens or ())
+    given = words[words.index(name) + 1] if name in words[:-1] else ""
+    if _is_dashed_value(given):
+        return f"{name}: {given!r} begins with a dash, as options do; write {name}={given}"
     if error.argument.hint not in EXPECTED:
         return None
-    name = error.keyword or error.argument.name
     return f"{name}: no value; give {EXPECTED[error.argument.hint][0]}, as {name} {_example(error)}"
+
+
+def _is_dashed_value(given: str) -> bool:
+    """Whether a word is no option, but a number below zero, or several."""
+    return given[:1] == "-" and (given[1:2].isdigit() or given[1:2] == ".")
 
 
 def _left_over(error: UnusedCliTokensError) -> str | None:

@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from neuropyro.console import complain, say
 from neuropyro.data.unknown_names import few
 from neuropyro.reconstruct_files import files_of, folders_of
-from neuropyro.result_folder import keep_fits
+from neuropyro.result_folder import keep_fits, refuse_file
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.models.corruption import Corruption
@@ -110,6 +110,7 @@ def _reconstruct(
         raise ValueError("reconstruct: no image; give corrupted images, or clean ones by --truth alone")
     if draws < 2 or steps < 2:
         raise ValueError(f"reconstruct: draws and steps must be 2 or more, got {draws} and {steps}")
+    refuse_file(out)
     clean = files_of(truth or [])
     files = files_of(image) or clean
     if image and clean and len(clean) != len(files):

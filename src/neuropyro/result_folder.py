@@ -8,7 +8,7 @@ from pathlib import Path
 
 from neuropyro.data.unknown_names import few
 
-__all__ = ["keep_fits", "make_room", "unfinished"]
+__all__ = ["keep_fits", "make_room", "refuse_file", "unfinished"]
 
 MARK = "fit.json"  # which every fit leaves in its folder
 BEGUN = "unfinished.txt"  # which is there from the first file on until the last is written
@@ -38,6 +38,29 @@ def keep_fits(folders: Iterable[Path]) -> None:
         one = "it holds a fit already" if len(held) == 1 else "they hold fits already"
         it = "it" if len(held) == 1 else "them"
         raise ValueError(f"{', '.join(few(held))}: {one}; give another --out, or --overwrite to replace {it}")
+
+
+def refuse_file(out: Path) -> None:
+    """Refuse a file, or what would lie in one, where a folder for results is named, before any work.
+
+    Raises
+    ------
+    ValueError
+        Naming the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "visits.csv"
+    >>> refuse_file(path)
+    >>> path.touch()
+    >>> refuse_file(path)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: ...visits.csv: a file, where --out names a folder for the results; give another --out
+    """
+    for path in (out, *out.parents):
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path}: a file, where --out names a folder for the results; give another --out")
 
 
 @contextlib.contextmanager

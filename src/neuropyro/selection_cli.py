@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from neuropyro.console import listed, say, warn
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 from neuropyro.plain_words import more_steps
+from neuropyro.result_folder import refuse_file
 from neuropyro.tables import write_csv
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
@@ -81,11 +82,13 @@ def _select(
         How to read maps.
     """
     from neuropyro.data import Cohort
-    from neuropyro.study_preparation import check_clusters, effects_of_maps
+    from neuropyro.study_preparation import check_clusters, check_spatial, effects_of_maps
 
+    refuse_file(out)
     wanted = numbers(clusters)
     loaded = Cohort.open(cohort, study)
     check_clusters(loaded, max(wanted))
+    check_spatial(loaded, spatial)
     from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
     from neuropyro.models import VertexClusterMixture
     from neuropyro.selection import select as select_clusters

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.cohort_checks import visit_in_words
 from neuropyro.data.unknown_names import unknown_covariate
 
 __all__ = ["Harmonisation", "harmonise_sites"]
@@ -104,7 +105,8 @@ def harmonise_sites(
     sites = _column(cohort, site, "--site").astype(np.str_)
     rows = np.flatnonzero(cohort.observed_rows)
     values = np.asarray(cohort.values[rows], np.float64)
-    _check(values, sites[rows], site, rows)
+    _check_sites(sites[rows], site)
+    _check_whole(values, cohort, rows)
     wanted = [name for name in protect if name != "diagnosis" or cohort.diagnosis is not None]
     columns = {name: _column(cohort, name)[rows] for name in wanted}
     varying = {name: cells for name, cells in columns.items() if len(np.unique(cells)) > 1}
@@ -159,23 +161,28 @@ def _column(cohort: Cohort, name: str, option: str = "") -> NDArray[Any]:
     cells = np.asarray(cells)
     lost = np.flatnonzero(cells == "") if cells.dtype.kind == "U" else np.flatnonzero(~np.isfinite(cells.astype(float)))
     if lost.size:
-        raise CohortError(f"covariate {name}: missing in row {lost[0]}; give it, or drop the visit (Cohort.subset)")
+        visit = visit_in_words(cohort.subject, cohort.time, int(lost[0]))
+        raise CohortError(f"covariate {name}: missing for {visit}; give it, or drop the visit (Cohort.subset)")
     return cells
 
 
-def _check(values: NDArray[np.float64], sites: NDArray[np.str_], name: str, rows: NDArray[np.int64]) -> None:
+def _check_sites(sites: NDArray[np.str_], name: str) -> None:
     found, counts = np.unique(sites, return_counts=True)
     if len(found) < 2:
         raise CohortError(f"covariate {name}: all visits are of one site; there is nothing to harmonise")
     few = np.flatnonzero(counts < FEWEST)
     if few.size:
         raise CohortError(f"covariate {name}: site {found[few[0]]} has one visit; join it to another or leave it out")
+
+
+def _check_whole(values: NDArray[np.float64], cohort: Cohort, rows: NDArray[np.int64]) -> None:
     lost = np.argwhere(np.isnan(values))
     if len(lost):
-        row, column = lost[0]
+        row, column = lost[0].tolist()
+        visit = visit_in_words(cohort.subject, cohort.time, int(rows[row]))
+        what = f"column {column}" if cohort.feature_names is None else str(cohort.feature_names[column])
         raise CohortError(
-            f"values: missing in row {rows[row]}, column {column}; ComBat needs complete maps: leave that column out "
-            "(Cohort.subset)"
+            f"values: {what} is missing for {visit}; ComBat needs complete maps: leave that column out (Cohort.subset)"
         )
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "check_clusters",
     "check_covariates",
     "check_hemispheres",
+    "check_spatial",
     "clusters_of",
     "effects_of_maps",
     "prepare_alike",
@@ -39,7 +40,7 @@ def check_clusters(cohort: Cohort, clusters: int | None) -> None:
     ------
     CohortError
         Where there is no cluster, or there are more than columns; or where each biomarker is to have a trajectory of
-        its own, and one has none, since it never changes.
+        its own, and one has none, since it never changes or has no value.
 
     Examples
     --------
@@ -60,11 +61,12 @@ def _each_alone(cohort: Cohort, clusters: int | None) -> bool:
 def _refuse_constant(cohort: Cohort) -> None:
     """Refuse biomarkers of one value, or none."""
     assert cohort.feature_names is not None
-    varies = np.array([np.unique(column[np.isfinite(column)]).size > 1 for column in cohort.values.T])
-    if not varies.all():
-        name, others = str(cohort.feature_names[~varies][0]), ",".join(map(str, cohort.feature_names[varies]))
+    levels = np.array([np.unique(column[np.isfinite(column)]).size for column in cohort.values.T])
+    if (levels < 2).any():
+        first, others = int((levels < 2).argmax()), ",".join(map(str, cohort.feature_names[levels > 1]))
         remedy = f"leave it out: --biomarkers {others}" if others else "give biomarkers that vary"
-        raise CohortError(f"{name}: it never changes, so that it has no trajectory; {remedy}")
+        why = "it never changes" if levels[first] else "it has no value at any visit"
+        raise CohortError(f"{cohort.feature_names[first]}: {why}, so that it has no trajectory; {remedy}")
 
 
 def clusters_of(cohort: Cohort, clusters: int | None) -> dict[str, Any]:
@@ -116,6 +118,30 @@ def check_hemispheres(cohort: Cohort, level: bool) -> None:
     """
     if level:
         fit_hemisphere_levels(cohort)
+
+
+def check_spatial(cohort: Cohort, spatial: bool) -> None:
+    """Refuse neighbours where there are none, before anything is written.
+
+    Raises
+    ------
+    CohortError
+        Where the cohort has no mesh; biomarkers never have one.
+
+    Examples
+    --------
+    >>> check_spatial(Cohort([[2.0] * 2] * 2, [70, 71], ["a", "b"], feature_names=["MMSE", "tau"]), spatial=True)
+    Traceback (most recent call last):
+        ...
+    neuropyro.data.errors.CohortError: --spatial: biomarkers have no mesh, so no neighbours; leave it out
+    """
+    if spatial and cohort.mesh is None:
+        if cohort.feature_names is not None:
+            raise CohortError("--spatial: biomarkers have no mesh, so no neighbours; leave it out")
+        raise CohortError(
+            "--spatial: the cohort has no mesh, so no neighbours; leave it out, or give one (--surfaces for maps; "
+            "`faces` or `edges` in an .npz file)"
+        )
 
 
 def prepare_study(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+
 import numpy as np
 
 from neuropyro.data import Cohort
+from neuropyro.data.cohort_checks import visit_in_words
 from neuropyro.hemisphere_levels import unsteadiness
 from neuropyro.score_diagnosis import known_diagnoses
 
@@ -18,12 +22,17 @@ MUCH, BEYOND_CHANCE = 0.2, 3  # of a vertex's own unsteadiness, of which a smoot
 HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
 
 
-def remarks(cohort: Cohort, standardise: str) -> list[str]:
+def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = ()) -> list[str]:
     """Say what a user may not expect of the data.
 
     That there is no diagnosis, none is a control's, or a covariate looks like one; that a biomarker never changes
     within a subject, as a gene does, has a value that looks like a code for a missing one, or one far from all others;
     that visits say nothing of speeds, or contradict each other, or have errors of whole hemispheres.
+
+    Parameters
+    ----------
+    lines
+        Where each visit is in its file, ``(visits,)``; by default visits are told by subject and time.
 
     Examples
     --------
@@ -32,7 +41,8 @@ def remarks(cohort: Cohort, standardise: str) -> list[str]:
     ['diagnoses are ill, well']
     """
     told = [_without_controls(cohort, standardise), _never_changing(cohort), _codes(cohort)]
-    return [line for lines in (*told, _far_out(cohort), _visits(cohort), _hemispheres(cohort)) for line in lines]
+    told += [_far_out(cohort, lines), _visits(cohort, lines), _hemispheres(cohort)]
+    return list(chain.from_iterable(told))
 
 
 def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
@@ -77,21 +87,23 @@ def _codes(cohort: Cohort) -> list[str]:
     return said
 
 
-def _far_out(cohort: Cohort) -> list[str]:
+def _far_out(cohort: Cohort, lines: Sequence[str]) -> list[str]:
     """Name biomarkers with a value that lies far beyond all others, as by a slip of the pen."""
     said = []
     for name, column in zip(_names(cohort), cohort.values.T, strict=False):
-        seen = np.asarray(column[~np.isnan(column)], np.float64)
+        rows = np.flatnonzero(~np.isnan(column))
+        seen = np.asarray(column[rows], np.float64)
         off = np.abs(seen - np.median(seen)) if seen.size else seen
         spread = np.quantile(off, 0.9) if seen.size else 0.0
         if spread > 0 and off.max() > OUTLYING * spread and seen[off.argmax()] not in (*NEGATIVE_CODES, *HIGH_CODES):
-            said.append(
-                f"{name}: {seen[off.argmax()]:g} lies far from all others ({np.median(seen):g} is their median)"
-            )
+            row, middle = int(rows[off.argmax()]), f"{np.median(seen):g} is their median"
+            where = lines[row] if lines else visit_in_words(cohort.subject, cohort.time, row)
+            far = f"{name}: {seen[off.argmax()]:g} ({where}) lies far from all others ({middle})"
+            said.append(f"{far}; correct it if it is wrong, or leave it empty")
     return said
 
 
-def _visits(cohort: Cohort) -> list[str]:
+def _visits(cohort: Cohort, lines: Sequence[str]) -> list[str]:
     """Say where no subject was seen twice, and where one has two visits at one time that are not alike."""
     said = []
     if np.bincount(cohort.subject_index).max() == 1:
@@ -99,9 +111,13 @@ def _visits(cohort: Cohort) -> list[str]:
     order = np.lexsort((cohort.time, cohort.subject_index))
     same = (np.diff(cohort.subject_index[order]) == 0) & (np.diff(cohort.time[order]) == 0)
     if same.any():
-        row = order[same.argmax()]
-        others = f", as {same.sum() - 1} more" if same.sum() > 1 else ""
-        said.append(f"subject {cohort.subject[row]} has two visits at {cohort.time[row]:g}{others}; both are used")
+        first, second = sorted(order[[same.argmax(), same.argmax() + 1]].tolist())
+        visits = f"{lines[first]} and {lines[second]}" if lines else "two visits"
+        more = int(same.sum()) - 1
+        one = "1 more visit has" if more == 1 else f"{more} more visits have"
+        others = f"; {one} the time of another of the same subject, too" if more else ""
+        where = visit_in_words(cohort.subject, cohort.time, first)
+        said.append(f"{visits} are both of {where}{others}; all are used as they are")
     return said
 
 

@@ -22,8 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuropyro import tadpole_metrics as measures
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.dates import DAYS_A_YEAR
 from neuropyro.data.tadpole import DIAGNOSES
-from neuropyro.data.text_table import DAYS_A_YEAR, TextTable, read_table, table_of
+from neuropyro.data.text_table import TextTable, read_table, table_of
 
 __all__ = ["Forecast", "ForecastMonths", "evaluate_forecast", "forecast_months", "read_submission"]
 
@@ -159,8 +160,8 @@ class Forecast:
         for name in ("adas13", "ventricles"):
             best, low, high = getattr(self, name).T
             if (outside := np.flatnonzero(~((low <= best) & (best <= high)))).size:
-                row = outside[0]
-                raise CohortError(f"{name}: row {row} (RID {self.rid[row]}): the best guess is outside its interval")
+                of = f"RID {self.rid[outside[0]]} in month {self.month[outside[0]]}"
+                raise CohortError(f"{name}: the best guess of {of} is outside its interval; correct it")
 
     def write(self, path: str | Path) -> None:
         """Write the submission as CSV."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from neuropyro.console import say
+from neuropyro.result_folder import refuse_file
 
 if TYPE_CHECKING:
     from neuropyro.inference import Fit
@@ -48,6 +49,8 @@ def _compare(*fit: Path, data: Path | None = None, out: Path | None = None, draw
     """
     if not fit:
         raise ValueError("compare: no fit; give the folders of two or more")
+    if out is not None:
+        refuse_file(out)
     for folder in fit:
         check_fit(folder, data)
     from neuropyro.diagnosis_plots import plot_comparison
@@ -89,6 +92,7 @@ def _diagnose(
     out
         Folder for diagnosis.txt and diagnosis.png.
     """
+    refuse_file(out)
     check_fit(fit, data)
     from neuropyro.diagnosis_plots import plot_diagnosis
     from neuropyro.inference import diagnose as diagnose_fit

@@ -123,7 +123,7 @@ def test_refuses():
         (cohort, [], "adjustment: no covariates"),
         (cohort, ["weight"], "covariate weight: not in the cohort; there are age, sex, icv"),
         (dataclasses.replace(cohort, diagnosis=None), ["age"], "diagnosis: no controls in the cohort"),
-        (changed(icv=np.r_[np.nan, np.ones(n - 1)]), ["icv"], r"covariate icv: missing in row 0 \(subject 0\)"),
+        (changed(icv=np.r_[np.nan, np.ones(n - 1)]), ["icv"], r"covariate icv: missing for subject 0 at [\d.]+ years"),
         (changed(icv=np.ones(n)), ["icv"], "adjustment: icv is the same in all controls"),
         (changed(sex=np.full(n, "F")), ["sex"], "adjustment: sex is the same in all controls"),
         (changed(twice=2 * cohort.time), ["age", "twice"], "adjustment: age, twice cannot be told apart"),

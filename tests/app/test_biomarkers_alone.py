@@ -107,6 +107,18 @@ def test_new_tables_are_read_as_the_fits_own_was(fitted, tmp_path):
         run("dive", "personalize", tmp_path / "fit", tmp_path / "new.csv", "--out", tmp_path / "new")
 
 
+def test_ages_and_dates_do_not_mix(fitted, tmp_path):
+    rows = table(fitted[0] / "table.csv")[:12]
+    for row in rows:
+        row["date"] = f"20{int(float(row.pop('age'))) % 100:02d}-06-30"
+    with (tmp_path / "dated.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(ValueError, match=r"dated\.csv: time: 20.*, where the fit's times are .*; ages and dates do"):
+        run("dive", "personalize", fitted[0] / "fit", tmp_path / "dated.csv", "--out", tmp_path / "new.csv")
+
+
 def test_two_clusters_for_four_kinds_are_told_of(fitted, capsys):
     folder = fitted[0]
     run("dive", "fit", folder / "table.csv", "--clusters", 2, "--guide", "map", "--out", folder / "two")
@@ -115,11 +127,18 @@ def test_two_clusters_for_four_kinds_are_told_of(fitted, capsys):
     assert "leave --clusters out" in caution
 
 
-def test_one_that_never_changes_is_told_before_anything_is_done(tmp_path):
+@pytest.mark.parametrize(("level", "why"), [("3", "it never changes"), ("", "it has no value at any visit")])
+def test_one_without_a_trajectory_is_told_before_anything_is_done(tmp_path, level, why):
     path = tmp_path / "t.csv"
-    path.write_text("ID,age,MMSE,flat\na,70,29,3\na,71,27,3\nb,66,30,\nb,67,29,3\n")
-    with pytest.raises(
-        ValueError, match="flat: it never changes, so that it has no trajectory; leave it out: --biomark"
-    ):
+    path.write_text(f"ID,age,MMSE,flat\na,70,29,{level}\na,71,27,{level}\nb,66,30,\nb,67,29,{level}\n")
+    with pytest.raises(ValueError, match=f"flat: {why}, so that it has no trajectory; leave it out: --biomarkers MMSE"):
         run("dive", "fit", path, "--out", tmp_path / "fit")
+    assert not (tmp_path / "fit").exists()
+
+
+@pytest.mark.parametrize("command", ["fit", "select --clusters 1:2", "fit --clusters 2"])
+def test_biomarkers_have_no_neighbours(tmp_path, command):
+    (tmp_path / "t.csv").write_text("ID,age,MMSE,tau\na,70,29,3\na,71,27,4\nb,66,30,\nb,67,29,3\n")
+    with pytest.raises(ValueError, match="--spatial: biomarkers have no mesh, so no neighbours; leave it out"):
+        run("dive", *command.split(), tmp_path / "t.csv", "--spatial", "--out", tmp_path / "fit")
     assert not (tmp_path / "fit").exists()

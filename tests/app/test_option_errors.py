@@ -26,6 +26,7 @@ FIT = "dive fit x.npz --out o"
             "--years: '1,2' is not a number; give each by itself, as --years 1 --years 2",
         ),
         (f"{FIT} --clusters", "--clusters: no value; give a whole number, as --clusters 3"),
+        (f"{FIT} --missing -4,999", "--missing: '-4,999' begins with a dash, as options do; write --missing=-4,999"),
         (f"{FIT} --spatial yes", "--spatial takes no value; leave out 'yes'"),
         (f"{FIT} more", "dive fit: 'more' is one word too many; see neuropyro dive fit --help"),
         ("dive fit", "dive fit: COHORT is needed; see neuropyro dive fit --help"),

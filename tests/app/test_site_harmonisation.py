@@ -125,11 +125,11 @@ def test_refuses(recorded):
     for changed, message in [
         (np.full(60, "a"), "all visits are of one site"),
         (np.r_[["d"], sites[1:]], "site d has one visit"),
-        (np.r_[[""], sites[1:]], "covariate site: missing in row 0"),
+        (np.r_[[""], sites[1:]], rf"covariate site: missing for subject {cohort.subject[0]} at [\d.]+ years; give"),
     ]:
         with pytest.raises(CohortError, match=message):
             harmonise_sites(dataclasses.replace(cohort, covariates={"site": changed}))
     values = cohort.values.copy()
     values[3, 5] = np.nan
-    with pytest.raises(CohortError, match="values: missing in row 3, column 5; ComBat needs complete maps"):
+    with pytest.raises(CohortError, match=rf"column 5 is missing for subject {cohort.subject[3]} at .* years; ComBat"):
         harmonise_sites(dataclasses.replace(cohort, values=values))

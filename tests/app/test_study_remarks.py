@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from neuropyro.data import Cohort
 from neuropyro.study_remarks import remarks
@@ -41,8 +42,23 @@ def test_a_diagnosis_among_covariates_a_slip_and_two_visits_at_once_are_said():
     assert diagnosis.startswith(
         "DX_bl looks like a diagnosis; name it by --diagnosis DX_bl, if it is (no diagnosis, so"
     )
-    assert slip.startswith("hippocampus: 7e+06 lies far from all others")
-    assert twice == f"subject 10 has two visits at {time[20]:g}; both are used"
+    assert slip.startswith(f"hippocampus: 7e+06 (subject 3 at {time[7]:.6g} years) lies far from all others")
+    assert twice == f"two visits are both of subject 10 at {time[20]:.6g} years; all are used as they are"
+    _, slip, twice = remarks(cohort, "controls", [f"line {row + 2}" for row in range(40)])
+    assert twice == f"line 22 and line 23 are both of subject 10 at {time[20]:.6g} years; all are used as they are"
+    assert slip.startswith("hippocampus: 7e+06 (line 9) lies far from all others")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"), [(1, ""), (2, "; 1 more visit has the time"), (4, "; 3 more visits have the time")]
+)
+def test_visits_at_one_time_are_counted(pairs, told):
+    rng = np.random.default_rng(2)
+    time = rng.uniform(60, 80, 40)
+    time[1 : 2 * pairs : 2] = time[: 2 * pairs : 2]
+    (said,) = remarks(Cohort(rng.normal(size=(40, 2)), time, np.arange(40) // 2, np.full(40, "CN")), "all")
+    rest = " of another of the same subject, too" if told else ""
+    assert said == f"two visits are both of subject 0 at {time[0]:.6g} years{told}{rest}; all are used as they are"
 
 
 def test_what_looks_like_a_code_is_said():

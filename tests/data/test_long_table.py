@@ -53,12 +53,12 @@ def test_whole_numbers_as_subjects_and_other_names():
 @pytest.mark.parametrize(
     ("frame", "options", "message"),
     [
-        (FRAME, {"covariates": []}, "DataFrame row 0: `sex` is 'F', not a number"),
+        (FRAME, {"covariates": []}, r"DataFrame row 0: `sex` is 'F', not a number \(and 3 more rows\); correct"),
         (FRAME, {"features": ["weight"]}, "DataFrame: no column `weight`; there are ID, TIME"),
         (FRAME, {"subject": "RID"}, "DataFrame: no column `RID`"),
         (FRAME.assign(TIME=[70, 71, None, 66]), {}, "DataFrame row 2: `TIME` is missing or infinite"),
         (FRAME.assign(TIME=["70", "71", "old", "66"]), {}, "DataFrame row 2: `TIME` is 'old', not a number"),
-        (FRAME.assign(ID=["a", None, "b", "b"]), {}, "DataFrame: subject: empty in row 1"),
+        (FRAME.assign(ID=["a", None, "b", "b"]), {}, "DataFrame row 1: `ID` is empty; fill it in or drop"),
         (FRAME.assign(MMSE=[29, 27, np.inf, 30]), {}, "DataFrame: values: infinite for subject b at 65 years"),
         (
             FRAME.iloc[[0, 0, 1]],
@@ -79,4 +79,25 @@ def test_one_visit_twice_in_a_file_is_told_by_its_lines(tmp_path):
         r"t\.csv: values: line 2 and line 4 are rows with the same values for subject a at 70 years; drop one of them"
     )
     with pytest.raises(CohortError, match=told):
+        read(tmp_path / "t.csv")
+
+
+def test_a_subject_without_a_name_is_told_by_its_line(tmp_path):
+    FRAME.assign(ID=["a", "a", "", "b"]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(CohortError, match=r"t\.csv line 4: `ID` is empty; fill it in or drop the visit"):
+        read(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"ID": ["a", "", "", "b"]}, r"line 3: `ID` is empty \(and 1 more line\); fill it in or drop the visit"),
+        ({"TIME": [70, "", "", ""]}, r"line 3: `TIME` is missing or infinite \(and 2 more lines\); give it or drop"),
+        ({"TIME": ["?", 71, "?", 66]}, r"line 2: `TIME` is '\?', not a number \(and 1 more line\); correct it or drop"),
+        ({"MMSE": [29, "<8", ">28", "x"]}, r"line 3: `MMSE` is '<8', not a number \(and 2 more lines\); correct it or"),
+    ],
+)
+def test_more_lines_with_the_same_fault_are_counted(tmp_path, changed, told):
+    FRAME.assign(**changed).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(CohortError, match=rf"t\.csv {told}"):
         read(tmp_path / "t.csv")

@@ -27,6 +27,13 @@ def test_an_npz_file(study, tmp_path):
         Cohort.open(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("name", ["visits.xlsx", "visits.XLS"])
+def test_a_spreadsheet_is_told_to_be_saved_as_csv(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(CohortError, match=rf"{name}: a spreadsheet, which is not read; save it as CSV"):
+        Cohort.open(tmp_path / name)
+
+
 def test_a_subjects_folder_with_its_own_table(study, tmp_path):
     write_maps(study, tmp_path, "{subject}_{session}.long.{subject}/surf/{hemisphere}.area.fwhm5.strip.mgh")
     options = StudyOptions(measure="area", fwhm=5, space="strip")
@@ -172,7 +179,9 @@ def test_years_of_the_calendar_are_years(study, tmp_path):
 def test_decimal_commas_are_named(study, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("ID;age;tau\na;71;1,5\na;72;1,75\nb;65;2\n")
-    with pytest.raises(CohortError, match=r"t\.csv line 2: `tau` is '1,5', with a decimal comma; write numbers with"):
+    with pytest.raises(
+        CohortError, match=r"t\.csv line 2: `tau` is '1,5', with a decimal comma \(and 1 more line\); write"
+    ):
         Cohort.open(path)
 
 
@@ -188,11 +197,13 @@ def test_a_stray_word_among_numbers_is_no_reason_to_leave_a_biomarker_out(study,
     columns = {
         "ID": np.arange(30),
         "age": np.arange(60, 90),
-        "tau": [*np.arange(28.0), "<8", ""],
+        "tau": [*np.arange(27.0), ">9", "<8", ""],
         "MMSE": np.arange(30),
     }
     path = study.write_csv(tmp_path / "t.csv", columns)
-    with pytest.raises(CohortError, match=r"t\.csv line 30: `tau` is '<8', not a number as elsewhere; correct it"):
+    with pytest.raises(
+        CohortError, match=r"line 29: `tau` is '>9', not a number as elsewhere \(and 1 more line\); cor"
+    ):
         Cohort.open(path)
     assert Cohort.open(path, StudyOptions(biomarkers=("MMSE",))).covariates["tau"].dtype.kind == "U"
 

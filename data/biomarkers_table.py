@@ -1,0 +1,114 @@
+"""A study's table of biomarkers: which of its columns is what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuropyro.data.dates import order_of_dates
+from neuropyro.data.long_table import long_table
+from neuropyro.data.study_table import DATE, DIAGNOSIS, SESSION, SUBJECT, TIME
+from neuropyro.data.text_table import TextTable, letters_of, read_table
+
+if TYPE_CHECKING:
+    from neuropyro.data.open_study import StudyOptions
+
+__all__ = ["BiomarkersTable", "biomarkers_table"]
+
+
+@dataclass(frozen=True)
+class BiomarkersTable:
+    """A table and the names of its columns.
+
+    Parameters
+    ----------
+    cells
+        The table.
+    subject, time, diagnosis
+        Columns; of dates the time becomes years of the calendar.
+    values, others
+        Columns of biomarkers, and of covariates.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> from neuropyro.data.text_table import table_of
+    >>> cells = table_of(pandas.DataFrame({"ID": ["a"], "seen": ["30.6.2017"], "MMSE": [28]}))
+    >>> table = BiomarkersTable(cells, "ID", "seen", None, ["MMSE"])
+    >>> table.fields()["time"].round(2).tolist()
+    [2017.49]
+    >>> table.remarks()
+    ['seen: dates, read as day/month/year, are taken as years of the calendar: 30.6.2017 is 2017.49']
+    """
+
+    cells: TextTable
+    subject: str
+    time: str
+    diagnosis: str | None
+    values: Sequence[str]
+    others: Sequence[str] = ()
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a `Cohort` takes."""
+        return long_table(self.cells, self.values, self.subject, self.time, self.diagnosis, self.others)
+
+    def lines(self) -> list[str]:
+        """Return where each row is, ``(rows,)``, without the file."""
+        return [place.removeprefix(f"{self.cells.source} ") for place in self.cells.places or ()]
+
+    def remarks(self) -> list[str]:
+        """Say what of the reading a user may not expect."""
+        if not self.cells.is_dates(self.time):
+            return []
+        dates = self.cells.text(self.time).tolist()
+        order = order_of_dates(dates, self.time, self.cells.place)
+        example = f"{dates[0]} is {1970 + self.cells.years(self.time)[0]:.2f}"
+        return [f"{self.time}: dates, read as {order}, are taken as years of the calendar: {example}"]
+
+
+def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
+    r"""Read a table of biomarkers: those chosen, or numbers that are not subject, visit, time or diagnosis.
+
+    What else there is becomes covariates.
+
+    Raises
+    ------
+    CohortError
+        Naming the table and the column: one that was named is not there, or none is of the subject or the time.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from neuropyro.data.open_study import NO_OPTIONS
+    >>> path = Path(tempfile.mkdtemp()) / "visits.csv"
+    >>> _ = path.write_text("ID,age,sex,MMSE\na,70,F,28\n")
+    >>> table = biomarkers_table(path, NO_OPTIONS)
+    >>> table.time, table.values, table.others, table.lines()
+    ('age', ['MMSE'], ['sex'], ['line 2'])
+    """
+    chosen = [name.strip() for words in options.biomarkers for name in words.split(",")]
+    cells = read_table(path).with_missing(code for words in options.missing for code in words.split(","))
+    cells.refuse_unknown({"--subject": options.subject, "--time": options.time, "--diagnosis": options.diagnosis})
+    for name in chosen:
+        cells.refuse_unknown({"--biomarkers": name})
+    subject = options.subject or cells.first_of(SUBJECT)
+    time = options.time or cells.first_of(TIME) or cells.first_of(DATE)
+    diagnosis = options.diagnosis or cells.first_of(DIAGNOSIS)
+    found = {"subject": (subject, SUBJECT), "time in years": (time, (*TIME, *DATE))}
+    cells.refuse_without({role: names for role, (name, names) in found.items() if name is None})
+    rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
+    values = chosen or _measured(cells, rest)
+    return BiomarkersTable(
+        cells, str(subject), str(time), diagnosis, values, [name for name in rest if name not in values]
+    )
+
+
+def _measured(cells: TextTable, names: Sequence[str]) -> list[str]:
+    """Return which of some columns are biomarkers, of numbers; a few words among them are a mistake."""
+    reserved = {letters_of(name) for name in (*SUBJECT, *SESSION, *DATE, *TIME)}
+    measured = [name for name in names if letters_of(name) not in reserved]
+    for name in measured:
+        cells.refuse_stray_text(name, "correct it, leave it empty, or say by --biomarkers which columns are some")
+    return [name for name in measured if cells.is_numeric(name)]
