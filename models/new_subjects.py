@@ -13,10 +13,12 @@ and cluster is a residual about the mean curve, Q(s), and a mean residual y(s) w
 
 u is then integrated out in closed form.  Where vertices have effects that last, so are these: of u they make
 Normal(0, rho^2 + omega^2 / n), and take the squares of the residuals summed over visits off Q
-(:mod:`neuropyro.models.vertex_effects`).  Where single values are missing, the mean and what the vertices depart from
-it by are taken to be independent still.  The two latents that remain, log speed and stage, are integrated on grids that
-close in on them (:mod:`neuropyro.models.subject_grid`), so that intervals are as good as the fit's own: nothing is
-assumed of their shape.  A subject's visits do not change what was learned from the others.
+(:mod:`neuropyro.models.vertex_effects`).  Where a vertex counts for w of an independent one
+(:mod:`neuropyro.models.effective_vertices`), w n is in the place of n, and w Q in that of Q.  Where single values are
+missing, the mean and what the vertices depart from it by are taken to be independent still.  The two latents that
+remain, log speed and stage, are integrated on grids that close in on them (:mod:`neuropyro.models.subject_grid`), so
+that intervals are as good as the fit's own: nothing is assumed of their shape.  A subject's visits do not change what
+was learned from the others.
 
 References
 ----------

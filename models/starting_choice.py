@@ -43,7 +43,7 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
 @torch.no_grad()
 def _loss(program: Callable[[Any], Any], visits: Visits, start: dict[str, Tensor]) -> float:
     """Return the negative log density of the data and the sites, what is enumerated summed out."""
-    given = poutine.condition(program, start)
-    with torch.random.fork_rng(), poutine.block(), pyro.validation_enabled(False), _default_dtype(visits.values.dtype):
+    given, dtype = poutine.condition(program, start), next(iter(start.values())).dtype
+    with torch.random.fork_rng(), poutine.block(), pyro.validation_enabled(False), _default_dtype(dtype):
         loss = float(TraceEnum_ELBO(max_plate_nesting=1).loss(given, lambda visits: None, visits))
     return loss if loss == loss else float("inf")

@@ -87,7 +87,7 @@ plots.plot_entropy(outcome)
 # %% [markdown]
 # ## Along which course
 #
-# A dot is the mean of a cluster's vertices at one visit, at the mean of its posterior score. The line is the cluster's
+# A dot is the mean of a cluster's vertices at one visit, at the median of its posterior score. The line is the cluster's
 # trajectory, its band 90 % of the posterior, no wider than the line: thousands of vertices share one trajectory.
 # Dots scatter about it because people and visits have offsets of their own, which show most in cluster 2, where least
 # is lost.
@@ -124,9 +124,9 @@ plots.plot_recovery(outcome)
 #   patients are drawn together. There one cluster changes and the others have little left to: a stretch of the score
 #   shrunk, with that cluster's trajectory made steeper to match, makes nearly the same maps.
 # * **So intervals of the scores are too narrow.** The share printed above should be 90 %. What is left of a map is smooth
-#   over the surface here, and the model takes what neighbours share of it, beyond what their whole cluster does, for so
-#   many independent witnesses. Use scores to order visits and people of one fit; do not read their intervals as what is
-#   known of the true score. Without `vertex_effect` all of this is far worse: the correlation would be .93.
+#   over the surface here; vertices count for less than independent ones for that, by how much is hardly known; and that all
+#   scores may bend together, a guide of independent normals cannot say. Use scores to order visits and people of one fit;
+#   do not read their intervals as what is known of the true score. Without `vertex_effect` all of this is far worse.
 # * The clusters are well apart in this simulation, and hardly a vertex is in doubt. Where they overlap, labels are poor
 #   and too certain ([notebook 4](04_checks_and_calibration.ipynb)).
 # * The number of clusters was given. `neuropyro dive select` compares numbers: which are told apart, and what each predicts.

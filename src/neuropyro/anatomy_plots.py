@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from neuropyro.data import Mesh
@@ -23,7 +24,7 @@ __all__ = ["has_pictures", "plot_worlds"]
 
 SHOWN, NO_CHANGE = 0.995, 1e-3  # share of differences within their colours; where these end if there are none
 NO_DATA = 0.85
-SIDE = 1.15  # of a panel, inches
+SIDE, LETTER = 1.15, 0.085  # of a panel, and of a letter of a row's label, inches
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,18 @@ def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None) 
     lines = _lines(worlds, kinds)
     times = next(iter(worlds.values())).times[0]
     columns = len(times) * len(kinds)
-    size = (SIDE * columns + 0.8 * len(kinds) + 1.0, SIDE * len(lines) + 0.4)
-    figure = Figure(figsize=size, layout="constrained")
+    room = LETTER * max(len(part) for label, _ in lines for part in label.split("\n"))
+    width = SIDE * columns + 0.8 * len(kinds) + room
+    layout = ConstrainedLayoutEngine(rect=(room / width, 0, 1 - room / width, 1))
+    figure = Figure(figsize=(width, SIDE * len(lines) + 0.4), layout=layout)
     axes = figure.subplots(len(lines), columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for column, axis in enumerate(axes[0]):
         axis.set_title(f"{times[column % len(times)]:.4g} years", fontsize=9)
-    for (label, strips), row in zip(lines, axes, strict=False):
-        row[0].text(-0.08, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=8)
+    for (words, strips), row in zip(lines, axes, strict=False):
+        label = row[0].text(-0.08, 0.5, words, transform=row[0].transAxes, ha="right", va="center", fontsize=8)
+        label.set_in_layout(False)  # room is left for it
         for strip, own in zip(strips, np.split(row, len(strips)), strict=True):
             drawn = [strip.draw(axis, t) for t, axis in enumerate(own)]
             scale = figure.colorbar(drawn[0], ax=own.tolist(), aspect=10, pad=0.01, extend="both")

@@ -48,7 +48,7 @@ def caution(outcome: Outcome) -> str:
 def _alone(outcome: Outcome) -> list[str]:
     """Name the subject whose first score makes nearly all of the reference's variance."""
     rows = np.flatnonzero(outcome.cohort.is_reference)
-    score = outcome.posterior["dps"].mean(0)[rows]
+    score = np.median(outcome.posterior["dps"], 0)[rows]
     share = (score - score.mean()) ** 2 / max(((score - score.mean()) ** 2).sum(), 1e-12)
     if len(rows) < FEWEST or share.max() < DOMINANT:
         return []
@@ -66,14 +66,14 @@ def _steep(outcome: Outcome) -> list[str]:
 
 def _missed(outcome: Outcome) -> list[str]:
     """Name the curves that leave the data."""
-    score = outcome.posterior["dps"].mean(0, dtype=np.float64)
+    score = np.median(outcome.posterior["dps"], 0).astype(np.float64)
     if outcome.cohort.feature_names is None:
         names = [f"cluster {name}" for name in outcome.cluster_names]
-        a, b, c, d = (outcome.trajectories[name].mean(0, dtype=np.float64) for name in "abcd")
+        a, b, c, d = (np.median(outcome.trajectories[name], 0).astype(np.float64) for name in "abcd")
         values, curves = cluster_means(outcome), d + a * expit(b * (score[:, None] - c))
     else:
         names = [str(name) for name in outcome.cohort.feature_names]
-        values, curves = np.asarray(outcome.cohort.values, np.float64), own_curves(outcome, score).mean(0).T
+        values, curves = np.asarray(outcome.cohort.values, np.float64), np.median(own_curves(outcome, score), 0).T
     found = misfits(values, curves, score, outcome.cohort.subject_index)
     said = [f"{names[one.course]} ({one.in_words})" for one in found]
     return [f"curves miss the data: {', '.join(few(said))}"] if said else []

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = ["channel_warnings", "check_warnings", "mask_warnings", "size_warnings"]
 
-SURPRISING = 1.3  # held-out phantoms are at .75 to .97 (16 to 64 px, k-space), axial ones at 1.2 to 2.1
+SURPRISING = 1.15  # held-out phantoms are at .75 to .97 (16 to 64 px, k-space), axial slices at 1.07 to 2.1
 FAR = 2.0  # latent distance; 1 or less is that of images like the training's
 CONTRADICTS = 2.0  # misfit; 1 is the noise that was stated
 NOISY = 0.12  # learned sd of the noise, of a range of 2: two sds above the prior's median
@@ -52,7 +52,10 @@ def check_warnings(checks: Mapping[str, NDArray[np.float64]], learned_noise: boo
         if away > FAR:
             unlike.append(f"the latent is {away:.1f} sds from the mean (1 or less is usual)")
         if unlike:
-            said.append(f"{where}unlike what the generator was trained on: {' and '.join(unlike)}; {OTHERWISE}")
+            said.append(
+                f"{where}unlike what the generator was trained on: {' and '.join(unlike)}; intervals are too narrow, "
+                f"in holes above all; {OTHERWISE}"
+            )
         if misfit > CONTRADICTS:
             remedy = "correct --corruption and its noise, or give more --steps"
             said.append(f"{where}contradicts its input: off by {misfit:.1f} sds of the noise; {remedy}")

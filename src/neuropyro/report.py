@@ -169,7 +169,7 @@ def _on_intervals(outcome: Outcome) -> str:
         return "; bars are 90 % intervals"
     return (
         "; bars are 90 % intervals, too narrow where what is left of a map is smooth over the surface (on simulated "
-        "cortices they hold the true score at a fifth to two fifths of the visits): compare visits of this fit by them"
+        "cortices they hold the true score at a seventh to a half of the visits): compare visits of this fit by them"
     )
 
 

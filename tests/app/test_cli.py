@@ -356,7 +356,7 @@ def test_effects_of_covariates_are_a_table_in_their_own_unit(tmp_path, capsys):
         assert float(row["speed_ratio_95"]) == pytest.approx(np.exp(float(row["log_alpha_95"])), rel=1e-5)
     result = load_fit(tmp_path / "fit", data=Cohort.load(tmp_path / "cohort.npz"))
     effects = result.model.covariate_effects(result, 200)
-    assert [float(row["beta"]) for row in rows] == pytest.approx(effects.beta.mean(0), rel=1e-5)
+    assert [float(row["beta"]) for row in rows] == pytest.approx(np.median(effects.beta, 0), rel=1e-5)
     page = (tmp_path / "fit" / "report.html").read_text()
     assert "<h2>Covariates</h2>" in page
     assert "sex=M" in page

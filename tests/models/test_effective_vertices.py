@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from neuropyro.data import Cohort, simulate_reference
+from neuropyro.inference import fit
 from neuropyro.inference.objective import choose_elbo
 from neuropyro.models import VertexClusterMixture
 from neuropyro.models.course import Course
@@ -147,6 +148,29 @@ def test_leaving_out_and_integrating_out_weigh_vertices(once):
         lambda data: integrated_log_likelihood(POPULATION, own, data),
     ):
         assert found(twice(once)) == pytest.approx(found(once), rel=1e-6)
+
+
+def smooth_study() -> tuple[Cohort, np.ndarray]:
+    """Twenty-two people, three visits each, whose smooth maps thin in three arcs of a ring; and their scores."""
+    rng, root = np.random.default_rng(1), moving_average(60)
+    subject, years = np.arange(22).repeat(3), np.tile([0.0, 1.0, 2.0], 22)
+    patient, arc = np.arange(22) % 3, np.arange(1500) // 500
+    stage = 0.6 * rng.normal(size=22) + np.array([-2.6, -0.4, 1.2])[patient]
+    speed = np.exp(0.3 * rng.normal(size=22) + np.array([-2.0, -1.2, -0.8])[patient])
+    score = stage[subject] + speed[subject] * years
+    a, b, c = np.array([[0.08, 0.75, 0.65], [1.3, 2.4, 1.9], [1.0, -0.7, 0.9]])[:, arc]
+    maps = 2.5 - a / (1 + np.exp(-b * (score[:, None] - c)))
+    maps += 0.12 * (rng.normal(size=(22, 1500)) @ root.T)[subject]
+    maps += 0.06 * rng.normal(size=(66, 1500)) @ root.T + 0.03 * rng.normal(size=(66, 1500))
+    return Cohort(maps, 70 + years, subject, np.where(patient, "AD", "CN")[subject]), score
+
+
+def test_scores_of_a_small_study_of_smooth_maps_follow_its_course():
+    cohort, score = smooth_study()
+    model = VertexClusterMixture(3, visit_effect=True, vertex_effect=True)
+    found = fit(model, cohort, "map", progress=False).posterior(1)["dps"][0]
+    # Where vertices count in full it is .70, for scores then follow smooth noise.
+    assert np.corrcoef(found, score)[0, 1] > 0.95
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, 1.5])
