@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from neuropyro.data.dates import order_of_dates
 from neuropyro.data.long_table import long_table
 from neuropyro.data.study_table import DATE, DIAGNOSIS, SESSION, SUBJECT, TIME
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from neuropyro.data.open_study import StudyOptions
 
 __all__ = ["BiomarkersTable", "biomarkers_table"]
+
+SHOWN = 5  # subjects with several values, from which on a column that never changes within one is not a biomarker
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class BiomarkersTable:
         Columns; of dates the time becomes years of the calendar.
     values, others
         Columns of biomarkers, and of covariates.
+    lasting
+        Those of the latter that are numbers and never change within a subject.
 
     Examples
     --------
@@ -49,6 +56,7 @@ class BiomarkersTable:
     diagnosis: str | None
     values: Sequence[str]
     others: Sequence[str] = ()
+    lasting: Sequence[str] = ()
 
     def fields(self) -> dict[str, Any]:
         """Return what a `Cohort` takes."""
@@ -60,18 +68,22 @@ class BiomarkersTable:
 
     def remarks(self) -> list[str]:
         """Say what of the reading a user may not expect."""
+        told = []
+        if self.lasting:
+            same = "never changes within a subject, as a gene does, and is taken for a covariate, not for a biomarker"
+            told = [f"{', '.join(self.lasting)}: {same}; --biomarkers says otherwise"]
         if not self.cells.is_dates(self.time):
-            return []
+            return told
         dates = self.cells.text(self.time).tolist()
         order = order_of_dates(dates, self.time, self.cells.place)
         example = f"{dates[0]} is {1970 + self.cells.years(self.time)[0]:.2f}"
-        return [f"{self.time}: dates, read as {order}, are taken as years of the calendar: {example}"]
+        return [*told, f"{self.time}: dates, read as {order}, are taken as years of the calendar: {example}"]
 
 
 def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     r"""Read a table of biomarkers: those chosen, or numbers that are not subject, visit, time or diagnosis.
 
-    What else there is becomes covariates.
+    What else there is becomes covariates; so do, unless chosen, numbers that never change within a subject.
 
     Raises
     ------
@@ -99,10 +111,19 @@ def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     found = {"subject": (subject, SUBJECT), "time in years": (time, (*TIME, *DATE))}
     cells.refuse_without({role: names for role, (name, names) in found.items() if name is None})
     rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
-    values = chosen or _measured(cells, rest)
-    return BiomarkersTable(
-        cells, str(subject), str(time), diagnosis, values, [name for name in rest if name not in values]
-    )
+    measured = [] if chosen else _measured(cells, rest)
+    lasting = [name for name in measured if _lasts(cells.numbers(name), cells.text(str(subject)))]
+    lasting = lasting if len(lasting) < len(measured) else []
+    values = chosen or [name for name in measured if name not in lasting]
+    others = [name for name in rest if name not in values]
+    return BiomarkersTable(cells, str(subject), str(time), diagnosis, values, others, lasting)
+
+
+def _lasts(values: NDArray[np.float64], subject: NDArray[Any]) -> bool:
+    """Whether a column is the same at all visits of every subject, as genes are, and several subjects show it."""
+    seen = [values[(subject == one) & ~np.isnan(values)] for one in np.unique(subject)]
+    repeated = [own for own in seen if len(own) > 1]
+    return len(repeated) >= SHOWN and all(np.ptp(own) == 0 for own in repeated)
 
 
 def _measured(cells: TextTable, names: Sequence[str]) -> list[str]:

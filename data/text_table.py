@@ -151,7 +151,7 @@ class TextTable:
 
     def is_dates(self, name: str) -> bool:
         """Whether a column begins with a date; numbers are none."""
-        return not self.is_numeric(name) and is_date(next(cell for cell in self.text(name).tolist() if cell))
+        return not self.is_numeric(name) and is_date(next(filter(None, self.text(name).tolist()), ""))
 
     def years(self, name: str) -> NDArray[np.float64]:
         """Return a column of dates (a time of day is ignored) as years since 1970; NaN where there is none."""
