@@ -130,7 +130,7 @@ def _share(contrasts: Floats) -> float:
 def _ratio(eigenvalues: Floats) -> float:
     """Return contrasts an effective vertex, from the spread of the smaller eigenvalues, in ascending order."""
     low = eigenvalues[: int(LOWER * len(eigenvalues))]
-    spread = low.var() / low.mean() ** 2
+    spread = low.var() / max(low.mean() ** 2, np.finfo(np.float64).tiny)
     return float(np.exp(np.interp(np.log(max(spread, 1e-12)), np.log(_spreads()), np.log(RATIOS))))
 
 

@@ -100,6 +100,12 @@ POPULATION = Population(
 )
 
 
+def test_maps_that_are_all_the_same_within_subjects_say_nothing_of_smoothness():
+    rng = np.random.default_rng(0)
+    lasting = rng.standard_normal((SUBJECTS, 400)).repeat(EACH, 0)  # no contrast within a subject differs from 0
+    assert effective_share(cohort_of(lasting)) == 1.0
+
+
 def twice(visits: Visits) -> Visits:
     """Every vertex two times, each for a half."""
     names = ("values", "sum_squares", "location", "scale")
