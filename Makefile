@@ -53,6 +53,8 @@ tables: $(VENV)/demo.stamp
 
 # All notebooks, run from their .py files and kept with outputs beside them; one by its number: make notebooks ONLY=03
 notebooks bench tables: export OMP_WAIT_POLICY ?= PASSIVE
+# One thread: most steps of notebooks are too small for two, which would wait for each other.
+notebooks: export OMP_NUM_THREADS ?= 1
 notebooks: $(VENV)/notebooks.stamp
 	$(BIN)/python notebooks/execute.py $(if $(ONLY),$(wildcard notebooks/$(ONLY)_*.py))
 
