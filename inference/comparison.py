@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropyro.default_dtype import default_dtype
 from neuropyro.inference.dimensions import Naming, naming_of
 from neuropyro.inference.fit import fit
-from neuropyro.inference.placement import default_dtype
 from neuropyro.inference.predictive_checks import LeaveOneOut, leave_one_out
 from neuropyro.inference.result import Fit
 from neuropyro.inference.run_agreement import small_sites

@@ -18,10 +18,10 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
+from neuropyro.default_dtype import default_dtype
 from neuropyro.guides.recorded import evenly_spaced
 from neuropyro.inference.arviz_versions import container, save_netcdf
 from neuropyro.inference.dimensions import Naming, naming_of
-from neuropyro.inference.placement import default_dtype
 from neuropyro.inference.pointwise import pointwise
 from neuropyro.inference.program import observed_values
 from neuropyro.inference.simulation import predictive, prior_draws

@@ -26,6 +26,7 @@ import torch
 from pyro.infer.autoguide import AutoGuide
 from torch import Tensor, nn
 
+from neuropyro.default_dtype import default_dtype
 from neuropyro.guides import (
     FLAT_GUIDES,
     FlatGuide,
@@ -45,7 +46,7 @@ from neuropyro.inference.global_spread import affordable_chains, match_global_bl
 from neuropyro.inference.joint_density import bears_particles
 from neuropyro.inference.objective import choose_elbo, potential_of
 from neuropyro.inference.optimise import Monitor, Progress, optimise
-from neuropyro.inference.placement import choose_device, default_dtype, described, fingerprint, prepare
+from neuropyro.inference.placement import choose_device, described, fingerprint, prepare
 from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.result import Fit, Run
 from neuropyro.inference.warm_start import best_start, centred, find_mode, find_rough_mode, nats_to_mode
@@ -216,7 +217,8 @@ class _Task:
         if isinstance(built, PointGuide):
             stays = getattr(self.model, "population_sites", ())
             place = None if self._has_begun(monitor) else self._rough_mode(init_values, monitor, stays)
-            built.law.loc.data = built.law.loc.data if place is None else place
+            if place is not None:
+                built.law.loc.data = place
             hold(built, stays)
         return self._optimise(built, monitor)
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["choose_device", "default_dtype", "described", "fingerprint", "prepare"]
+__all__ = ["choose_device", "described", "fingerprint", "prepare"]
 
 
 def choose_device(device: torch.device | str | None) -> torch.device:
@@ -42,25 +41,6 @@ def choose_device(device: torch.device | str | None) -> torch.device:
             f"device {device}: not on this machine, or no device that PyTorch knows; cpu always is"
         ) from error
     return torch.device(device)
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Make ``dtype`` torch's default for a while: Pyro's sums over enumerated sites take it for their weights.
-
-    Examples
-    --------
-    >>> with default_dtype(torch.float64):
-    ...     inside = torch.ones(1).dtype
-    >>> inside, torch.ones(1).dtype
-    (torch.float64, torch.float32)
-    """
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def prepare(model: Callable[..., Any], data: Any, device: torch.device, dtype: torch.dtype) -> Any:

@@ -23,13 +23,13 @@ import torch
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
+from neuropyro.default_dtype import default_dtype
 from neuropyro.guides import FlatGuide
 from neuropyro.guides.recorded import Recorded
 from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.fit import fit
 from neuropyro.inference.joint_density import JointDensity
 from neuropyro.inference.noise_density import NoiseDensity
-from neuropyro.inference.placement import default_dtype
 from neuropyro.inference.result import Fit, Run
 from neuropyro.inference.run_agreement import compare_runs
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from pyro import poutine
 from torch import Tensor
 
-from neuropyro.inference.placement import choose_device, default_dtype, prepare
+from neuropyro.default_dtype import default_dtype
+from neuropyro.inference.placement import choose_device, prepare
 from neuropyro.inference.program import (
     Forward,
     array_of,

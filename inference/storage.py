@@ -22,10 +22,11 @@ import torch
 from safetensors.torch import load_file, save
 
 import neuropyro
+from neuropyro.default_dtype import default_dtype
 from neuropyro.guides import FlatGuide, find_latents
 from neuropyro.guides.recorded import Recorded
 from neuropyro.inference.fit import build_guide
-from neuropyro.inference.placement import choose_device, default_dtype, fingerprint, prepare
+from neuropyro.inference.placement import choose_device, fingerprint, prepare
 from neuropyro.inference.result import Fit, Run
 
 __all__ = ["FitError", "load_fit", "save_fit"]

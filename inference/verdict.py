@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from neuropyro.inference.placement import default_dtype
+from neuropyro.default_dtype import default_dtype
 from neuropyro.inference.predictive_checks import (
     WITHIN,
     LeaveOneOut,

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 
+from neuropyro.default_dtype import default_dtype
 from neuropyro.guides import FlatGuide, Latents, Start, find_latents, make_flat_guide
 from neuropyro.guides.blocks import one_block, plate_blocks
 from neuropyro.guides.centring import share_known
@@ -22,7 +23,6 @@ from neuropyro.guides.point import Point
 from neuropyro.inference.convergence import CosineSchedule, Schedule
 from neuropyro.inference.objective import allowing_undefined, choose_elbo, potential_of
 from neuropyro.inference.optimise import Monitor, optimise
-from neuropyro.inference.placement import default_dtype
 
 __all__ = ["best_start", "centred", "find_mode", "find_rough_mode", "nats_to_mode", "prior_sds"]
 

@@ -23,11 +23,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Size, Tensor
 
+from neuropyro.default_dtype import default_dtype
 from neuropyro.guides import FlatGuide
 from neuropyro.inference.arviz_versions import psis
 from neuropyro.inference.joint_density import JointDensity
 from neuropyro.inference.objective import choose_elbo
-from neuropyro.inference.placement import default_dtype
 
 if TYPE_CHECKING:
     from neuropyro.inference.result import Fit

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from neuropyro.models.visits import Visits
 
-__all__ = ["effective_share", "vertex_weight"]
+__all__ = ["effective_share", "estimated_weight"]
 
 Floats = NDArray[np.float64]
 FEWEST = 12  # contrasts: of fewer the spread is not known
@@ -69,7 +69,7 @@ def effective_share(visits: Visits) -> float:
     return min(_share(contrasts) for contrasts in (_within(values, subject), _between(values, subject)))
 
 
-def vertex_weight(visits: Visits) -> float:
+def estimated_weight(visits: Visits) -> float:
     """Return the power of a vertex's likelihood, from how smooth residuals are.
 
     Examples
@@ -77,7 +77,7 @@ def vertex_weight(visits: Visits) -> float:
     >>> from neuropyro.data import Cohort
     >>> from neuropyro.models.visits import prepare_visits
     >>> fourfold = np.random.default_rng(0).standard_normal((60, 200)).repeat(4, 1)  # every vertex four times
-    >>> 0.4 < vertex_weight(prepare_visits(Cohort(fourfold, np.arange(60.0), np.arange(60) // 3), "all")) < 0.6
+    >>> 0.4 < estimated_weight(prepare_visits(Cohort(fourfold, np.arange(60.0), np.arange(60) // 3), "all")) < 0.6
     True
     """
     return math.sqrt(effective_share(visits))

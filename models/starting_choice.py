@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyro
@@ -12,6 +11,7 @@ from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
+from neuropyro.default_dtype import default_dtype
 from neuropyro.models.visits import Visits
 
 __all__ = ["likeliest"]
@@ -29,21 +29,10 @@ def likeliest(program: Callable[[Any], Any], visits: Visits, starts: Sequence[di
     return min(starts, key=lambda start: _loss(program, visits, start)) if len(starts) > 1 else starts[0]
 
 
-@contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Let Pyro make its own tensors in a dtype: it multiplies densities by them."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
 @torch.no_grad()
 def _loss(program: Callable[[Any], Any], visits: Visits, start: dict[str, Tensor]) -> float:
     """Return the negative log density of the data and the sites, what is enumerated summed out."""
     given, dtype = poutine.condition(program, start), next(iter(start.values())).dtype
-    with torch.random.fork_rng(), poutine.block(), pyro.validation_enabled(False), _default_dtype(dtype):
+    with torch.random.fork_rng(), poutine.block(), pyro.validation_enabled(False), default_dtype(dtype):
         loss = float(TraceEnum_ELBO(max_plate_nesting=1).loss(given, lambda visits: None, visits))
     return loss if loss == loss else float("inf")

@@ -62,7 +62,7 @@ from neuropyro.data import Cohort, CohortError
 from neuropyro.models.ageing import aged
 from neuropyro.models.covariates import EFFECT_SITES, named_covariates
 from neuropyro.models.deterministic import with_deterministic
-from neuropyro.models.effective_vertices import vertex_weight
+from neuropyro.models.effective_vertices import estimated_weight
 from neuropyro.models.labelled import LabelledMixture, LabelledVisits, checked_labels, with_labels
 from neuropyro.models.labelling import align_labels
 from neuropyro.models.mixture import Mixture, curves
@@ -206,7 +206,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         return visits if self.spatial is None else on_mesh(visits, cohort.mesh, self.n_clusters)
 
     def _weight(self, visits: Visits) -> float:
-        return vertex_weight(visits) if self.vertex_weight is None else self.vertex_weight
+        return estimated_weight(visits) if self.vertex_weight is None else self.vertex_weight
 
     def __call__(self, visits: Visits | Cohort) -> None:
         """Run the generative story, conditioned on the visits' values."""

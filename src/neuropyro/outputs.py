@@ -176,10 +176,10 @@ class Outcome:
 
     def summary(self, draws: NDArray[Any]) -> NDArray[np.float64]:
         """Return median, 5th and 95th percentile over draws, ``(3, ...)``; a point guide has no interval: NaN."""
-        exact = draws.astype(np.float64)
-        found = np.percentile(exact, (50, *INTERVAL), axis=0)
-        found[1:] = np.nan if self.fit.is_point else found[1:]
-        return np.asarray(found)
+        found = np.asarray(np.percentile(draws.astype(np.float64), (50, *INTERVAL), axis=0))
+        if self.fit.is_point:
+            found[1:] = np.nan
+        return found
 
 
 def write_outcome(outcome: Outcome, folder: Path) -> None:
