@@ -14,6 +14,7 @@ estimator for the diagonal of a matrix", Applied Numerical Mathematics 2007.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ DIAGONAL_PROBES = 32
 LEAST = 1e-12
 ITERATIONS, MEMORY = 60, 30  # of a round of the descent to a mode
 ENOUGH = 0.1  # nats: a round that gains less is the last
+LEFT = 1e-3  # nats to the mode, by a curvature that holds there, with which a descent is at its end
 UNLIMITED = 1e3  # sds of a number, so far beyond which it is as good as not limited
 SHARED_FLOOR, LOCAL_FLOOR = 1e-4, 2e-2  # least eigenvalues of the curvature scaled to a unit diagonal
 
@@ -213,17 +215,18 @@ def descend(potential: Potential, point: Tensor, blocks: Blocks, rounds: int) ->
         hessian = arrow_hessian(potential, point, blocks)
         if not hessian.is_known:
             return known
-        known, found = point, _whitened_descent(potential, arrow_at(point, hessian))
+        known, (found, left) = point, _whitened_descent(potential, arrow_at(point, hessian))
         gain = loss - float(potential(found))
         if not gain > 0:
             break
         point, loss = found, loss - gain
-        if gain < ENOUGH:
+        if gain < ENOUGH or left < LEFT:
             break
     return point
 
 
-def _whitened_descent(potential: Potential, arrow: Arrow) -> Tensor:
+def _whitened_descent(potential: Potential, arrow: Arrow) -> tuple[Tensor, float]:
+    """Return the place that was reached, and what a Newton step from there would gain by the same curvature."""
     whitened = torch.zeros_like(arrow.loc).requires_grad_()
     search = torch.optim.LBFGS(
         [whitened], max_iter=ITERATIONS, history_size=MEMORY, line_search_fn="strong_wolfe", tolerance_change=1e-7
@@ -240,8 +243,9 @@ def _whitened_descent(potential: Potential, arrow: Arrow) -> Tensor:
     except RuntimeError as error:
         if "overflow" not in str(error):
             raise
-        return arrow.loc  # a step beyond all numbers, towards a pole of the density
-    return arrow._call(whitened.detach())
+        return arrow.loc, math.inf  # a step beyond all numbers, towards a pole of the density
+    (gradient,) = torch.autograd.grad(potential(arrow._call(whitened)), whitened)
+    return arrow._call(whitened.detach()), 0.5 * float(gradient.square().sum())
 
 
 def _limits(blocks: Blocks, widest: Tensor | None) -> list[Tensor | None]:

@@ -33,6 +33,7 @@ WIDTHS = (1.0, 0.3, 0.1, 0.03)  # of the guide at the mode, as shares of what th
 MODE_RATE = 0.02
 SHARE, ROUNDS = 2, 4  # of the descent to the mode: gradients beside those of the warm-up, and rounds
 ROUGH_SHARE = 16  # likewise, where they are of part of the data
+ROUGH_STEPS = 50  # of the warm-up there, which leave the rest to the descent
 A_ROUND = 50  # steps of the warm-up, where the whole curvature is cheap
 WHOLE_LIMIT = 200  # latent numbers: with more, the curvature is taken by blocks
 
@@ -45,6 +46,7 @@ def find_mode(
     monitor: Monitor,
     held: Collection[str] = (),
     share: int = SHARE,
+    steps: int | None = None,
 ) -> Start:
     """Search for the mode in unconstrained space.
 
@@ -66,6 +68,8 @@ def find_mode(
         Names of sites that stay at their starting values.
     share
         Gradients of the descent that ends it, beside those of the warm-up.
+    steps
+        Fewer than the warm-up has, with which the descent begins.
 
     Returns
     -------
@@ -84,7 +88,8 @@ def find_mode(
     elbo = choose_elbo(model, data)
     stays = latents.places(held)
     place = Point(latents, held)
-    limits = CosineSchedule(learning_rate=MODE_RATE, max_steps=schedule.warm_up, window=schedule.window)
+    most = schedule.warm_up if steps is None else min(steps, schedule.warm_up)
+    limits = CosineSchedule(learning_rate=MODE_RATE, max_steps=most, window=schedule.window)
     optimise(elbo, model, FlatGuide(latents, place), data, limits, monitor)
     potential, point = potential_of(elbo, model, data, latents), place.place().detach().clone()
 
@@ -130,7 +135,7 @@ def find_rough_mode(
         return None
     with default_dtype(torch.float64):
         latents = find_latents(model, part, {site: value.double() for site, value in init_values.items()})
-        found = find_mode(model, part, latents, schedule, monitor, held, ROUGH_SHARE).point
+        found = find_mode(model, part, latents, schedule, monitor, held, ROUGH_SHARE, ROUGH_STEPS).point
     return found.to(next(iter(init_values.values())).dtype)
 
 

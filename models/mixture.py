@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from pyro.ops.indexing import Vindex
 from torch import Tensor
 
+from neuropyro.models.picking import picked
 from neuropyro.models.scatter_nodes import ScatterNodes, noded
 from neuropyro.models.trajectory import Trajectories, sigmoid
 from neuropyro.models.vertex_effects import Lasting
@@ -53,16 +53,16 @@ class Mixture(NamedTuple):
     def of_vertices(self, z: Tensor, visits: Visits) -> VisitNormal | VisitMixture:
         """Return the distribution of the values of vertices with labels ``z (*, 1 or vertices)``."""
         # A dimension for vertices goes before that of clusters, out of which z then picks.
-        sigma = Vindex(self.sigma.unsqueeze(-2))[..., z]
+        sigma = picked(self.sigma.unsqueeze(-2), z)
         lasting = None
         if self.omega is not None:
-            lasting = Lasting(Vindex(self.omega.unsqueeze(-2))[..., z], sigma, visits.own_sums)
+            lasting = Lasting(picked(self.omega.unsqueeze(-2), z), sigma, visits.own_sums)
         data = (visits.observed, visits.sum_squares, lasting)
-        loc = Vindex(self.loc.unsqueeze(-3))[..., z, :]
+        loc = picked(self.loc.unsqueeze(-3), z, event_dim=1)
         if self.nodes is None:
             return VisitNormal(loc, sigma, None, *data)
-        departure = Vindex(self.nodes.departure.unsqueeze(-4))[..., z, :, :]
-        columns = Vindex(self.nodes.columns.unsqueeze(-5))[..., z, :, :, :]
+        departure = picked(self.nodes.departure.unsqueeze(-4), z, event_dim=2)
+        columns = picked(self.nodes.columns.unsqueeze(-5), z, event_dim=3)
         return _law(loc, sigma, ScatterNodes(departure, columns, self.nodes.log_weight), *data)
 
     def of_cluster(self, k: int, members: Tensor, visits: Visits) -> VisitNormal | VisitMixture:
