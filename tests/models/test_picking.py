@@ -14,7 +14,7 @@ LABELS = ((), (1,), (7,), (1, 7), (7, 1), (7, 1, 1), (7, 1, 1, 1), (5, 6), (7, 5
 
 
 @pytest.mark.parametrize("event", [(), (4,), (4, 2)])
-@pytest.mark.parametrize(("batch", "shape"), itertools.product(BATCHES, LABELS))
+@pytest.mark.parametrize(("batch", "shape"), list(itertools.product(BATCHES, LABELS)))
 def test_labels_pick_as_pyros_indexing_does_gradients_too(batch, shape, event):
     torch.manual_seed(0)
     each = torch.randn(*batch, N_CLUSTERS, *event, dtype=torch.float64, requires_grad=True)
