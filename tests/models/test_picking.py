@@ -10,7 +10,7 @@ from neuropyro.models.picking import picked
 
 N_CLUSTERS = 3
 BATCHES = ((), (1,), (5, 1), (2, 5, 1))
-LABELS = ((), (1,), (7,), (1, 7), (7, 1), (7, 1, 1), (7, 1, 1, 1), (5, 6), (7, 5, 1))
+LABELS = ((), (1,), (7,), (1, 7), (5, 1), (2, 1, 1), (7, 1, 1, 1), (5, 6), (2, 5, 1))
 
 
 @pytest.mark.parametrize("event", [(), (4,), (4, 2)])
