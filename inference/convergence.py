@@ -117,6 +117,10 @@ class Rule(Protocol):
         """Share of the first learning rate."""
 
     @property
+    def how_far(self) -> str:
+        """What a bar adds on how near the end is; nothing where the number of steps says it."""
+
+    @property
     def converged(self) -> bool:
         """Whether to stop."""
 
@@ -139,10 +143,10 @@ class Plateau:
     >>> rule = Plateau(Schedule(patience=1, decay=0.1, floor=0.05))
     >>> for _ in range(3):  # windows of a loss that does not fall
     ...     rule.update(np.full(50, 10.0))
-    ...     print(round(rule.factor, 3), rule.converged)
-    1.0 False
-    0.1 False
-    0.01 True
+    ...     print(round(rule.factor, 3), rule.how_far, rule.converged)
+    1.0 , plateau 0 of 2 False
+    0.1 , plateau 1 of 2 False
+    0.01 , plateau 2 of 2 True
     """
 
     schedule: Schedule
@@ -152,6 +156,15 @@ class Plateau:
     idle: int = 0
     flat: bool = False
     verdict: str = "the fit was still improving"
+
+    @property
+    def how_far(self) -> str:
+        """How many plateaus there were, of how many that end it."""
+        floor, decay = self.schedule.floor, self.schedule.decay
+        if not (0 < floor < 1 and 0 < decay < 1):
+            return ", until it is stopped"
+        last = math.floor(math.log(floor) / math.log(decay)) + 1
+        return f", plateau {round(math.log(self.factor) / math.log(decay))} of {last}"
 
     @property
     def converged(self) -> bool:
@@ -210,6 +223,11 @@ class _Cosine:
     def factor(self) -> float:
         """Share of the first learning rate."""
         return 0.5 * (1 + math.cos(math.pi * min(self.steps / self.schedule.max_steps, 1.0)))
+
+    @property
+    def how_far(self) -> str:
+        """Nothing: all its steps are taken."""
+        return ""
 
     def update(self, losses: NDArray[np.float64], gradient: float = math.inf) -> None:
         """Take the next window of losses."""

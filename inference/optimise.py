@@ -25,6 +25,7 @@ __all__ = ["Monitor", "Progress", "optimise"]
 RETRIES = 3
 RETRY_FACTOR = 0.3
 BETAS = (0.9, 0.99)
+OPEN_ENDED = "{desc}: {n_fmt} steps, {total_fmt} at most [{elapsed}, {rate_fmt}{postfix}]"
 
 Losses = NDArray[np.float64]
 
@@ -167,6 +168,8 @@ def optimise(objective: Any, model: Any, guide: Any, data: Any, schedule: Schedu
 def _descend(state: _State, guide: Any, data: Any, monitor: Monitor) -> bool:
     """Take steps until the rule is met; returns False where the loss diverged."""
     count = {"total": state.schedule.max_steps, "initial": len(state.losses), "unit": "step"}
+    if state.rule.how_far:
+        count["bar_format"] = OPEN_ENDED
     with progress_bar(monitor.stage, monitor.progress, **count) as bar:
         while state.running:
             window = _window(state, data)
@@ -177,7 +180,7 @@ def _descend(state: _State, guide: Any, data: Any, monitor: Monitor) -> bool:
             _set_rate(state)
             _tell(state, guide, monitor)
             _keep(state, guide, monitor)
-            bar.set_postfix_str(f"ELBO {-window.mean():.6g}, rate {state.rate:.1g}", refresh=False)
+            bar.set_postfix_str(f"ELBO {-window.mean():.6g}{state.rule.how_far}", refresh=False)
             bar.update(len(window))
     return True
 

@@ -23,6 +23,7 @@ from neuropyro.guides.point import Point
 from neuropyro.inference.convergence import CosineSchedule, Schedule
 from neuropyro.inference.objective import allowing_undefined, choose_elbo, potential_of
 from neuropyro.inference.optimise import Monitor, optimise
+from neuropyro.inference.progress_bars import progress_bar
 
 __all__ = ["best_start", "centred", "find_mode", "find_rough_mode", "nats_to_mode", "prior_sds"]
 
@@ -35,6 +36,7 @@ SHARE, ROUNDS = 2, 4  # of the descent to the mode: gradients beside those of th
 ROUGH_SHARE = 16  # likewise, where they are of part of the data
 ROUGH_STEPS = 50  # of the warm-up there, which leave the rest to the descent
 A_ROUND = 50  # steps of the warm-up, where the whole curvature is cheap
+EVALUATIONS = "{desc}: {n_fmt} evaluations [{elapsed}]"  # whose number is not known beforehand
 WHOLE_LIMIT = 200  # latent numbers: with more, the curvature is taken by blocks
 
 
@@ -94,6 +96,7 @@ def find_mode(
     potential, point = potential_of(elbo, model, data, latents), place.place().detach().clone()
 
     def given_held(flat: Tensor) -> Tensor:
+        bar.update()
         pull = 0.5 * (flat - latents.start)[stays].square().sum()  # keeps the curvature whole
         return potential(torch.where(stays, latents.start, flat)) + pull
 
@@ -101,7 +104,10 @@ def find_mode(
     blocks = one_block(latents) if few else plate_blocks(latents)
     whole = max(schedule.warm_up // A_ROUND, 1)
     rounds = min(whole if few else share * schedule.warm_up // cost(blocks), ROUNDS)
-    with allowing_undefined():
+    with (
+        allowing_undefined(),
+        progress_bar(f"{monitor.stage}, descent", monitor.progress, bar_format=EVALUATIONS) as bar,
+    ):
         point = descend(given_held, point, blocks, rounds)
     return Start(latents, point, potential)
 

@@ -48,6 +48,15 @@ def test_a_cosine_has_converged_where_its_last_quarter_gained_nothing():
     assert verdicts == {"flat": True, "falling": False}
 
 
+@pytest.mark.parametrize(("decay", "floor"), [(0.3, 0.02), (0.1, 0.05), (0.5, 0.25)])
+def test_a_bar_counts_the_plateaus_until_the_end(decay, floor):
+    windows = [np.full(50, 10.0)] * 12
+    lasts = [n for n in range(1, 12) if fed(windows[: n + 1], decay=decay, floor=floor).converged]
+    rule = fed(windows[: lasts[0] + 1], decay=decay, floor=floor)
+    assert rule.how_far == f", plateau {lasts[0]} of {lasts[0]}"
+    assert fed(windows[:1], decay=decay, floor=0.0).how_far == ", until it is stopped"
+
+
 def test_schedules_that_make_no_sense():
     with pytest.raises(ValueError, match="max_steps"):
         Schedule(max_steps=0)

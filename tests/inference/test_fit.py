@@ -46,7 +46,16 @@ def test_a_log_says_what_is_being_done_a_line_each(capsys):
     assert said.endswith("\n")  # what is said next has a line of its own
     starting, steps = (line.split("\r")[-1] for line in said.split("\n")[:-1])
     assert starting.startswith("restart 1 of 1, starting values: ")
-    assert "2/2" in steps
+    assert "2 steps, 2 at most" in steps
+
+
+def test_the_search_for_the_mode_is_shown(capsys):
+    cohort = simulate_reference(n_subjects=6, n_vertices=8, seed=1)
+    fit(VertexClusterMixture(2), cohort, "map", schedule=Schedule(max_steps=2, warm_up=2, window=2), progress=True)
+    lines = [line.split("\r")[-1] for line in capsys.readouterr().err.split("\n")]
+    (descent,) = (line for line in lines if line.startswith("restart 1 of 1, mode, descent: "))
+    evaluations = int(descent.split(": ")[1].split()[0])
+    assert evaluations > 10  # of the curvature alone
 
 
 def test_map_leaves_a_population_where_it_starts():
