@@ -27,15 +27,18 @@ class Naming:
         Names by site, leftmost axis first.
     coords
         Labels by name of an axis.
+    units
+        By site, where it has some.
     """
 
     dims: Mapping[str, Dims] = field(default_factory=dict)
     coords: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def dataset(
         self, arrays: Mapping[str, NDArray[Any]], lead: Dims, others: Mapping[str, Dims] | None = None
     ) -> xarray.Dataset:
-        """Return arrays ``(*lead, ...)`` by site with their axes named.
+        """Return arrays ``(*lead, ...)`` by site with their axes named, and their ``units`` as an attribute.
 
         Parameters
         ----------
@@ -50,8 +53,9 @@ class Naming:
         for site, array in arrays.items():
             own = (others or {}).get(site, self.dims.get(site, ()))[: array.ndim - len(lead)]
             missing = range(len(own), array.ndim - len(lead))
-            variables[site] = (lead + own + tuple(f"{site}_dim_{i}" for i in missing), array)
-        sizes = {d: n for dims, array in variables.values() for d, n in zip(dims, array.shape, strict=True)}
+            attributes = {"units": self.units[site]} if site in self.units else {}
+            variables[site] = (lead + own + tuple(f"{site}_dim_{i}" for i in missing), array, attributes)
+        sizes = {d: n for dims, array, _ in variables.values() for d, n in zip(dims, array.shape, strict=True)}
         labels = {d: self.coords.get(d, np.arange(n)) for d, n in sizes.items()}
         return xarray.Dataset(variables, {d: x for d, x in labels.items() if len(x) == sizes[d] and d not in variables})
 
@@ -74,7 +78,7 @@ class Naming:
 
 
 def naming_of(model: Any, data: Any) -> Naming:
-    """Return the names that a model gives its axes, by ``dims`` and ``coords(data)``, or else by its plates.
+    """Return a model's own names of its axes, by ``dims`` and ``coords(data)``, or else its plates'; and its ``units``.
 
     Examples
     --------
@@ -85,7 +89,7 @@ def naming_of(model: Any, data: Any) -> Naming:
     """
     own = getattr(model, "coords", None)
     coords = {} if own is None else dict(own(data))
-    return Naming(_plates(model, data) | dict(getattr(model, "dims", {})), coords)
+    return Naming(_plates(model, data) | dict(getattr(model, "dims", {})), coords, dict(getattr(model, "units", {})))
 
 
 def _plates(model: Callable[[Any], Any], data: Any) -> dict[str, Dims]:

@@ -46,6 +46,7 @@ from neuropyro.models.offsets import OFFSET_SITES, sample_offset, with_offsets, 
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
 from neuropyro.models.scores import SCORE_DIMS, SCORE_GLOBALS, Draws, ScorePriors, fix_gauge, sample_scores
+from neuropyro.models.site_units import CLUSTER_UNITS, SCORE_UNITS
 from neuropyro.models.starting_choice import likeliest
 from neuropyro.models.starting_values import start_biomarkers
 from neuropyro.models.trajectory import Trajectories, TrajectoryPriors, sample_trajectories, sigmoid
@@ -98,6 +99,7 @@ class SubjectProgression(OfVisits):
         **dict.fromkeys(OFFSET_SITES, ("subject", "biomarker")),
         "V": ("biomarker", "visit"),
     }
+    units: ClassVar[dict[str, str]] = SCORE_UNITS | CLUSTER_UNITS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "covariates", named_covariates(self.covariates))

@@ -70,6 +70,7 @@ from neuropyro.models.offset_centring import OffsetCentring
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset, with_offsets, without_offsets
 from neuropyro.models.priors import log_normal, normal
 from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, sample_scores
+from neuropyro.models.site_units import CLUSTER_UNITS, SCORE_UNITS
 from neuropyro.models.spatial import MeshVisits, PottsMixture, on_mesh
 from neuropyro.models.spatial_start import start_on_mesh
 from neuropyro.models.starting_choice import likeliest
@@ -165,6 +166,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         "level": ("visit", "cluster"),
         "V": ("vertex", "visit"),
     }
+    units: ClassVar[dict[str, str]] = SCORE_UNITS | CLUSTER_UNITS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "covariates", named_covariates(self.covariates))
@@ -257,8 +259,10 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         return rough_part(visits)
 
     def coords(self, visits: Visits) -> dict[str, NDArray[Any]]:
-        """Return names along axes: clusters are counted from 1, as in tables and maps, where 0 is no cluster."""
-        return super().coords(visits) | {"cluster": np.arange(1, self.n_clusters + 1)}
+        """Return names along axes: clusters count from 1, as in tables and maps, or are biomarkers alone in them."""
+        own = super().coords(visits)
+        alone = self.labels == tuple(range(visits.n_vertices)) and self.column in own
+        return own | {"cluster": own[self.column] if alone else np.arange(1, self.n_clusters + 1)}
 
     def offset_centring(self, visits: Visits) -> OffsetCentring | None:
         """Return how guides see subjects' offsets; None without them."""

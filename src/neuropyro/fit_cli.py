@@ -217,7 +217,7 @@ def dive_fit(
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
     loaded, notes = prepare_study(opened, out, listed(adjust), site, level_hemispheres)
     reading, lines = _read_as(cohort, study)
-    print(loaded, *reading, *notes, *remarks(loaded, standardise, lines), sep="\n", file=sys.stderr)
+    print(loaded, *reading, *notes, *remarks(loaded, standardise, lines, ageing), sep="\n", file=sys.stderr)
     with unfinished(out):
         if not notes:  # else it was left there, as adjusted
             loaded.save(out / "cohort.npz")
@@ -252,13 +252,17 @@ def _make_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:
 
 
 def _say_fit(outcome: Outcome, out: Path) -> None:
+    from neuropyro.fit_cautions import caution
+    from neuropyro.known_speeds import remark_on_speeds
+
     report, fit = (out / "report.html").resolve(), outcome.fit
     if outcome.left_out:
         print(outcome.remark_on_left_out, file=sys.stderr)
+    speeds = remark_on_speeds(outcome)
+    if speeds:
+        print(speeds, file=sys.stderr)
     facts = {"converged": fit.converged, "elbo": fit.elbo, "seconds": fit.seconds}
     facts |= {outcome.columns: outcome.cohort.n_vertices, "left_out": outcome.left_out}
-    from neuropyro.fit_cautions import caution
-
     said = caution(outcome) if fit.converged else ""
     if said:
         warn(f"caution: {said}")

@@ -61,7 +61,7 @@ def plot_trajectories(outcome: Outcome) -> Figure:
 
 
 def plot_stages(outcome: Outcome) -> Figure:
-    """Draw each subject's scores over time, by diagnosis, with 90 % intervals.
+    """Draw each subject's scores over time, by diagnosis, with a 90 % interval at the last visit.
 
     Examples
     --------
@@ -84,9 +84,10 @@ def plot_stages(outcome: Outcome) -> Figure:
         order = order[members[order]]
         last = np.flatnonzero(np.diff(cohort.subject_index[order])) + 1
         time, score = np.insert(cohort.time[order], last, np.nan), np.insert(dps[order], last, np.nan)
-        axis.plot(time, score, color=colour, lw=0.8, alpha=0.7, label=name)
-        if not outcome.fit.is_point:
-            axis.vlines(cohort.time[members], low[members], high[members], color=colour, lw=0.4, alpha=0.5)
+        axis.plot(time, score, color=colour, lw=0.8, marker=".", ms=2, alpha=0.7, label=name)
+        if not outcome.fit.is_point:  # at a subject's last visit: a bar for each would hide the lines
+            ends = order[[*(last - 1), -1]]
+            axis.vlines(cohort.time[ends], low[ends], high[ends], color=colour, lw=0.6, alpha=0.5)
     axis.set_xlabel("time (years)")
     axis.set_ylabel(score_label(cohort))
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines

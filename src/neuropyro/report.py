@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from neuropyro import plots
 from neuropyro.fit_cautions import caution
 from neuropyro.inference import cluster_agreement
+from neuropyro.known_speeds import remark_on_speeds
 from neuropyro.outputs import Outcome
 from neuropyro.plain_words import explained, plain_verdict
 
@@ -133,7 +134,7 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield _trajectory_table(outcome)
     if outcome.model.covariates:
         yield _covariate_table(outcome)
-    caption = f"A line is a subject{_on_intervals(outcome)}."
+    caption = ". ".join(filter(None, (f"A line is a subject{_on_intervals(outcome)}", remark_on_speeds(outcome)))) + "."
     yield from _figure(folder / "stages.png", plots.plot_stages(outcome), caption)
     if truth:
         caption = "Scores in the gauge of the controls."
@@ -166,10 +167,11 @@ def _on_intervals(outcome: Outcome) -> str:
     if outcome.fit.is_point:
         return ""
     if outcome.cohort.mesh is None:
-        return "; bars are 90 % intervals"
+        return "; bars are 90 % intervals at the last visit"
     return (
-        "; bars are 90 % intervals, too narrow where what is left of a map is smooth over the surface (on simulated "
-        "cortices they hold the true score at a seventh to a half of the visits): compare visits of this fit by them"
+        "; bars are 90 % intervals at the last visit, too narrow where what is left of a map is smooth over the "
+        "surface (on simulated cortices they hold the true score at a seventh to a half of the visits): compare "
+        "visits of this fit by them"
     )
 
 
@@ -196,8 +198,8 @@ def _trajectory_table(outcome: Outcome) -> str:
     ageing = ", ageing a year" * outcome.model.ageing
     note = "" if outcome.each_alone else f"{members} "
     note += (
-        f"Means with 90 % intervals: change, start{ageing} and residual sd in {_unit(outcome)}; onset is a score, and "
-        f"steepness per score.{_own(outcome)}"
+        f"Medians with 90 % intervals: change, start{ageing} and residual sd in {_unit(outcome)}; onset is a score, "
+        f"and steepness per score.{_own(outcome)}"
     )
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 

@@ -10,7 +10,7 @@ Columns = dict[str, dict[str, str]]
 
 
 def described_tables(cohort: Cohort, unit: str) -> dict[str, Columns]:
-    """Return, by table, what its columns are and their units; ``x_5`` and ``x_95`` are the ends of x's 90 % interval.
+    """Return, by table, what its columns are, those of interval ends too, and their units.
 
     Parameters
     ----------
@@ -22,30 +22,44 @@ def described_tables(cohort: Cohort, unit: str) -> dict[str, Columns]:
     >>> import numpy as np
     >>> cohort = Cohort(np.ones((2, 3)), time=[70, 71], subject=["a", "a"])
     >>> described_tables(cohort, "mm")["trajectories.csv"]["a"]
-    {'Description': 'whole change of the cluster', 'Units': 'mm'}
+    {'Description': 'whole change of the cluster: median', 'Units': 'mm'}
     """
     score = f"sds of {cohort.reference_in_words}"
     whose = {"subject": _column("subject"), "diagnosis": _column("in the study's own words")}
     return {
         "subjects.csv": whose
-        | {
-            "alpha": _column("speed of the subject", f"{score} a year"),
-            "beta": _column(f"its score at {cohort.time.mean():.5g}, the mean time of all visits", score),
-        },
+        | _with_intervals(
+            alpha=_column("speed of the subject", f"{score} a year"),
+            beta=_column(f"its score at {cohort.time.mean():.5g}, the mean time of all visits", score),
+        ),
         "stages.csv": whose
-        | {"time": _column("time of the visit", "years"), "dps": _column("progression score at the visit", score)},
+        | {"time": _column("time of the visit", "years")}
+        | _with_intervals(dps=_column("progression score at the visit", score)),
         "trajectories.csv": {
             "cluster": _column("number of the cluster, by onset; or the biomarker that is alone in it"),
             "share": _column("share of the columns that vary, of which this is the likeliest cluster"),
-            "pi": _column("share of the columns, by the model"),
-            "a": _column("whole change of the cluster", unit),
-            "b": _column("steepness at the onset", f"1 / {score}"),
-            "c": _column("onset: the score at the middle of the change", score),
-            "d": _column("value long before the onset", unit),
-            "sigma": _column("sd of the residuals", unit),
-            "ageing": _column("change by time alone, beside the progression", f"{unit} a year"),
-        },
+        }
+        | _with_intervals(
+            pi=_column("share of the columns, by the model"),
+            a=_column("whole change of the cluster", unit),
+            b=_column("steepness at the onset", f"1 / {score}"),
+            c=_column("onset: the score at the middle of the change", score),
+            d=_column("value long before the onset", unit),
+            sigma=_column("sd of the residuals", unit),
+            ageing=_column("change by time alone, beside the progression", f"{unit} a year"),
+        ),
     }
+
+
+def _with_intervals(**columns: dict[str, str]) -> Columns:
+    """Return columns of medians, each followed by those of the ends of its 90 % interval."""
+    found = {}
+    for name, column in columns.items():
+        what = column["Description"]
+        found[name] = column | {"Description": f"{what}: median"}
+        for end, words in (("5", "lower"), ("95", "upper")):
+            found[f"{name}_{end}"] = column | {"Description": f"{what}: {words} end of the 90 % interval"}
+    return found
 
 
 def _column(what: str, unit: str = "") -> dict[str, str]:

@@ -16,6 +16,7 @@ from neuropyro.result_folder import refuse_file
 from neuropyro.tables import write_csv
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
+    from neuropyro.data import Cohort
     from neuropyro.selection import Selection
 
 __all__ = ["doubts", "numbers", "register"]
@@ -95,7 +96,7 @@ def _select(
     from neuropyro.selection_plots import plot_selection
 
     fits = f"{len(wanted) * (folds + 1)} fits follow, of all subjects and of {folds} parts left out, for each number"
-    print(loaded, fits, sep="\n", file=sys.stderr)
+    print(loaded, *_of_biomarkers(loaded), fits, sep="\n", file=sys.stderr)
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
     switches |= effects_of_maps(loaded, visit_effect, vertex_effect)
     model = VertexClusterMixture(
@@ -107,9 +108,28 @@ def _select(
     write_csv(out / "selection.csv", found.columns())
     (out / "selection.txt").write_text(found.sentence + "\n", encoding="utf-8")
     plot_selection(found).savefig(out / "selection.png", dpi=130)
-    for said in doubts(found, max_steps):
+    for said in [*doubts(found, max_steps), *_caution(found, loaded)]:
         warn(f"warning: {said}")
     say(found.sentence, clusters=found.clusters, sentence=found.sentence, criteria=found.columns())
+
+
+def _of_biomarkers(cohort: Cohort) -> list[str]:
+    """Say of named biomarkers that clusters are not what a fit gives them by default."""
+    from neuropyro.study_preparation import clusters_of
+
+    own = "labels" in clusters_of(cohort, None)
+    return [f"without --clusters a fit gives each of the {cohort.n_vertices} biomarkers its own trajectory"] * own
+
+
+def _caution(found: Selection, cohort: Cohort) -> list[str]:
+    """Say what a fit of the chosen number warns of."""
+    from neuropyro.fit_cautions import caution
+    from neuropyro.outputs import Outcome
+
+    own = next(one for one in found.candidates if one.clusters == found.clusters)
+    model: Any = own.result.model
+    said = caution(Outcome(model, cohort, own.result)) if own.converged else ""
+    return [f"the fit of {own.clusters}, which is the best of these by ICL, has this caution: {said}"] if said else []
 
 
 def doubts(found: Selection, max_steps: int) -> list[str]:

@@ -19,20 +19,24 @@ OUTLYING = 50  # times the distance from the median within which nine in ten lie
 NEGATIVE_CODES = (-1, -2, -3, -4, -5, -7, -8, -9, -99, -999, -9999)
 MOST_NAMES = 6  # of diagnoses
 MUCH, BEYOND_CHANCE = 0.2, 3  # of a vertex's own unsteadiness, of which a smooth cortex without such errors has .05
+ADULT, OLDEST, GENERATION = 18, 110, 10  # years: of ages that may be, and by how much people's differ
 HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
 
 
-def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = ()) -> list[str]:
+def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = (), ageing: bool = True) -> list[str]:
     """Say what a user may not expect of the data.
 
     That there is no diagnosis, none is a control's, or a covariate looks like one; that a biomarker never changes
     within a subject, as a gene does, has a value that looks like a code for a missing one, or one far from all others;
-    that visits say nothing of speeds, or contradict each other, or have errors of whole hemispheres.
+    that visits say nothing of speeds, or contradict each other, or have errors of whole hemispheres; that times are
+    ages, while the model has no ageing.
 
     Parameters
     ----------
     lines
         Where each visit is in its file, ``(visits,)``; by default visits are told by subject and time.
+    ageing
+        Whether the model tells ageing from the progression.
 
     Examples
     --------
@@ -42,6 +46,7 @@ def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = ()) -> list
     """
     told = [_without_controls(cohort, standardise), _never_changing(cohort), _codes(cohort)]
     told += [_far_out(cohort, lines), _visits(cohort, lines), _hemispheres(cohort)]
+    told += [] if ageing else [_ages(cohort)]
     return list(chain.from_iterable(told))
 
 
@@ -119,6 +124,18 @@ def _visits(cohort: Cohort, lines: Sequence[str]) -> list[str]:
         where = visit_in_words(cohort.subject, cohort.time, first)
         said.append(f"{visits} are both of {where}{others}; all are used as they are")
     return said
+
+
+def _ages(cohort: Cohort) -> list[str]:
+    """Propose to tell ageing from the progression where times are ages, of people who are not all of one age."""
+    entry = np.full(cohort.n_subjects, np.inf)
+    np.minimum.at(entry, cohort.subject_index, cohort.time)
+    if entry.min() < ADULT or cohort.time.max() > OLDEST or np.ptp(entry) < GENERATION:
+        return []
+    ages = f"times look like ages ({cohort.time.min():.0f} to {cohort.time.max():.0f})"
+    return [
+        f"{ages}: where healthy people's values change with age, they seem to progress; --ageing tells the two apart"
+    ]
 
 
 def _hemispheres(cohort: Cohort) -> list[str]:

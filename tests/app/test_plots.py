@@ -97,15 +97,18 @@ def test_legends_lie_beside_the_data(drawn):
     assert all(legend.get_window_extent().y1 <= axis.get_window_extent().y0 for axis in figure.axes)
 
 
-def test_stages_are_a_line_a_subject_with_an_interval_a_visit(drawn):
+def test_stages_are_a_line_a_subject_with_an_interval_at_its_end(drawn):
     (axis,) = plots.plot_stages(drawn).axes
     score = np.concatenate([line.get_ydata() for line in axis.lines])
     assert np.sort(score[~np.isnan(score)]) == pytest.approx(np.sort(np.median(drawn.posterior["dps"], 0)))
     breaks = sum(int(np.isnan(line.get_ydata()).sum()) for line in axis.lines)
     assert breaks + len(axis.lines) >= drawn.cohort.n_subjects  # a subject may be both control and patient
     bars = [bar for collection in axis.collections for bar in collection.get_segments()]
-    assert len(bars) == drawn.cohort.n_visits
-    low, high = np.percentile(drawn.posterior["dps"], (5, 95), axis=0)
+    ends = {}  # of a subject with each diagnosis
+    for row in np.argsort(drawn.cohort.time):
+        ends[drawn.cohort.subject[row], bool(drawn.cohort.is_control[row])] = row
+    assert drawn.cohort.n_subjects <= len(ends) < drawn.cohort.n_visits
+    low, high = np.percentile(drawn.posterior["dps"], (5, 95), axis=0)[:, list(ends.values())]
     assert sorted(bar[0, 1] for bar in bars) == pytest.approx(sorted(low))
     assert sorted(bar[1, 1] for bar in bars) == pytest.approx(sorted(high))
 

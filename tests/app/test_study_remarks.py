@@ -85,3 +85,26 @@ def test_a_biomarker_that_never_changes_is_named():
     assert remarks(replace(cohort, feature_names=None), "all") == []
     (once,) = remarks(cohort.subset(visits=np.array([True, False, True, False, True])), "all")
     assert once == "every subject has one visit, which says nothing of speeds: they are the prior's"
+
+
+@pytest.mark.parametrize(("low", "high", "ageing", "told"), [(55, 85, False, True), (55, 85, True, False)])
+def test_ages_are_told_where_the_model_has_no_ageing(low, high, ageing, told):
+    rng = np.random.default_rng(4)
+    time = np.linspace(low, high, 40)
+    cohort = Cohort(rng.normal(size=(40, 2)), time, np.arange(40) // 2, np.full(40, "CN"))
+    said = remarks(cohort, "all", ageing=ageing)
+    assert (
+        said
+        == [
+            "times look like ages (55 to 85): where healthy people's values change with age, they seem to "
+            "progress; --ageing tells the two apart"
+        ]
+        * told
+    )
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 6), (70, 76), (2001, 2021), (5, 60)])
+def test_times_since_entry_years_of_the_calendar_and_ages_alike_are_no_ages(low, high):
+    rng = np.random.default_rng(4)
+    cohort = Cohort(rng.normal(size=(40, 2)), np.linspace(low, high, 40), np.arange(40) // 2, np.full(40, "CN"))
+    assert remarks(cohort, "all", ageing=False) == []
