@@ -7,8 +7,10 @@ Given means m and variances v along the axes, over the draws of one label, a dra
 .. math::  (x - m)^2 / v + \log v
 
 is least, and m and v are taken anew until no assignment changes.  So what a posterior knows well of clusters, be it
-only their noise, tells them apart.  Draws are labelled from several beginnings: the labels that they come with (a
-variational guide has one labelling), those that match the first draw, and the order of their onsets; the best is kept.
+only their noise, tells them apart.  Draws are labelled from several beginnings: the labels that they come with, those
+that match the first draw, and the order of their onsets.  A variational guide has one labelling, and clusters that
+overlap along some axes may fit a little better if mixed, which is no switching: so labels stay as they come unless the
+best is far likelier for the draws that it changes.
 
 References
 ----------
@@ -17,6 +19,7 @@ Stephens, "Dealing with label switching in mixture models", JRSS B 2000.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +31,7 @@ __all__ = ["align_labels"]
 
 Features = NDArray[np.float64]  # (draws, K, features)
 N_POINTS, ROUNDS = 7, 20
+SURE = 6.0  # nats by which a draw's labels must be likelier in another order, beside log K! for the choice of it
 LEAST = 1e-4  # of a label's variance along an axis, as a share of that over all clusters and draws
 NEGLIGIBLE = 1e-3  # share of all variance, below which an axis is left out
 
@@ -62,11 +66,15 @@ def align_labels(draws: Mapping[str, NDArray[Any]], cluster_axis: Mapping[str, i
 def _matched(draws: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
     """Return the permutation ``(draws, K)`` of each draw that brings its clusters to one labelling."""
     features = _along_axes(_features(draws))
-    like_the_first = _assigned((features[0][None, :, None] - features[:, None]) ** 2)
-    as_they_come = np.tile(np.arange(features.shape[1]), (len(features), 1))
+    n_draws, n_clusters = features.shape[:2]
+    like_the_first = _assigned(((features[0][None, :, None] - features[:, None]) ** 2).sum(-1))
+    as_they_come = np.tile(np.arange(n_clusters), (n_draws, 1))
     by_onset = np.argsort(draws["c"], 1, kind="stable")
     found = [_refined(features, start) for start in (as_they_come, like_the_first, by_onset)]
-    return min(found, key=lambda pair: pair[0])[1]
+    cost, best = min(found, key=lambda pair: pair[0])
+    changed = n_draws - np.unique(best, axis=0, return_counts=True)[1].max()
+    gain = float(_costs(features).diagonal(axis1=1, axis2=2).sum()) - cost
+    return best if gain > 2 * (SURE + math.lgamma(n_clusters + 1)) * changed else as_they_come
 
 
 def _features(draws: Mapping[str, NDArray[Any]]) -> Features:
@@ -90,21 +98,26 @@ def _along_axes(features: Features) -> Features:
 
 def _refined(features: Features, order: NDArray[np.int64]) -> tuple[float, NDArray[np.int64]]:
     """Improve a labelling until nothing changes; returns its cost and the permutations."""
-    floor = LEAST * features.var((0, 1)) + np.finfo(np.float32).tiny
     for _ in range(ROUNDS):
-        labelled = np.take_along_axis(features, order[..., None], 1)
-        mean, variance = labelled.mean(0), labelled.var(0) + floor
-        cost = (features[:, None] - mean[:, None]) ** 2 / variance[:, None] + np.log(variance)[:, None]
+        cost = _costs(np.take_along_axis(features, order[..., None], 1), features)
         before, order = order, _assigned(cost)
         if (before == order).all():
             break
-    chosen = np.take_along_axis(cost.sum(-1), order[..., None], 2)
+    chosen = np.take_along_axis(cost, order[..., None], 2)
     return float(chosen.sum()), order
 
 
+def _costs(labelled: Features, features: Features | None = None) -> NDArray[np.float64]:
+    """Return what each cluster of a draw costs under each label, ``(draws, labels, clusters)``; twice its nats."""
+    features = labelled if features is None else features
+    mean, variance = labelled.mean(0), labelled.var(0) + LEAST * features.var((0, 1)) + np.finfo(np.float32).tiny
+    cost = (features[:, None] - mean[:, None]) ** 2 / variance[:, None] + np.log(variance)[:, None]
+    return np.asarray(cost.sum(-1))
+
+
 def _assigned(cost: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return which cluster gets each label, ``(draws, K)``, from costs ``(draws, labels, clusters, features)``."""
-    return np.array([linear_sum_assignment(one)[1] for one in cost.sum(-1)])
+    """Return which cluster gets each label, ``(draws, K)``, from costs ``(draws, labels, clusters)``."""
+    return np.array([linear_sum_assignment(one)[1] for one in cost])
 
 
 def _reordered(array: NDArray[Any], order: NDArray[np.int64], axis: int) -> NDArray[Any]:

@@ -129,3 +129,22 @@ def test_a_level_that_is_hardly_known_moves_no_label():
     }
     final = np.argsort(draws["c"].mean(0), kind="stable")
     np.testing.assert_array_equal(align_labels(draws, AXES)["a"], draws["a"][:, final])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n", [100, 500])
+def test_clusters_that_differ_in_their_change_alone_are_not_mixed(n, seed):
+    """A guide's draws of four clusters: onsets and steepnesses overlap, and what is lost differs by thirty sds."""
+    rng = np.random.default_rng(seed)
+    centres = {
+        "a": ([-8.34, -1.2, -6.33, -8.36], 0.07),
+        "b": ([4.44, 5.42, 5.9, 3.87], [1.09, 1.66, 1.45, 0.98]),
+        "c": ([1.49, 2.34, 1.81, 0.9], [0.3, 0.52, 0.39, 0.15]),
+        "d": ([0.41, -0.04, 0.06, 1.37], 0.02),
+        "sigma": ([0.984, 0.989, 0.988, 0.976], 0.005),
+        "pi": ([0.086, 0.642, 0.185, 0.086], 0.006),
+    }
+    draws = {name: np.array(mean) + np.array(sd) * rng.normal(size=(n, 4)) for name, (mean, sd) in centres.items()}
+    draws["dps"] = np.sort(rng.normal(0.9, 1.0, (n, N)), 1)
+    final = np.argsort(draws["c"].mean(0), kind="stable")
+    np.testing.assert_array_equal(align_labels(draws, AXES)["a"], draws["a"][:, final])
