@@ -32,7 +32,7 @@ from torch import Tensor
 
 from neuropyro.models.own_courses import own_courses
 from neuropyro.models.population import Population
-from neuropyro.models.subject_integral import Integrand, climb, derivatives, integrate, likeliest
+from neuropyro.models.subject_integral import Integrand, climb, integrate, likeliest
 from neuropyro.models.subject_parts import (
     Courses,
     Parts,
@@ -146,8 +146,8 @@ def _integral(integrand: Integrand, start: Tensor, population: Population) -> Te
 def integrated_log_likelihood(population: Population, own: Tensor, visits: Visits) -> float:
     """Return log p(V | globals), subjects' latents integrated out by Laplace's method, nats.
 
-    From their draw to their top it is a Newton step.  Their curvature is taken subject by subject: that two subjects
-    share vertices is left out of it.
+    Subject by subject, from its draw to its top and by the curvature there, the others being where they were drawn:
+    that two subjects share vertices is left out of it.
 
     Examples
     --------
@@ -167,9 +167,10 @@ def integrated_log_likelihood(population: Population, own: Tensor, visits: Visit
         whole = whole_of(population, own, visits, courses)
         for some in chunks(visits, courses):
             integrand = _without(population, own, visits, some, courses, whole)
-            gradient, curvature = derivatives(integrand, own[some])
-            ahead = (gradient * torch.linalg.solve(curvature, gradient)).sum()
-            total += float(0.5 * (ahead - own[some].square().sum() - torch.logdet(curvature).sum()))
+            top, root = climb(integrand, own[some])
+            gain = integrand(top) - integrand(own[some])
+            volume = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            total += float((gain + volume - 0.5 * own[some].square().sum(-1)).sum())
         total += float(_rows(population, whole, courses, visits).sum())
     return total
 

@@ -195,6 +195,8 @@ def test_the_latents_of_one_subject_are_integrated_out():
     found = integrated_log_likelihood(population, mode, data)
     # Laplace's own error, for three visits of three vertices.
     assert found == pytest.approx(float(expected), abs=0.4)
+    for off in (torch.tensor([2.0, -2.0, 0.0, 0.0]), torch.tensor([-2.0, 3.0, 1.0, -1.0])):  # draws far from the top
+        assert integrated_log_likelihood(population, mode + off.double(), data) == pytest.approx(found, abs=0.05)
 
 
 def test_a_fit_has_a_term_for_each_subject_and_leave_one_out_uses_them():
