@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["counted", "in_words"]
 
-MOST_NAMES = 8  # of covariates, or of columns
+MOST_NAMES = 8  # of covariates
+MOST_COLUMNS = 30  # which all have a trajectory each; none that was taken by mistake may be hidden
 
 
 def counted(number: int, what: str) -> str:
@@ -53,9 +54,9 @@ def in_words(cohort: Cohort) -> str:
 def _columns(cohort: Cohort) -> str:
     if cohort.feature_names is None:
         return f"{cohort.n_vertices:,} vertices"
-    return f"{cohort.n_vertices:,} columns ({_first_of(cohort.feature_names.tolist())})"
+    return f"{cohort.n_vertices:,} columns ({_first_of(cohort.feature_names.tolist(), MOST_COLUMNS)})"
 
 
-def _first_of(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+def _first_of(names: list[str], most: int = MOST_NAMES) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

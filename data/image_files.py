@@ -161,7 +161,9 @@ def _as_stack(array: NDArray[Any], path: Path) -> NDArray[Any]:
         return array[:, None]
     if array.ndim == 4 and array.shape[1] in (1, 3):
         return array
-    raise ImageFileError(f"{path}: images are (H, W), (C, H, W), (N, H, W) or (N, C, H, W), got {array.shape}")
+    raise ImageFileError(
+        f"{path}: images are (H, W), (C, H, W), (N, H, W) or (N, C, H, W), got {array.shape}; k-space must be complex"
+    )
 
 
 def _read_picture(path: Path, kind: str) -> ImageSlices:

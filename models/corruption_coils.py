@@ -155,7 +155,8 @@ def _low_resolution(y: Tensor, sampled: Tensor) -> Tensor:
     sampled = sampled.bool()
     if not bool(sampled[sampled.shape[0] // 2, sampled.shape[1] // 2]):
         raise CorruptionError(
-            "k-space: its centre is not sampled, so that phase and coils cannot be estimated; give them"
+            "k-space: its centre is not sampled, so that phase and coils cannot be estimated; zero frequency must be "
+            "in the middle (numpy.fft.fftshift puts it there)"
         )
     return inverse_fft(y * _central_block(sampled).to(y.real.dtype))
 

@@ -163,6 +163,6 @@ def _read_mask(path: str | Path) -> NDArray[np.bool_]:
     pixels = image.pixels[0, 0]
     low, high = float(pixels.min()), float(pixels.max())
     if low == high:
-        raise _refused(f"{path} has one value everywhere")
+        raise _refused(f"{path}, {pixels.shape[1]} x {pixels.shape[0]} pixels, has one value everywhere")
     observed: NDArray[np.bool_] = pixels > (low + high) / 2
     return observed

@@ -188,7 +188,8 @@ def forecast_visits(
     with torch.random.fork_rng(), torch.no_grad():
         exact = visits.to(None, torch.float64)
         drawn_courses = seeded(courses, result.seed)
-        placed = [(course, draw_subjects(course, exact, -(-draws // count))) for course in drawn_courses]
+        bar = tqdm(drawn_courses, "subjects placed", total=count, unit="course", disable=not progress)
+        placed = [(course, draw_subjects(course, exact, -(-draws // count))) for course in bar]
         variances = components(placed[0][0])
         scale, location = (np.asarray(x.double().cpu()) for x in (visits.scale, visits.location))
         location = np.where(result.data.is_informative.cpu().numpy(), location, np.nan)

@@ -27,7 +27,14 @@ from scipy.sparse.csgraph import connected_components
 from neuropyro.data import Cohort, CohortError, Mesh
 from neuropyro.data.cohort_files import read_npz, write_npz
 
-__all__ = ["HemisphereLevels", "Unsteadiness", "fit_hemisphere_levels", "load_hemisphere_levels", "unsteadiness"]
+__all__ = [
+    "HemisphereLevels",
+    "Unsteadiness",
+    "fit_hemisphere_levels",
+    "lasting_contrast",
+    "load_hemisphere_levels",
+    "unsteadiness",
+]
 
 NEARLY_ALL, ALIKE = 0.95, 0.5  # two hemispheres: of a mesh's vertices, and the smaller of the larger
 
@@ -195,8 +202,36 @@ def unsteadiness(cohort: Cohort) -> Unsteadiness | None:
     designs = [np.vander(cohort.time[rows] - cohort.time[rows].mean(), terms) for rows in blocks]
     contrast = _about_lines((contrasts[rows, None] for rows in blocks), designs)
     single = _about_lines((cohort.values[rows][:, side != 0] for rows in blocks), designs)
-    chance = single * sum(1 / (side == sign).sum() for sign in (-1, 1)) ** 0.5
-    return Unsteadiness(contrast, single, float(chance)) if np.isfinite(contrast) else None
+    return Unsteadiness(contrast, single, single * _of_means(side)) if np.isfinite(contrast) else None
+
+
+def lasting_contrast(cohort: Cohort) -> Unsteadiness | None:
+    """Return the same of people at their first visits; None without two hemispheres, or of one person.
+
+    Examples
+    --------
+    >>> mesh = Mesh(4, edges=np.array([[0, 1], [2, 3]]))
+    >>> values = [[2.6, 2.6, 2.4, 2.4], [2.4, 2.4, 2.6, 2.6]]  # one is thicker on the left, one on the right
+    >>> found = lasting_contrast(Cohort(values, [70, 71], ["a", "b"], mesh=mesh))
+    >>> round(found.contrast, 2), round(found.single, 2)
+    (0.28, 0.14)
+    """
+    side = _sides(cohort)
+    if side is None or cohort.n_subjects < 2:
+        return None
+    first = cohort.subset(visits=cohort.is_first_visit)
+    contrasts = _contrasts(first, _means(first, np.ones(first.n_visits, np.bool_)), side)
+    seen, values = contrasts[np.isfinite(contrasts)], first.values[:, side != 0]
+    whole = values[:, ~np.isnan(values).any(0)]
+    if len(seen) < 2 or not whole.size:
+        return None
+    single = float(whole.var(0, ddof=1).mean() ** 0.5)
+    return Unsteadiness(float(seen.std(ddof=1)), single, single * _of_means(side))
+
+
+def _of_means(side: NDArray[np.float64]) -> float:
+    """Return the sd of the contrast of independent vertices of sd 1."""
+    return float(sum(1 / (side == sign).sum() for sign in (-1, 1)) ** 0.5)
 
 
 def _sides(cohort: Cohort) -> NDArray[np.float64] | None:

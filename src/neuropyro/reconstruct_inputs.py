@@ -164,6 +164,11 @@ def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Fram
         return _simulated(file, corruption, framing, seed)
     if _is_kspace(file):
         return _of_kspace(file, truth, corruption, framing)
+    if any(isinstance(part, Undersample) for part in corruption.modules()):
+        raise CorruptionError(
+            f"{file}: pixels, while the corruption kspace needs complex k-space (.npy) or fastMRI's .h5; of an image, "
+            "give it as --truth alone, and it is corrupted first"
+        )
     image = read_image(file, framing.slices, framing.plane)
     frame = framing.frame(image)
     corruption = _in_frame(corruption, frame)
@@ -206,7 +211,9 @@ def _of_kspace(file: Path, truth: Path | None, corruption: Corruption, framing: 
     y = kspace.cropped(framing.size, framing.size).measurements * ((framing.bright + 1) / 2)
     known = Undersample.from_measurement(y, noise=corruption.noise)
     job = Job(name_of(file), known, y)
-    clean = _reference_of(kspace, framing) if truth is None else _truth_of_kspace(truth, framing)
+    clean = (
+        _reference_of(kspace, framing) if truth is None else _as_bright_as(y, _truth_of_kspace(truth, framing), known)
+    )
     return job if clean is None else Job(**(vars(job) | {"truth": clean}))
 
 
@@ -223,6 +230,15 @@ def _truth_of_kspace(truth: Path, framing: Framing) -> Tensor:
     """Clean images, beside k-space."""
     image = read_image(truth, framing.slices, framing.plane)
     return framing.frame(image).to_square(image.pixels)
+
+
+def _as_bright_as(y: Tensor, clean: Tensor, known: Undersample) -> Tensor:
+    """Return clean images in k-space's own unit of brightness, which is arbitrary, by least squares on measurements."""
+    if len(clean) != len(y) or clean.shape[1] != 1:
+        return clean  # which do not fit, as is told where both are used
+    seen = known.linear(clean + 1)
+    share = (seen.conj() * y).real.flatten(1).sum(1) / seen.abs().square().flatten(1).sum(1).clamp_min(1e-12)
+    return torch.where((share > 0).reshape(-1, 1, 1, 1), share.reshape(-1, 1, 1, 1) * (clean + 1) - 1, clean)
 
 
 def _in_frame(corruption: Corruption, frame: Frame) -> Corruption:

@@ -52,6 +52,7 @@ EFFECTS = {
     "ageing": "ageing beside the progression",
     "spatial": "neighbours that tend to be of one cluster",
 }
+WHOLE = 999.5  # from which numbers are shown without decimals
 OF_CLUSTERS = ("scatter", "spatial")  # what means nothing of a column alone
 
 
@@ -234,5 +235,10 @@ def _covariate_table(outcome: Outcome) -> str:
 
 
 def _number(summary: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
-    mean, low, high = summary
-    return f"{mean:.3g}" if np.isnan(low) else f"{mean:.3g} ({low:.3g} to {high:.3g})"
+    middle, low, high = (_plain(float(number)) for number in summary)
+    return middle if np.isnan(summary[1]) else f"{middle} ({low} to {high})"
+
+
+def _plain(number: float) -> str:
+    """Return three digits, or all before the point: a clinic's units are not read in powers of ten."""
+    return f"{number:,.0f}" if abs(number) >= WHOLE else f"{number:.3g}"

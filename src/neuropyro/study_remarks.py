@@ -9,7 +9,7 @@ import numpy as np
 
 from neuropyro.data import Cohort
 from neuropyro.data.cohort_checks import visit_in_words
-from neuropyro.hemisphere_levels import unsteadiness
+from neuropyro.hemisphere_levels import lasting_contrast, unsteadiness
 from neuropyro.score_diagnosis import known_diagnoses
 
 __all__ = ["remarks"]
@@ -18,6 +18,7 @@ DIAGNOSES = frozenset({"cn", "nc", "ctl", "hc", "control", "healthy", "smc", "mc
 OUTLYING = 50  # times the distance from the median within which nine in ten lie
 NEGATIVE_CODES = (-1, -2, -3, -4, -5, -7, -8, -9, -99, -999, -9999)
 MOST_NAMES = 6  # of diagnoses
+LASTING = 0.3  # of what people differ by at a vertex; patterns smoothed by 10 mm have .1 to .23
 MUCH, BEYOND_CHANCE = 0.2, 3  # of a vertex's own unsteadiness, of which a smooth cortex without such errors has .05
 ADULT, OLDEST, GENERATION = 18, 110, 10  # years: of ages that may be, and by how much people's differ
 HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
@@ -28,8 +29,8 @@ def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = (), ageing:
 
     That there is no diagnosis, none is a control's, or a covariate looks like one; that a biomarker never changes
     within a subject, as a gene does, has a value that looks like a code for a missing one, or one far from all others;
-    that visits say nothing of speeds, or contradict each other, or have errors of whole hemispheres; that times are
-    ages, while the model has no ageing.
+    that visits say nothing of speeds, or contradict each other, or have errors of whole hemispheres, or people do; that
+    times are ages, while the model has no ageing.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = (), ageing:
     ['diagnoses are ill, well']
     """
     told = [_without_controls(cohort, standardise), _never_changing(cohort), _codes(cohort)]
-    told += [_far_out(cohort, lines), _visits(cohort, lines), _hemispheres(cohort)]
+    told += [_far_out(cohort, lines), _visits(cohort, lines), _hemispheres(cohort) or _lasting(cohort)]
     told += [] if ageing else [_ages(cohort)]
     return list(chain.from_iterable(told))
 
@@ -147,6 +148,18 @@ def _hemispheres(cohort: Cohort) -> list[str]:
         f"one hemisphere moves against the other by {found.contrast:.2g} (sd) between a person's visits, where a "
         f"single vertex moves by {found.single:.2g}: the model has no errors of whole hemispheres; unless the disease "
         "is of one side, --level-hemispheres takes them out"
+    ]
+
+
+def _lasting(cohort: Cohort) -> list[str]:
+    """Say where people lastingly differ in one hemisphere against the other by more than smooth patterns make."""
+    found = lasting_contrast(cohort)
+    if found is None or found.contrast <= max(LASTING * found.single, BEYOND_CHANCE * found.chance):
+        return []
+    return [
+        f"one hemisphere against the other differs by {found.contrast:.2g} (sd) between people, where a single vertex "
+        f"differs by {found.single:.2g}: the model has no lasting offset of a hemisphere, and clusters may be split by "
+        "side; unless the disease is of one side, --level-hemispheres takes it out"
     ]
 
 

@@ -5,11 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neuropyro.data import Cohort, CohortError, Mesh, cortex_mesh
+from neuropyro.data import Cohort, CohortError, Mesh, cortex_mesh, simulate_cohort
 from neuropyro.data.cifti_maps import CiftiSpace
 from neuropyro.data.nifti_volumes import VolumeSpace
 from neuropyro.data.surface_space import SurfaceSpace
-from neuropyro.hemisphere_levels import fit_hemisphere_levels, load_hemisphere_levels, unsteadiness
+from neuropyro.hemisphere_levels import (
+    fit_hemisphere_levels,
+    lasting_contrast,
+    load_hemisphere_levels,
+    unsteadiness,
+)
 from neuropyro.study_preparation import check_hemispheres, prepare_alike, prepare_study
 from neuropyro.study_remarks import remarks
 
@@ -190,3 +195,16 @@ def test_the_template_tells_sides_of_a_part_in_pieces():
     part = mesh.subset(np.arange(0, mesh.n_vertices, 7))
     cohort = Cohort(np.ones((2, part.n_vertices)), [70, 71], ["a", "a"], mesh=part)
     assert (fit_hemisphere_levels(cohort).side == np.where(part.template_index < 10242, 1, -1)).all()
+
+
+@pytest.mark.parametrize(("sd", "told"), [(0.0, False), (0.06, True)])
+def test_people_whose_hemispheres_differ_lastingly_are_told(sd, told):
+    cohort = simulate_cohort(n_subjects=20, visits=2, seed=0)
+    side = np.where(np.arange(cohort.n_vertices) < cohort.n_vertices // 2, 1.0, -1.0)
+    offsets = np.random.default_rng(1).normal(0, sd, cohort.n_subjects)[cohort.subject_index]
+    shifted = replace(cohort, values=cohort.values + np.outer(offsets, side).astype(np.float32))
+    said = [line for line in remarks(shifted, "controls") if "between people" in line]
+    assert bool(said) is told
+    contrast = lasting_contrast(shifted).contrast
+    # Relative standard error of the sd of 20 people: 1 / sqrt(38) = .16; smooth patterns add some .01 mm.
+    assert contrast == pytest.approx(np.hypot(2 * sd, 0.01), rel=0.4)
