@@ -124,7 +124,7 @@ def find_rough_mode(
 
     So it is without a warm-up, and of models that have no ``rough``.  It is part of the data, in double precision: a
     posterior's valleys are so flat along their floor that the loss of all data in single precision does not tell where
-    they go on.  Sites that the model's ``late_sites`` name are held at first and then let go.
+    they go on.
 
     Examples
     --------
@@ -142,10 +142,6 @@ def find_rough_mode(
     with default_dtype(torch.float64):
         latents = find_latents(model, part, {site: value.double() for site, value in init_values.items()})
         found = find_mode(model, part, latents, schedule, monitor, held, ROUGH_SHARE, ROUGH_STEPS).point
-        still_held = [site for site in held if site not in getattr(model, "late_sites", ())]
-        if len(still_held) < len(held):
-            latents = replace(latents, start=found)
-            found = find_mode(model, part, latents, schedule, monitor, still_held, ROUGH_SHARE, ROUGH_STEPS).point
     return found.to(next(iter(init_values.values())).dtype)
 
 

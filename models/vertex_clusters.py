@@ -158,9 +158,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
     default_guide: ClassVar[str] = "structured"
     population_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "correlation")
     # Scatter too: free to grow before scores are right, it takes what they leave, and the fit stays where it is wrong.
-    # But at starting values that are wrong it bends the scores, and so it is let go once they are near.
     scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "rho", "tau", "omega", *SCATTER)
-    late_sites: ClassVar[tuple[str, ...]] = SCATTER
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **SCORE_DIMS,
         **dict.fromkeys(CLUSTER_SITES, ("cluster",)),
