@@ -106,10 +106,11 @@ def _select(
     found = select_clusters(loaded, wanted, model, schedule=Schedule(max_steps=max_steps), **options)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "selection.csv", found.columns())
-    (out / "selection.txt").write_text(found.sentence + "\n", encoding="utf-8")
+    warnings = [f"warning: {said}" for said in [*doubts(found, max_steps), *_caution(found, loaded)]]
+    (out / "selection.txt").write_text("\n".join([found.sentence, *warnings]) + "\n", encoding="utf-8")
     plot_selection(found).savefig(out / "selection.png", dpi=130)
-    for said in [*doubts(found, max_steps), *_caution(found, loaded)]:
-        warn(f"warning: {said}")
+    for said in warnings:
+        warn(said)
     say(found.sentence, clusters=found.clusters, sentence=found.sentence, criteria=found.columns())
 
 
