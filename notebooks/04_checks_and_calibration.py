@@ -111,7 +111,7 @@ for name, (draws, truth) in results.items():
 plots.plot_coverage(results)
 
 # %% [markdown]
-# On data of its own kind intervals are too narrow by half, for `normal` takes numbers as independent that are known only
+# On data of its own kind intervals hold too little by a third, for `normal` takes numbers as independent that are known only
 # together (`structured` is the guide to try); in other such data sets they hold up to 87 %. On the cortex a sixth of what
 # they promise is held. With what the check asked for it is nearly a third, and scores are nearer to the truth. The rest
 # passes all checks that were made: what is left of a map is smooth over the surface, so that neighbours are no independent
@@ -168,7 +168,7 @@ plots.plot_sd(brains)
 #
 # | | checks of the data | intervals, probabilities |
 # |---|---|---|
-# | DIVE, data of its own kind | passed | scores' intervals hold three fifths of what they promise |
+# | DIVE, data of its own kind | passed | scores' intervals hold two thirds of what they promise |
 # | DIVE, cortex | one failed: what lasts of a person | scores' intervals hold a sixth of what they promise |
 # | DIVE, cortex, with `vertex_effect` | passed | scores' intervals hold nearly a third of what they promise |
 # | DIVE, overlapping clusters | not asked here | labels far too certain |

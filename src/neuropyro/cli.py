@@ -106,8 +106,11 @@ def _run(words: list[str], manners: Manners) -> int:
         if manners.config is not None:
             app.config = (options_of(manners.config, app), *checks)
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
         return _failed(told(error))
+    except BrokenPipeError:  # who reads has enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, FloatingPointError) as error:
         return _failed(str(error))
     finally:

@@ -47,6 +47,7 @@ def _simulate_cohort_study(
     seed
         Seed.
     """
+    _require_npz(out)
     from neuropyro.data import simulate_cohort
 
     cohort = simulate_cohort(subjects, visits, clusters, missing_values=missing_values, seed=seed)
@@ -69,9 +70,16 @@ def _simulate_reference_study(
     seed
         Seed.
     """
+    _require_npz(out)
     from neuropyro.data import simulate_reference
 
     _save(simulate_reference(subjects, vertices, clusters, interval, seed=seed), out)
+
+
+def _require_npz(out: Path) -> None:
+    """Refuse a name that says another format, before any work."""
+    if out.suffix != ".npz":
+        raise ValueError(f"--out {out}: a cohort is written as .npz; give a name that ends so")
 
 
 def _save(cohort: Cohort, out: Path) -> None:

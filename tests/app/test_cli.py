@@ -231,6 +231,22 @@ def test_simulate_writes_a_cohort(tmp_path):
     assert Cohort.load(out).n_vertices == 7
 
 
+@pytest.mark.parametrize("kind", ["cohort", "reference"])
+def test_a_cohort_is_written_under_no_other_formats_name(kind, tmp_path):
+    with pytest.raises(ValueError, match=r"c\.csv: a cohort is written as \.npz"):
+        app(["simulate", kind, "--out", str(tmp_path / "c.csv")], result_action="return_value")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    """As ``neuropyro generator info brains64 | head -1`` is."""
+    words = [sys.executable, "-m", "neuropyro", "generator", "info", "brains64"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 0
+
+
 def test_a_users_error_is_one_line_and_status_2(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["neuropyro", "dive", "fit", str(tmp_path / "no.npz"), "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:
