@@ -10,6 +10,7 @@ from neuropyro.outputs import Outcome
 __all__ = ["remark_on_speeds", "share_known"]
 
 HALF = 0.5  # of the variance of speeds, below which those of single people say little
+FEWEST = 5  # subjects, of whose speeds there is a variance to speak of
 
 
 def share_known(log_alpha: NDArray[np.floating]) -> float:
@@ -34,7 +35,7 @@ def share_known(log_alpha: NDArray[np.floating]) -> float:
 
 
 def remark_on_speeds(outcome: Outcome) -> str:
-    """Return a sentence where visits hardly tell single speeds; else, and of a point, nothing.
+    """Return a sentence where visits hardly tell single speeds; else, of a point, and of a few people, nothing.
 
     Examples
     --------
@@ -43,9 +44,10 @@ def remark_on_speeds(outcome: Outcome) -> str:
     >>> remark_on_speeds(SimpleNamespace(fit=SimpleNamespace(is_point=False), posterior=drawn)).split(":")[0]
     'visits tell 1 % of what speeds differ by'
     """
-    if outcome.fit.is_point:
+    alpha = outcome.posterior["alpha"]
+    if outcome.fit.is_point or alpha.shape[1] < FEWEST:
         return ""
-    known = share_known(np.log(np.maximum(outcome.posterior["alpha"], 1e-30)))
+    known = share_known(np.log(np.maximum(alpha, 1e-30)))
     if known >= HALF:
         return ""
     return (
