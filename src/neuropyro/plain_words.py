@@ -22,7 +22,7 @@ TERMS = (
     (r"\bnats\b(?! \()", "nats (units of log likelihood)"),
 )
 """Terms, explained where they first stand, unless they are there already."""
-SITE = ("of the data (V) ", "of the values as standardised ")
+SITE = ("of the data (V) ", "of values as standardised ")
 """The name of the model's observed site, and what it is."""
 SPREAD = re.compile(r"; (?:its global block, by|\S+ of short chains' paths)[^;]*?(\.?)$")
 

@@ -44,7 +44,7 @@ def test_what_is_not_known_is_not_called_no():
     assert lines == [
         "Use with care; answered with no: does the model make data like the data; "
         "not known: can each vertex be left out in turn.",
-        "       no  Does the model make data like the data? sd of the values as standardised 2, larger in 0.5 % of them.",
+        "       no  Does the model make data like the data? sd of values as standardised 2, larger in 0.5 % of them.",
         "not asked  Do restarts agree? There is one run only.",
         "           try: --restarts 4",
         "not known  Can each vertex be left out in turn? not known for 100 % of them.",
