@@ -25,7 +25,6 @@ Floats = NDArray[np.float64]
 
 ENTROPY = "entropy of the cluster"
 OWN, SCORE = "{unit}", "{score}"  # stand for the data's, and for that of scores
-LONG_TAILED = ("speed", "years")  # whose means may lie beyond their intervals
 MEANINGS = {
     "baseline": ("value long before onset", OWN),
     "change": ("whole change from there", OWN),
@@ -39,7 +38,7 @@ MEANINGS = {
 
 @dataclass(frozen=True, eq=False)
 class VertexMaps:
-    """Posterior means and intervals of vertices' trajectories; NaN of a vertex that never varied.
+    """Posterior medians and intervals of vertices' trajectories; NaN of a vertex that never varied.
 
     Each mapping has ``(vertices,)`` arrays by the names
 
@@ -51,8 +50,8 @@ class VertexMaps:
 
     Parameters
     ----------
-    mean, lower, upper
-        Posterior mean, of speed and years the median, and the ends of the central interval.
+    median, lower, upper
+        Posterior median, as in all tables, and the ends of the central interval.
     level
         Of the interval.
     entropy
@@ -66,7 +65,7 @@ class VertexMaps:
     ['onset', 'onset 5%', 'onset 95%', 'entropy of the cluster']
     """
 
-    mean: Mapping[str, Floats]
+    median: Mapping[str, Floats]
     lower: Mapping[str, Floats]
     upper: Mapping[str, Floats]
     level: float
@@ -75,8 +74,8 @@ class VertexMaps:
     def named(self) -> Iterator[tuple[str, Floats]]:
         """Yield all maps by names such as ``onset`` and ``onset 5%``, the entropy last."""
         low, high = (100 * (1 - self.level) / 2, 100 * (1 + self.level) / 2)
-        for name in self.mean:
-            yield name, self.mean[name]
+        for name in self.median:
+            yield name, self.median[name]
             yield f"{name} {low:.3g}%", self.lower[name]
             yield f"{name} {high:.3g}%", self.upper[name]
         yield ENTROPY, self.entropy
@@ -120,7 +119,7 @@ def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Flo
     >>> theta, label = Trajectories(*torch.tensor(falls)), torch.tensor([0])
     >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(5), label, None)  # at a score a year
     >>> maps = maps_of_vertices([course], visits, np.ones((1, 1)), level=0.9)
-    >>> {name: mean.tolist() for name, mean in maps.mean.items()}  # speed: a b / 4
+    >>> {name: median.tolist() for name, median in maps.median.items()}  # speed: a b / 4
     {'baseline': [0.5], 'change': [-2.0], 'onset': [1.0], 'speed': [-1.0], 'years': [1.0]}
     """
     location, scale = visits.location.double(), visits.scale.double()
@@ -134,11 +133,10 @@ def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Flo
     for name, several in drawn.items():
         stacked = np.stack(several)
         stacked[:, open_] = np.nan
-        middle = np.median(stacked, 0) if name in LONG_TAILED else stacked.mean(0)
-        summary[name] = [middle, *np.quantile(stacked, ends, axis=0)]
-    mean, lower, upper = ({name: three[i] for name, three in summary.items()} for i in range(3))
+        summary[name] = [np.median(stacked, 0), *np.quantile(stacked, ends, axis=0)]
+    median, lower, upper = ({name: three[i] for name, three in summary.items()} for i in range(3))
     share = np.clip(assignments, np.finfo(np.float64).tiny, 1)
-    return VertexMaps(mean, lower, upper, level, np.asarray(-(share * np.log(share)).sum(1)))
+    return VertexMaps(median, lower, upper, level, np.asarray(-(share * np.log(share)).sum(1)))
 
 
 def own_trajectories(course: Course) -> Tensor:

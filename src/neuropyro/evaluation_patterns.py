@@ -142,8 +142,8 @@ def _maps(cohort: Cohort, model: VertexClusterMixture, seed: int, options: dict[
     result = fit(model, cohort, seed=seed, progress=False, **options)
     maps = model.vertex_maps(result)
     scale = np.asarray(result.data.scale.double().cpu())
-    change = np.divide(maps.mean["change"], scale, out=np.full(len(scale), np.nan), where=scale > 0)
-    return {"clusters": model.assignments(result).argmax(1), "onset": maps.mean["onset"], "change": change}
+    change = np.divide(maps.median["change"], scale, out=np.full(len(scale), np.nan), where=scale > 0)
+    return {"clusters": model.assignments(result).argmax(1), "onset": maps.median["onset"], "change": change}
 
 
 def _agreement(first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, float]]:

@@ -75,8 +75,9 @@ class Outcome:
 
     @cached_property
     def vertex_maps(self) -> VertexMaps:
-        """Maps of the vertices' own trajectories."""
-        return self.model.vertex_maps(self.fit)
+        """Maps of the vertices' own trajectories; of named columns by the draws that all tables are of."""
+        few = self.cohort.feature_names is not None
+        return self.model.vertex_maps(self.fit, self.draws) if few else self.model.vertex_maps(self.fit)
 
     @property
     def each_alone(self) -> bool:
@@ -265,8 +266,8 @@ def _write_biomarkers(outcome: Outcome, path: Path) -> None:
     if not outcome.each_alone:
         found |= {"cluster": likeliest + 1, "probability": outcome.assignments.max(1)}
     maps = outcome.vertex_maps
-    for name in maps.mean:
-        found |= {name: maps.mean[name], f"{name}_5": maps.lower[name], f"{name}_95": maps.upper[name]}
+    for name in maps.median:
+        found |= {name: maps.median[name], f"{name}_5": maps.lower[name], f"{name}_95": maps.upper[name]}
     write_csv(path, found)
     said = _described_columns(maps, f"sds of {outcome.cohort.reference_in_words}")
     _write_json({name: what for name, what in said.items() if name in found}, path.with_suffix(".json"))

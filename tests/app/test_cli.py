@@ -223,6 +223,23 @@ def test_biomarkers_are_told_by_name_and_in_their_own_unit(tmp_path, capsys):
         app(line, result_action="return_value")
 
 
+def test_tables_of_biomarkers_that_are_each_alone_agree(tmp_path):
+    """Their own trajectories are the clusters': the tables are of the same draws, and medians both."""
+    cohort = simulate_reference(n_subjects=20, n_vertices=3, n_clusters=2, seed=1)
+    names = np.array(["volume", "score", "test"])
+    Cohort(cohort.values, cohort.time, cohort.subject, cohort.diagnosis, feature_names=names).save(tmp_path / "c.npz")
+    line = ["dive", "fit", str(tmp_path / "c.npz"), "--guide", "normal", "--max-steps", "60"]
+    app([*line, "--out", str(tmp_path / "fit")], result_action="return_value")
+    own, clusters = (table(tmp_path / "fit" / f"{name}.csv") for name in ("biomarkers", "trajectories"))
+    by_name = {row["cluster"]: row for row in clusters}
+    assert set(by_name) == set(names)
+    for row in own:
+        for theirs, ours in {"onset": "c", "change": "a", "baseline": "d"}.items():
+            for end in ("", "_5", "_95"):
+                expected = float(by_name[row["biomarker"]][f"{ours}{end}"])
+                assert float(row[f"{theirs}{end}"]) == pytest.approx(expected, rel=1e-4, abs=1e-4), theirs
+
+
 def test_simulate_writes_a_cohort(tmp_path):
     out = tmp_path / "new" / "reference.npz"
     app(

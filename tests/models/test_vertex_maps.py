@@ -33,7 +33,7 @@ def test_they_are_summaries_of_each_vertexs_own_trajectory():
     share = np.array([[1.0, 0.0], [0.5, 0.5], [0.25, 0.75]])
     maps = maps_of_vertices(courses, visits, share, level=0.8)
     for v in range(2):
-        by_hand = {name: [] for name in maps.mean}
+        by_hand = {name: [] for name in maps.median}
         for one in courses:
             k = int(one.label[v])
             e, (*sds, power) = one.own[v, :4].numpy(), one.scatter[k].numpy()
@@ -48,11 +48,10 @@ def test_they_are_summaries_of_each_vertexs_own_trajectory():
             for name, value in (made | {"speed": slope * alpha}).items():
                 by_hand[name].append(value)
         for name, numbers in by_hand.items():
-            middle = np.median(numbers) if name in ("speed", "years") else np.mean(numbers)
-            assert maps.mean[name][v] == pytest.approx(middle, rel=1e-6), name
+            assert maps.median[name][v] == pytest.approx(np.median(numbers), rel=1e-6), name
             ends = np.quantile(numbers, [0.1, 0.9])
             assert [maps.lower[name][v], maps.upper[name][v]] == pytest.approx(ends.tolist(), rel=1e-6), name
-    assert all(np.isnan(maps.mean[name][2]) for name in maps.mean)
+    assert all(np.isnan(maps.median[name][2]) for name in maps.median)
     assert maps.entropy == pytest.approx([0, np.log(2), -0.25 * np.log(0.25) - 0.75 * np.log(0.75)])
     names = [name for name, _ in maps.named()]
     assert names[:3] == ["baseline", "baseline 10%", "baseline 90%"]
@@ -65,11 +64,11 @@ def test_a_vertexs_onset_is_nearer_to_its_own_than_its_clusters_is():
     cohort = cohort.subset(vertices=cohort.truth["vertex_b"] > 0)  # one has b = -.01: it has no course at all
     model = VertexClusterMixture(2)
     result = fit(model, cohort, "map", progress=False)
-    maps = model.vertex_maps(result)
+    maps = model.vertex_maps(result, draws=400)  # by fifty draws the ends of intervals are off by .3 sds
     true = np.asarray(cohort.truth["vertex_c"])
     shared = model.assignments(result) @ result.posterior(1)["c"][0]
     # The gauge is estimated: a common shift and scale are no error of a vertex.
-    errors = [np.std(found - true) for found in (maps.mean["onset"], shared)]
+    errors = [np.std(found - true) for found in (maps.median["onset"], shared)]
     assert errors[0] < 0.6 * errors[1]
     inside = (maps.lower["onset"] <= true) & (true <= maps.upper["onset"])
     assert inside.mean() > 0.6
