@@ -9,7 +9,7 @@ import numpy as np
 
 from neuropyro.data import Cohort
 from neuropyro.data.cohort_checks import visit_in_words
-from neuropyro.hemisphere_levels import lasting_contrast, unsteadiness
+from neuropyro.hemisphere_levels import Unsteadiness, lasting_contrast, unsteadiness
 from neuropyro.score_diagnosis import known_diagnoses
 
 __all__ = ["remarks"]
@@ -129,8 +129,7 @@ def _visits(cohort: Cohort, lines: Sequence[str]) -> list[str]:
 
 def _ages(cohort: Cohort) -> list[str]:
     """Propose to tell ageing from the progression where times are ages, of people who are not all of one age."""
-    entry = np.full(cohort.n_subjects, np.inf)
-    np.minimum.at(entry, cohort.subject_index, cohort.time)
+    entry = cohort.time[cohort.is_first_visit]
     if entry.min() < ADULT or cohort.time.max() > OLDEST or np.ptp(entry) < GENERATION:
         return []
     ages = f"times look like ages ({cohort.time.min():.0f} to {cohort.time.max():.0f})"
@@ -142,7 +141,7 @@ def _ages(cohort: Cohort) -> list[str]:
 def _hemispheres(cohort: Cohort) -> list[str]:
     """Say where one hemisphere moves against the other by too much between a person's visits."""
     found = unsteadiness(cohort)
-    if found is None or found.contrast <= max(MUCH * found.single, BEYOND_CHANCE * found.chance):
+    if found is None or not _is_beyond(found, MUCH):
         return []
     return [
         f"one hemisphere moves against the other by {found.contrast:.2g} (sd) between a person's visits, where a "
@@ -154,13 +153,18 @@ def _hemispheres(cohort: Cohort) -> list[str]:
 def _lasting(cohort: Cohort) -> list[str]:
     """Say where people lastingly differ in one hemisphere against the other by more than smooth patterns make."""
     found = lasting_contrast(cohort)
-    if found is None or found.contrast <= max(LASTING * found.single, BEYOND_CHANCE * found.chance):
+    if found is None or not _is_beyond(found, LASTING):
         return []
     return [
         f"one hemisphere against the other differs by {found.contrast:.2g} (sd) between people, where a single vertex "
         f"differs by {found.single:.2g}: the model has no lasting offset of a hemisphere, and clusters may be split by "
         "side; unless the disease is of one side, --level-hemispheres takes it out"
     ]
+
+
+def _is_beyond(found: Unsteadiness, share: float) -> bool:
+    """Whether a contrast of hemispheres is more than a share of what a vertex has, and than chance makes."""
+    return found.contrast > max(share * found.single, BEYOND_CHANCE * found.chance)
 
 
 def _names(cohort: Cohort) -> list[str]:
