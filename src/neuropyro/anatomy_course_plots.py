@@ -55,14 +55,16 @@ def plot_courses(worlds: Mapping[str, Counterfactual], level: float = 0.9) -> Fi
     shown = [node for node in LABELS if node in first.nodes]
     if not shown:
         raise ValueError(f"plot_courses: the worlds have none of {', '.join(LABELS)}")
-    figure = Figure(figsize=(2.9 * len(shown), 2.9), layout="constrained")
+    figure = Figure(figsize=(2.9 * len(shown) + 1.4, 2.9), layout="constrained")
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for node, axis in zip(shown, axes, strict=True):
         for place, (world, colour) in enumerate(zip(worlds.items(), _colours(len(worlds)), strict=True)):
             _draw(axis, node, *world, colour, level, place - (len(worlds) - 1) / 2)
         axis.set_xlabel("age (years)")
         axis.set_ylabel(LABELS[node].format(unit=units[node]))
-    axes[0].legend(fontsize=7, frameon=False, title=f"mean, {100 * level:.3g} % interval", title_fontsize=7)
+    titled = {"title": f"mean, {100 * level:.3g} % interval", "title_fontsize": 7}
+    said = axes[0].get_legend_handles_labels()
+    figure.legend(*said, loc="outside right upper", fontsize=7, frameon=False, **titled)
     return figure
 
 

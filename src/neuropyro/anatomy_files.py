@@ -133,12 +133,12 @@ def write_study(
     """
     rank = int(os.environ.get("RANK", "0")) if rank is None else rank
     processes = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
-    (out / "shards").mkdir(parents=True, exist_ok=True)
     if rank == 0:
         _write_tsvs(simulator, study, out)
     share = range(rank, study.shards, processes)
     for shard in tqdm(share, unit="shard", desc="simulate", disable=not progress or rank > 0):
         cohort = study.cohort(simulator, shard)
+        (out / "shards").mkdir(parents=True, exist_ok=True)
         cohort.save(out / "shards" / f"shard-{shard:05d}.npz")
         if study.files:
             for row, place in enumerate(_places(cohort)):
@@ -211,6 +211,7 @@ def write_slice(image: NDArray[np.float32], stem: Path) -> None:
 def _write_tsvs(simulator: AnatomySimulator, study: Study, out: Path) -> None:
     """Write the tables of all subjects; their numbers take seconds, so that no process waits for another's."""
     cohort = study.cohort(simulator)
+    out.mkdir(parents=True, exist_ok=True)
     description: dict[str, Any] = {"Name": "Simulated brain anatomy", "BIDSVersion": "1.8.0", "DatasetType": "raw"}
     description |= {"GeneratedBy": [{"Name": "neuropyro", "Description": f"seed {study.seed}"}]}
     (out / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")

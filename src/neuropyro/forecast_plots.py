@@ -75,7 +75,8 @@ def plot_forecast(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | 
         axis.remove()
     note = "" if cohort.feature_names is None else f", {IN_THE_DATA}"
     figure.suptitle(f"subject {cohort.subjects[0]}{note}", fontsize=10)
-    figure.axes[0].legend(fontsize=8, frameon=False)
+    said = axes[0].get_legend_handles_labels()
+    figure.legend(*said, loc="outside lower center", ncols=len(said[0]), fontsize=8, frameon=False)
     return figure
 
 

@@ -182,7 +182,7 @@ def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Fram
 
 def _simulated(file: Path, corruption: Corruption, framing: Framing, seed: int) -> Job:
     """Corrupt a clean image."""
-    image = read_image(file, framing.slices, framing.plane)
+    image = _clean(file, framing)
     frame = framing.frame(image)
     corruption = _in_frame(corruption, frame)
     x = frame.to_square(image.pixels)
@@ -191,7 +191,7 @@ def _simulated(file: Path, corruption: Corruption, framing: Framing, seed: int) 
 
 def _with_truth(job: Job, truth: Path, framing: Framing) -> Job:
     """Add the clean images, in the brightness and, where both are of one size, in the frame of the corrupted ones."""
-    image = read_image(truth, framing.slices, framing.plane)
+    image = _clean(truth, framing)
     if len(image) != len(job.y):
         raise ImageFileError(f"{truth}: it has {len(image)} slices, the corrupted image {len(job.y)}")
     assert job.image is not None
@@ -228,7 +228,7 @@ def _reference_of(kspace: KSpace, framing: Framing) -> Tensor | None:
 
 def _truth_of_kspace(truth: Path, framing: Framing) -> Tensor:
     """Clean images, beside k-space."""
-    image = read_image(truth, framing.slices, framing.plane)
+    image = _clean(truth, framing)
     return framing.frame(image).to_square(image.pixels)
 
 
@@ -239,6 +239,14 @@ def _as_bright_as(y: Tensor, clean: Tensor, known: Undersample) -> Tensor:
     seen = known.linear(clean + 1)
     share = (seen.conj() * y).real.flatten(1).sum(1) / seen.abs().square().flatten(1).sum(1).clamp_min(1e-12)
     return torch.where((share > 0).reshape(-1, 1, 1, 1), share.reshape(-1, 1, 1, 1) * (clean + 1) - 1, clean)
+
+
+def _clean(file: Path, framing: Framing) -> ImageSlices:
+    """Read a clean image, which a mask is not."""
+    image = read_image(file, framing.slices, framing.plane)
+    if len(np.unique(image.pixels)) == 2:
+        raise ImageFileError(f"{file}: it has two values alone, as a mask has; give the clean image")
+    return image
 
 
 def _in_frame(corruption: Corruption, frame: Frame) -> Corruption:

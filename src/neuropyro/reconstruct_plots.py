@@ -137,6 +137,7 @@ def _panels(found: Reconstruction) -> list[tuple[str, NDArray[Any], dict[str, An
     grey = {"cmap": "grey", "vmin": -1, "vmax": 1}
     clean, sd = found.clean.numpy(), found.sd * GREY_LEVELS
     columns = [("input", _shown_input(found), grey), (POINT if found.fit.is_point else "posterior mean", clean, grey)]
+    estimate = "MAP" if found.fit.is_point else "mean"
     if not found.fit.is_point:
         count = min(DRAWS, found.draws)
         columns += [(f"draw {j + 1}", found.drawn["clean"][j], grey) for j in range(count)]
@@ -148,7 +149,7 @@ def _panels(found: Reconstruction) -> list[tuple[str, NDArray[Any], dict[str, An
         end = max(float(np.percentile(np.abs(error), SD_PERCENTILE)), 1.0)
         columns += [
             ("truth", truth, grey),
-            ("error (grey levels)", error, {"cmap": "RdBu_r", "vmin": -end, "vmax": end}),
+            (f"{estimate} - truth\n(grey levels)", error, {"cmap": "RdBu_r", "vmin": -end, "vmax": end}),
         ]
     return columns
 

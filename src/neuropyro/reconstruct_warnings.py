@@ -16,6 +16,7 @@ CONTRADICTS = 2.0  # misfit; 1 is the noise that was stated
 NOISY = 0.12  # learned sd of the noise, of a range of 2: two sds above the prior's median
 GREYS = 127.5  # grey levels of 255 in a unit of brightness
 LARGER = 1.25  # ratio of sizes from which on a picture loses what can be seen
+ENLARGED = 1.5  # likewise, from which on most pixels are made up
 NEARLY_ALL = 0.9  # share of a picture that few mean to hide
 EMPTY, VARIED = 0.05, 0.25  # range of brightness, as a share of the picture's, of background and of what has content
 COLOURED = 0.02  # root mean square of channels' deviations from their mean, as a share of the brightness range
@@ -92,7 +93,7 @@ def channel_warnings(picture: NDArray[Any] | None, clean: NDArray[Any]) -> list[
 
 
 def size_warnings(side: float, measured: int, whole: int) -> list[str]:
-    """Say where a file's picture has more pixels than the corruption leaves of one, and was shrunk to them.
+    """Say where a file's picture was shrunk to what the corruption leaves of one, or enlarged to it.
 
     Parameters
     ----------
@@ -105,9 +106,12 @@ def size_warnings(side: float, measured: int, whole: int) -> list[str]:
     --------
     >>> size_warnings(16, 16, 64), size_warnings(256, 64, 64)
     ([], [])
-    >>> size_warnings(64, 16, 64)[0][:52]
-    'the picture of 64 px was shrunk to 16 px, which is w'
+    >>> [size_warnings(side, 16, 64)[0][:36] for side in (64, 8)]
+    ['the picture of 64 px was shrunk to 1', 'the picture of 8 px was enlarged to ']
     """
+    if ENLARGED * side < measured:
+        made = f"the picture of {side:.0f} px was enlarged to {measured} px, of which most were not measured"
+        return [f"{made}; give one of that size, or --corruption superres with the factor by which it is smaller"]
     if measured >= whole or side <= LARGER * measured:
         return []
     lost = f"the picture of {side:.0f} px was shrunk to {measured} px, which is what the corruption makes of {whole} px"

@@ -17,9 +17,8 @@ from neuropyro.generators.residuals import ResidualSpread
 from neuropyro.inference import load_fit
 from neuropyro.models import reconstruction
 from neuropyro.models.corruption import Undersample
-from neuropyro.models.corruption_text import parse_corruption
 from neuropyro.models.reconstruction_storage import load_reconstruction
-from neuropyro.reconstruct_inputs import Framing, brightness, job_of
+from neuropyro.reconstruct_inputs import Framing, brightness
 
 SIDE = 16
 EVERYTHING = {
@@ -213,22 +212,6 @@ def test_measured_kspace(generator, tmp_path):
     folder = tmp_path / "out" / "scan"
     assert np.load(folder / "measured.npy").dtype == np.complex64
     assert {"zero_filled", "wavelet", "total_variation"} <= set(read(folder / "metrics.json"))
-
-
-def test_a_truth_has_the_brightness_of_kspace(tmp_path):
-    """In whatever unit the picture and the k-space are."""
-    pixels = read_image(picture(tmp_path / "a.png")).pixels
-    np.save(tmp_path / "scan.npy", 1e-4 * Undersample(2.0, 0.2).A(torch.as_tensor(pixels) / 127.5 - 1)[0].numpy())
-    np.save(tmp_path / "dim.npy", (0.3 * pixels / 255).astype(np.float32))
-    framing = Framing(SIDE, 1)
-    kspace = parse_corruption("kspace:2+noise:.02")
-    bright, dim = (
-        job_of(tmp_path / "scan.npy", tmp_path / name, kspace, framing, simulate=False, seed=0)
-        for name in ("a.png", "dim.npy")
-    )
-    torch.testing.assert_close(dim.truth, bright.truth, atol=1e-3, rtol=0)
-    off = [(bright.corruption.linear(share * (bright.truth + 1)) - bright.y).norm() for share in (0.95, 1.0, 1.05)]
-    assert off.index(min(off)) == 1
 
 
 def test_a_picture_that_is_not_there_is_left_out(generator, tmp_path, capsys):

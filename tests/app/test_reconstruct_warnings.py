@@ -52,6 +52,12 @@ def test_a_picture_that_was_shrunk_to_what_the_corruption_leaves():
         assert size_warnings(side, measured, 64) == []
 
 
+def test_a_picture_that_was_enlarged():
+    (line,) = size_warnings(12, 64, 64)
+    assert "12 px was enlarged to 64 px" in line
+    assert "superres" in line
+
+
 def head(hole):
     """A disc of structure on black, 32 x 32 px, with 0 in a hole (booleans) as a file may have it."""
     at = np.linspace(-1, 1, 32)
