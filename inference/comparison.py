@@ -25,6 +25,7 @@ from neuropyro.inference.weights import log_weights
 __all__ = ["Comparison", "Row", "compare", "compare_guides"]
 
 SITES_SHOWN = 24
+MOST_BAD = 0.5  # share of units that cannot be left out, above which their sum ranks nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,29 +101,44 @@ class Comparison:
     @property
     def best(self) -> Row:
         """The fit of the highest leave-one-out density, or where that is not known of all, of the highest ELBO."""
-        if all(row.loo is not None for row in self.rows):
+        if all(_ranks(row.loo) for row in self.rows):
             return max(self.rows, key=lambda row: row.loo.elpd if row.loo is not None else -math.inf)
         return max(self.rows, key=lambda row: row.elbo if math.isfinite(row.elbo) else -math.inf)
 
     def loo_difference(self, row: Row) -> tuple[float, float]:
         """Return how far a row's elpd is below the highest, and the standard error of that; NaN where not known."""
         loo = row.loo
-        best = max((other.loo for other in self.rows if other.loo is not None), key=lambda one: one.elpd, default=None)
-        if loo is None or best is None or loo.pointwise.shape != best.pointwise.shape:
+        known = [other.loo for other in self.rows if other.loo is not None and _ranks(other.loo)]
+        best = max(known, key=lambda one: one.elpd, default=None)
+        if loo is None or best is None or not _ranks(loo) or loo.pointwise.shape != best.pointwise.shape:
             return math.nan, math.nan
         difference = loo.pointwise - best.pointwise
         return float(difference.sum()), float(difference.std() * math.sqrt(len(difference)))
 
     def __str__(self) -> str:
-        """Return two tables: of the fits, and of posterior means and sds."""
+        """Return two tables: of the fits, and of posterior means and sds, the first 24."""
+        return self.in_words(SITES_SHOWN)
+
+    def in_words(self, most: int | None = None) -> str:
+        """Return two tables: of the fits, and of posterior means and sds, all of them or at most so many."""
         head = ["fit", "ELBO", "k-hat", "seconds", "converged", "elpd (LOO)", "below best", "bad k"]
         fits = [head, *(self._cells(row) for row in self.rows)]
-        shown = self.elements[:SITES_SHOWN]
+        shown = self.elements[:most]
         sites = [["mean ± sd", *(row.name for row in self.rows)]]
         sites += [[name, *(_pair(row.mean.get(name), row.sd.get(name)) for row in self.rows)] for name in shown]
         rest = len(self.elements) - len(shown)
         more = [f"({rest} more)"] if rest else []
-        return "\n".join([*_aligned(fits), "", *_aligned(sites), *more])
+        return "\n".join([*_aligned(fits), *self._remarks(), "", *_aligned(sites), *more])
+
+    def _remarks(self) -> list[str]:
+        """Say of which fits leave-one-out is not known."""
+        unknown = [row.name for row in self.rows if row.loo is not None and not _ranks(row.loo)]
+        if not unknown:
+            return []
+        why = "units weigh too much (bad k)"
+        return [
+            f"Leave-one-out is not known of {', '.join(unknown)}: {why}. Guides of one model compare by ELBO, k-hat."
+        ]
 
     def _cells(self, row: Row) -> list[str]:
         elbo = "point" if row.elbo == -math.inf else _pair(row.elbo, row.elbo_error, ".1f")
@@ -192,6 +208,10 @@ def compare(fits: Mapping[str, Fit] | Sequence[Fit], draws: int = 500) -> Compar
     if len({fit.fingerprint for fit in named.values()}) > 1:
         raise ValueError("compare: the fits are of different data (their hashes differ); compare fits of one data set")
     return Comparison(tuple(_row(name, fit, draws) for name, fit in named.items()), named)
+
+
+def _ranks(loo: LeaveOneOut | None) -> bool:
+    return loo is not None and loo.bad <= MOST_BAD
 
 
 def _named(fits: Sequence[Fit]) -> dict[str, Fit]:

@@ -122,7 +122,7 @@ def observed_values(model: Any, data: Any) -> Arrays:
     """
     own = getattr(model, "observed_values", None)
     if own is not None:
-        return dict(own(data))
+        return {name: array_of(value) for name, value in own(data).items()}
     return {name: array_of(value) for name, value in observed_sites(model, data).items()}
 
 

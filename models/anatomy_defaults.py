@@ -156,6 +156,8 @@ class ScoreLine:
     ----------
     origin
         Age at which beta is the score, years.
+    share
+        Of the years from there to a subject's entry, how many count: 0 where beta is the score at entry.
 
     Examples
     --------
@@ -165,6 +167,7 @@ class ScoreLine:
     """
 
     origin: float = ORIGIN
+    share: float = 1.0
     parents: ClassVar[tuple[str, ...]] = ("beta", "alpha", "age", "years", "treatment", "treatment_start")
 
     def __call__(
@@ -172,7 +175,8 @@ class ScoreLine:
     ) -> Tensor:
         """Evaluate it."""
         treated = (years - treatment_start).clamp_min(0)
-        return beta + alpha * (age - self.origin - (1 - treatment) * treated)
+        before = self.share * (age - years - self.origin)
+        return beta + alpha * (before + years - (1 - treatment) * treated)
 
 
 def _ventricle_size(ventricle_offset: Tensor, age: Tensor, dps: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ truth: a vertex of cluster k follows the cluster's trajectory on its own scale,
 .. math::  m_l = \mathrm{location}_l + \mathrm{scale}_l d_k, \quad a_l = \mathrm{scale}_l a_k, \quad b_l = b_k, \quad
    c_l = c_k,
 
-and log speed and onset are the fitted population's, onset given speed being normal.  Vertices age as the fit says, if
-it was made with ageing, or else not unless that is given; genes and education act only as far as the fit had them as
-covariates, by the names of the simulator's nodes.
+and log speed and onset are the fitted population's, onset given speed being normal.  Of the years from the fitted
+cohort's mean time to a subject's entry that share counts which the fit has learned (there of the subject's mean time).
+Vertices age as the fit says, if it was made with ageing, or else not unless that is given; genes and education act only
+as far as the fit had them as covariates, by the names of the simulator's nodes.
 
 Examples
 --------
@@ -121,11 +122,12 @@ def fitted_progression(result: Posterior, draws: int = 200) -> dict[str, ScalarM
     --------
     >>> from types import SimpleNamespace
     >>> sites = {"log_alpha_mean": -1.5, "log_alpha_sd": 0.4, "beta_mean": 0.7, "beta_sd": 1.0, "correlation": 0.6}
+    >>> sites |= {"time_share": 0.3}
     >>> data = SimpleNamespace(origin=torch.tensor(72.0), coding=None)
     >>> result = SimpleNamespace(data=data, posterior=lambda _: {s: np.full(3, x) for s, x in sites.items()})
     >>> mechanisms = fitted_progression(result)
-    >>> round(mechanisms["beta"].sd, 6), mechanisms["dps"].function.origin  # of onset given speed: sqrt(1 - .6^2)
-    (0.8, 72.0)
+    >>> round(mechanisms["beta"].sd, 6), mechanisms["dps"].function  # of onset given speed: sqrt(1 - .6^2)
+    (0.8, ScoreLine(origin=72.0, share=0.3))
     """
     posterior = result.posterior(draws)
     mean = {site: float(x.mean()) for site, x in posterior.items() if x.ndim == 1}
@@ -139,7 +141,7 @@ def fitted_progression(result: Posterior, draws: int = 200) -> dict[str, ScalarM
     return {
         "alpha": Gaussian(speed, sd_a, "subject", positive()),
         "beta": Gaussian(given_speed, sd_b * max(1 - rho**2, 1e-6) ** 0.5, "subject"),
-        "dps": Function(ScoreLine(float(result.data.origin))),
+        "dps": Function(ScoreLine(float(result.data.origin), mean["time_share"])),
     }
 
 

@@ -19,8 +19,8 @@ class Course(NamedTuple):
     """One posterior draw of what a new subject shares with those that were fitted.
 
     theta: trajectories ``(K,)`` each; scatter ``(K, 5)`` as in `Population`, or None; sigma ``(K,)``; rho ``(K,)``
-    sds of subjects' offsets, or None; spread ``(K,)`` sds of visits' effects, or None; scores ``(5,)``: mean and sd of
-    log speed, mean and sd of the score at the mean time, correlation; label ``(vertices,)``; own ``(vertices, 9)`` e of
+    sds of subjects' offsets, or None; spread ``(K,)`` sds of visits' effects, or None; scores ``(6,)`` as in
+    `Population`; label ``(vertices,)``; own ``(vertices, 9)`` e of
     each vertex, or None; effects ``(2, C)`` of standardised covariates on log speed and on that score, or None; dps
     ``(visits,)`` scores of the visits that were fitted, or None; omega ``(K,)`` sds of vertex effects, or None; ageing
     ``(K,)`` a year, or None.
@@ -28,7 +28,7 @@ class Course(NamedTuple):
     Examples
     --------
     >>> theta = Trajectories(*torch.tensor([[-2.0], [1.0], [0.5], [3.0]]))  # from 3 it falls by 2 about the score .5
-    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(6), torch.tensor([0, 0]), None)
     >>> course.columns(torch.tensor([-50.0, 0.5, 50.0])).flatten().tolist()
     [3.0, 2.0, 1.0]
     """

@@ -100,7 +100,8 @@ class CovariateEffects:
     log_alpha
         ``(draws, C)``: change of the log speed; its exponential is the ratio of speeds.
     beta
-        ``(draws, C)``: change of the score at the cohort's mean time, in sds of the controls' scores.
+        ``(draws, C)``: change of the score at the cohort's mean time, as far as the years to it count
+        (`ScorePriors`), in sds of the controls' scores.
 
     Examples
     --------

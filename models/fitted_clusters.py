@@ -193,7 +193,7 @@ class FittedClusters:
         at = self.visits.rows_of(torch.arange(self.visits.n_subjects))
         return (departure[at] * (at >= 0).unsqueeze(-1)).transpose(0, 1).flatten(1)
 
-    def near(self, population: Population, placed: Personalized, covariates: Tensor | None) -> Tensor:
+    def near(self, population: Population, placed: Personalized, new: Visits) -> Tensor:
         """Return draws of placed subjects' latents in units of a population, ``(draws, subjects, 2 + K)``.
 
         Parameters
@@ -202,12 +202,13 @@ class FittedClusters:
             Globals.
         placed
             The subjects on the course of this fit.
-        covariates
-            ``(subjects, C)`` theirs, standardised, or None.
+        new
+            Their visits.
         """
-        mean_a, sd_a, mean_b, sd_b, correlation = population.scores
-        on_speed, on_beta = shifts(covariates, population.effects)
+        mean_a, sd_a, mean_b, sd_b, correlation, share = population.scores
+        on_speed, on_beta = shifts(new.covariates, population.effects)
         alpha, beta, u = (torch.as_tensor(x).to(mean_a) for x in (placed.alpha, placed.beta, placed.u))
+        beta = beta + (1 - share) * alpha * new.subject_time
         speed = (alpha.log() - mean_a - on_speed) / sd_a
         stage = ((beta - mean_b - on_beta) / sd_b - correlation * speed) / (1 - correlation.square()).sqrt()
         own = u / population.rho if self.model.subject_effect else torch.randn_like(u)

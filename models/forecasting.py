@@ -176,7 +176,7 @@ def forecast_visits(
     >>> from neuropyro.models.visits import prepare_visits
     >>> cohort = Cohort(np.array([[2.0], [4.0]]), [70.0, 71.0], ["a", "a"])
     >>> flat = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [3.0]]).double())  # at 3
-    >>> course = Course(flat, None, torch.ones(1).double(), None, None, torch.tensor([0.0, 1, 0, 1, 0]).double(),
+    >>> course = Course(flat, None, torch.ones(1).double(), None, None, torch.tensor([0.0, 1, 0, 1, 0, 1]).double(),
     ...                 torch.tensor([0]), None)
     >>> result, passes = SimpleNamespace(data=prepare_visits(cohort, None), seed=0), torch.tensor([1e-6])
     >>> found = forecast_visits(iter([course]), 1, lambda _: Components(0 * passes, passes), result, cohort,

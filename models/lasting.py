@@ -66,7 +66,7 @@ def centred_residuals(course: Course, values: Tensor, observed: Tensor | None, d
     --------
     >>> from neuropyro.models.trajectory import Trajectories
     >>> flat = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [0.0]]))
-    >>> course = Course(flat, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> course = Course(flat, None, torch.ones(1), None, None, torch.zeros(6), torch.tensor([0, 0]), None)
     >>> centred_residuals(course, torch.tensor([[1.0, 0.0], [3.0, 6.0]]), observed=None, dps=torch.zeros(2))
     tensor([[-1., -3.],
             [ 1.,  3.]])
@@ -91,7 +91,7 @@ def components_of(course: Course, visits: Visits, dps: Tensor) -> Components:
     --------
     >>> from neuropyro.models.trajectory import Trajectories
     >>> flat = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [0.0]]))
-    >>> course = Course(flat, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> course = Course(flat, None, torch.ones(1), None, None, torch.zeros(6), torch.tensor([0, 0]), None)
     >>> import numpy as np
     >>> from neuropyro.data import Cohort
     >>> from neuropyro.models.visits import prepare_visits

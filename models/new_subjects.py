@@ -107,7 +107,7 @@ def draw_subjects(course: Course, visits: Visits, draws: int) -> Personalized:
     --------
     >>> from neuropyro.models.trajectory import Trajectories
     >>> flat = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [0.0]]).double())  # maps say nothing of the score
-    >>> scores = torch.tensor([np.log(2.0), 1e-4, 0.5, 1e-4, 0.0])  # all move by 2 a year, from .5 at the mean time
+    >>> scores = torch.tensor([np.log(2.0), 1e-4, 0.5, 1e-4, 0.0, 1.0])  # by 2 a year, from .5 at the mean time
     >>> course = Course(flat, None, torch.ones(1).double(), None, None, scores, torch.tensor([0]), None)
     >>> cohort = Cohort(np.array([[0.0], [1.0]]), [70.0, 71.0], ["a", "a"])
     >>> from neuropyro.models.visits import prepare_visits
@@ -149,7 +149,7 @@ def personalized(courses: Iterator[Course], count: int, result: Posterior, cohor
     --------
     >>> from neuropyro.models.trajectory import Trajectories
     >>> flat = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [0.0]]).double())  # maps say nothing of the score
-    >>> scores = torch.tensor([np.log(2.0), 1e-4, 0.5, 1e-4, 0.0])  # all move by 2 a year, from .5 at the mean time
+    >>> scores = torch.tensor([np.log(2.0), 1e-4, 0.5, 1e-4, 0.0, 1.0])  # by 2 a year, from .5 at the mean time
     >>> course = Course(flat, None, torch.ones(1).double(), None, None, scores, torch.tensor([0]), None)
     >>> cohort = Cohort(np.array([[0.0], [1.0]]), [70.0, 71.0], ["a", "a"])
     >>> from types import SimpleNamespace
@@ -208,7 +208,6 @@ class _Chunk:
         real = at >= 0
         self.course = course
         self.within = visits.time_within[at] * real
-        self.time = visits.subject_time[subjects]
         self.tables = ResidualTables(course, sums, at, real)
         spread = torch.zeros_like(course.sigma) if course.spread is None else course.spread
         self.weight = visits.weight
@@ -217,8 +216,9 @@ class _Chunk:
         self.precision = (self.tables.count > 0) / variance  # (subjects, K, m, 1)
         self.offset = self._variance_of_offsets()
         design = None if visits.covariates is None else visits.covariates[subjects]
+        mean_a, _, mean_b, _, _, share = course.scores
+        self.time = share * visits.subject_time[subjects]  # as far as it counts
         each = torch.ones_like(self.time)
-        mean_a, _, mean_b, _, _ = course.scores
         on_speed, on_beta = shifts(design, course.effects)
         self.mean_speed, self.mean_beta = (mean_a + on_speed) * each, (mean_b + on_beta) * each
 
@@ -259,7 +259,7 @@ class _Chunk:
 
     def _stage_given(self, z_speed: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean ``(subjects, P)`` and sd of the stage, given the speed."""
-        _, _, _, sd_b, correlation = self.course.scores
+        _, _, _, sd_b, correlation, _ = self.course.scores
         mean = self.mean_beta[:, None] + sd_b * correlation * z_speed + self._alpha(z_speed) * self.time[:, None]
         return mean, sd_b * (1 - correlation.square()).clamp_min(0).sqrt()
 

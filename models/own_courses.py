@@ -38,7 +38,7 @@ def own_courses(population: Population, own: Tensor, visits: Visits) -> Courses:
     >>> visits = prepare_visits(Cohort(np.array([[9.0, -9.0, 0.0], [8.0, -8.0, 1.0]]), [70.0, 71.0], ["a", "a"]), None)
     >>> two, zero = torch.ones(2), torch.zeros(2)
     >>> flat = Trajectories(a=zero, b=two, c=zero, d=torch.tensor([-9.0, 9.0]))
-    >>> shared = Population(two / 2, flat, None, two, zero, zero, torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0]))
+    >>> shared = Population(two / 2, flat, None, two, zero, zero, torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0, 1.0]))
     >>> found = own_courses(shared, torch.zeros(1, 4), visits)  # the third vertex may be of either cluster
     >>> list(zip(found.vertex.tolist(), found.cluster.tolist()))
     [(0, 1), (1, 0), (2, 0), (2, 1)]

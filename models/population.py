@@ -30,7 +30,8 @@ class Population:
     rho, omega
         ``(K,)`` sds of the subjects' offsets and of vertex effects, zeros for none.
     scores
-        ``(5,)``: mean and sd of log speed, mean and sd of the score at the mean time, correlation.
+        ``(6,)``: mean and sd of log speed, mean and sd of the score at the mean time, correlation, share of the years
+        between subjects that counts.
     effects
         ``(2, C)`` of standardised covariates on log speed and on that score, or None.
     ageing
@@ -48,7 +49,7 @@ class Population:
     >>> draw |= dict.fromkeys(SCORE_GLOBALS, torch.tensor(0.5))
     >>> shared, _ = population_of(draw, None, visits)
     >>> shared.scores, shared.rho, shared.omega  # a draw without offsets and vertex effects
-    (tensor([0.5000, 0.5000, 0.5000, 0.5000, 0.5000]), tensor([0.]), tensor([0.]))
+    (tensor([0.5000, 0.5000, 0.5000, 0.5000, 0.5000, 0.5000]), tensor([0.]), tensor([0.]))
     """
 
     share: Tensor

@@ -45,10 +45,10 @@ class PopulationUnits:
     --------
     >>> import numpy as np
     >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.scores import SCORE_GLOBALS
     >>> from neuropyro.models.visits import prepare_visits
     >>> units = PopulationUnits(prepare_visits(Cohort(np.array([[0.0], [1.0]]), [70.0, 71.0], ["a", "a"]), None))
-    >>> values = {"log_alpha_mean": 0.0, "log_alpha_sd": 1.0, "beta_mean": 1.0, "beta_sd": 2.0, "correlation": 0.0}
-    >>> values = {site: torch.tensor(x) for site, x in values.items()} | {"c": torch.tensor([5.0])}
+    >>> values = dict(zip(SCORE_GLOBALS, torch.tensor([0.0, 1.0, 1.0, 2.0, 0.0, 1.0]))) | {"c": torch.tensor([5.0])}
     >>> values["place"], frame = torch.ones(1, 2), {"share": torch.full((1, 2), 0.5)}
     >>> seen = units.centred(values, frame)
     >>> back, _ = units.sampled(values | seen, frame)

@@ -39,7 +39,7 @@ class MapSums(NamedTuple):
     >>> from neuropyro.models.visits import prepare_visits
     >>> visits = prepare_visits(Cohort(np.array([[1.0, 3.0], [0.0, 6.0]]), [70.0, 71.0], ["a", "a"]), None)
     >>> theta = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [1.0]]))  # flat at 1, for both vertices
-    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(6), torch.tensor([0, 0]), None)
     >>> sums = map_sums(course, visits)
     >>> mean = sums.products[..., 0] / sums.grams[..., 0, 0]  # over the vertices of each visit
     >>> mean.flatten().tolist()
@@ -64,7 +64,7 @@ def map_sums(course: Course, visits: Visits) -> MapSums:
     >>> from neuropyro.models.visits import prepare_visits
     >>> visits = prepare_visits(Cohort(np.array([[1.0, 3.0], [0.0, 6.0]]), [70.0, 71.0], ["a", "a"]), None)
     >>> theta = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [1.0]]))  # flat at 1, for both vertices
-    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(6), torch.tensor([0, 0]), None)
     >>> sums = map_sums(course, visits)
     >>> sums.squares.tolist(), sums.products.flatten().tolist()  # 1 + 9 and 0 + 36; 1 + 3 and 0 + 6
     ([[10.0], [36.0]], [4.0, 6.0])
@@ -114,7 +114,7 @@ class ResidualTables:
     >>> from neuropyro.models.visits import prepare_visits
     >>> visits = prepare_visits(Cohort(np.array([[1.0, 3.0], [0.0, 6.0]]), [70.0, 71.0], ["a", "a"]), None)
     >>> theta = Trajectories(*torch.tensor([[0.0], [1.0], [0.0], [1.0]]))  # flat at 1, for both vertices
-    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(5), torch.tensor([0, 0]), None)
+    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(6), torch.tensor([0, 0]), None)
     >>> at = torch.tensor([[0, 1]])  # the one subject's visits
     >>> misfit, mean = ResidualTables(course, map_sums(course, visits), at, at >= 0).at(torch.zeros(1, 1, 2))
     >>> misfit.flatten().tolist(), mean.flatten().tolist()  # 1 and 3 are about 2, 0 and 6 about 3; the curve is at 1

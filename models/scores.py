@@ -5,8 +5,10 @@ r"""Progression scores: each subject's own onset and speed along one common cour
    \begin{bmatrix}\tau_\alpha^2 & \rho\tau_\alpha\tau_\beta\\ & \tau_\beta^2\end{bmatrix}\right)
 
 for visit n of subject i, with t_0 the cohort's mean time.  Covariates of subjects move both means
-(:mod:`neuropyro.models.covariates`).  Two changes of variables leave the model as it is and make
-its posterior easy:
+(:mod:`neuropyro.models.covariates`).  That is the law of the DIVE paper, by which who is older is further along, by
+the years between times alpha; since people are recruited by their diagnosis as well, a share of these years counts,
+which is learned: beta is Normal with t_0 nearer to a subject's own time (``time_share``,
+:mod:`neuropyro.models.subject_place`).  Two changes of variables leave the model as it is and make its posterior easy:
 
 * In place of beta, an extrapolation over decades where time is age, stands the subject's *stage*, the score at the mean
   time of the subject's own visits.  Given alpha they differ by the constant alpha (mean time - t_0).
@@ -48,7 +50,7 @@ SCORE_DIMS = dict.fromkeys(("log_alpha", "stage", "alpha", "beta"), ("subject",)
     "dps": ("visit",),
     **dict.fromkeys(EFFECT_SITES, ("covariate",)),
 }
-SCORE_GLOBALS = ("log_alpha_mean", "log_alpha_sd", "beta_mean", "beta_sd", "correlation")
+SCORE_GLOBALS = ("log_alpha_mean", "log_alpha_sd", "beta_mean", "beta_sd", "correlation", "time_share")
 Draws = dict[str, NDArray[Any]]
 
 
@@ -65,11 +67,16 @@ class ScorePriors:
     log_alpha_sd
         LogNormal: sd over subjects of the log speed.
     beta_mean, beta_sd
-        Normal and LogNormal: mean and sd over subjects of the score at the cohort's mean time.
+        Normal and LogNormal: mean and sd over subjects of the score at the cohort's mean time, as far as the years to
+        it count.
     correlation
         Concentration of a symmetric Beta on (-1, 1).
+    time_share
+        Normal: share of the years between subjects that counts as years of the course.  1 is the DIVE paper's: who is
+        ten years older is ten years' travel further along; 0 where people were recruited by how far along they are.
+        Where all subjects' visits are at like times it says nothing.
     effect_log_alpha, effect_beta
-        Normal: effects of one sd of a covariate, on the log speed and on the score at the cohort's mean time.
+        Normal: effects of one sd of a covariate, on the log speed and on the score that beta_mean is of.
 
     Examples
     --------
@@ -83,6 +90,7 @@ class ScorePriors:
     beta_mean: Pair = (0.5, 1.0)
     beta_sd: Pair = (0.3, 0.5)
     correlation: float = 2.0
+    time_share: Pair = (0.5, 0.5)
     effect_log_alpha: Pair = (0.0, 0.3)
     effect_beta: Pair = (0.0, 1.0)
 
@@ -90,7 +98,7 @@ class ScorePriors:
 def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> Tensor:
     """Sample the sites of the progression in the plate of subjects; returns the scores ``(*, visits)``.
 
-    Sites: log_alpha_mean, log_alpha_sd, beta_mean, beta_sd, correlation (scalars) and place (subjects, 2);
+    Sites: log_alpha_mean, log_alpha_sd, beta_mean, beta_sd, correlation, time_share (scalars) and place (subjects, 2);
     log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.  Where the visits have covariates, in a
     plate ``covariate``: effect_log_alpha, effect_beta (C), by which the expected log speed and beta of a subject change
     with one sd of a covariate.
@@ -114,7 +122,8 @@ def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> 
     sd_b = pyro.sample("beta_sd", log_normal(priors.beta_sd, like))
     concentration = like.new_full((), priors.correlation)
     rho = pyro.sample("correlation", dist.AffineBeta(concentration, concentration, -1.0, 2.0))
-    law = _place_law(Hyper(mean_a, sd_a, mean_b, sd_b, rho), _sample_effects(priors, visits), visits)
+    share = pyro.sample("time_share", normal(priors.time_share, like))
+    law = _place_law(Hyper(mean_a, sd_a, mean_b, sd_b, rho, share), _sample_effects(priors, visits), visits)
     alpha, stage = _sample_places(law, subjects)
     scores = alpha[..., visits.subject] * visits.time_within + stage[..., visits.subject]
     dps: Tensor = pyro.deterministic("dps", scores)
@@ -129,7 +138,7 @@ def place_law(values: Mapping[str, Tensor], visits: Visits) -> SubjectPlace:
     >>> from neuropyro.data import Cohort
     >>> from neuropyro.models.visits import prepare_visits
     >>> visits = prepare_visits(Cohort(np.array([[0.0], [1.0]]), [69.0, 71.0], ["a", "b"]), None)
-    >>> values = dict(zip(SCORE_GLOBALS, torch.tensor([0.0, 1.0, 0.5, 1.0, 0.0])))
+    >>> values = dict(zip(SCORE_GLOBALS, torch.tensor([0.0, 1.0, 0.5, 1.0, 0.0, 1.0])))
     >>> _, stage = place_law(values, visits).log_alpha_and_stage(visits.values.new_zeros(2, 2))
     >>> stage  # in the middle: .5 at 70 years, and a score a year
     tensor([-0.5000,  1.5000])

@@ -38,6 +38,7 @@ PRIORS = {
     "mean_b": (0.5, 1.0),
     "log_sd_a": (-1.0, 0.5),
     "log_sd_b": (0.3, 0.5),
+    "share": (0.5, 0.5),
 }
 PRIOR_MOMENTS = torch.tensor(list(PRIORS.values()), dtype=torch.float64).T  # (2, sites)
 SPEED_SD = 0.7  # of the prior of the mean log speed
@@ -122,6 +123,7 @@ class Courses:
             "mean_b": s["beta_mean"],
             "log_sd_b": s["beta_sd"].log(),
             "atanh": s["correlation"].atanh(),
+            "share": s["time_share"],
             "place": s["place"],
         }
 
@@ -142,6 +144,7 @@ class Courses:
             "beta_mean": alone["mean_b"],
             "beta_sd": alone["log_sd_b"].exp(),
             "correlation": alone["atanh"].tanh(),
+            "time_share": alone["share"],
             "place": alone["place"],
         }
         return {name: np.asarray(value[0]) for name, value in sites.items()}
@@ -238,7 +241,8 @@ class Courses:
         return (self.precision > 0) / noise
 
     def _law(self, v: Values) -> SubjectPlace:
-        hyper = Hyper(v["mean_a"], v["log_sd_a"].exp(), v["mean_b"], v["log_sd_b"].exp(), v["atanh"].tanh())
+        sds = v["log_sd_a"].exp(), v["log_sd_b"].exp()
+        hyper = Hyper(v["mean_a"], sds[0], v["mean_b"], sds[1], v["atanh"].tanh(), v["share"])
         return SubjectPlace(Hyper(*(part[:, None] for part in hyper)), self.time)
 
     def _subject_means(self) -> Tensor:

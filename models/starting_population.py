@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Places", "Population", "VisitMisfit", "place_subjects"]
+__all__ = ["Places", "Population", "VisitMisfit", "place_subjects", "time_share"]
 
 Floats = NDArray[np.float64]
 SPEEDS, SPEED_REACH = 17, 1.6  # grid of log speed, about the population's mean
@@ -27,6 +27,7 @@ EM_ROUNDS = 5
 MOST_NUMBERS = 4_000_000  # grid points times subjects of a chunk
 PRIOR_SUBJECTS = 4.0  # what the start of the sds counts for
 SPEED_SD, MOST_CORRELATION = 0.3, 0.95
+SHARE, SHARE_SD = 0.5, 0.5  # prior of the share of years that counts, as in the whole model
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def place_subjects(
     subject, within
         ``(visits,)`` each visit's subject, and years since the mean time of that subject's visits.
     subject_time
-        ``(subjects,)`` years from the cohort's mean time to a subject's.
+        ``(subjects,)`` years from the cohort's mean time to a subject's, as far as they count.
     population
         Where EM begins.
     rounds
@@ -138,6 +139,30 @@ def place_subjects(
         first, second, found_stage = (np.concatenate(part) for part in zip(*moments, strict=True))
         population = _learned(first, second, population)
     return Places(first[:, 0], found_stage, population)
+
+
+def time_share(stage: Floats, travelled: Floats) -> float:
+    """Return the share of the years between subjects that counts, by regression of their stages.
+
+    Parameters
+    ----------
+    stage
+        ``(subjects,)``.
+    travelled
+        ``(subjects,)`` the score that each would have gone through since the cohort's mean time.
+
+    Examples
+    --------
+    >>> by_age = np.linspace(-5, 5, 50)
+    >>> by_stage = np.tile([-1.0, 1.0], 25)
+    >>> round(time_share(by_age, by_age), 2), round(time_share(by_stage, by_age), 2), time_share(by_stage, 0 * by_age)
+    (1.0, 0.02, 0.5)
+    """
+    x, y = travelled - travelled.mean(), stage - stage.mean()
+    squares = float(x @ x)
+    share = float(x @ y) / squares if squares > 0 else SHARE
+    noise = float(((y - share * x) ** 2).mean())
+    return (float(x @ y) * SHARE_SD**2 + noise * SHARE) / max(squares * SHARE_SD**2 + noise, 1e-12)
 
 
 def _losses(

@@ -96,6 +96,7 @@ def _at_random(courses: Courses, start: Start, rng: np.random.Generator) -> Star
         "beta_mean": np.array(PRIORS["mean_b"][0]),
         "beta_sd": np.array(math.exp(PRIORS["log_sd_b"][0])),
         "correlation": np.array(0.0),
+        "time_share": np.array(PRIORS["share"][0]),
     }
     return start | drawn
 

@@ -23,7 +23,7 @@ from neuropyro.models.starting_curves import (
 )
 from neuropyro.models.starting_labels import label_vertices
 from neuropyro.models.starting_order import first_component
-from neuropyro.models.starting_population import SPEED_SD, Places, Population, VisitMisfit, place_subjects
+from neuropyro.models.starting_population import SPEED_SD, Places, Population, VisitMisfit, place_subjects, time_share
 from neuropyro.models.starting_search import search
 from neuropyro.models.starting_vertices import refine
 from neuropyro.models.subject_place import Hyper, SubjectPlace
@@ -163,16 +163,19 @@ def _starts(
     scores = _bent(component, fine.scores, bins)
     subject, within, mean_time = visits.subject.cpu().numpy(), _array(visits.time_within), _array(visits.subject_time)
     speed = max(float((scores * within).sum() / max(float((within**2).sum()), 1e-12)), MIN_SPEED)
-    beta = np.bincount(subject, scores) / np.bincount(subject) - speed * mean_time
+    stage = np.bincount(subject, scores) / np.bincount(subject)
+    share = time_share(stage, speed * mean_time)
+    beta = stage - speed * share * mean_time
     spread = np.diag([SPEED_SD**2, max(beta.var(), 0.01)])
     population = Population(np.array([np.log(speed), beta.mean()]), spread)
     for _ in range(ROUNDS):
         misfit = _misfit(curves, theta, scores, bins)
-        places = place_subjects(misfit, subject, within, mean_time, population)
+        places = place_subjects(misfit, subject, within, share * mean_time, population)
+        share = time_share(places.stage, np.exp(places.log_alpha) * mean_time)
         scores = places.stage[subject] + np.exp(places.log_alpha[subject]) * within
         theta, population = fit_trajectories(curves, theta, scores), places.population
     rho, u = _offsets(curves, theta, scores, subject)
-    start = _in_the_gauge(visits, places, theta, scores) | {"rho": rho, "u": u}
+    start = _in_the_gauge(visits, places, share, theta, scores) | {"rho": rho, "u": u}
     shared = {"pi": curves.share, "sigma": curves.residual_sd, "level": curves.course.T}
     shared |= {} if curves.lasting_sd is None else {"omega": curves.lasting_sd}
     start["tau"] = np.full(len(theta), VISIT_EFFECT)
@@ -192,7 +195,7 @@ def _offsets(curves: BinnedCurves, theta: Floats, scores: Floats, subject: NDArr
     return np.maximum(u.std(0), LEAST_OFFSET), u
 
 
-def _in_the_gauge(visits: Visits, places: Places, theta: Floats, scores: Floats) -> dict[str, Floats]:
+def _in_the_gauge(visits: Visits, places: Places, share: float, theta: Floats, scores: Floats) -> dict[str, Floats]:
     """Return the sites of scores and trajectories, the reference visits' scores having mean 0 and sd 1."""
     reference = scores[visits.reference.cpu().numpy()]
     shift, scale = reference.mean(), reference.std() or 1.0
@@ -205,6 +208,7 @@ def _in_the_gauge(visits: Visits, places: Places, theta: Floats, scores: Floats)
         "beta_mean": mean_b / scale,
         "beta_sd": sd_b / scale,
         "correlation": np.array(rho),
+        "time_share": np.array(share),
     }
     law = SubjectPlace(Hyper(*(torch.as_tensor(site) for site in hyper.values())), visits.subject_time.double().cpu())
     log_alpha, stage = (torch.as_tensor(x) for x in (places.log_alpha - np.log(scale), (places.stage - shift) / scale))

@@ -71,7 +71,7 @@ def subject_terms(population: Population, own: Tensor, visits: Visits, seed: int
     >>> from neuropyro.models.trajectory import Trajectories
     >>> from neuropyro.models.visits import prepare_visits
     >>> visits = prepare_visits(simulate_reference(3, 2, seed=0), "all", dtype=torch.float64)
-    >>> one, none, scores = torch.ones(1).double(), torch.zeros(1).double(), torch.tensor([0, 1, 0, 1, 0]).double()
+    >>> one, none, scores = torch.ones(1).double(), torch.zeros(1).double(), torch.tensor([0, 1, 0, 1, 0, 1.0])
     >>> flat = Population(one, Trajectories(none, one, none, none), None, one, none, none, scores)  # white noise
     >>> terms = subject_terms(flat, torch.zeros(3, 3).double(), visits)
     >>> alone = visits.sum_of_subject(dist.Normal(0, 1).log_prob(visits.values)).sum(0)  # others say nothing of it
@@ -114,7 +114,7 @@ def new_subject_terms(
     >>> from neuropyro.models.trajectory import Trajectories
     >>> from neuropyro.models.visits import prepare_visits
     >>> fitted, new = (prepare_visits(simulate_reference(n, 2, seed=n), None, dtype=torch.float64) for n in (3, 2))
-    >>> one, none, scores = torch.ones(1).double(), torch.zeros(1).double(), torch.tensor([0, 1, 0, 1, 0]).double()
+    >>> one, none, scores = torch.ones(1).double(), torch.zeros(1).double(), torch.tensor([0, 1, 0, 1, 0, 1.0])
     >>> flat = Population(one, Trajectories(none, one, none, none), None, one, none, none, scores)  # white noise
     >>> terms = new_subject_terms(flat, torch.zeros(3, 3).double(), fitted, new, near=torch.zeros(1, 2, 3).double())
     >>> alone = new.sum_of_subject(dist.Normal(0, 1).log_prob(new.values)).sum(0)
@@ -155,7 +155,7 @@ def integrated_log_likelihood(population: Population, own: Tensor, visits: Visit
     >>> from neuropyro.models.trajectory import Trajectories
     >>> from neuropyro.models.visits import prepare_visits
     >>> visits = prepare_visits(simulate_reference(3, 2, seed=0), "all", dtype=torch.float64)
-    >>> one, none, scores = torch.ones(1).double(), torch.zeros(1).double(), torch.tensor([0, 1, 0, 1, 0]).double()
+    >>> one, none, scores = torch.ones(1).double(), torch.zeros(1).double(), torch.tensor([0, 1, 0, 1, 0, 1.0])
     >>> flat = Population(one, Trajectories(none, one, none, none), None, one, none, none, scores)  # white noise
     >>> nats = integrated_log_likelihood(flat, torch.zeros(3, 3).double(), visits)
     >>> abs(nats - float(dist.Normal(0, 1).log_prob(visits.values).sum())) < 1e-3

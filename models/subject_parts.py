@@ -102,7 +102,7 @@ class SubjectVisits:
     >>> from neuropyro.models.trajectory import Trajectories
     >>> from neuropyro.models.visits import prepare_visits
     >>> visits, one, none = prepare_visits(simulate_reference(3, 2, seed=0), "all"), torch.ones(1), torch.zeros(1)
-    >>> flat = Population(one, Trajectories(none, one, none, none), None, 2 * one, none, none, torch.zeros(5))
+    >>> flat = Population(one, Trajectories(none, one, none, none), None, 2 * one, none, none, torch.zeros(6))
     >>> courses = Courses(torch.arange(2), torch.zeros(2).long(), torch.zeros(2), torch.zeros(2))
     >>> parts = SubjectVisits(visits, torch.arange(3), courses).parts(flat, torch.zeros(3, 3))
     >>> squares = visits.sum_of_subject(visits.values.square()).mT  # (subjects, vertices)
@@ -114,7 +114,8 @@ class SubjectVisits:
         at = visits.rows_of(subjects)
         real = (at >= 0).to(visits.values)
         self.courses = courses
-        self.years = (visits.time_within[at] + visits.subject_time[subjects]) * real
+        self.within, self.time = visits.time_within[at] * real, visits.subject_time[subjects]
+        self.years = (visits.time_within[at] + self.time) * real
         self.covariates = None if visits.covariates is None else visits.covariates[subjects]
         self.mask = real.unsqueeze(-1)
         if visits.observed is not None:
@@ -151,12 +152,12 @@ class SubjectVisits:
         return shared
 
     def _scores(self, population: Population, latent: Tensor) -> Tensor:
-        mean_a, sd_a, mean_b, sd_b, correlation = population.scores
+        mean_a, sd_a, mean_b, sd_b, correlation, share = population.scores
         on_speed, on_beta = shifts(self.covariates, population.effects)
         alpha = (mean_a + on_speed + sd_a * latent[:, 0]).exp()
         residual = (1 - correlation.square()).clamp_min(0).sqrt()
         beta = mean_b + on_beta + sd_b * (correlation * latent[:, 0] + residual * latent[:, 1])
-        scores: Tensor = alpha * self.years + beta
+        scores: Tensor = alpha * (self.within + share * self.time) + beta
         return scores
 
     def _linearised(self, population: Population, scores: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -195,7 +196,7 @@ def whole_of(population: Population, own: Tensor, visits: Visits, courses: Cours
     >>> from neuropyro.models.trajectory import Trajectories
     >>> from neuropyro.models.visits import prepare_visits
     >>> visits, one, none = prepare_visits(simulate_reference(3, 2, seed=0), "all"), torch.ones(1), torch.zeros(1)
-    >>> flat = Population(one, Trajectories(none, one, none, none), None, one, none, none, torch.zeros(5))
+    >>> flat = Population(one, Trajectories(none, one, none, none), None, one, none, none, torch.zeros(6))
     >>> courses = Courses(torch.arange(2), torch.zeros(2).long(), torch.zeros(2), torch.zeros(2))
     >>> whole = whole_of(flat, torch.zeros(3, 3), visits, courses)
     >>> bool(torch.allclose(whole.squares[0], visits.sum_squares))
@@ -233,7 +234,7 @@ def pair_densities(population: Population, parts: Parts, courses: Courses) -> Te
     --------
     >>> one, none = torch.ones(1), torch.zeros(1)
     >>> theta = (none, one, none, none)
-    >>> flat = Population(torch.tensor([0.5]), theta, None, one, none, none, torch.zeros(5))
+    >>> flat = Population(torch.tensor([0.5]), theta, None, one, none, none, torch.zeros(6))
     >>> nothing = torch.zeros(1, 1)  # no visits at all: what remains is the share
     >>> courses = Courses(torch.tensor([0]), torch.tensor([0]), none, none)
     >>> pair_densities(flat, Parts(nothing, nothing[None], nothing[None], nothing), courses).exp()

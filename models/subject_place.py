@@ -1,7 +1,12 @@
 r"""A subject's speed and stage in coordinates that leave what the data say of the one out of the other.
 
-Maps tell a subject's stage, the score at the mean time t_i of its visits, far better than its speed.  With
-(log alpha, beta) Normal over subjects, stage = beta + alpha t_i has, to first order in log alpha about its mean m,
+Maps tell a subject's stage, the score at the mean time t_i of its visits, far better than its speed.  How far along
+the course older subjects are is the cohort's own: as far as their speeds say where all of a population are followed,
+no further than younger ones where people are recruited by their diagnosis.  So of the years t_i a share h counts, which
+is learned: (log alpha, beta*) is Normal over subjects, beta* = stage - h alpha t_i the score by h of the way back to
+the cohort's mean time.  (h = 1 is the law of the DIVE paper.  Where it does not hold, it bends scores: those of fast
+subjects are drawn together, for their betas would be decades of travel apart.)  To first order in log alpha about its
+mean m, with t_i standing for h t_i,
 
 .. math::
 
@@ -43,11 +48,12 @@ __all__ = ["Hyper", "SubjectPlace"]
 class Hyper(NamedTuple):
     """What subjects have in common; each broadcasts to ``(*, subjects)``.
 
-    ``mean_a``, ``sd_a`` of log alpha, ``mean_b``, ``sd_b`` of beta, and their ``correlation``.
+    ``mean_a``, ``sd_a`` of log alpha, ``mean_b``, ``sd_b`` of beta*, their ``correlation``, and the ``share`` of
+    the years between subjects that counts.
 
     Examples
     --------
-    >>> scores = torch.tensor([-1.0, 0.3, 0.5, 1.2, 0.6])
+    >>> scores = torch.tensor([-1.0, 0.3, 0.5, 1.2, 0.6, 1.0])
     >>> SubjectPlace(Hyper(*scores), torch.zeros(1)).sd  # of the stage: at the cohort's mean time it is beta
     tensor([1.2000])
     """
@@ -57,10 +63,11 @@ class Hyper(NamedTuple):
     mean_b: Tensor
     sd_b: Tensor
     correlation: Tensor
+    share: Tensor
 
 
 class SubjectPlace(dist.TorchDistribution):  # type: ignore[misc]
-    """Distribution of places y, event ``(2,)``, of subjects whose (log alpha, beta) is Normal.
+    """Distribution of places y, event ``(2,)``, of subjects whose (log alpha, beta*) is Normal.
 
     Parameters
     ----------
@@ -71,7 +78,8 @@ class SubjectPlace(dist.TorchDistribution):  # type: ignore[misc]
 
     Examples
     --------
-    >>> law = SubjectPlace(Hyper(*torch.tensor([-1.0, 0.3, 0.5, 1.2, 0.6])), torch.tensor([-4.0, 3.0]))  # two subjects
+    >>> hyper = Hyper(*torch.tensor([-1.0, 0.3, 0.5, 1.2, 0.6, 0.5]))
+    >>> law = SubjectPlace(hyper, torch.tensor([-4.0, 3.0]))  # two subjects
     >>> place = law.place(torch.tensor([-0.8, -1.1]), torch.tensor([0.5, 2.1]))
     >>> law.log_alpha_and_stage(place)
     (tensor([-0.8000, -1.1000]), tensor([0.5000, 2.1000]))
@@ -84,12 +92,13 @@ class SubjectPlace(dist.TorchDistribution):  # type: ignore[misc]
     has_rsample = True
 
     def __init__(self, hyper: Hyper, time: Tensor) -> None:
-        self.hyper = Hyper(*torch.broadcast_tensors(*hyper, time)[:5])  # type: ignore[no-untyped-call]
+        self.hyper = Hyper(*torch.broadcast_tensors(*hyper, time)[:6])  # type: ignore[no-untyped-call]
         self.time = time.expand_as(self.hyper.mean_a)
-        travelled = self.hyper.mean_a.exp() * self.time
+        self.counted = self.hyper.share * self.time
+        travelled = self.hyper.mean_a.exp() * self.counted
         slope = self.hyper.sd_a * travelled
         rho, sd_b = self.hyper.correlation, self.hyper.sd_b
-        self.own = (1 - rho.square()).sqrt() * sd_b  # sd of beta given log alpha
+        self.own = (1 - rho.square()).sqrt() * sd_b  # sd of beta* given log alpha
         self.middle = self.hyper.mean_b + travelled
         self.sd = (self.own.square() + (rho * sd_b + slope).square()).sqrt()
         self.slant = (rho * sd_b + slope) / self.sd
@@ -106,7 +115,7 @@ class SubjectPlace(dist.TorchDistribution):  # type: ignore[misc]
         z = torch.randn(shape, dtype=self.middle.dtype, device=self.middle.device)
         log_alpha = self.hyper.mean_a + self.hyper.sd_a * z[..., 0]
         beta = self.hyper.mean_b + self.hyper.correlation * self.hyper.sd_b * z[..., 0] + self.own * z[..., 1]
-        return self.place(log_alpha, beta + log_alpha.exp() * self.time)
+        return self.place(log_alpha, beta + log_alpha.exp() * self.counted)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of places ``(*, subjects, 2)``."""
@@ -149,9 +158,9 @@ class SubjectPlace(dist.TorchDistribution):  # type: ignore[misc]
         return self.hyper.sd_a * self.own / self.sd
 
     def innovations(self, place: Tensor) -> Tensor:
-        """Return the independent standard normals behind (log alpha, beta), ``(*, subjects, 2)``, at places."""
+        """Return the independent standard normals behind (log alpha, beta*), ``(*, subjects, 2)``, at places."""
         log_alpha, stage = self.log_alpha_and_stage(place)
-        z, beta = self._speed(place), stage - log_alpha.exp() * self.time
+        z, beta = self._speed(place), stage - log_alpha.exp() * self.counted
         return torch.stack(
             [z, (beta - self.hyper.mean_b - self.hyper.correlation * self.hyper.sd_b * z) / self.own], -1
         )

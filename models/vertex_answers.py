@@ -190,7 +190,7 @@ class VertexAnswers:
         placed = self.personalize(result, cohort, NEAR)
         terms = []
         for s, (population, own) in enumerate(fitted.populations(draws)):
-            near = fitted.near(population, placed, new.covariates)
+            near = fitted.near(population, placed, new)
             terms.append(new_subject_terms(population, own, seen, new, near, seed=s))
         return np.asarray(torch.stack(terms).double().cpu())
 

@@ -25,12 +25,14 @@ Floats = NDArray[np.float64]
 
 ENTROPY = "entropy of the cluster"
 OWN, SCORE = "{unit}", "{score}"  # stand for the data's, and for that of scores
+WHEN = "not known where the change's interval holds 0"
+OF_A_CHANGE = ("onset", "years")  # which what does not change has not
 MEANINGS = {
     "baseline": ("value long before onset", OWN),
     "change": ("whole change from there", OWN),
-    "onset": ("progression score at the middle of the change", SCORE),
+    "onset": (f"progression score at the middle of the change; {WHEN}", SCORE),
     "speed": ("change a year at that middle, at the population's median speed", f"{OWN} a year"),
-    "years": ("from the controls' mean score to the onset, at that speed", "years"),
+    "years": (f"from the controls' mean score to the onset, at that speed; {WHEN}", "years"),
     ENTROPY: ("of the posterior of the cluster: 0 is certain", "nats"),
 }
 """What each map is, and its unit, by name."""
@@ -39,6 +41,9 @@ MEANINGS = {
 @dataclass(frozen=True, eq=False)
 class VertexMaps:
     """Posterior medians and intervals of vertices' trajectories; NaN of a vertex that never varied.
+
+    Onset and years are NaN also where the interval of the change holds 0: what does not change has none, and would look
+    like the first to be affected, or the last.
 
     Each mapping has ``(vertices,)`` arrays by the names
 
@@ -117,7 +122,7 @@ def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Flo
     >>> from neuropyro.models.visits import prepare_visits
     >>> visits, falls = prepare_visits(simulate_reference(3, 1, seed=0), None), [[-2.0], [2.0], [1.0], [0.5]]
     >>> theta, label = Trajectories(*torch.tensor(falls)), torch.tensor([0])
-    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(5), label, None)  # at a score a year
+    >>> course = Course(theta, None, torch.ones(1), None, None, torch.zeros(6), label, None)  # at a score a year
     >>> maps = maps_of_vertices([course], visits, np.ones((1, 1)), level=0.9)
     >>> {name: median.tolist() for name, median in maps.median.items()}  # speed: a b / 4
     {'baseline': [0.5], 'change': [-2.0], 'onset': [1.0], 'speed': [-1.0], 'years': [1.0]}
@@ -134,6 +139,9 @@ def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Flo
         stacked = np.stack(several)
         stacked[:, open_] = np.nan
         summary[name] = [np.median(stacked, 0), *np.quantile(stacked, ends, axis=0)]
+    _, low, high = summary["change"]
+    for name in OF_A_CHANGE:
+        summary[name] = [np.where(low * high > 0, values, np.nan) for values in summary[name]]
     median, lower, upper = ({name: three[i] for name, three in summary.items()} for i in range(3))
     share = np.clip(assignments, np.finfo(np.float64).tiny, 1)
     return VertexMaps(median, lower, upper, level, np.asarray(-(share * np.log(share)).sum(1)))

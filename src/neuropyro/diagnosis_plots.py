@@ -110,6 +110,9 @@ def plot_comparison(comparison: Comparison) -> Figure:
         axis.set_yticks(range(len(names)), names if i == 0 else [""] * len(names))
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.set_title(title, fontsize=10)
+        if np.isnan(values).all():
+            axis.text(0.5, 0.5, "not known", transform=axis.transAxes, ha="center", va="center")
+            axis.set_xticks([])
         if title.startswith("Pareto"):
             axis.axvline(KHAT_LIMIT, color=RED, lw=0.8, ls="--")
     _elements(figure.add_subplot(grid[1, :]), comparison, shown)

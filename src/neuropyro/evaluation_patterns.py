@@ -147,8 +147,9 @@ def _maps(cohort: Cohort, model: VertexClusterMixture, seed: int, options: dict[
 
 
 def _agreement(first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, float]]:
-    known = np.isfinite(first["onset"]) & np.isfinite(second["onset"])
+    known = np.isfinite(first["change"]) & np.isfinite(second["change"])
     one, other = (maps["clusters"][known] for maps in (first, second))
     yield "clusters", adjusted_rand(one, other, int(max(one.max(), other.max())) + 1)
     for name in ("onset", "change"):
+        known = np.isfinite(first[name]) & np.isfinite(second[name])
         yield name, float(np.corrcoef(first[name][known], second[name][known])[0, 1])

@@ -158,8 +158,8 @@ class Outcome:
     def covariates(self) -> dict[str, NDArray[Any]]:
         """Columns of a table of the covariates' effects, a row a term, per unit of the covariate.
 
-        log_alpha is the change of the log speed, speed_ratio its exponential, beta the change of the score at the
-        cohort's mean time.
+        log_alpha is the change of the log speed, speed_ratio its exponential, beta the change of the score at a time
+        between a subject's own and the cohort's mean one (:mod:`neuropyro.models.subject_place`).
         """
         effects = self.model.covariate_effects(self.fit, self.draws)
         drawn = {"log_alpha": effects.log_alpha, "speed_ratio": np.exp(effects.log_alpha), "beta": effects.beta}

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from neuropyro import plots
+from neuropyro.counted_years import remark_on_years
 from neuropyro.fit_cautions import caution
 from neuropyro.inference import cluster_agreement
 from neuropyro.known_speeds import remark_on_speeds
@@ -135,8 +136,11 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield _trajectory_table(outcome)
     if outcome.model.covariates:
         yield _covariate_table(outcome)
-    caption = ". ".join(filter(None, (f"A line is a subject{_on_intervals(outcome)}", remark_on_speeds(outcome)))) + "."
-    yield from _figure(folder / "stages.png", plots.plot_stages(outcome), caption)
+    remarks = filter(None, (remark_on_speeds(outcome), remark_on_years(outcome)))
+    caption = ". ".join(
+        (f"A line is a subject{_on_intervals(outcome)}", *(f"{said[0].upper()}{said[1:]}" for said in remarks))
+    )
+    yield from _figure(folder / "stages.png", plots.plot_stages(outcome), f"{caption}.")
     if truth:
         caption = "Scores in the gauge of the controls."
         yield from _figure(folder / "recovery.png", plots.plot_recovery(outcome), caption)
@@ -230,7 +234,7 @@ def _covariate_table(outcome: Outcome) -> str:
         found = [np.array([table[f"{name}{end}"][i] for end in ("", "_5", "_95")]) for name in names]
         cells = [html.escape(str(term)), f"{table['mean'][i]:.3g}", *map(_number, found)]
         rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    note = "Mean and 90 % interval, per unit of the covariate; beta is the score at the cohort's mean time."
+    note = "Mean and 90 % interval, per unit of the covariate; beta is the score at like times."
     return f'<h2>Covariates</h2><table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 
 

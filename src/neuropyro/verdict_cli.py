@@ -63,7 +63,7 @@ def _compare(*fit: Path, data: Path | None = None, out: Path | None = None, draw
     say(str(found), best=found.best.name, fits=facts)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "comparison.txt").write_text(f"{found}\n", encoding="utf-8")
+        (out / "comparison.txt").write_text(f"{found.in_words()}\n", encoding="utf-8")
         plot_comparison(found).savefig(out / "comparison.png", dpi=130)
 
 

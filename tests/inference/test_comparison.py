@@ -1,6 +1,7 @@
 """Tables of fits, against closed forms."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyro
@@ -60,6 +61,26 @@ def test_leave_one_out_tells_models_apart():
     assert difference == pytest.approx(pointwise.sum())
     assert error == pytest.approx(np.std(pointwise) * 3)
     assert found.loo_difference(found.rows[0]) == (0, 0)
+
+
+def test_a_sum_of_units_that_weigh_too_much_ranks_nothing():
+    fits = {"right": fit(conjugate, Y, "laplace", progress=False), "stiff": fit(stiff, Y, "laplace", progress=False)}
+    found = compare(fits)
+    heavy = [replace(row, loo=replace(row.loo, shapes=np.full_like(row.loo.shapes, 0.9))) for row in found.rows]
+    unknown = replace(found, rows=(replace(heavy[0], elbo=heavy[1].elbo - 1), heavy[1]))
+    assert unknown.best.name == "stiff"  # by its ELBO
+    assert np.isnan(unknown.loo_difference(unknown.rows[1])).all()
+    assert "Leave-one-out is not known of right, stiff" in str(unknown)
+    assert "not known" not in str(found)
+
+
+def test_all_elements_can_be_had_in_words():
+    def many(y):
+        pyro.sample("mean", dist.Normal(torch.zeros(30), 1.0).to_event(1))
+
+    found = compare([fit(many, Y, "laplace", progress=False)])
+    assert str(found).splitlines()[-1] == "(6 more)"
+    assert "mean[29]" in found.in_words()
 
 
 def test_fits_of_other_data_are_refused():

@@ -12,6 +12,7 @@ from neuropyro.models.anatomy_fitted import fitted_progression, fitted_thickness
 from neuropyro.models.covariates import CovariateCoding
 
 MEAN = {"log_alpha_mean": -1.5, "log_alpha_sd": 0.4, "beta_mean": 0.7, "beta_sd": 1.2, "correlation": 0.6}
+MEAN |= {"time_share": 0.3}
 N = 20_000
 
 
@@ -31,10 +32,16 @@ def test_speed_and_onset_have_the_fits_moments():
     assert abs(np.corrcoef(log_alpha, beta)[0, 1] - 0.6) < 4 * (1 - 0.6**2) / np.sqrt(N)
 
 
-def test_scores_are_counted_from_the_fits_origin_of_time():
+def test_scores_are_counted_from_the_fits_origin_of_time_as_far_as_its_years_count():
     sim = AnatomySimulator(**fitted_progression(fit_of()))
-    truth = sim.simulate(4, 1, {"entry_age": 72.0}, seed=2, maps=False, images=False).truth
-    np.testing.assert_allclose(truth["dps"], truth["beta"])
+    at_origin, older = (
+        sim.simulate(4, 2, {"entry_age": age}, seed=2, maps=False, images=False) for age in (72.0, 82.0)
+    )
+    first = older.is_first_visit
+    np.testing.assert_allclose(at_origin.truth["dps"][at_origin.is_first_visit], at_origin.truth["beta"])
+    np.testing.assert_allclose(older.truth["dps"][first], older.truth["beta"] + 0.3 * 10 * older.truth["alpha"])
+    followed = (older.time - 82.0) * older.truth["alpha"][older.subject_index]  # within a person all years count
+    np.testing.assert_allclose(older.truth["dps"] - older.truth["dps"][first][older.subject_index], followed, atol=1e-5)
 
 
 def test_covariates_of_the_fit_are_causes():

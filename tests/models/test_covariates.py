@@ -51,7 +51,8 @@ def test_log_alpha_and_beta_given_covariates_are_bivariate_normal_about_a_line(c
     sd_a, sd_b, rho = g["log_alpha_sd"], g["beta_sd"], g["correlation"]
     covariance = [[sd_a**2, rho * sd_a * sd_b], [rho * sd_a * sd_b, sd_b**2]]
     means = np.stack([g["log_alpha_mean"] + x @ g["effect_log_alpha"], g["beta_mean"] + x @ g["effect_beta"]], 1)
-    pairs = np.stack([g["log_alpha"], g["beta"]], 1)
+    counted = g["beta"] + (1 - g["time_share"]) * g["alpha"] * visits.subject_time.numpy()
+    pairs = np.stack([g["log_alpha"], counted], 1)
     by_scipy = [multivariate_normal(m, covariance).logpdf(p) for m, p in zip(means, pairs, strict=True)]
     # The map from the innovations to places keeps volumes (tests of scores), so that the place has their density.
     np.testing.assert_allclose(
@@ -195,12 +196,13 @@ def test_subjects_without_values_are_placed_by_their_covariates(cohort):
         np.full_like(cohort.values, np.nan), cohort.time, cohort.subject, cohort.diagnosis, covariates=cohort.covariates
     )
     placed = model.personalize(result, unseen, draws=4000)
-    x = simulated.data.covariates.numpy()
+    x, times = simulated.data.covariates.numpy(), simulated.data.subject_time
     for i in (0, 3, 7):
         mean = truth["log_alpha_mean"] + x[i] @ strong["effect_log_alpha"]
         assert np.log(placed.alpha[:, i]).mean() == pytest.approx(mean, abs=5 * truth["log_alpha_sd"] / np.sqrt(4000))
         mean = truth["beta_mean"] + x[i] @ strong["effect_beta"]
-        assert placed.beta[:, i].mean() == pytest.approx(mean, abs=5 * truth["beta_sd"] / np.sqrt(4000))
+        counted = placed.beta[:, i] + (1 - truth["time_share"]) * placed.alpha[:, i] * float(times[i])
+        assert counted.mean() == pytest.approx(mean, abs=5 * truth["beta_sd"] / np.sqrt(4000))
 
 
 @pytest.mark.parametrize(("model", "guide"), [(MODELS[0], "map"), (MODELS[1], "structured")])

@@ -95,7 +95,7 @@ POPULATION = Population(
     sigma=row(0.8, 1.1),
     rho=row(0.5, 0.3),
     omega=row(0.4, 0.6),
-    scores=row(-1.5, 0.4, 0.2, 0.9, 0.3),
+    scores=row(-1.5, 0.4, 0.2, 0.9, 0.3, 0.6),
     spread=row(0.3, 0.2),
 )
 

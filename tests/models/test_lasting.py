@@ -23,7 +23,7 @@ def flat_course(labels, own=None):
         sigma=one,
         rho=None,
         spread=None,
-        scores=torch.zeros(5, dtype=torch.float64),
+        scores=torch.zeros(6, dtype=torch.float64),
         label=torch.as_tensor(labels),
         own=own,
     )

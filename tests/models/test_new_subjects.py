@@ -38,7 +38,7 @@ def test_draws_follow_the_density_that_dense_algebra_gives(model, known):
     visits = result.data
     for i in (0, 5):
         rows = np.flatnonzero(visits.subject.numpy() == i)
-        z, alpha, beta = grid(course)
+        z, alpha, beta = grid(course, float(visits.subject_time[i]))
         values = visits.values[:, rows].numpy()
         years = (visits.time_within[rows] + visits.subject_time[i]).numpy()
         log_density = z + dense(course, np.outer(alpha, years) + beta[:, None], values)
@@ -51,12 +51,13 @@ def test_draws_follow_the_density_that_dense_algebra_gives(model, known):
             assert found.std() == pytest.approx(sd, rel=0.2)
 
 
-def grid(course, n=61, reach=4.0):
-    """Log prior density, speed and beta on a grid of whitened latents."""
-    mean_a, sd_a, mean_b, sd_b, correlation = course.scores.numpy()
+def grid(course, time, n=61, reach=4.0):
+    """Log prior density, speed and beta on a grid of whitened latents, of a subject at a mean time."""
+    mean_a, sd_a, mean_b, sd_b, correlation, share = course.scores.numpy()
     x, y = (g.ravel() for g in np.meshgrid(np.linspace(-reach, reach, n), np.linspace(-reach, reach, 4 * n)))
     alpha = np.exp(mean_a + sd_a * x)
-    return norm.logpdf(x) + norm.logpdf(y), alpha, mean_b + sd_b * (correlation * x + np.sqrt(1 - correlation**2) * y)
+    counted = mean_b + sd_b * (correlation * x + np.sqrt(1 - correlation**2) * y)
+    return norm.logpdf(x) + norm.logpdf(y), alpha, counted - (1 - share) * alpha * time
 
 
 def dense(course, scores, values):
@@ -138,7 +139,7 @@ def test_posteriors_far_narrower_than_the_first_grid_are_found(known):
     course = course._replace(sigma=course.sigma / 20)
     visits = visits_like(result.data, cohort)
     drawn = draw_subjects(course, visits, 4000)
-    mean_a, sd_a, mean_b, sd_b, correlation = course.scores.numpy()
+    mean_a, sd_a, mean_b, sd_b, correlation, share = course.scores.numpy()
     a, b, c, d = (x.numpy()[course.label.numpy()] for x in course.theta)
     sigma = course.sigma.numpy()[course.label.numpy()]
     narrowest = np.inf
@@ -158,7 +159,7 @@ def test_posteriors_far_narrower_than_the_first_grid_are_found(known):
         x, y = x[keep], y[keep]
         scores = y[:, None] + np.outer(x, within)
         log_density = norm.logpdf(np.log(x), mean_a, sd_a) - np.log(x)
-        expected = mean_b + sd_b * correlation * (np.log(x) - mean_a) / sd_a + x * time
+        expected = mean_b + sd_b * correlation * (np.log(x) - mean_a) / sd_a + share * x * time
         log_density += norm.logpdf(y, expected, sd_b * np.sqrt(1 - correlation**2))
         values = visits.values[:, rows].numpy()
         for n in range(len(rows)):
@@ -183,7 +184,7 @@ def test_biomarkers_place_new_subjects_too(known):
     drawn = draw_subjects(course, visits, 4000)
     for i in (0, 5):
         rows = np.flatnonzero(visits.subject.numpy() == i)
-        z, alpha, beta = grid(course)
+        z, alpha, beta = grid(course, float(visits.subject_time[i]))
         years = (visits.time_within[rows] + visits.subject_time[i]).numpy()
         log_density = z + dense(course, np.outer(alpha, years) + beta[:, None], visits.values[:, rows].numpy())
         weight = np.exp(log_density - logsumexp(log_density))

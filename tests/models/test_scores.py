@@ -12,11 +12,12 @@ from scipy.stats import multivariate_normal
 
 from neuropyro.data import Cohort
 from neuropyro.models import ScorePriors
-from neuropyro.models.scores import fix_gauge, sample_scores
+from neuropyro.models.scores import SCORE_GLOBALS, fix_gauge, sample_scores
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits, prepare_visits
 
 HYPER = {"log_alpha_mean": -1.0, "log_alpha_sd": 0.4, "beta_mean": 0.7, "beta_sd": 1.3, "correlation": 0.6}
+HYPER |= {"time_share": 0.3}
 
 
 def cohort(n_subjects: int) -> Cohort:
@@ -36,10 +37,14 @@ def drawn(visits: Visits, **values: float) -> dict[str, torch.Tensor]:
     return {name: s["value"] for name, s in nodes.items() if s["type"] == "sample"}
 
 
-def test_log_alpha_and_beta_are_bivariate_normal():
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.0])
+def test_log_alpha_and_beta_are_bivariate_normal(share):
+    """Beta as far as the years between subjects count: with all of them it is the score at the cohort's mean time."""
     n = 40_000
-    sites = drawn(prepare_visits(cohort(n), None, dtype=torch.float64))
-    pair = torch.stack([sites["log_alpha"], sites["beta"]])
+    visits = prepare_visits(cohort(n), None, dtype=torch.float64)
+    sites = drawn(visits, time_share=share)
+    beta = sites["beta"] + (1 - share) * sites["alpha"] * visits.subject_time
+    pair = torch.stack([sites["log_alpha"], beta])
     sd_a, sd_b, rho = HYPER["log_alpha_sd"], HYPER["beta_sd"], HYPER["correlation"]
     covariance = torch.tensor([[sd_a**2, rho * sd_a * sd_b], [rho * sd_a * sd_b, sd_b**2]], dtype=torch.float64)
     sd = covariance.diagonal().sqrt()
@@ -50,7 +55,7 @@ def test_log_alpha_and_beta_are_bivariate_normal():
 
 
 def test_the_change_of_variables_keeps_the_density():
-    """Density of (log alpha, beta) by scipy = that of the places over the Jacobian of the map between them."""
+    """Density of (log alpha, beta*) by scipy = that of the places over the Jacobian of the map between them."""
     visits = prepare_visits(cohort(5), None, dtype=torch.float64)
     sites = drawn(visits)
     sd_a, sd_b, rho = HYPER["log_alpha_sd"], HYPER["beta_sd"], HYPER["correlation"]
@@ -58,12 +63,13 @@ def test_the_change_of_variables_keeps_the_density():
         [HYPER["log_alpha_mean"], HYPER["beta_mean"]],
         [[sd_a**2, rho * sd_a * sd_b], [rho * sd_a * sd_b, sd_b**2]],
     )
-    slow = normal.logpdf(torch.stack([sites["log_alpha"], sites["beta"]], -1).numpy())
+    counted = HYPER["time_share"] * visits.subject_time
+    slow = normal.logpdf(torch.stack([sites["log_alpha"], sites["stage"] - sites["alpha"] * counted], -1).numpy())
     law = place_law(visits)
 
     def log_alpha_and_beta(place: torch.Tensor) -> torch.Tensor:
         log_alpha, stage = law.log_alpha_and_stage(place)
-        return torch.stack([log_alpha, stage - log_alpha.exp() * visits.subject_time], -1)
+        return torch.stack([log_alpha, stage - log_alpha.exp() * counted], -1)
 
     jacobian = torch.autograd.functional.jacobian(log_alpha_and_beta, sites["place"])
     volume = torch.linalg.slogdet(torch.stack([jacobian[i, :, i] for i in range(5)])).logabsdet
@@ -91,8 +97,8 @@ def test_what_is_known_of_the_stage_leaves_the_speed_standard_normal():
 
 
 def place_law(visits: Visits) -> SubjectPlace:
-    names = ("log_alpha_mean", "log_alpha_sd", "beta_mean", "beta_sd", "correlation")
-    return SubjectPlace(Hyper(*(torch.tensor(HYPER[n], dtype=torch.float64) for n in names)), visits.subject_time)
+    hyper = Hyper(*(torch.tensor(HYPER[name], dtype=torch.float64) for name in SCORE_GLOBALS))
+    return SubjectPlace(hyper, visits.subject_time)
 
 
 def test_scores_are_alpha_times_time_plus_beta():

@@ -52,7 +52,7 @@ def a_population(scatter, omega=0.0, spread=0.0):
         row(0.8, 1.1),
         row(0.5, 0.3),
         row(omega, 1.5 * omega),
-        row(-1.5, 0.4, 0.2, 0.9, 0.3),
+        row(-1.5, 0.4, 0.2, 0.9, 0.3, 0.6),
         spread=row(spread, 0.5 * spread) if spread else None,
     )
 
@@ -64,10 +64,10 @@ def n_latents(population, data):
 
 def scores_of(population, latent, data):
     """Scores ``(*, visits)`` of latents ``(*, subjects, p)``."""
-    mean_a, sd_a, mean_b, sd_b, rho = population.scores
+    mean_a, sd_a, mean_b, sd_b, rho, share = population.scores
     alpha = (mean_a + sd_a * latent[..., 0]).exp()
     beta = mean_b + sd_b * (rho * latent[..., 0] + (1 - rho**2).sqrt() * latent[..., 1])
-    time = data.time_within + data.subject_time[data.subject]
+    time = data.time_within + share * data.subject_time[data.subject]  # as far as it counts
     return alpha[..., data.subject] * time + beta[..., data.subject]
 
 
@@ -140,9 +140,9 @@ def test_covariates_move_a_subjects_population_and_no_one_elses_latents():
     own = torch.randn(3, 2 + K, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     found = subject_terms(population, own, data)[1]
 
-    mean_a, sd_a, mean_b, sd_b, rho = population.scores
+    mean_a, sd_a, mean_b, sd_b, rho, share = population.scores
     x, (on_speed, on_beta) = data.covariates[:, 0], effects[:, 0]
-    moved = torch.stack([mean_a + x[1] * on_speed, sd_a, mean_b + x[1] * on_beta, sd_b, rho])
+    moved = torch.stack([mean_a + x[1] * on_speed, sd_a, mean_b + x[1] * on_beta, sd_b, rho, share])
     speed = (x - x[1]) * on_speed / sd_a
     stage = ((x - x[1]) * on_beta / sd_b - rho * speed) / (1 - rho**2).sqrt()
     others = own + torch.cat([speed[:, None], stage[:, None], torch.zeros(3, K)], 1)

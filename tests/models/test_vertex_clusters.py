@@ -95,7 +95,7 @@ def scores_by_hand(draw: Draw, data: Cohort) -> tuple[np.ndarray, np.ndarray]:
     covariance = np.array([[g["log_alpha_sd"] ** 2, cross], [cross, g["beta_sd"] ** 2]])
     for i, name in enumerate(data.subjects):
         rows = np.flatnonzero(data.subject == name)
-        time = data.time[rows].mean() - t0
+        time = g["time_share"] * (data.time[rows].mean() - t0)  # as far as it counts
         slope = np.array([np.exp(g["log_alpha_mean"]) * time, 1.0])  # of stage by (log alpha, beta), at their means
         variance, shared = slope @ covariance @ slope, covariance[0] @ slope
         stage = g["beta_mean"] + slope[0] + np.sqrt(variance) * g["place"][i, 0]

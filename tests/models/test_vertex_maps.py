@@ -19,7 +19,8 @@ def course(seed, labels):
     def drawn(*shape):
         return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
-    theta = Trajectories(a=drawn(2), b=drawn(2).exp(), c=drawn(2), d=drawn(2))
+    falls = torch.tensor([99.0, 0.0])  # of the second cluster, neither
+    theta = Trajectories(a=drawn(2) - falls, b=drawn(2).exp(), c=drawn(2), d=drawn(2))
     return Course(
         theta, drawn(2, 5).abs(), drawn(2).abs(), None, None, drawn(5), torch.as_tensor(labels), drawn(len(labels), 9)
     )
@@ -47,7 +48,12 @@ def test_they_are_summaries_of_each_vertexs_own_trajectory():
             made = {"baseline": location + scale * d, "change": scale * a, "onset": c, "years": c / alpha}
             for name, value in (made | {"speed": slope * alpha}).items():
                 by_hand[name].append(value)
+        low, high = np.quantile(by_hand["change"], [0.1, 0.9])
+        assert (low * high < 0) == (v == 1)
         for name, numbers in by_hand.items():
+            if v == 1 and name in ("onset", "years"):  # of what may not change at all
+                assert np.isnan([maps.median[name][v], maps.lower[name][v], maps.upper[name][v]]).all()
+                continue
             assert maps.median[name][v] == pytest.approx(np.median(numbers), rel=1e-6), name
             ends = np.quantile(numbers, [0.1, 0.9])
             assert [maps.lower[name][v], maps.upper[name][v]] == pytest.approx(ends.tolist(), rel=1e-6), name
