@@ -73,6 +73,16 @@ def test_tables_and_report_speak_of_biomarkers(fitted):
     assert not (folder / "trajectories.png").exists()
 
 
+def test_a_point_has_no_intervals_in_tables_and_captions(fitted):
+    folder = fitted[0] / "fit"
+    for name in ("biomarkers", "trajectories", "stages", "subjects"):
+        rows = table(folder / f"{name}.csv")
+        ends = {key for key in rows[0] if key.endswith(("_5", "_95"))}
+        assert ends
+        assert {row[key] for row in rows for key in ends} == {""}, name
+    assert "90 % interval" not in (folder / "report.html").read_text()
+
+
 def test_the_fit_is_read_again_by_the_other_commands(fitted):
     folder = fitted[0]
     run("dive", "personalize", folder / "fit", folder / "table.csv", "--out", folder / "new.csv")
@@ -125,6 +135,9 @@ def test_two_clusters_for_four_kinds_are_told_of(fitted, capsys):
     caution = capsys.readouterr().err
     assert "curves miss the data" in caution
     assert "leave --clusters out" in caution
+    assert all(float(row["onset_5"]) < float(row["onset_95"]) for row in table(folder / "two/biomarkers.csv"))
+    report = (folder / "two/report.html").read_text()
+    assert report.count("90 % interval") == report.count("90 % interval, given its cluster") == 1
 
 
 @pytest.mark.parametrize(("level", "why"), [("3", "it never changes"), ("", "it has no value at any visit")])
