@@ -21,13 +21,13 @@ import pyro
 import torch
 from safetensors.torch import load_file, save
 
-import neuropyro
 from neuropyro.default_dtype import default_dtype
 from neuropyro.guides import FlatGuide, find_latents
 from neuropyro.guides.recorded import Recorded
 from neuropyro.inference.fit import build_guide
 from neuropyro.inference.placement import choose_device, fingerprint, prepare
 from neuropyro.inference.result import Fit, Run
+from neuropyro.version import __version__
 
 __all__ = ["FitError", "load_fit", "save_fit"]
 
@@ -93,8 +93,8 @@ def save_fit(fit: Fit, folder: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    modules = (neuropyro, pyro, torch, np)
-    return {"python": platform.python_version()} | {module.__name__: str(module.__version__) for module in modules}
+    own = {"python": platform.python_version(), "neuropyro": __version__}
+    return own | {module.__name__: str(module.__version__) for module in (pyro, torch, np)}
 
 
 def _peak_memory() -> int:
