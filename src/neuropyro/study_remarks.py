@@ -14,7 +14,9 @@ from neuropyro.score_diagnosis import known_diagnoses
 
 __all__ = ["remarks"]
 
-DIAGNOSES = frozenset({"cn", "nc", "ctl", "hc", "control", "healthy", "smc", "mci", "emci", "lmci", "ad", "dementia"})
+DIAGNOSES = frozenset(
+    {"cn", "nc", "nl", "ctl", "hc", "control", "healthy", "normal", "smc", "mci", "emci", "lmci", "ad", "dementia"}
+)
 OUTLYING = 50  # times the distance from the median within which nine in ten lie
 NEGATIVE_CODES = (-1, -2, -3, -4, -5, -7, -8, -9, -99, -999, -9999)
 MOST_NAMES = 6  # of diagnoses
@@ -58,8 +60,8 @@ def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
     if standardise != "controls" or cohort.is_control.any():
         return []
     return [
-        f"diagnoses are {names}: none is a control's (CN, NC, CTL, HC, control, healthy, or 1), so that all subjects' "
-        "first visits set the scales; name theirs by --control, if there are any"
+        f"diagnoses are {names}: none is a control's (CN, NC, NL, CTL, HC, control, healthy, normal, or 1), so that "
+        "all subjects' first visits set the scales; name theirs by --control, if there are any"
     ]
 
 
