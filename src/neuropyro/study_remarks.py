@@ -186,7 +186,9 @@ def _never_changing(cohort: Cohort) -> list[str]:
     names = ", ".join(map(str, cohort.feature_names[constant]))
     if not names:
         return []
+    never, it, says = ("never changes", "it", "says") if constant.sum() == 1 else ("never change", "them", "say")
+    they = "it" if constant.sum() == 1 else "they"
     return [
-        f"{names}: never changes within a subject, so that it says nothing of progression; leave it out by "
-        "--biomarkers, and give it by --covariates if speed may depend on it"
+        f"{names}: {never} within a subject, so that {they} {says} nothing of progression; leave {it} out by "
+        f"--biomarkers, and give {it} by --covariates if speed may depend on {it}"
     ]
