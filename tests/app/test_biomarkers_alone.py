@@ -1,6 +1,7 @@
 """A table of a few biomarkers, each with a trajectory of its own: what is found again, and what is written."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -48,6 +49,11 @@ def table(path):
         return list(csv.DictReader(stream))
 
 
+def head(path):
+    with path.open(newline="") as stream:
+        return next(csv.reader(stream))
+
+
 def test_each_curve_is_found_again_in_its_own_unit(fitted):
     folder, stage = fitted
     dps = np.array([float(row["dps"]) for row in table(folder / "fit/stages.csv")])
@@ -81,6 +87,14 @@ def test_a_point_has_no_intervals_in_tables_and_captions(fitted):
         assert ends
         assert {row[key] for row in rows for key in ends} == {""}, name
     assert "90 % interval" not in (folder / "report.html").read_text()
+
+
+def test_tables_json_says_what_each_column_is_and_no_other(fitted):
+    folder = fitted[0] / "fit"
+    said = json.loads((folder / "tables.json").read_text())
+    assert set(said) == {"subjects.csv", "stages.csv", "trajectories.csv"}
+    assert {name: list(columns) for name, columns in said.items()} == {name: head(folder / name) for name in said}
+    assert said["trajectories.csv"]["a"]["Units"] == "the biomarker's own unit"
 
 
 def test_the_fit_is_read_again_by_the_other_commands(fitted):

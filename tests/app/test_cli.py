@@ -20,6 +20,14 @@ def table(path):
         return list(csv.DictReader(stream))
 
 
+def agrees_with_tables(folder):
+    """Whether tables.json has the columns of each table that it has no file of its own for, and no other."""
+    said = json.loads((folder / "tables.json").read_text())
+    there = {path.name for path in folder.glob("*.csv")} - {"biomarkers.csv"}
+    heads = {name: (folder / name).read_text().splitlines()[0].split(",") for name in there}
+    return {name: list(columns) for name, columns in said.items()} == heads
+
+
 @pytest.fixture(scope="module")
 def cortex(tmp_path_factory):
     """A few hundred vertices of the cortex, few subjects."""
@@ -48,6 +56,7 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     assert [row["diagnosis"] for row in stages] == cohort.diagnosis.tolist()
     assert list(subjects[0]) == ["subject", "diagnosis", "alpha", "alpha_5", "alpha_95", "beta", "beta_5", "beta_95"]
     trajectories = table(tmp_path / "trajectories.csv")
+    assert agrees_with_tables(tmp_path)
     onsets = [float(row["c"]) for row in trajectories]
     assert onsets == sorted(onsets)
     maps = nibabel.load(tmp_path / "lh.clusters.shape.gii").agg_data()
@@ -382,6 +391,7 @@ def test_effects_of_covariates_are_a_table_in_their_own_unit(tmp_path, capsys):
     app([*line, *named, "--out", str(tmp_path / "fit")], result_action="return_value")
     rows = table(tmp_path / "fit" / "covariates.csv")
     assert [row["term"] for row in rows] == ["apoe4", "sex=M"]
+    assert agrees_with_tables(tmp_path / "fit")
     assert [float(row["mean"]) for row in rows] == [1.0, 0.5]
     for row in rows:
         assert float(row["log_alpha_5"]) < float(row["log_alpha"]) < float(row["log_alpha_95"])
