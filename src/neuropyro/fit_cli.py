@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from neuropyro.console import listed, say, warn
-from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, is_of_biomarkers
+from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, is_of_biomarkers, is_study
 from neuropyro.plain_words import more_steps, plain_verdict
 from neuropyro.result_folder import keep_fits, refuse_file, unfinished
 from neuropyro.study_memory import keep_reading
@@ -197,7 +197,7 @@ def dive_fit(
         effects_of_maps,
         prepare_study,
     )
-    from neuropyro.study_remarks import remarks
+    from neuropyro.study_remarks import remarks, vertices_kept
 
     opened = Cohort.open(cohort, study)
     check_clusters(opened, clusters)
@@ -217,12 +217,13 @@ def dive_fit(
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
     loaded, notes = prepare_study(opened, out, listed(adjust), site, level_hemispheres)
     reading, lines = _read_as(cohort, study)
-    print(loaded, *reading, *notes, *remarks(loaded, standardise, lines, ageing), sep="\n", file=sys.stderr)
+    kept = vertices_kept(opened) if is_study(cohort) else []
+    print(loaded, *reading, *kept, *notes, *remarks(loaded, standardise, lines, ageing), sep="\n", file=sys.stderr)
     with unfinished(out):
         if not notes:  # else it was left there, as adjusted
             loaded.save(out / "cohort.npz")
         keep_reading(study, cohort, out)
-        outcome = _fit(loaded, out, options, notes, standardise=scaled, **switches)
+        outcome = _fit(loaded, out, options, (*kept, *notes), standardise=scaled, **switches)
     verdict, converged = plain_verdict(outcome.fit.verdict), outcome.fit.converged
     say(verdict if converged else "", verdict=verdict)
     _say_fit(outcome, out)
