@@ -193,6 +193,7 @@ def dive_fit(
         check_covariates,
         check_hemispheres,
         check_spatial,
+        check_subjects,
         clusters_of,
         effects_of_maps,
         prepare_study,
@@ -200,6 +201,7 @@ def dive_fit(
     from neuropyro.study_remarks import remarks, vertices_kept
 
     opened = Cohort.open(cohort, study)
+    check_subjects(opened)
     check_clusters(opened, clusters)
     check_covariates(opened, listed(covariates))
     check_spatial(opened, spatial)

@@ -163,6 +163,14 @@ def test_one_without_a_trajectory_is_told_before_anything_is_done(tmp_path, leve
     assert not (tmp_path / "fit").exists()
 
 
+@pytest.mark.parametrize("command", ["fit", "select --clusters 1:2"])
+def test_that_there_is_one_person_is_told_before_what_that_leads_to(tmp_path, command):
+    (tmp_path / "two.csv").write_text("ID,age,APOE4,MMSE\na,70,1,29\na,71,1,27\n")
+    with pytest.raises(ValueError, match=r"subject: all 2 visits are of one subject \(a\), too few for a course"):
+        run("dive", *command.split(), tmp_path / "two.csv", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("command", ["fit", "select --clusters 1:2", "fit --clusters 2"])
 def test_biomarkers_have_no_neighbours(tmp_path, command):
     (tmp_path / "t.csv").write_text("ID,age,MMSE,tau\na,70,29,3\na,71,27,4\nb,66,30,\nb,67,29,3\n")
