@@ -48,7 +48,7 @@ EFFECTS = {
     "scatter": "courses of single {columns} about their cluster's",
     "subject_effect": "offsets of subjects",
     "visit_effect": "offsets of visits",
-    "vertex_effect": "what lasts of a subject at single {columns}",
+    "vertex_effect": "lasting offsets of subjects at single {columns}",
     "ageing": "ageing beside the progression",
     "spatial": "neighbours that tend to be of one cluster",
 }

@@ -295,7 +295,7 @@ def test_a_fit_that_did_not_converge_says_the_remedy_and_keeps_its_results(tmp_p
     assert said.err.count("not converged") == 1
     told = said.err.splitlines()[-1]
     assert told.startswith(f"neuropyro: {tmp_path / 'fit'}: the fit has not converged: ")
-    assert told.endswith("--max-steps 2000")
+    assert told.endswith("--max-steps 12000")
     assert (tmp_path / "fit" / "stages.csv").exists()
 
 
@@ -317,7 +317,7 @@ def test_vertices_that_do_not_vary_are_told(tmp_path, monkeypatch, capsys):
     assert "<th>ageing a year</th>" in report
     assert '<body class="unconverged">' in report
     assert (
-        "offsets of visits, what lasts of a subject at single vertices, ageing beside the progression; without"
+        "offsets of visits, lasting offsets of subjects at single vertices, ageing beside the progression; without"
         in report
     )
     rows = table(tmp_path / "fit" / "trajectories.csv")
