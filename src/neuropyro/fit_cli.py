@@ -225,7 +225,8 @@ def dive_fit(
         if not notes:  # else it was left there, as adjusted
             loaded.save(out / "cohort.npz")
         keep_reading(study, cohort, out)
-        outcome = _fit(loaded, out, options, (*kept, *notes), standardise=scaled, **switches)
+        files = tuple(map(str, (cohort, *study.files())))
+        outcome = _fit(loaded, out, options, (*kept, *notes), files, standardise=scaled, **switches)
     verdict, converged = plain_verdict(outcome.fit.verdict), outcome.fit.converged
     say(verdict if converged else "", verdict=verdict)
     _say_fit(outcome, out)
@@ -277,6 +278,7 @@ def _fit(
     out: Path,
     options: dict[str, Any],
     notes: tuple[str, ...] = (),
+    files: tuple[str, ...] = (),
     **switches: Any,
 ) -> Outcome:
     from neuropyro.inference import fit
@@ -285,7 +287,7 @@ def _fit(
     from neuropyro.report import write_report
 
     model = VertexClusterMixture(**switches)
-    outcome = Outcome(model, cohort, fit(model, cohort, **options), notes=notes)
+    outcome = Outcome(model, cohort, fit(model, cohort, **options), notes=notes, files=files)
     write_outcome(outcome, out)
     write_report(outcome, out / "report.html")
     return outcome

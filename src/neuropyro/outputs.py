@@ -48,6 +48,8 @@ class Outcome:
         Posterior draws that summaries are made of.
     notes
         What was done to the cohort before the fit, in sentences.
+    files
+        Names of those that the cohort is from.
 
     Examples
     --------
@@ -62,6 +64,7 @@ class Outcome:
     fit: Fit
     draws: int = 200
     notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     @cached_property
     def posterior(self) -> dict[str, NDArray[Any]]:
@@ -209,7 +212,7 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     [6, 24, 1]
     """
     folder.mkdir(parents=True, exist_ok=True)
-    outcome.fit.save(folder)
+    outcome.fit.save(folder, outcome.files)
     np.save(folder / "assignments.npy", outcome.assignments)
     tables = {f"{name}.csv": columns(outcome) for name, columns in TABLES.items()}
     tables |= {"covariates.csv": outcome.covariates} if outcome.model.covariates else {}

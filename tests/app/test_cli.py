@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import nibabel
 import numpy as np
@@ -75,6 +76,8 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     assert (onset[maps[0] > 0] != 0).all()
     said = json.loads((tmp_path / "fit.json").read_text())
     assert said["fingerprint"] == cohort.hash
+    assert said["data"] == [str(cortex)]
+    assert abs(datetime.now().astimezone() - datetime.fromisoformat(said["when"])) < timedelta(hours=1)
     assert (tmp_path / "posterior.nc").stat().st_size > 0
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 7
