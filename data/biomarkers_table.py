@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropyro.data.clock_columns import goes_with_time
 from neuropyro.data.dates import order_of_dates
 from neuropyro.data.long_table import long_table
 from neuropyro.data.study_table import DATE, DIAGNOSIS, SESSION, SUBJECT, TIME
@@ -37,6 +38,8 @@ class BiomarkersTable:
         Columns of biomarkers, and of covariates.
     lasting
         Those of the latter that are numbers and never change within a subject.
+    clocks
+        Those that are numbers and only tell the time.
 
     Examples
     --------
@@ -57,6 +60,7 @@ class BiomarkersTable:
     values: Sequence[str]
     others: Sequence[str] = ()
     lasting: Sequence[str] = ()
+    clocks: Sequence[str] = ()
 
     def fields(self) -> dict[str, Any]:
         """Return what a `Cohort` takes."""
@@ -70,8 +74,11 @@ class BiomarkersTable:
         """Say what of the reading a user may not expect."""
         told = []
         if self.lasting:
-            same = "never changes within a subject, as a gene does, and is taken for a covariate, not for a biomarker"
-            told = [f"{', '.join(self.lasting)}: {same}; --biomarkers says otherwise"]
+            never = "never changes" if len(self.lasting) == 1 else "never change"
+            told.append(_not_biomarkers(self.lasting, f"{never} within a subject, as a gene does"))
+        if self.clocks:
+            goes = "goes" if len(self.clocks) == 1 else "go"
+            told.append(_not_biomarkers(self.clocks, f"{goes} with the time (`{self.time}`)"))
         if not self.cells.is_dates(self.time):
             return told
         dates = self.cells.text(self.time).tolist()
@@ -83,7 +90,8 @@ class BiomarkersTable:
 def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     r"""Read a table of biomarkers: those chosen, or numbers that are not subject, visit, time or diagnosis.
 
-    What else there is becomes covariates; so do, unless chosen, numbers that never change within a subject.
+    What else there is becomes covariates; so do, unless chosen, numbers that never change within a subject, and those
+    that only tell the time.
 
     Raises
     ------
@@ -114,9 +122,26 @@ def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     measured = [] if chosen else _measured(cells, rest)
     lasting = [name for name in measured if _lasts(cells.numbers(name), cells.text(str(subject)))]
     lasting = lasting if len(lasting) < len(measured) else []
-    values = chosen or [name for name in measured if name not in lasting]
+    clocks = _clocks(cells, [name for name in measured if name not in lasting], str(subject), str(time))
+    values = chosen or [name for name in measured if name not in (*lasting, *clocks)]
     others = [name for name in rest if name not in values]
-    return BiomarkersTable(cells, str(subject), str(time), diagnosis, values, others, lasting)
+    return BiomarkersTable(cells, str(subject), str(time), diagnosis, values, others, lasting, clocks)
+
+
+def _not_biomarkers(names: Sequence[str], why: str) -> str:
+    one = "is taken for a covariate, not for a biomarker"
+    taken = one if len(names) == 1 else "are taken for covariates, not for biomarkers"
+    return f"{', '.join(names)}: {why}, and {taken}; --biomarkers says otherwise"
+
+
+def _clocks(cells: TextTable, names: Sequence[str], subject: str, time: str) -> list[str]:
+    """Return which columns only tell the time; none where that would be all, or the time is neither number nor date."""
+    dates = cells.is_dates(time)
+    if not dates and not cells.is_numeric(time):
+        return []
+    when, who = cells.years(time) if dates else cells.numbers(time), cells.text(subject)
+    found = [name for name in names if goes_with_time(cells.numbers(name), when, who)]
+    return found if len(found) < len(names) else []
 
 
 def _lasts(values: NDArray[np.float64], subject: NDArray[Any]) -> bool:

@@ -44,8 +44,8 @@ class Cohort(CohortReaders):
     subject
         ``(visits,)``, whole numbers or text.
     diagnosis
-        ``(visits,)`` or None.  Whole numbers, 1 being a control, or text, of which CN, NC, CTL, HC, control and
-        healthy (any case) are controls; empty text and negative numbers mean unknown.
+        ``(visits,)`` or None.  Whole numbers, 1 being a control, or text, of which CN, NC, NL, CTL, HC, control,
+        healthy and normal (any case) are controls; empty text and negative numbers mean unknown.
     mesh
         The vertices' `Mesh`, or None.
     feature_names

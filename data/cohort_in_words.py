@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from neuropyro.data.control_diagnosis import words_of_controls
 
 if TYPE_CHECKING:
     from neuropyro.data.cohort import Cohort
@@ -44,11 +47,20 @@ def in_words(cohort: Cohort) -> str:
         f"{missing:.1%} missing" if missing else "nothing missing",
     ]
     if cohort.diagnosis is not None:
-        parts.append(f"{counted(int(cohort.is_control[cohort.is_first_visit].sum()), 'control')} at first visit")
+        controls = counted(int(cohort.is_control[cohort.is_first_visit].sum()), "control")
+        parts.append(f"{controls} at first visit{_diagnoses(cohort.diagnosis)}")
     parts += [repr(cohort.mesh)] if cohort.mesh is not None else []
     parts += [repr(cohort.space)] if cohort.space is not None else []
     parts += [f"covariates {_first_of(list(cohort.covariates))}"] if cohort.covariates else []
     return f"Cohort({'; '.join(parts)})"
+
+
+def _diagnoses(diagnosis: NDArray[Any]) -> str:
+    """Say which words were taken for a control's and which not: one that was mistaken would not be seen."""
+    controls, others = words_of_controls(diagnosis)
+    if not controls:
+        return ""
+    return f" (by {_first_of(controls)}{f'; not {_first_of(others)}' if others else ''})"
 
 
 def _columns(cohort: Cohort) -> str:

@@ -9,25 +9,45 @@ from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
 
-__all__ = ["are_controls", "name_controls"]
+__all__ = ["are_controls", "name_controls", "words_of_controls"]
 
-KNOWN = frozenset({"cn", "nc", "ctl", "hc", "control", "controls", "healthy", "healthy control"})
+KNOWN = frozenset(
+    {"cn", "nc", "nl", "ctl", "hc", "control", "controls", "healthy", "healthy control", "healthy controls", "normal"}
+    | {"normal control", "normal controls", "cognitively normal"}
+)
 SAID = " (control)"  # follows the user's own word
 
 
 def are_controls(diagnosis: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which diagnoses (visits,) are a control's: text that means it, in any case, or the number 1.
 
-    Text is known to (CN, NC, CTL, HC, control, healthy), or says so itself, as "SCD (control)".
+    Text is known to (CN, NC, NL, CTL, HC, control, healthy, normal), or says so itself, as "SCD (control)".
 
     Examples
     --------
-    >>> are_controls(np.array(["CN", "AD", ""])).tolist()
-    [True, False, False]
+    >>> are_controls(np.array(["CN", "AD", "", "Normal "])).tolist()
+    [True, False, False, True]
     """
     if diagnosis.dtype.kind == "U":
         return np.array([_means_control(label) for label in diagnosis])
     return np.asarray(diagnosis == 1)
+
+
+def words_of_controls(diagnosis: NDArray[Any]) -> tuple[list[str], list[str]]:
+    """Return which words of diagnoses (visits,) were taken for controls, and which were not, each once.
+
+    Numbers have none.
+
+    Examples
+    --------
+    >>> words_of_controls(np.array(["CN", "cn ", "normaal", "AD", ""]))
+    (['CN', 'cn'], ['AD', 'normaal'])
+    """
+    if diagnosis.dtype.kind != "U":
+        return [], []
+    words = sorted({str(label).strip() for label in diagnosis} - {""})
+    controls = [word for word in words if _means_control(word)]
+    return controls, [word for word in words if word not in controls]
 
 
 def name_controls(diagnosis: NDArray[Any] | None, word: str, source: str = "cohort") -> NDArray[np.str_]:

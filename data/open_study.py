@@ -60,8 +60,8 @@ class StudyOptions:
         Column of a table that is the diagnosis; by default one called diagnosis, dx, diag (clinical_dx,
         diagnosis_group, ...), group or pathology.
     control
-        The diagnosis that means a control, where it is none of those that are known (CN, NC, CTL, HC, control, healthy,
-        or 1).
+        The diagnosis that means a control, where it is none of those that are known (CN, NC, NL, CTL, HC, control,
+        healthy, normal, or 1).
     missing
         Codes of a table of biomarkers that stand for no value, beside empty cells and NA: --missing=-4,999.
 

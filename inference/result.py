@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -242,11 +242,11 @@ class Fit:
 
         return to_arviz(self, draws, predictive_draws, subjects)
 
-    def save(self, folder: str | Path) -> None:
-        """Write the fit into a folder; `load_fit` reads it, given the data."""
+    def save(self, folder: str | Path, files: Sequence[str] = ()) -> None:
+        """Write the fit into a folder, with the names of files of its data; `load_fit` reads it, given the data."""
         from neuropyro.inference.storage import save_fit
 
-        save_fit(self, Path(folder))
+        save_fit(self, Path(folder), files)
 
 
 def _is_auxiliary(site: dict[str, Any]) -> bool:

@@ -1,7 +1,8 @@
 """A fit in a folder: guides' tensors as safetensors, everything else as JSON; nothing in it is executed.
 
 ``guides.safetensors`` holds every restart's parameters and losses; ``fit.json`` the model's name and arguments, the
-guide's name, the seed, the fingerprint of the data, the verdicts, and what the fit took.
+guide's name, the seed, the fingerprint of the data, the verdicts, what the fit took, when it was saved, and, where they
+were said, the names of its data's files.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import json
 import platform
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,13 @@ import pyro
 import torch
 from safetensors.torch import load_file, save
 
-import neuropyro
 from neuropyro.default_dtype import default_dtype
 from neuropyro.guides import FlatGuide, find_latents
 from neuropyro.guides.recorded import Recorded
 from neuropyro.inference.fit import build_guide
 from neuropyro.inference.placement import choose_device, fingerprint, prepare
 from neuropyro.inference.result import Fit, Run
+from neuropyro.version import __version__
 
 __all__ = ["FitError", "load_fit", "save_fit"]
 
@@ -48,8 +50,10 @@ class FitError(ValueError):
     """
 
 
-def save_fit(fit: Fit, folder: Path) -> None:
+def save_fit(fit: Fit, folder: Path, files: Sequence[str] = ()) -> None:
     """Write ``guides.safetensors`` and ``fit.json`` into ``folder``, which is made.
+
+    ``files`` are names of those that the data are from, for readers of ``fit.json`` alone.
 
     Examples
     --------
@@ -75,7 +79,9 @@ def save_fit(fit: Fit, folder: Path) -> None:
         state = run.guide.state_dict()
         tensors |= {f"{r}.guide.{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     (folder / TENSORS).write_bytes(save(tensors))  # whose file of its own only its owner could read
-    settings = {
+    settings: dict[str, Any] = {"data": list(files)} if files else {}
+    settings |= {
+        "when": datetime.now().astimezone().isoformat(timespec="seconds"),
         "versions": _versions(),
         "model": _describe(fit.model),
         "guide": fit.guide_name,
@@ -93,8 +99,8 @@ def save_fit(fit: Fit, folder: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    modules = (neuropyro, pyro, torch, np)
-    return {"python": platform.python_version()} | {module.__name__: str(module.__version__) for module in modules}
+    own = {"python": platform.python_version(), "neuropyro": __version__}
+    return own | {module.__name__: str(module.__version__) for module in (pyro, torch, np)}
 
 
 def _peak_memory() -> int:

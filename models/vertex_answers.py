@@ -70,10 +70,11 @@ class VertexAnswers:
         draws
             Of the clusters, and of the vertices' own trajectories given their data.
         level
-            Of the intervals.
+            Of the intervals; a point guide has those of vertices' own trajectories given their cluster's, or else none.
         """
         courses = list(FittedClusters(self, result).courses(draws))
-        return maps_of_vertices(courses, result.data, self.assignments(result, draws), level)
+        maps = maps_of_vertices(courses, result.data, self.assignments(result, draws), level)
+        return maps.of_a_point() if result.is_point else maps
 
     def personalize(self, result: Posterior, cohort: Cohort, draws: int = 100) -> Personalized:
         """Place subjects, new ones or those that were fitted, on the course that was learned.

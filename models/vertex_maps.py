@@ -8,7 +8,7 @@ the vertex starts, how much it changes, when, how fast.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -84,6 +84,17 @@ class VertexMaps:
             yield f"{name} {low:.3g}%", self.lower[name]
             yield f"{name} {high:.3g}%", self.upper[name]
         yield ENTROPY, self.entropy
+
+    def of_a_point(self) -> VertexMaps:
+        """Return the same with NaN for ends of intervals without width: by a point estimate nothing is known of it.
+
+        A vertex's own trajectory has a width given its cluster's; where it is the cluster's, there is none.
+        """
+        none = {name: self.lower[name] == self.upper[name] for name in self.median}
+        lower, upper = (
+            {name: np.where(none[name], np.nan, ends[name]) for name in ends} for ends in (self.lower, self.upper)
+        )
+        return replace(self, lower=lower, upper=upper)
 
     def described(self, unit: str, score: str = "sds of controls") -> dict[str, dict[str, str]]:
         """Return what each map of `named` is and its unit, under the keys that BIDS has for them.

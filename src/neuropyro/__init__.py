@@ -4,4 +4,6 @@ Compose a model (:mod:`neuropyro.models`), a guide (:mod:`neuropyro.guides`) and
 (:mod:`neuropyro.inference`), and read the answer in ArviZ.  For research use only.
 """
 
-__version__ = "0.1.0.dev0"
+from neuropyro.version import __version__
+
+__all__ = ["__version__"]

@@ -7,7 +7,6 @@ import sys
 
 from cyclopts import App, CycloptsError
 
-import neuropyro
 from neuropyro import (
     anatomy_cli,
     evaluation_cli,
@@ -24,6 +23,7 @@ from neuropyro.console import Manners, complain, say, speaking, take_manners
 from neuropyro.generator_cli import generator
 from neuropyro.option_errors import refuse_fractions, told
 from neuropyro.option_files import options_of
+from neuropyro.version import __version__
 
 __all__ = ["app", "main"]
 
@@ -46,7 +46,7 @@ For research use only; not a medical device."""
 
 app = App(
     name="neuropyro",
-    version=neuropyro.__version__,
+    version=__version__,
     help="A Pyro model zoo for brain imaging.",
     help_epilogue=EVERYWHERE,
     config=(refuse_fractions,),

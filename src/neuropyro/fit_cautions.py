@@ -41,7 +41,7 @@ def caution(outcome: Outcome) -> str:
     others = "" if outcome.each_alone else f" and {clusters} clusters"
     if missed and outcome.cohort.feature_names is not None and not outcome.each_alone:
         others += ", or leave --clusters out, so that each biomarker has a trajectory of its own,"
-    remedy = f"compare other starts (--restarts 4){others} before you believe the scores"
+    remedy = f"compare other starts (--restarts 4, or in Python restarts=4){others} before you believe the scores"
     return "; ".join([*signs, *missed, remedy]) if signs or missed else ""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from neuropyro.console import listed, say, warn
-from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, is_of_biomarkers
+from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, is_of_biomarkers, is_study
 from neuropyro.plain_words import more_steps, plain_verdict
 from neuropyro.result_folder import keep_fits, refuse_file, unfinished
 from neuropyro.study_memory import keep_reading
@@ -193,13 +193,15 @@ def dive_fit(
         check_covariates,
         check_hemispheres,
         check_spatial,
+        check_subjects,
         clusters_of,
         effects_of_maps,
         prepare_study,
     )
-    from neuropyro.study_remarks import remarks
+    from neuropyro.study_remarks import remarks, vertices_kept
 
     opened = Cohort.open(cohort, study)
+    check_subjects(opened)
     check_clusters(opened, clusters)
     check_covariates(opened, listed(covariates))
     check_spatial(opened, spatial)
@@ -217,12 +219,14 @@ def dive_fit(
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
     loaded, notes = prepare_study(opened, out, listed(adjust), site, level_hemispheres)
     reading, lines = _read_as(cohort, study)
-    print(loaded, *reading, *notes, *remarks(loaded, standardise, lines, ageing), sep="\n", file=sys.stderr)
+    kept = vertices_kept(opened) if is_study(cohort) else []
+    print(loaded, *reading, *kept, *notes, *remarks(loaded, standardise, lines, ageing), sep="\n", file=sys.stderr)
     with unfinished(out):
         if not notes:  # else it was left there, as adjusted
             loaded.save(out / "cohort.npz")
         keep_reading(study, cohort, out)
-        outcome = _fit(loaded, out, options, notes, standardise=scaled, **switches)
+        files = tuple(map(str, (cohort, *study.files())))
+        outcome = _fit(loaded, out, options, (*kept, *notes), files, standardise=scaled, **switches)
     verdict, converged = plain_verdict(outcome.fit.verdict), outcome.fit.converged
     say(verdict if converged else "", verdict=verdict)
     _say_fit(outcome, out)
@@ -274,6 +278,7 @@ def _fit(
     out: Path,
     options: dict[str, Any],
     notes: tuple[str, ...] = (),
+    files: tuple[str, ...] = (),
     **switches: Any,
 ) -> Outcome:
     from neuropyro.inference import fit
@@ -282,7 +287,7 @@ def _fit(
     from neuropyro.report import write_report
 
     model = VertexClusterMixture(**switches)
-    outcome = Outcome(model, cohort, fit(model, cohort, **options), notes=notes)
+    outcome = Outcome(model, cohort, fit(model, cohort, **options), notes=notes, files=files)
     write_outcome(outcome, out)
     write_report(outcome, out / "report.html")
     return outcome

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from neuropyro.console import warn
 from neuropyro.data.errors import CohortError
+from neuropyro.new_times import check_times
 from neuropyro.study_memory import read_alike
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
@@ -18,7 +19,6 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of i
 
 __all__ = ["naming", "open_like"]
 
-CALENDAR = 1800  # from which times are years of the calendar
 FAR = 0.5  # of the range of what was fitted
 
 
@@ -55,8 +55,8 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
     Raises
     ------
     CohortError
-        Where the file cannot be read, lacks a column of the fit, or has years of the calendar where the fit had ages,
-        or ages where it had those; it is named.
+        Where the file cannot be read, lacks a column of the fit, or has times that count from elsewhere than the fit's,
+        see :func:`~neuropyro.new_times.check_times`; it is named.
 
     Examples
     --------
@@ -78,10 +78,11 @@ def open_like(path: Path, study: StudyOptions, fit: Path, result: Fit) -> Cohort
 
     with naming(path):
         names = result.data.names.get("vertex")
-        new = columns_like(names, Cohort.open(path, _of_the_fit(read_alike(study, path, fit), path, names)))
-        _refuse_other_times(new, float(result.data.origin))
+        reading = _of_the_fit(read_alike(study, path, fit), path, names)
+        new = columns_like(names, Cohort.open(path, reading))
+        off = _off_in_time(new, result, path, reading)
         new = prepare_alike(new, fit)
-    for said in _far_off(new, result):
+    for said in (*off, *_far_off(new, result)):
         warn(f"warning: {path}: {said}")
     return new
 
@@ -96,14 +97,21 @@ def _of_the_fit(study: StudyOptions, path: Path, names: Iterable[str] | None) ->
     return replace(study, biomarkers=wanted) if has_all and not study.biomarkers else study
 
 
-def _refuse_other_times(new: Cohort, mean: float) -> None:
-    """Refuse dates for a fit to ages, and ages for a fit to dates: they count from other years."""
-    first, last = float(new.time.min()), float(new.time.max())
-    if (first >= CALENDAR) != (mean >= CALENDAR):
-        raise CohortError(
-            f"time: {first:g} to {last:g}, where the fit's times are {mean:.4g} on average; ages and dates do not mix: "
-            "give the new subjects' times as those of the fit were"
-        )
+def _off_in_time(new: Cohort, result: Fit, path: Path, study: StudyOptions) -> list[str]:
+    """Refuse times that count from elsewhere than the fit's; say where they lie off its range."""
+    import numpy as np
+
+    fitted = np.asarray((result.data.origin + result.data.years).double().cpu())
+    said = check_times(np.asarray(new.time, np.float64), fitted, _time_column(path, study))
+    return [said] if said else []
+
+
+def _time_column(path: Path, study: StudyOptions) -> str:
+    """Return what a table of biomarkers calls the time; of other studies what was said, or nothing."""
+    from neuropyro.data.biomarkers_table import biomarkers_table
+    from neuropyro.data.open_study import is_of_biomarkers
+
+    return biomarkers_table(path, study).time if is_of_biomarkers(path, study) else study.time or ""
 
 
 def _far_off(new: Cohort, result: Fit) -> Iterator[str]:

@@ -48,6 +48,8 @@ class Outcome:
         Posterior draws that summaries are made of.
     notes
         What was done to the cohort before the fit, in sentences.
+    files
+        Names of those that the cohort is from.
 
     Examples
     --------
@@ -62,6 +64,7 @@ class Outcome:
     fit: Fit
     draws: int = 200
     notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     @cached_property
     def posterior(self) -> dict[str, NDArray[Any]]:
@@ -209,33 +212,32 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     [6, 24, 1]
     """
     folder.mkdir(parents=True, exist_ok=True)
-    outcome.fit.save(folder)
+    outcome.fit.save(folder, outcome.files)
     np.save(folder / "assignments.npy", outcome.assignments)
-    _write_subjects(outcome, folder / "subjects.csv")
-    _write_stages(outcome, folder / "stages.csv")
-    _write_trajectories(outcome, folder / "trajectories.csv")
+    tables = {f"{name}.csv": columns(outcome) for name, columns in TABLES.items()}
+    tables |= {"covariates.csv": outcome.covariates} if outcome.model.covariates else {}
+    for name, columns in tables.items():
+        write_csv(folder / name, columns)
     if outcome.cohort.feature_names is not None:
         _write_biomarkers(outcome, folder / "biomarkers.csv")
-    if outcome.model.covariates:
-        write_csv(folder / "covariates.csv", outcome.covariates)
-    _write_json(described_tables(outcome.cohort, outcome.unit_in_words), folder / "tables.json")
+    _write_json(described_tables(outcome.cohort, outcome.unit_in_words, tables), folder / "tables.json")
     save_netcdf(outcome.fit.to_arviz(outcome.draws), folder / "posterior.nc")
     _write_maps(outcome, folder)
 
 
-def _write_subjects(outcome: Outcome, path: Path) -> None:
+def _subjects(outcome: Outcome) -> dict[str, NDArray[Any]]:
     columns = outcome.with_intervals({name: outcome.posterior[name] for name in ("alpha", "beta")})
     cohort = outcome.cohort
     first = np.flatnonzero(cohort.is_first_visit)
     first = first[np.argsort(cohort.subject_index[first])]
-    write_csv(path, {"subject": cohort.subjects} | _diagnosis(cohort, first) | columns)
+    return {"subject": cohort.subjects} | _diagnosis(cohort, first) | columns
 
 
-def _write_stages(outcome: Outcome, path: Path) -> None:
+def _stages(outcome: Outcome) -> dict[str, NDArray[Any]]:
     columns = outcome.with_intervals({"dps": outcome.posterior["dps"]})
     cohort = outcome.cohort
     own = {"subject": cohort.subject, "time": cohort.time} | _diagnosis(cohort, np.arange(cohort.n_visits))
-    write_csv(path, own | columns)
+    return own | columns
 
 
 def _diagnosis(cohort: Cohort, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -247,7 +249,7 @@ def _diagnosis(cohort: Cohort, rows: NDArray[np.int64]) -> dict[str, NDArray[Any
     return {"diagnosis": np.where(np.isin(words, known), words, "")}
 
 
-def _write_trajectories(outcome: Outcome, path: Path) -> None:
+def _trajectories(outcome: Outcome) -> dict[str, NDArray[Any]]:
     numbers: dict[str, NDArray[Any]] = {"cluster": np.array(outcome.cluster_names)}
     draws = dict(outcome.trajectories)
     if outcome.each_alone:
@@ -256,7 +258,11 @@ def _write_trajectories(outcome: Outcome, path: Path) -> None:
         numbers |= {outcome.columns: outcome.members, "share": outcome.members / outcome.members.sum()}
     if outcome.cohort.feature_names is not None:
         numbers["unit_of_a_d_sigma"] = np.full(outcome.model.n_clusters, outcome.unit_in_words)
-    write_csv(path, numbers | outcome.with_intervals(draws))
+    return numbers | outcome.with_intervals(draws)
+
+
+TABLES = {"subjects": _subjects, "stages": _stages, "trajectories": _trajectories}
+"""Columns by the tables that every fit has."""
 
 
 def _write_biomarkers(outcome: Outcome, path: Path) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["diagnosis_in_words", "explained", "more_steps", "plain_verdict"]
 
-FEWEST_STEPS = 2000  # with less hardly any fit converges
+FEWEST_STEPS = 12000  # twice the default; a fit that converges ends before
 BEST = "how well the model explains the data, at the least; higher is better"
 TERMS = (
     (r"\(ELBO\)", f"(ELBO: {BEST})"),
@@ -43,8 +43,8 @@ def more_steps(steps: int) -> int:
 
     Examples
     --------
-    >>> more_steps(20), more_steps(6000)
-    (2000, 12000)
+    >>> more_steps(20), more_steps(9000)
+    (12000, 18000)
     """
     return max(2 * steps, FEWEST_STEPS)
 

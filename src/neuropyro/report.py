@@ -49,7 +49,7 @@ EFFECTS = {
     "scatter": "courses of single {columns} about their cluster's",
     "subject_effect": "offsets of subjects",
     "visit_effect": "offsets of visits",
-    "vertex_effect": "what lasts of a subject at single {columns}",
+    "vertex_effect": "lasting offsets of subjects at single {columns}",
     "ageing": "ageing beside the progression",
     "spatial": "neighbours that tend to be of one cluster",
 }
@@ -121,14 +121,15 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield from _figure(folder / "clusters.png", plots.plot_clusters(outcome), "Likeliest cluster of each vertex.")
     caption = "Entropy of each vertex's cluster: 0 where it is certain."
     yield from _figure(folder / "entropy.png", plots.plot_entropy(outcome), caption)
+    if outcome.cohort.feature_names is not None:
+        caption = (
+            f"Dots: values at a visit. Line: the biomarker's own curve, in its own unit{_own_band(outcome)}. People "
+        )
+        caption += "may lie off it by what lastingly is their own, and controls' scores are known the least."
+        yield from _figure(folder / "biomarkers.png", plots.plot_biomarkers(outcome), caption)
     caption = (
-        "Dots: values at a visit. Line: the biomarker's own curve, in its own unit; band: its 90 % interval. People "
-    )
-    caption += "may lie off it by what lastingly is their own, and controls' scores are known the least."
-    yield from _figure(folder / "biomarkers.png", plots.plot_biomarkers(outcome), caption)
-    caption = (
-        f"Dots: mean of the cluster's {outcome.columns} at a visit. Line: the cluster's trajectory; "
-        f"band: 90 % interval. Values are in {_unit(outcome)}.{_own(outcome)} "
+        f"Dots: mean of the cluster's {outcome.columns} at a visit. Line: the cluster's trajectory"
+        f"{'' if outcome.fit.is_point else '; band: 90 % interval'}. Values are in {_unit(outcome)}.{_own(outcome)} "
         f"Of few {outcome.columns} the mean may lie off the line: each has a curve of its own, beside its cluster's."
     )
     if not outcome.each_alone:  # else biomarkers' own are those of the clusters
@@ -180,6 +181,13 @@ def _on_intervals(outcome: Outcome) -> str:
     )
 
 
+def _own_band(outcome: Outcome) -> str:
+    """Say what the band about a biomarker's curve is, where there is one: a point has it given the cluster's alone."""
+    if not np.isfinite(outcome.vertex_maps.lower["onset"]).any():
+        return ""
+    return f"; band: its 90 % interval{', given its cluster' * outcome.fit.is_point}"
+
+
 def _figure(path: Path, figure: Figure | None, caption: str) -> Iterator[str]:
     """Write a figure, and return the section of the page that shows it, under its title."""
     if figure is not None:
@@ -202,10 +210,9 @@ def _trajectory_table(outcome: Outcome) -> str:
     members = f"{outcome.columns.capitalize()}: those of which this is the likeliest cluster; share: of all that vary."
     ageing = ", ageing a year" * outcome.model.ageing
     note = "" if outcome.each_alone else f"{members} "
-    note += (
-        f"Medians with 90 % intervals: change, start{ageing} and residual sd in {_unit(outcome)}; onset is a score, "
-        f"and steepness per score.{_own(outcome)}"
-    )
+    change = "Change" if outcome.fit.is_point else "Medians with 90 % intervals: change"
+    note += f"{change}, start{ageing} and residual sd in {_unit(outcome)}; onset is a score, and steepness per score."
+    note += _own(outcome)
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 
 
@@ -234,7 +241,8 @@ def _covariate_table(outcome: Outcome) -> str:
         found = [np.array([table[f"{name}{end}"][i] for end in ("", "_5", "_95")]) for name in names]
         cells = [html.escape(str(term)), f"{table['mean'][i]:.3g}", *map(_number, found)]
         rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    note = "Mean and 90 % interval, per unit of the covariate; beta is the score at like times."
+    effects = "Effects" if outcome.fit.is_point else "Medians with 90 % intervals"
+    note = f"{effects}, per unit of the covariate; beta is the score at like times."
     return f'<h2>Covariates</h2><table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 
 

@@ -73,8 +73,20 @@ def _select(
         Parts that subjects are dealt to.
     guide
         How posteriors are approximated.
-    scatter, subject_effect, visit_effect, vertex_effect, ageing, spatial, covariates
-        As for ``dive fit``.
+    scatter
+        Whether a vertex has its own trajectory near its cluster's.
+    subject_effect
+        Whether a subject has its own offset in each cluster.
+    visit_effect
+        Whether a visit has one too; by default where the cohort has a mesh, over which residuals are smooth.
+    vertex_effect
+        Whether a subject lastingly differs at each single vertex, too; by default where the cohort has a mesh.
+    ageing
+        Whether all subjects' vertices also change with time alone, which is then told apart from the progression.
+    spatial
+        Whether neighbours on the cohort's mesh tend to be of one cluster; how much so is learned.
+    covariates
+        Covariates (apoe4,sex,education) that a subject's speed and stage depend on; each where it is first known.
     max_steps
         Of each fit of all data.
     seed
@@ -83,11 +95,12 @@ def _select(
         How to read maps.
     """
     from neuropyro.data import Cohort
-    from neuropyro.study_preparation import check_clusters, check_spatial, effects_of_maps
+    from neuropyro.study_preparation import check_clusters, check_spatial, check_subjects, effects_of_maps
 
     refuse_file(out)
     wanted = numbers(clusters)
     loaded = Cohort.open(cohort, study)
+    check_subjects(loaded)
     check_clusters(loaded, max(wanted))
     check_spatial(loaded, spatial)
     from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait

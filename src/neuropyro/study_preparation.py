@@ -20,6 +20,7 @@ __all__ = [
     "check_covariates",
     "check_hemispheres",
     "check_spatial",
+    "check_subjects",
     "clusters_of",
     "effects_of_maps",
     "prepare_alike",
@@ -31,6 +32,30 @@ ADJUSTMENT, HEMISPHERES = STEPS = ("adjustment.npz", "hemispheres.npz")
 
 MOST_ALONE = 30  # biomarkers, each with a trajectory of its own
 OF_MAPS = 3  # clusters
+
+
+def check_subjects(cohort: Cohort) -> None:
+    """Refuse a cohort of one subject, before what one subject leads to is told.
+
+    Raises
+    ------
+    CohortError
+        Saying what to give.
+
+    Examples
+    --------
+    >>> check_subjects(Cohort([[2.0] * 3] * 2, time=[70, 71], subject=["a", "a"]))
+    Traceback (most recent call last):
+        ...
+    neuropyro.data.errors.CohortError: subject: all 2 visits are of one subject (a), too few for a course that people \
+have in common; give visits of others too, or name the column that tells people apart by --subject
+    """
+    if cohort.n_subjects == 1:
+        count = "the only visit is" if cohort.n_visits == 1 else f"all {cohort.n_visits:,} visits are"
+        raise CohortError(
+            f"subject: {count} of one subject ({cohort.subjects[0]}), too few for a course that people have in common; "
+            "give visits of others too, or name the column that tells people apart by --subject"
+        )
 
 
 def check_clusters(cohort: Cohort, clusters: int | None) -> None:

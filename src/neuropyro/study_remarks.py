@@ -9,12 +9,15 @@ import numpy as np
 
 from neuropyro.data import Cohort
 from neuropyro.data.cohort_checks import visit_in_words
+from neuropyro.data.surface_space import SurfaceSpace
 from neuropyro.hemisphere_levels import Unsteadiness, lasting_contrast, unsteadiness
 from neuropyro.score_diagnosis import known_diagnoses
 
-__all__ = ["remarks"]
+__all__ = ["remarks", "vertices_kept"]
 
-DIAGNOSES = frozenset({"cn", "nc", "ctl", "hc", "control", "healthy", "smc", "mci", "emci", "lmci", "ad", "dementia"})
+DIAGNOSES = frozenset(
+    {"cn", "nc", "nl", "ctl", "hc", "control", "healthy", "normal", "smc", "mci", "emci", "lmci", "ad", "dementia"}
+)
 OUTLYING = 50  # times the distance from the median within which nine in ten lie
 NEGATIVE_CODES = (-1, -2, -3, -4, -5, -7, -8, -9, -99, -999, -9999)
 MOST_NAMES = 6  # of diagnoses
@@ -51,6 +54,24 @@ def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = (), ageing:
     return list(chain.from_iterable(told))
 
 
+def vertices_kept(cohort: Cohort) -> list[str]:
+    """Say how many vertices of a study's surface maps were left out as they were read; nothing where none was.
+
+    Examples
+    --------
+    >>> space = SurfaceSpace(".mgh", ("lh",), sizes=(4,), index=np.array([0, 1, 3]))
+    >>> vertices_kept(Cohort(np.ones((2, 3)), time=[70, 71], subject=["a", "b"], space=space))[0].split(":")[0]
+    '1 of 4 vertices of the maps is left out'
+    """
+    whole = sum(cohort.space.sizes) if isinstance(cohort.space, SurfaceSpace) else cohort.n_vertices
+    out = whole - cohort.n_vertices
+    if not out:
+        return []
+    are = "is" if out == 1 else "are"
+    why = "the medial wall, what is outside the mask, and what is 0 or missing at every visit"
+    return [f"{out:,} of {whole:,} vertices of the maps {are} left out: {why}"]
+
+
 def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
     names = ", ".join(known_diagnoses(cohort)[:MOST_NAMES])
     if not names:
@@ -58,8 +79,8 @@ def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
     if standardise != "controls" or cohort.is_control.any():
         return []
     return [
-        f"diagnoses are {names}: none is a control's (CN, NC, CTL, HC, control, healthy, or 1), so that all subjects' "
-        "first visits set the scales; name theirs by --control, if there are any"
+        f"diagnoses are {names}: none is a control's (CN, NC, NL, CTL, HC, control, healthy, normal, or 1), so that "
+        "all subjects' first visits set the scales; name theirs by --control, if there are any"
     ]
 
 
@@ -184,7 +205,9 @@ def _never_changing(cohort: Cohort) -> list[str]:
     names = ", ".join(map(str, cohort.feature_names[constant]))
     if not names:
         return []
+    never, it, says = ("never changes", "it", "says") if constant.sum() == 1 else ("never change", "them", "say")
+    they = "it" if constant.sum() == 1 else "they"
     return [
-        f"{names}: never changes within a subject, so that it says nothing of progression; leave it out by "
-        "--biomarkers, and give it by --covariates if speed may depend on it"
+        f"{names}: {never} within a subject, so that {they} {says} nothing of progression; leave {it} out by "
+        f"--biomarkers, and give {it} by --covariates if speed may depend on {it}"
     ]

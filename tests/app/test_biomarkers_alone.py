@@ -1,6 +1,7 @@
 """A table of a few biomarkers, each with a trajectory of its own: what is found again, and what is written."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -48,6 +49,11 @@ def table(path):
         return list(csv.DictReader(stream))
 
 
+def head(path):
+    with path.open(newline="") as stream:
+        return next(csv.reader(stream))
+
+
 def test_each_curve_is_found_again_in_its_own_unit(fitted):
     folder, stage = fitted
     dps = np.array([float(row["dps"]) for row in table(folder / "fit/stages.csv")])
@@ -71,6 +77,24 @@ def test_tables_and_report_speak_of_biomarkers(fitted):
     assert "Disease progression of biomarkers" in report
     assert "each of 4 with a trajectory of its own" in report
     assert not (folder / "trajectories.png").exists()
+
+
+def test_a_point_has_no_intervals_in_tables_and_captions(fitted):
+    folder = fitted[0] / "fit"
+    for name in ("biomarkers", "trajectories", "stages", "subjects"):
+        rows = table(folder / f"{name}.csv")
+        ends = {key for key in rows[0] if key.endswith(("_5", "_95"))}
+        assert ends
+        assert {row[key] for row in rows for key in ends} == {""}, name
+    assert "90 % interval" not in (folder / "report.html").read_text()
+
+
+def test_tables_json_says_what_each_column_is_and_no_other(fitted):
+    folder = fitted[0] / "fit"
+    said = json.loads((folder / "tables.json").read_text())
+    assert set(said) == {"subjects.csv", "stages.csv", "trajectories.csv"}
+    assert {name: list(columns) for name, columns in said.items()} == {name: head(folder / name) for name in said}
+    assert said["trajectories.csv"]["a"]["Units"] == "the biomarker's own unit"
 
 
 def test_the_fit_is_read_again_by_the_other_commands(fitted):
@@ -125,6 +149,9 @@ def test_two_clusters_for_four_kinds_are_told_of(fitted, capsys):
     caution = capsys.readouterr().err
     assert "curves miss the data" in caution
     assert "leave --clusters out" in caution
+    assert all(float(row["onset_5"]) < float(row["onset_95"]) for row in table(folder / "two/biomarkers.csv"))
+    report = (folder / "two/report.html").read_text()
+    assert report.count("90 % interval") == report.count("90 % interval, given its cluster") == 1
 
 
 @pytest.mark.parametrize(("level", "why"), [("3", "it never changes"), ("", "it has no value at any visit")])
@@ -134,6 +161,14 @@ def test_one_without_a_trajectory_is_told_before_anything_is_done(tmp_path, leve
     with pytest.raises(ValueError, match=f"flat: {why}, so that it has no trajectory; leave it out: --biomarkers MMSE"):
         run("dive", "fit", path, "--out", tmp_path / "fit")
     assert not (tmp_path / "fit").exists()
+
+
+@pytest.mark.parametrize("command", ["fit", "select --clusters 1:2"])
+def test_that_there_is_one_person_is_told_before_what_that_leads_to(tmp_path, command):
+    (tmp_path / "two.csv").write_text("ID,age,APOE4,MMSE\na,70,1,29\na,71,1,27\n")
+    with pytest.raises(ValueError, match=r"subject: all 2 visits are of one subject \(a\), too few for a course"):
+        run("dive", *command.split(), tmp_path / "two.csv", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", ["fit", "select --clusters 1:2", "fit --clusters 2"])

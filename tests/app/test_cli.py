@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import nibabel
 import numpy as np
@@ -18,6 +19,14 @@ from neuropyro.inference import load_fit
 def table(path):
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def agrees_with_tables(folder):
+    """Whether tables.json has the columns of each table that it has no file of its own for, and no other."""
+    said = json.loads((folder / "tables.json").read_text())
+    there = {path.name for path in folder.glob("*.csv")} - {"biomarkers.csv"}
+    heads = {name: (folder / name).read_text().splitlines()[0].split(",") for name in there}
+    return {name: list(columns) for name, columns in said.items()} == heads
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +57,7 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     assert [row["diagnosis"] for row in stages] == cohort.diagnosis.tolist()
     assert list(subjects[0]) == ["subject", "diagnosis", "alpha", "alpha_5", "alpha_95", "beta", "beta_5", "beta_95"]
     trajectories = table(tmp_path / "trajectories.csv")
+    assert agrees_with_tables(tmp_path)
     onsets = [float(row["c"]) for row in trajectories]
     assert onsets == sorted(onsets)
     maps = nibabel.load(tmp_path / "lh.clusters.shape.gii").agg_data()
@@ -66,6 +76,8 @@ def test_dive_fit_writes_everything(cortex, tmp_path, guide, capsys):
     assert (onset[maps[0] > 0] != 0).all()
     said = json.loads((tmp_path / "fit.json").read_text())
     assert said["fingerprint"] == cohort.hash
+    assert said["data"] == [str(cortex)]
+    assert abs(datetime.now().astimezone() - datetime.fromisoformat(said["when"])) < timedelta(hours=1)
     assert (tmp_path / "posterior.nc").stat().st_size > 0
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 7
@@ -286,7 +298,7 @@ def test_a_fit_that_did_not_converge_says_the_remedy_and_keeps_its_results(tmp_p
     assert said.err.count("not converged") == 1
     told = said.err.splitlines()[-1]
     assert told.startswith(f"neuropyro: {tmp_path / 'fit'}: the fit has not converged: ")
-    assert told.endswith("--max-steps 2000")
+    assert told.endswith("--max-steps 12000")
     assert (tmp_path / "fit" / "stages.csv").exists()
 
 
@@ -308,7 +320,7 @@ def test_vertices_that_do_not_vary_are_told(tmp_path, monkeypatch, capsys):
     assert "<th>ageing a year</th>" in report
     assert '<body class="unconverged">' in report
     assert (
-        "offsets of visits, what lasts of a subject at single vertices, ageing beside the progression; without"
+        "offsets of visits, lasting offsets of subjects at single vertices, ageing beside the progression; without"
         in report
     )
     rows = table(tmp_path / "fit" / "trajectories.csv")
@@ -382,6 +394,7 @@ def test_effects_of_covariates_are_a_table_in_their_own_unit(tmp_path, capsys):
     app([*line, *named, "--out", str(tmp_path / "fit")], result_action="return_value")
     rows = table(tmp_path / "fit" / "covariates.csv")
     assert [row["term"] for row in rows] == ["apoe4", "sex=M"]
+    assert agrees_with_tables(tmp_path / "fit")
     assert [float(row["mean"]) for row in rows] == [1.0, 0.5]
     for row in rows:
         assert float(row["log_alpha_5"]) < float(row["log_alpha"]) < float(row["log_alpha_95"])

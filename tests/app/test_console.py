@@ -1,6 +1,7 @@
 """Manners that every command shares: help with examples, TOML, JSON, quiet, exit statuses."""
 
 import json
+import re
 import shlex
 import sys
 
@@ -59,6 +60,14 @@ def test_a_groups_help_has_an_example_of_each_of_its_commands_and_of_no_other(mo
 
 
 SIMULATE = ("simulate", "reference", "--subjects", 5, "--vertices", 7)
+
+
+def test_switches_of_select_are_told_as_those_of_fit_are():
+    fit, select = (commands(app)["dive", name].default_command.__doc__ for name in ("fit", "select"))
+    for switch in ("scatter", "subject_effect", "visit_effect", "vertex_effect", "ageing", "spatial", "covariates"):
+        told = re.search(rf"\n    {switch}\n        .+\n", fit)
+        assert told is not None
+        assert told[0] in select
 
 
 def test_json_is_one_object_and_all_there_is_on_standard_output(monkeypatch, tmp_path, capsys):

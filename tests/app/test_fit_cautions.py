@@ -50,7 +50,8 @@ def test_a_fit_without_signs():
 def test_each_sign_is_told_with_its_remedy(signs, said):
     found = caution(outcome(**signs))
     assert found.startswith(said)
-    assert found.endswith("compare other starts (--restarts 4) and fewer clusters before you believe the scores")
+    others = "compare other starts (--restarts 4, or in Python restarts=4) and fewer clusters"
+    assert found.endswith(f"{others} before you believe the scores")
 
 
 @pytest.mark.parametrize(("off", "where"), [(0.8, "0.8 below its values"), (-0.8, "0.8 above its values")])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from neuropyro.diagnosis_plots import plot_diagnosis
-from neuropyro.inference import Diagnosis, Finding
+from neuropyro.inference import Diagnosis, Finding, Schedule
 from neuropyro.inference.predictive_checks import LeaveOneOut
-from neuropyro.plain_words import diagnosis_in_words, explained, plain_verdict
+from neuropyro.plain_words import diagnosis_in_words, explained, more_steps, plain_verdict
 
 CHAINS = "its global block, by 46 short chains, 1.34 times as wide as by the ELBO"
 FEW = "12% of short chains' paths were accepted, too few to widen its global block by"
@@ -57,3 +57,8 @@ def test_the_page_has_no_empty_panel_and_names_few_biomarkers():
     axes = plot_diagnosis(diagnosed(loo=loo)).axes
     assert len(axes) == 3  # losses, leave-one-out, words
     assert [label.get_text() for label in axes[1].get_xticklabels()] == names.tolist()
+
+
+@pytest.mark.parametrize("steps", [20, 3000, 6000, 50000])
+def test_more_steps_are_more_than_the_default_and_than_were_not_enough(steps):
+    assert more_steps(steps) > max(steps, Schedule.max_steps)

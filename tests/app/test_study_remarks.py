@@ -81,7 +81,7 @@ def test_a_biomarker_that_never_changes_is_named():
     names = np.array(["tau", "apoe4", "icv"])
     cohort = Cohort(values, [70, 71, 64, 65, 80], ["a", "a", "b", "b", "c"], feature_names=names)
     (said,) = remarks(cohort, "all")
-    assert said.startswith("apoe4, icv: never changes within a subject")
+    assert said.startswith("apoe4, icv: never change within a subject, so that they say nothing")
     assert remarks(replace(cohort, feature_names=None), "all") == []
     (once,) = remarks(cohort.subset(visits=np.array([True, False, True, False, True])), "all")
     assert once == "every subject has one visit, which says nothing of speeds: they are the prior's"

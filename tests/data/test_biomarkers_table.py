@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neuropyro.data.biomarkers_table import biomarkers_table
@@ -30,3 +31,38 @@ def test_they_are_biomarkers_where_they_are_chosen_or_few_people_show_it(tmp_pat
     table = biomarkers_table(written(tmp_path, people), StudyOptions(biomarkers=chosen))
     assert list(table.values) == ["APOE4", "MMSE"]
     assert table.remarks() == []
+
+
+@pytest.mark.parametrize("people", [8, 3])
+def test_a_copy_of_the_time_is_no_biomarker(tmp_path, people):
+    path = written(tmp_path, people)
+    head, *rows = path.read_text().splitlines()
+    copied = [f"{row},{row.split(',')[1]}" for row in rows]
+    path.write_text("\n".join([f"{head},Age at baseline", *copied]) + "\n")
+    table = biomarkers_table(path, NO_OPTIONS)
+    assert "Age at baseline" not in table.values
+    assert "MMSE" in table.values
+    assert table.remarks()[-1] == (
+        "Age at baseline: goes with the time (`age`), and is taken for a covariate, not for a biomarker; --biomarkers "
+        "says otherwise"
+    )
+    assert biomarkers_table(path, StudyOptions(biomarkers=("MMSE,Age at baseline",))).remarks() == []
+
+
+def test_the_time_in_other_units_and_from_elsewhere_is_no_biomarker_and_what_is_steeper_is(tmp_path):
+    rng = np.random.default_rng(0)
+    lines = ["ID,age,gene,APOE4,months,days,since,atrophy,volume"]
+    for i in range(12):
+        entry, pace = rng.uniform(60, 80), rng.uniform(0.5, 1.5)
+        for nominal in range(3):
+            year = nominal + rng.uniform(-0.04, 0.04) * (nominal > 0)
+            clocks = f"{12 * nominal},{365.25 * year:.0f},{year + 3:.3f}"
+            lines.append(f"p{i},{entry + year:.2f},{i % 2},{i % 3},{clocks},{pace * year:.3f},{7 - year:.3f}")
+    (tmp_path / "visits.csv").write_text("\n".join(lines) + "\n")
+    table = biomarkers_table(tmp_path / "visits.csv", NO_OPTIONS)
+    assert (table.values, table.clocks) == (["atrophy", "volume"], ["months", "days", "since"])
+    lasting, clocks = table.remarks()
+    assert lasting.startswith(
+        "gene, APOE4: never change within a subject, as a gene does, and are taken for covariates"
+    )
+    assert clocks.startswith("months, days, since: go with the time (`age`), and are taken for covariates, not for")

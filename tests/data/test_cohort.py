@@ -199,10 +199,19 @@ def test_a_subject_without_values_and_a_single_visit_stay():
         (["CN", "cn ", "CTL", "HC", "Control", "AD"], [1, 1, 1, 1, 1, 0]),
         (np.array(["MCI", None, "CN", np.nan, "AD", ""], dtype=object), [0, 0, 1, 0, 0, 0]),
         (np.array([b"CN", b"AD", b"AD", b"AD", b"AD", b"CN"]), [1, 0, 0, 0, 0, 1]),
+        (["Normal", "NL", " cognitively normal", "Healthy controls", "abnormal", "CNS"], [1, 1, 1, 1, 0, 0]),
     ],
 )
 def test_controls(diagnosis, controls):
     assert cohort(diagnosis=diagnosis).is_control.tolist() == [bool(c) for c in controls]
+
+
+def test_the_first_line_says_which_words_were_taken_for_controls():
+    said = repr(cohort(diagnosis=["CN", "cn ", "Normal", "normaal", "AD", ""]))
+    assert "at first visit (by CN, Normal, cn; not AD, normaal)" in said
+    assert repr(cohort(diagnosis=["CN"] * 5 + [""])).endswith("at first visit (by CN))")
+    assert "0 controls at first visit" in repr(cohort(diagnosis=["AD"] * 6))
+    assert " (by" not in repr(cohort(diagnosis=["AD"] * 6)) + repr(cohort(diagnosis=[1, 2, 1, -1, 3, 1]))
 
 
 def test_reference_visits():

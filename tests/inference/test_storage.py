@@ -1,6 +1,8 @@
 """Fits that are saved and read back."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyro
@@ -8,11 +10,22 @@ import pyro.distributions as dist
 import pytest
 import torch
 
+import neuropyro
 from neuropyro.data import simulate_reference
 from neuropyro.inference import FitError, Schedule, fit, load_fit
 from neuropyro.models import ScorePriors, SubjectProgression, VertexClusterMixture
 
 SHORT = Schedule(max_steps=10, warm_up=0, window=5)
+BARE = """
+import sys, types
+sys.modules["neuropyro"] = types.ModuleType("neuropyro")
+sys.modules["neuropyro"].__path__ = {path!r}
+import pyro, pyro.distributions as dist, torch
+from neuropyro.inference import Schedule, fit
+fit(lambda y: pyro.sample("y", dist.Normal(pyro.sample("mean", dist.Normal(0., 1.)), 1.), obs=y), torch.tensor(1.0),
+    "map", schedule=Schedule(max_steps=2, warm_up=0, window=2), progress=False).save({folder!r})
+"""
+"""The package without what its ``__init__`` holds, as where Python starts in the folder that holds a clone."""
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +91,10 @@ def test_a_name_outside_the_zoo_is_never_looked_up(tmp_path, cohort, result):
     (tmp_path / "fit.json").write_text(json.dumps(settings))
     with pytest.raises(FitError, match="none of"):
         load_fit(tmp_path, data=cohort)
+
+
+def test_a_fit_is_saved_where_the_package_is_a_bare_folder(tmp_path):
+    code = BARE.format(path=[str(path) for path in neuropyro.__path__], folder=str(tmp_path / "fit"))
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    kept = json.loads((tmp_path / "fit/fit.json").read_text())
+    assert kept["versions"]["neuropyro"] == neuropyro.__version__

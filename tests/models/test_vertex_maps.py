@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from neuropyro.data import Cohort, simulate_reference
-from neuropyro.inference import fit
+from neuropyro.inference import Schedule, fit
 from neuropyro.models import VertexClusterMixture
 from neuropyro.models.course import Course
 from neuropyro.models.trajectory import Trajectories
@@ -62,6 +62,20 @@ def test_they_are_summaries_of_each_vertexs_own_trajectory():
     names = [name for name, _ in maps.named()]
     assert names[:3] == ["baseline", "baseline 10%", "baseline 90%"]
     assert names[-1] == "entropy of the cluster"
+
+
+def test_a_point_leaves_ends_without_width_empty():
+    cohort = simulate_reference(n_subjects=6, n_vertices=4, n_clusters=2, seed=0)
+    short = Schedule(max_steps=2, warm_up=0, window=2)
+    for scatter in (False, True):
+        model = VertexClusterMixture(2, labels=(0, 0, 1, 1), scatter=scatter)
+        maps = model.vertex_maps(fit(model, cohort, "map", schedule=short, progress=False), draws=9)
+        for name in maps.median:
+            assert np.isfinite(maps.median[name]).all()
+            assert np.isfinite(maps.lower[name]).tolist() == np.isfinite(maps.upper[name]).tolist() == [scatter] * 4
+    model = VertexClusterMixture(2, labels=(0, 0, 1, 1), scatter=False)
+    maps = model.vertex_maps(fit(model, cohort, "normal", schedule=short, progress=False), draws=9)
+    assert all((maps.lower[name] < maps.upper[name]).all() for name in maps.median)
 
 
 @pytest.mark.slow
