@@ -71,7 +71,7 @@ def _described(cohort: Cohort, unit: str, score: str) -> dict[str, Columns]:
         | _with_intervals(
             log_alpha=_column("change of the log speed per unit of the covariate"),
             speed_ratio=_column("factor on the speed per unit of the covariate"),
-            beta=_column("change of the score at the mean time of all visits, per unit of the covariate", score),
+            beta=_column("change of the score at like times per unit of the covariate", score),
         ),
     }
 
