@@ -24,7 +24,13 @@ from neuropyro.models import LatentReconstruction
 from neuropyro.models.corruption import Corruption, Mask
 from neuropyro.models.reconstruction_storage import save_reconstruction
 from neuropyro.reconstruct_inputs import Job
-from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, mask_warnings, size_warnings
+from neuropyro.reconstruct_warnings import (
+    channel_warnings,
+    check_warnings,
+    mask_warnings,
+    noise_warnings,
+    size_warnings,
+)
 
 __all__ = ["PRODUCTS", "Reconstruction", "write_reconstruction"]
 
@@ -137,7 +143,7 @@ class Reconstruction:
         if job.frame is not None and job.image is not job.truth_image:
             said += size_warnings(job.frame.box[2], job.y.shape[-1], self.clean.shape[-1])
         learned = self.model.sigma is None and not self.model.preset
-        return said + check_warnings(self.checks, learned)
+        return said + noise_warnings(self.model.sigma) + check_warnings(self.checks, learned)
 
     def metrics(self) -> dict[str, Any]:
         """Metrics against the truth at the generator's resolution and at the file's own, and those of baselines."""

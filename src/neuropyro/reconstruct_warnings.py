@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["channel_warnings", "check_warnings", "mask_warnings", "size_warnings"]
+__all__ = ["channel_warnings", "check_warnings", "mask_warnings", "noise_warnings", "size_warnings"]
 
 SURPRISING = 1.15  # held-out phantoms are at .75 to .97 (16 to 64 px, k-space), axial slices at 1.07 to 2.1
 FAR = 2.0  # latent distance; 1 or less is that of images like the training's
 CONTRADICTS = 2.0  # misfit; 1 is the noise that was stated
-NOISY = 0.12  # learned sd of the noise, of a range of 2: two sds above the prior's median
+NOISY = 0.12  # sd of the noise, of a range of 2: two sds above the median of the prior of a learned one
 GREYS = 127.5  # grey levels of 255 in a unit of brightness
 LARGER = 1.25  # ratio of sizes from which on a picture loses what can be seen
 ENLARGED = 1.5  # likewise, from which on most pixels are made up
@@ -65,6 +65,25 @@ def check_warnings(checks: Mapping[str, NDArray[np.float64]], learned_noise: boo
             taken = f"what the generator cannot make is taken for noise, with an sd of {GREYS * noise:.0f} grey levels"
             said.append(f"{where}{taken}; if the picture is not so noisy, {REMEDY}, or give the noise, as +noise:.02")
     return said
+
+
+def noise_warnings(stated: float | None) -> list[str]:
+    """Say where the noise that was stated is so large that grey levels may have been meant.
+
+    Parameters
+    ----------
+    stated
+        Sd of the noise on a brightness of -1 to 1; None where it was not stated.
+
+    Examples
+    --------
+    >>> noise_warnings(0.05), [line[:61] for line in noise_warnings(1.5)]
+    ([], ['the noise that was stated, 1.5, is an sd of 191 grey levels o'])
+    """
+    if stated is None or stated <= NOISY:
+        return []
+    said = f"the noise that was stated, {stated:g}, is an sd of {GREYS * stated:.0f} grey levels of 255"
+    return [f"{said} (brightness is -1 to 1); if the picture is not so noisy, give less, as +noise:.02"]
 
 
 def channel_warnings(picture: NDArray[Any] | None, clean: NDArray[Any]) -> list[str]:

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, mask_warnings, size_warnings
+from neuropyro.reconstruct_warnings import (
+    channel_warnings,
+    check_warnings,
+    mask_warnings,
+    noise_warnings,
+    size_warnings,
+)
 
 FINE = {"surprise": 1.1, "latent_distance": 1.0, "misfit": 1.0, "noise": 0.03}
 
@@ -34,6 +40,13 @@ def test_noise_is_said_to_be_large_where_it_was_learned():
     (line,) = check_warnings(noisy, learned_noise=True)
     assert line.startswith("what the generator cannot make is taken for noise, with an sd of 64 grey levels;")
     assert check_warnings(checks(FINE), learned_noise=True) == []
+
+
+def test_noise_is_said_to_be_large_where_it_was_stated():
+    assert noise_warnings(None) == noise_warnings(0.05) == []
+    (line,) = noise_warnings(1.5)
+    assert line.startswith("the noise that was stated, 1.5, is an sd of 191 grey levels of 255 (brightness is -1 to 1)")
+    assert "+noise:.02" in line
 
 
 def test_a_picture_in_colour_and_a_grey_generator_and_the_other_way_round():
