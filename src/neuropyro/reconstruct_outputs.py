@@ -24,6 +24,7 @@ from neuropyro.models import LatentReconstruction
 from neuropyro.models.corruption import Corruption, Mask
 from neuropyro.models.reconstruction_storage import save_reconstruction
 from neuropyro.reconstruct_inputs import Job
+from neuropyro.reconstruct_places import place_warnings
 from neuropyro.reconstruct_warnings import (
     channel_warnings,
     check_warnings,
@@ -136,7 +137,7 @@ class Reconstruction:
         """Why not to trust some of the images."""
         job = self.job
         picture = None if job.image is None else job.image.pixels
-        said = channel_warnings(picture, self.clean.numpy())
+        said = place_warnings(job.image, self.model.generator) + channel_warnings(picture, self.clean.numpy())
         if self.hole is not None and _has_mask_of_a_user(job.corruption):
             full = job.truth if job.image is job.truth_image and job.truth is not None else job.y
             said += mask_warnings(full.cpu().numpy(), self.hole.cpu().numpy() > 0)
