@@ -31,6 +31,7 @@ from neuropyro.reconstruct_warnings import (
     mask_warnings,
     noise_warnings,
     size_warnings,
+    truth_warnings,
 )
 
 __all__ = ["PRODUCTS", "Reconstruction", "write_reconstruction"]
@@ -141,8 +142,11 @@ class Reconstruction:
         if self.hole is not None and _has_mask_of_a_user(job.corruption):
             full = job.truth if job.image is job.truth_image and job.truth is not None else job.y
             said += mask_warnings(full.cpu().numpy(), self.hole.cpu().numpy() > 0)
+        sizes = job.y.shape[-1], self.clean.shape[-1]
         if job.frame is not None and job.image is not job.truth_image:
-            said += size_warnings(job.frame.box[2], job.y.shape[-1], self.clean.shape[-1])
+            said += size_warnings(job.frame.box[2], *sizes)
+        if job.truth_frame is not None:
+            said += truth_warnings(job.truth_frame.box[2], *sizes)
         learned = self.model.sigma is None and not self.model.preset
         return said + noise_warnings(self.model.sigma) + check_warnings(self.checks, learned)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["channel_warnings", "check_warnings", "mask_warnings", "noise_warnings", "size_warnings"]
+__all__ = ["channel_warnings", "check_warnings", "mask_warnings", "noise_warnings", "size_warnings", "truth_warnings"]
 
 SURPRISING = 1.15  # held-out phantoms are at .75 to .97 (16 to 64 px, k-space), axial slices at 1.07 to 2.1
 FAR = 2.0  # latent distance; 1 or less is that of images like the training's
@@ -135,6 +135,28 @@ def size_warnings(side: float, measured: int, whole: int) -> list[str]:
         return []
     lost = f"the picture of {side:.0f} px was shrunk to {measured} px, which is what the corruption makes of {whole} px"
     return [f"{lost}; give one of that size or a smaller factor, or give a clean picture as --truth, to be corrupted"]
+
+
+def truth_warnings(side: float, measured: int, whole: int) -> list[str]:
+    """Say where the clean picture is small itself, as the corrupted one that was given for it.
+
+    Parameters
+    ----------
+    side
+        Of the square that was taken from the clean picture, in its pixels.
+    measured, whole
+        As for :func:`size_warnings`.
+
+    Examples
+    --------
+    >>> truth_warnings(64, 16, 64), [line[:35] for line in truth_warnings(16, 16, 64)]
+    ([], ['the truth of 16 px was enlarged to '])
+    """
+    if measured >= whole or ENLARGED * side >= whole:
+        return []
+    as_small = ", and is as small as what the corruption leaves" if side <= LARGER * measured else ""
+    small = f"the truth of {side:.0f} px was enlarged to {whole} px{as_small}: metrics compare with what was not seen"
+    return [f"{small}; give the clean picture, of {whole} px or more"]
 
 
 def mask_warnings(picture: NDArray[Any], observed: NDArray[np.bool_]) -> list[str]:

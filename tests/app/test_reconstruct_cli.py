@@ -117,14 +117,6 @@ def test_saved_results_give_the_same_images(generator, tmp_path):
     assert np.array_equal(result.predictive(10)["clean"], np.load(folder / "draws.npy"))
 
 
-def test_much_noise_that_was_stated_is_warned(generator, tmp_path, capsys):
-    small = picture(tmp_path / "a.png", SIDE // 4)
-    run(small, corruption="superres:4+noise:.5", generator=generator, out=tmp_path / "out")
-    said = "the noise that was stated, 0.5, is an sd of 64 grey levels of 255"
-    assert any(said in line for line in read(tmp_path / "out" / "a" / "checks.json")["warnings"])
-    assert said in capsys.readouterr().err
-
-
 def test_one_bad_file_does_not_stop_the_others(generator, tmp_path, capsys):
     (tmp_path / "bad.png").write_text("no picture")
     files = [picture(tmp_path / "a.png", 4), tmp_path / "bad.png", picture(tmp_path / "b.png", 4)]

@@ -9,6 +9,7 @@ from neuropyro.reconstruct_warnings import (
     mask_warnings,
     noise_warnings,
     size_warnings,
+    truth_warnings,
 )
 
 FINE = {"surprise": 1.1, "latent_distance": 1.0, "misfit": 1.0, "noise": 0.03}
@@ -69,6 +70,15 @@ def test_a_picture_that_was_enlarged():
     (line,) = size_warnings(12, 64, 64)
     assert "12 px was enlarged to 64 px" in line
     assert "superres" in line
+
+
+def test_a_truth_as_small_as_the_corrupted_picture():
+    (line,) = truth_warnings(16, 16, 64)
+    assert line.startswith("the truth of 16 px was enlarged to 64 px, and is as small as what the corruption leaves")
+    assert "of 64 px or more" in line
+    assert "as small" not in truth_warnings(40, 16, 64)[0]
+    for side, measured in [(64, 16), (50, 16), (256, 16), (16, 64)]:  # whole measurements are told of by their own size
+        assert truth_warnings(side, measured, 64) == []
 
 
 def head(hole):
