@@ -25,6 +25,7 @@ from neuropyro.models.corruption import Corruption, Mask
 from neuropyro.models.reconstruction_storage import save_reconstruction
 from neuropyro.reconstruct_inputs import Job
 from neuropyro.reconstruct_places import place_warnings
+from neuropyro.reconstruct_slices import by_slice, slices_of
 from neuropyro.reconstruct_warnings import (
     channel_warnings,
     check_warnings,
@@ -148,15 +149,18 @@ class Reconstruction:
         if job.truth_frame is not None:
             said += truth_warnings(job.truth_frame.box[2], *sizes)
         learned = self.model.sigma is None and not self.model.preset
-        return said + noise_warnings(self.model.sigma) + check_warnings(self.checks, learned)
+        return said + noise_warnings(self.model.sigma) + check_warnings(self.checks, learned, slices_of(job))
 
     def metrics(self) -> dict[str, Any]:
-        """Metrics against the truth at the generator's resolution and at the file's own, and those of baselines."""
+        """Metrics against the truth at the generator's resolution, by slice too, at the file's, and of baselines."""
         truth = self.job.truth
         assert truth is not None
         common: dict[str, Any] = {"observed": self.hole, "where": truth > BLACK, "features": self.features}
         draws = None if self.fit.is_point else torch.as_tensor(self.drawn["clean"])
-        found: dict[str, Any] = _means(image_metrics(self.clean.clamp(-1, 1), truth, draws=draws, **common))
+        each = image_metrics(self.clean.clamp(-1, 1), truth, draws=draws, **common)
+        found: dict[str, Any] = _means(each)
+        if (slices := slices_of(self.job)) is not None:
+            found["slices"] = by_slice(each, slices)
         if (image := self.job.truth_image) is not None and (frame := self.job.truth_frame) is not None:
             own = [torch.as_tensor(_normalised(p, frame)) for p in (frame.from_square(self.clean), image.pixels)]
             found["own_resolution"] = _means(image_metrics(own[0].clamp(-1, 1), own[1]))
@@ -196,7 +200,8 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     0 to 2 of the sd); the fit,
     ``posterior.nc`` and the model (:func:`~neuropyro.models.reconstruction_storage.load_reconstruction`);
     ``checks.json``; ``metrics.json`` where the truth is known; and the figures ``figure.png`` and ``sd.png``.  A point
-    has no sd: ``sd_image`` and ``sd.png`` are left out, and ``sd.npy`` is of the residual image alone.
+    has no sd: ``sd_image`` and ``sd.png`` are left out, and ``sd.npy`` is of the residual image alone.  A volume is
+    written whole; which of its slices are the estimates stands as ``slices`` in ``checks.json``.
 
     Examples
     --------
@@ -227,7 +232,9 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     found.fit.save(folder)
     save_reconstruction(found.model, folder, generator)
     save_netcdf(found.fit.to_arviz(found.draws, predictive_draws=min(found.draws, 32)), folder / "posterior.nc")
-    checks = {name: values.tolist() for name, values in found.checks.items()}
+    slices = slices_of(found.job)
+    checks = {} if slices is None else {"slices": slices}
+    checks |= {name: values.tolist() for name, values in found.checks.items()}
     _write_json(folder / "checks.json", checks | {"warnings": found.warnings})
     if found.job.truth is not None:
         _write_json(folder / "metrics.json", found.metrics())

@@ -12,6 +12,7 @@ from scipy.ndimage import label
 
 from neuropyro.image_baselines import zero_filled
 from neuropyro.plot_style import BLUE
+from neuropyro.reconstruct_slices import slices_of
 
 if TYPE_CHECKING:
     from neuropyro.reconstruct_outputs import Reconstruction
@@ -30,8 +31,8 @@ HOLE, MOST_HOLES = "#E69F00", 12  # colour of outlines; with more, as of single 
 def plot_reconstruction(found: Reconstruction) -> Figure:
     """Draw up to six slices, a row each: input, estimate, three draws, sd, and with a truth that and the error.
 
-    A point has neither draws nor sd, which its title says.  A hole, where pixels were not seen, is outlined in all
-    panels but the input.
+    Rows of a volume have the numbers of their slices.  A point has neither draws nor sd, which its title says.  A
+    hole, where pixels were not seen, is outlined in all panels but the input.
 
     Examples
     --------
@@ -62,6 +63,9 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
         if "cmap" in style and style["cmap"] != "grey":
             below = axes[-1, k].inset_axes((0.05, -0.12, 0.9, 0.06))  # takes no room of its column's images
             figure.colorbar(shown, cax=below, orientation="horizontal").ax.tick_params(labelsize=7)
+    if (slices := slices_of(found.job)) is not None:
+        for axis, i in zip(axes[:, 0], rows, strict=True):
+            axis.text(-0.04, 0.5, f"slice {slices[i]}", ha="right", va="center", rotation=90, transform=axis.transAxes)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,9 @@ REMEDY = "give a --generator trained on such images"
 OTHERWISE = f"{REMEDY}, or correct --corruption or --intensity"
 
 
-def check_warnings(checks: Mapping[str, NDArray[np.float64]], learned_noise: bool = False) -> list[str]:
+def check_warnings(
+    checks: Mapping[str, NDArray[np.float64]], learned_noise: bool = False, slices: Sequence[int] | None = None
+) -> list[str]:
     """Say which of the checks of a fit are bad, image by image.
 
     Parameters
@@ -34,6 +36,8 @@ def check_warnings(checks: Mapping[str, NDArray[np.float64]], learned_noise: boo
         ``(images,)`` each: see :meth:`~neuropyro.models.LatentReconstruction.checks`.
     learned_noise
         Whether the noise was learned with the image, and not stated.
+    slices
+        Numbers of the images in their file; from 1 on if None.
 
     Examples
     --------
@@ -44,8 +48,8 @@ def check_warnings(checks: Mapping[str, NDArray[np.float64]], learned_noise: boo
     """
     said = []
     count = len(checks["surprise"])
-    for i in range(count):
-        where = f"slice {i + 1}: " if count > 1 else ""
+    for i, number in enumerate(range(1, count + 1) if slices is None else slices):
+        where = f"slice {number}: " if count > 1 else ""
         surprise, away, misfit = (float(checks[name][i]) for name in ("surprise", "latent_distance", "misfit"))
         unlike = []
         if surprise > SURPRISING:

@@ -21,6 +21,7 @@ from neuropyro.models.corruption import Downsample, Mask
 from neuropyro.models.forecasting import Forecasted
 from neuropyro.outputs import Outcome
 from neuropyro.plot_style import diagnosis_groups
+from neuropyro.reconstruct_inputs import Job
 from neuropyro.reconstruct_plots import errors_by_sd
 
 STEPS = Schedule(max_steps=2, warm_up=0, window=2)  # what is drawn need not be a good fit
@@ -202,7 +203,7 @@ def images(corruption, truth=True):
     rng = torch.Generator().manual_seed(0)
     clean = torch.rand(2, 1, 16, 16, generator=rng) - 0.5
     draws = clean.numpy() + 0.1 * torch.randn(4, 2, 1, 16, 16, generator=rng).numpy()
-    job = SimpleNamespace(y=corruption.corrupt(clean, seed=0), truth=clean + 0.1 if truth else None)
+    job = Job("images", corruption, corruption.corrupt(clean, seed=0), clean + 0.1 if truth else None)
     model = SimpleNamespace(corruption=corruption)
     fitted = SimpleNamespace(is_point=False)
     return SimpleNamespace(

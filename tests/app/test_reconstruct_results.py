@@ -1,15 +1,22 @@
 """What a reconstruction's folder says of it, end to end with a small untrained generator."""
 
 import json
+from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from neuropyro.cli import app
+from neuropyro.data.image_files import read_image
 from neuropyro.generators import Card, Generator, GeneratorConfig, save_generator
 from neuropyro.models import reconstruction
+from neuropyro.models.corruption import Blur, Undersample
+from neuropyro.reconstruct_inputs import Framing, job_of
+from neuropyro.reconstruct_plots import plot_reconstruction
+from neuropyro.reconstruct_slices import slices_of
 
 SIDE = 16
 DEFAULTS = reconstruction.LatentReconstruction.__init__.__kwdefaults__
@@ -62,3 +69,52 @@ def test_a_small_picture_as_its_own_truth_is_warned(given, generator, tmp_path):
     run(*images, "--truth", small, corruption="superres:4", generator=generator, out=tmp_path / "out")
     said = [line for line in read(tmp_path / "out" / "a" / "checks.json")["warnings"] if "the truth of 4 px" in line]
     assert len(said) == 1
+
+
+def volume(path, slices=9):
+    """A head whose coronal slices grow brighter to the front."""
+    pixels = np.zeros((24, slices, 20), np.float32)
+    shades = np.linspace(0.5, 1, slices)[:, None]
+    pixels[4:20, :, 3:17] = (np.random.default_rng(0).random((16, slices, 14)) * 50 + 100) * shades
+    nibabel.save(nibabel.Nifti1Image(pixels, np.diag([2.0, 3, 2.5, 1])), path)
+    return path
+
+
+def test_slices_of_a_volume_have_metrics_of_their_own_and_are_named(generator, tmp_path):
+    options = {"corruption": "blur:1+noise:.05", "generator": generator, "guide": "normal", "out": tmp_path / "out"}
+    run("--truth", volume(tmp_path / "head.nii.gz"), "--slices", 3, 7, **options)
+    folder = tmp_path / "out" / "head"
+    found, checks = read(folder / "metrics.json"), read(folder / "checks.json")
+    assert checks["slices"] == [3, 7]
+    assert [each["slice"] for each in found["slices"]] == [3, 7]
+    assert found["slices"][0]["rmse"] != found["slices"][1]["rmse"]
+    for name in ("rmse", "psnr", "crps", "coverage90"):
+        assert np.mean([each[name] for each in found["slices"]]) == pytest.approx(found[name])
+    whole = nibabel.load(folder / "clean.nii.gz").get_fdata() - nibabel.load(tmp_path / "head.nii.gz").get_fdata()
+    assert np.flatnonzero(np.abs(whole).max((0, 2)) > 1).tolist() == checks["slices"]
+
+
+def test_a_picture_has_no_slices(generator, tmp_path):
+    run(
+        "--truth", picture(tmp_path / "a.png", SIDE), corruption="superres:4", generator=generator, out=tmp_path / "out"
+    )
+    for name in ("metrics.json", "checks.json"):
+        assert "slices" not in read(tmp_path / "out" / "a" / name)
+
+
+def test_slices_are_those_of_the_file(tmp_path):
+    path = volume(tmp_path / "head.nii.gz")
+    framing = Framing(SIDE, 1, slices=(4,))
+    job = job_of(path, None, Blur(1.0), framing, simulate=True, seed=0)
+    assert slices_of(job) == (4,)
+    pixels = read_image(path, slices=(4,)).pixels
+    np.save(tmp_path / "scan.npy", Undersample(2.0).A(torch.as_tensor(pixels[..., :SIDE, :SIDE])).numpy().repeat(6, 0))
+    job = job_of(tmp_path / "scan.npy", None, Undersample(2.0), Framing(SIDE, 1, slices=(2, 5)), simulate=False, seed=0)
+    assert slices_of(job) == (2, 5)
+
+
+def test_rows_of_the_figure_are_named_by_slice(tmp_path):
+    job = job_of(volume(tmp_path / "head.nii.gz"), None, Blur(1.0), Framing(SIDE, 1, slices=(3, 7)), True, 0)
+    model, fitted = SimpleNamespace(corruption=job.corruption), SimpleNamespace(is_point=True)
+    axes = plot_reconstruction(SimpleNamespace(job=job, clean=job.truth, sd=np.zeros(2), fit=fitted, model=model)).axes
+    assert [text.get_text() for axis in axes for text in axis.texts] == ["slice 3", "slice 7"]

@@ -31,6 +31,7 @@ def test_a_bad_check_is_said_with_a_remedy_and_its_slice(odd, said, remedy):
     assert check_warnings(checks(FINE, FINE)) == []
     (line,) = check_warnings(checks(FINE, FINE | odd))
     assert line.startswith("slice 2: ")
+    assert check_warnings(checks(FINE, FINE | odd), slices=(80, 90)) == [line.replace("slice 2", "slice 90")]
     assert said in line
     assert remedy in line.partition(";")[2]
 
