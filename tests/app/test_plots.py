@@ -223,7 +223,7 @@ def test_a_reconstruction_is_a_row_an_image_with_estimate_sd_truth_and_error():
         "draw 3",
         "sd (grey levels)",
         "truth",
-        "error (grey levels)",
+        "mean - truth\n(grey levels)",
     ]
     pictures = [axis.images[0].get_array() for axis in axes if axis.images]
     assert pictures[0].shape == (4, 4)
@@ -236,7 +236,7 @@ def test_a_point_has_no_panels_of_draws_and_sd():
     found = images(Downsample(4, noise=0.01))
     found.fit.is_point = True
     titles = [axis.get_title() for axis in plots.plot_reconstruction(found).axes if axis.get_title()]
-    assert titles == ["input", "MAP: a point, no sd", "truth", "error (grey levels)"]
+    assert titles == ["input", "MAP: a point, no sd", "truth", "MAP - truth\n(grey levels)"]
 
 
 def test_colours_of_small_sds_end_at_their_own_size():
