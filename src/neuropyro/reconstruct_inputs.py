@@ -166,12 +166,12 @@ def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Fram
         return _simulated(file, corruption, framing, seed)
     if is_kspace(file):
         return _of_kspace(file, truth, corruption, framing)
+    image = read_image(file, framing.slices, framing.plane)  # before what follows: of a damaged file that is no cure
     if any(isinstance(part, Undersample) for part in corruption.modules()):
         raise CorruptionError(
             f"{file}: pixels, while the corruption kspace needs complex k-space (.npy) or fastMRI's .h5; of an image, "
             "give it as --truth alone, and it is corrupted first"
         )
-    image = read_image(file, framing.slices, framing.plane)
     frame = framing.frame(image)
     corruption = _in_frame(corruption, frame)
     shape = corruption.measurement_shape((len(image), framing.channels, framing.size, framing.size))

@@ -11,9 +11,10 @@ from PIL import Image
 
 from neuropyro.cli import app
 from neuropyro.data.image_files import read_image
+from neuropyro.data.image_slices import ImageFileError
 from neuropyro.generators import Card, Generator, GeneratorConfig, save_generator
 from neuropyro.models import reconstruction
-from neuropyro.models.corruption import Blur, Undersample
+from neuropyro.models.corruption import Blur, Undersample, parse_corruption
 from neuropyro.reconstruct_inputs import Framing, job_of
 from neuropyro.reconstruct_plots import plot_reconstruction
 from neuropyro.reconstruct_slices import slices_of
@@ -69,6 +70,15 @@ def test_a_small_picture_as_its_own_truth_is_warned(given, generator, tmp_path):
     run(*images, "--truth", small, corruption="superres:4", generator=generator, out=tmp_path / "out")
     said = [line for line in read(tmp_path / "out" / "a" / "checks.json")["warnings"] if "the truth of 4 px" in line]
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("corruption", ["kspace:2+noise:.02", "superres:4"])
+def test_kspace_that_was_cut_off_is_told_to_be_damaged(corruption, tmp_path):
+    path = tmp_path / "scan.npy"
+    np.save(path, np.ones((2, SIDE, SIDE), np.complex64))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ImageFileError, match=r"scan\.npy: damaged"):
+        job_of(path, None, parse_corruption(corruption), Framing(SIDE, 1), simulate=False, seed=0)
 
 
 def volume(path, slices=9):
