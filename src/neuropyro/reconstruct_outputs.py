@@ -68,7 +68,7 @@ class Reconstruction:
     >>> found = Reconstruction.of(result, truth, draws=4)
     >>> metrics = found.metrics()
     >>> sorted(metrics), round(metrics["bicubic"]["rmse"], 3)  # of a flat image interpolation makes no error
-    (['bicubic', 'psnr', 'rmse', 'total_variation'], 0.0)
+    (['bicubic', 'mae', 'psnr', 'rmse', 'total_variation'], 0.0)
     """
 
     job: Job

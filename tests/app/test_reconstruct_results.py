@@ -81,6 +81,15 @@ def test_kspace_that_was_cut_off_is_told_to_be_damaged(corruption, tmp_path):
         job_of(path, None, parse_corruption(corruption), Framing(SIDE, 1), simulate=False, seed=0)
 
 
+def test_intervals_within_a_hole_are_judged(generator, tmp_path):
+    options = {"corruption": "inpaint:rectangle,height=.4,width=.4+noise:.02", "guide": "normal"}
+    run("--truth", picture(tmp_path / "a.png", SIDE), generator=generator, out=tmp_path / "out", **options)
+    found = read(tmp_path / "out" / "a" / "metrics.json")
+    assert {"mae", "mae_hole", "coverage90_hole", "width90_hole"} <= set(found)
+    assert found["width90_hole"] > found["width90"]
+    assert 0 <= found["coverage90_hole"] <= 1
+
+
 def volume(path, slices=9):
     """A head whose coronal slices grow brighter to the front."""
     pixels = np.zeros((24, slices, 20), np.float32)
