@@ -60,10 +60,11 @@ def read_nifti(path: Path, slices: Which = "middle", plane: str = "coronal") -> 
     )
 
 
-def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any]) -> None:
+def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any], others: float | None = None) -> None:
     """Write the volume that ``like`` was read from to ``path``, its slices replaced by ``pixels`` (N, 1, H, W).
 
-    Affine, header, orientation and the numbers' type stay.
+    Affine, header, orientation and the numbers' type stay, and so do the other slices, unless ``others`` is the value
+    that they are to have everywhere.
 
     Raises
     ------
@@ -84,6 +85,8 @@ def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any]) -> None:
     assert like.plane is not None
     orientation = ornt_transform(io_orientation(image.affine), RAS)
     ras = np.array(apply_orientation(volume, orientation))
+    if others is not None:
+        ras[:] = others
     slices = np.moveaxis(ras, _axis_of(like.plane, path), 0)  # a view
     if slices.shape[1:] != (pixels.shape[3], pixels.shape[2]) or pixels.shape[:2] != (len(like), 1):
         raise ImageFileError(f"{path}: slices must be {like.pixels.shape}, got {pixels.shape}")

@@ -257,7 +257,7 @@ def _write_in_place(found: Reconstruction, folder: Path) -> None:
     write_image(folder / f"{name}{end}", like, frame.from_square(found.clean, image.pixels))
     if not found.fit.is_point:
         width = frame.from_square(torch.as_tensor(found.sd) - 1) - frame.low
-        write_image(folder / f"sd_image{end}", like, width)
+        write_image(folder / f"sd_image{end}", like, width, others=0.0)
 
 
 def _as_png(image: Any) -> Any:

@@ -110,6 +110,8 @@ def test_slices_of_a_volume_have_metrics_of_their_own_and_are_named(generator, t
     for name in ("rmse", "psnr", "crps", "coverage90"):
         assert np.mean([each[name] for each in found["slices"]]) == pytest.approx(found[name])
     whole = nibabel.load(folder / "clean.nii.gz").get_fdata() - nibabel.load(tmp_path / "head.nii.gz").get_fdata()
+    sd = nibabel.load(folder / "sd_image.nii.gz").get_fdata()
+    assert np.flatnonzero(sd.any((0, 2))).tolist() == checks["slices"]
     assert np.flatnonzero(np.abs(whole).max((0, 2)) > 1).tolist() == checks["slices"]
 
 
