@@ -16,7 +16,7 @@ from neuropyro.generators import Card, Generator, GeneratorConfig, save_generato
 from neuropyro.models import reconstruction
 from neuropyro.models.corruption import Blur, Undersample, parse_corruption
 from neuropyro.reconstruct_inputs import Framing, job_of
-from neuropyro.reconstruct_plots import plot_reconstruction
+from neuropyro.reconstruct_plots import plot_reconstruction, plot_sd
 from neuropyro.reconstruct_slices import slices_of
 
 SIDE = 16
@@ -139,3 +139,17 @@ def test_rows_of_the_figure_are_named_by_slice(tmp_path):
     model, fitted = SimpleNamespace(corruption=job.corruption), SimpleNamespace(is_point=True)
     axes = plot_reconstruction(SimpleNamespace(job=job, clean=job.truth, sd=np.zeros(2), fit=fitted, model=model)).axes
     assert [text.get_text() for axis in axes for text in axis.texts] == ["slice 3", "slice 7"]
+
+
+def test_sds_of_a_volume_of_many_slices_are_shown_of_some_and_labels_fit(tmp_path):
+    slices = tuple(range(1, 9))
+    path = volume(tmp_path / "head.nii.gz")
+    job = job_of(path, None, Blur(1.0), Framing(SIDE, 1, slices=slices), simulate=True, seed=0)
+    found = SimpleNamespace(job=job, clean=job.truth, sd=np.ones(job.truth.shape), fit=SimpleNamespace(is_point=False))
+    figure = plot_sd(found)
+    *panels, errors, _bar = figure.axes
+    assert [axis.get_title() for axis in panels] == [f"slice {slices[i]}" for i in (0, 1, 3, 4, 6, 7)]
+    assert [text.get_text() for text in errors.get_legend().get_texts()] == ["as large as the sd says"]
+    figure.draw_without_rendering()
+    label = errors.yaxis.label.get_window_extent()
+    assert 0 <= label.y0 < label.y1 <= figure.bbox.y1
