@@ -101,7 +101,7 @@ def main() -> None:
     for j, title in enumerate(CORRUPTIONS):
         axes[0, j + 1].set_title(title, fontsize=9)
     for k, name in enumerate(cases):
-        for row, said in zip(axes[3 * k : 3 * k + 3, 0], ("measured", "", "sd, 0 to 40"), strict=True):
+        for row, said in zip(axes[3 * k : 3 * k + 3, 0], ("measured", "", "sd, 0 to 40\ngrey levels"), strict=True):
             row.text(1.0, 0.5, said, ha="right", va="center", fontsize=9, transform=row.transAxes)
         axes[3 * k, 0].text(0.0, 1.0, name, fontsize=10, weight="bold", va="top", transform=axes[3 * k, 0].transAxes)
     figure.savefig(args.out, dpi=110)

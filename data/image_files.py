@@ -98,11 +98,11 @@ def read_image(path: str | Path, slices: Which = "all", plane: str = "coronal") 
     return _read_picture(path, PICTURES[suffix])
 
 
-def write_image(path: str | Path, like: ImageSlices, pixels: NDArray[Any]) -> None:
+def write_image(path: str | Path, like: ImageSlices, pixels: NDArray[Any], others: float | None = None) -> None:
     """Write ``pixels`` (N, C, H, W) in the format, unit and number type of the file that ``like`` was read from.
 
-    A NIfTI volume is written whole, with these slices replaced and its affine kept.  Whole numbers are rounded and
-    clipped to what the type holds.
+    A NIfTI volume is written whole, with these slices replaced and its affine kept; its other slices stay as they are,
+    or have the value ``others`` everywhere.  Whole numbers are rounded and clipped to what the type holds.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def write_image(path: str | Path, like: ImageSlices, pixels: NDArray[Any]) -> No
     if pixels.ndim != 4 or pixels.shape[:2] != like.pixels.shape[:2]:
         raise ImageFileError(f"{path}: images must be {like.pixels.shape}, got {pixels.shape}")
     if kind == "nifti":
-        write_nifti(path, like, pixels)
+        write_nifti(path, like, pixels, others)
     elif kind == "npy":
         np.save(path, stored(pixels, like.dtype), allow_pickle=False)
     else:

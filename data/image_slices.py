@@ -52,6 +52,9 @@ class ImageSlices:
         Size of a pixel along rows' and columns' direction (down, across), mm, where it is known.
     affine
         (4, 4) of the volume as stored, voxels to mm.
+    positions
+        Of the slices' middles, mm along the axis at right angles to the plane (y of coronal ones), where the header
+        calls the affine's space a shared one: MNI's, Talairach's or another image's.
 
     Examples
     --------
@@ -72,6 +75,7 @@ class ImageSlices:
     indices: tuple[int, ...] = (0,)
     spacing: tuple[float, float] | None = None
     affine: NDArray[np.float64] | None = None
+    positions: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -19,6 +19,7 @@ __all__ = ["PLANES", "read_nifti", "write_nifti"]
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
 """Axis of RAS+ volumes that each plane is at right angles to."""
 RAS = axcodes2ornt(("R", "A", "S"))
+SHARED = (2, 3, 4)  # codes of spaces aligned to another image, Talairach's and MNI's; a scanner's origin lies anywhere
 
 
 def read_nifti(path: Path, slices: Which = "middle", plane: str = "coronal") -> ImageSlices:
@@ -44,7 +45,8 @@ def read_nifti(path: Path, slices: Which = "middle", plane: str = "coronal") -> 
     ras = np.moveaxis(apply_orientation(volume, ornt_transform(io_orientation(image.affine), RAS)), axis, 0)
     indices = chosen_indices(slices, len(ras), path)
     pixels = np.stack([np.flipud(ras[i].T) for i in indices])[:, None]
-    sizes = np.delete(voxel_sizes(_canonical_affine(image, volume.shape)), axis)
+    canonical = _canonical_affine(image, volume.shape)
+    sizes = np.delete(voxel_sizes(canonical), axis)
     return ImageSlices(
         pixels=finite(pixels, path),
         path=path,
@@ -54,13 +56,15 @@ def read_nifti(path: Path, slices: Which = "middle", plane: str = "coronal") -> 
         indices=indices,
         spacing=(float(sizes[1]), float(sizes[0])),
         affine=np.asarray(image.affine, np.float64),
+        positions=_positions(canonical, axis, indices, pixels.shape) if _space_code(image) in SHARED else None,
     )
 
 
-def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any]) -> None:
+def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any], others: float | None = None) -> None:
     """Write the volume that ``like`` was read from to ``path``, its slices replaced by ``pixels`` (N, 1, H, W).
 
-    Affine, header, orientation and the numbers' type stay.
+    Affine, header, orientation and the numbers' type stay, and so do the other slices, unless ``others`` is the value
+    that they are to have everywhere.
 
     Raises
     ------
@@ -81,6 +85,8 @@ def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any]) -> None:
     assert like.plane is not None
     orientation = ornt_transform(io_orientation(image.affine), RAS)
     ras = np.array(apply_orientation(volume, orientation))
+    if others is not None:
+        ras[:] = others
     slices = np.moveaxis(ras, _axis_of(like.plane, path), 0)  # a view
     if slices.shape[1:] != (pixels.shape[3], pixels.shape[2]) or pixels.shape[:2] != (len(like), 1):
         raise ImageFileError(f"{path}: slices must be {like.pixels.shape}, got {pixels.shape}")
@@ -119,6 +125,19 @@ def _canonical_affine(image: Any, shape: tuple[int, ...]) -> NDArray[np.float64]
     orientation = io_orientation(image.affine)
     turned: NDArray[np.float64] = image.affine @ inv_ornt_aff(orientation, shape)
     return turned
+
+
+def _space_code(image: Any) -> int:
+    """Return NIfTI's code of the space of the affine that is used: the sform's, or the qform's where that has none."""
+    return int(image.header["sform_code"]) or int(image.header["qform_code"])
+
+
+def _positions(
+    canonical: NDArray[np.float64], axis: int, indices: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[float, ...]:
+    """Places, mm along the axis, of the middles of slices whose pixels are of ``shape`` (N, 1, H, W)."""
+    middle = np.insert([(shape[3] - 1) / 2, (shape[2] - 1) / 2, 1.0], axis, 0.0)
+    return tuple(float(canonical[axis] @ (middle + i * np.eye(4)[axis])) for i in indices)
 
 
 def _axis_of(plane: str, path: Path) -> int:

@@ -77,7 +77,8 @@ def fill(network: Network, state: State) -> Network:
     Raises
     ------
     CheckpointError
-        Where tensors are missing, left over, or of another shape; three of them are named.
+        Where tensors are missing, left over, or of another shape, of which three are named; or where one has values
+        that are not finite, as a training leaves that has diverged.
 
     Examples
     --------
@@ -93,6 +94,10 @@ def fill(network: Network, state: State) -> Network:
         names = ", ".join(problems[:3]) + (" and more" if len(problems) > 3 else "")
         raise CheckpointError(f"its tensors are not those of one StyleGAN2 network: {names}")
     values = {name: state[name].to(torch.float32, copy=True).contiguous() for name in wanted}
+    if broken := next((name for name, t in values.items() if not bool(torch.isfinite(t).all())), None):
+        raise CheckpointError(
+            f"its tensor {broken} has NaN or infinity, as where a training diverged; take an earlier file"
+        )
     values |= {name: t.to(memory_format=torch.channels_last) for name, t in values.items() if t.ndim == 4}
     network.load_state_dict(values, assign=True)
     for parameter in network.parameters():

@@ -13,7 +13,7 @@ The format is told by the content, not by the name.  Nothing in a file is execut
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -54,6 +54,8 @@ class Checkpoint:
         Where the file holds it.
     card
         Of our own files alone.
+    left_out
+        Why the file's discriminator is not among them, where it holds one that cannot be read; else empty.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class Checkpoint:
     training_generator: Generator | None = None
     discriminator: Discriminator | None = None
     card: Card | None = None
+    left_out: str = ""
 
 
 def load_generator(
@@ -174,7 +177,7 @@ def _read_rosinality(path: Path, content: bytes) -> Checkpoint:
         "rosinality",
         rosinality_generator(value["g_ema"], average),
         rosinality_generator(value["g"], average) if value.get("g") is not None else None,
-        rosinality_discriminator(value["d"]) if value.get("d") is not None else None,
+        **_critic(rosinality_discriminator, value.get("d")),
     )
 
 
@@ -189,16 +192,21 @@ def _read_pickle(path: Path, content: bytes) -> Checkpoint:
             "tensorflow",
             tensorflow_generator(averaged),
             tensorflow_generator(training),
-            tensorflow_discriminator(discriminator),
+            **_critic(tensorflow_discriminator, discriminator),
         )
     if not isinstance(value, Mapping) or not isinstance(value.get("G_ema"), Record):
         raise CheckpointError("it is a pickle, but not a StyleGAN2 checkpoint: it has neither G_ema nor (G, D, Gs)")
-    return Checkpoint(path, "nvidia", nvidia_generator(value["G_ema"]), *_others(value))
+    training = nvidia_generator(value["G"]) if value.get("G") is not None else None
+    critic = _critic(nvidia_discriminator, value.get("D"))
+    return Checkpoint(path, "nvidia", nvidia_generator(value["G_ema"]), training, **critic)
 
 
-def _others(value: Mapping[str, Any]) -> tuple[Generator | None, Discriminator | None]:
-    """NVIDIA's training generator and discriminator, where the file holds them."""
-    return (
-        nvidia_generator(value["G"]) if value.get("G") is not None else None,
-        nvidia_discriminator(value["D"]) if value.get("D") is not None else None,
-    )
+def _critic(build: Callable[[Any], Discriminator], network: Any) -> dict[str, Any]:
+    """Fields of the discriminator; one that cannot be read, of a kind of its own perhaps, keeps no generator back."""
+    if network is None:
+        return {}
+    try:
+        return {"discriminator": build(network)}
+    except Exception as error:  # whatever another network provokes in a parser
+        cause = error if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
+        return {"left_out": f"the discriminator, which cannot be read ({cause})"}

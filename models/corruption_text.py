@@ -14,7 +14,8 @@ text                                         corruption
                                              ``pattern=points``, ``seed=1``, ``coils=8``, ``phase=0`` (radians),
                                              ``phase_seed=1``
 ``intensity:gamma=1.5,bias=.3,seed=1``       ``Intensity(BiasField(.3, 1), 1.5)``
-``noise:.05``                                sd of the measurement noise, last; without it a model learns it
+``noise:.05``                                sd of the measurement noise where brightness is -1 to 1, so 2 at most;
+                                             last; without it a model learns it
 ``blur:2+superres:4+noise:.05``              one after another
 ===========================================  =========================================================================
 """
@@ -111,7 +112,7 @@ FORMS: dict[str, Callable[[Arguments, float | None], Corruption]] = {
     "kspace": _kspace,
     "intensity": _intensity,
 }
-NOISE = "noise"
+NOISE, WHOLE_RANGE, GREY_LEVELS = "noise", 2.0, 255
 PLUS = re.compile(rf"\+(?=\s*(?:{'|'.join((*FORMS, NOISE))})\s*(?:[:+]|$))")  # a file's name may hold a plus of its own
 
 
@@ -130,7 +131,7 @@ def parse_corruption(text: str) -> Corruption:
     """
     parts = PLUS.split(text.strip())
     try:
-        noise = Arguments(parts.pop()).number(None) if _name_of(parts[-1]) == NOISE else None
+        noise = _noise_of(parts.pop()) if _name_of(parts[-1]) == NOISE else None
         if NOISE in map(_name_of, parts):
             raise CorruptionError("noise must come last, since later corruptions would colour it")
         if len(parts) <= 1:
@@ -143,6 +144,18 @@ def parse_corruption(text: str) -> Corruption:
 def _name_of(part: str) -> str:
     """Return what stands before the colon."""
     return part.partition(":")[0].strip()
+
+
+def _noise_of(part: str) -> float:
+    """Return the sd; one of more than the whole range of brightness is an sd of grey levels."""
+    noise = Arguments(part).number(None)
+    if noise > WHOLE_RANGE:
+        levels = f"{noise * WHOLE_RANGE / GREY_LEVELS:.3f}".lstrip("0")
+        raise CorruptionError(
+            f"noise is an sd where brightness is -1 to 1, so {WHOLE_RANGE:g} at most, got {noise:g}; "
+            f"if grey levels of {GREY_LEVELS} are meant, give noise:{levels}"
+        )
+    return noise
 
 
 def _made_from(part: str, noise: float | None) -> Corruption:

@@ -39,6 +39,8 @@ def describe(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     yield "mapping", f"{config.mapping_layers} layers, learning-rate multiplier {config.lr_multiplier:g}"
     if checkpoint.discriminator is not None:
         yield "discriminator", _network(checkpoint.discriminator)
+    if checkpoint.left_out:
+        yield "left out", checkpoint.left_out
     yield "without averaging", "yes" if checkpoint.training_generator is not None else "not in the file"
     if card is not None:
         yield from _card_lines(checkpoint.generator, card)

@@ -94,6 +94,7 @@ def _convert(
     say(f"{target} and {card_path(target).name}: from {checkpoint.format} file {checkpoint.path}", **files)
     if checkpoint.training_generator is not None:
         print("its generator without averaging was left out", file=sys.stderr)
+    _tell_left_out(checkpoint)
 
 
 @generator.command
@@ -137,6 +138,8 @@ def _train(
 
     networks, config, place = network.configs(image), training.config(), choose_device(device)
     start = load_checkpoint(weights) if weights is not None else None
+    if start is not None:
+        _tell_left_out(start)
     dataset, held_out, described = open_training_data(data, **asdict(image), seed=config.seed)
     said = {"training_data": training_data or described, "licence": licence}
     _run_training(dataset, held_out, out, networks, config, place, start, said)
@@ -164,6 +167,12 @@ def _run_training(
         path, details = out / "generator.safetensors", {"command": " ".join(sys.argv)}
         write_release(state, path, said["training_data"], said["licence"], _inversions(state, held_out), details)
         say(f"{state.images} images seen; generator: {path}", images=state.images, generator=path.resolve())
+
+
+def _tell_left_out(checkpoint: Checkpoint) -> None:
+    """Say what of a file could not be read, if anything."""
+    if checkpoint.left_out:
+        print(f"{checkpoint.path}: left out is {checkpoint.left_out}", file=sys.stderr)
 
 
 def _tell(entry: Mapping[str, Any]) -> None:

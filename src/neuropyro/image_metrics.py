@@ -258,7 +258,8 @@ def image_metrics(
     draws
         (D, B, C, H, W); with them come ``crps``, ``coverage90`` and ``width90``, over ``where``.
     observed
-        1 where the image was measured: with it comes ``mae_hole``, if there is a hole in every image.
+        1 where the image was measured: with it comes ``mae_hole``, if there is a hole in every image; and with draws
+        ``coverage90_hole`` and ``width90_hole``, if there is a pixel of ``where`` in every hole.
     where
         Pixels over which the draws are judged.
     features
@@ -268,20 +269,30 @@ def image_metrics(
     --------
     >>> truth = torch.linspace(-1, 1, 256).reshape(1, 1, 16, 16)
     >>> image_metrics(truth + 0.1, truth).keys()
-    dict_keys(['psnr', 'rmse', 'ssim'])
+    dict_keys(['psnr', 'rmse', 'mae', 'ssim'])
     """
-    found = {"psnr": psnr(estimate, truth), "rmse": rmse(estimate, truth)}
+    found = {"psnr": psnr(estimate, truth), "rmse": rmse(estimate, truth), "mae": mae(estimate, truth)}
+    hole = None if observed is None else (observed == 0).expand_as(truth)
     if min(truth.shape[2:]) > 2 * WINDOW_RADIUS:
         found["ssim"] = ssim(estimate, truth)
-    if observed is not None and bool((observed == 0).flatten(1).any(dim=1).all()):
-        found["mae_hole"] = mae(estimate, truth, observed == 0)
+    if hole is not None and _in_every_image(hole):
+        found["mae_hole"] = mae(estimate, truth, hole)
     if features is not None:
         found["lpips"] = lpips(estimate, truth, features)
     if draws is not None:
         found["crps"] = crps(draws, truth, where)
         found["coverage90"] = coverage(draws, truth, 0.9, where)
         found["width90"] = interval_width(draws, 0.9, where)
+        judged = hole if hole is None or where is None else hole & (where != 0)
+        if judged is not None and _in_every_image(judged):
+            found["coverage90_hole"] = coverage(draws, truth, 0.9, judged)
+            found["width90_hole"] = interval_width(draws, 0.9, judged)
     return found
+
+
+def _in_every_image(pixels: Tensor) -> bool:
+    """Whether any of the booleans (B, C, H, W) of each image is true."""
+    return bool(pixels.flatten(1).any(dim=1).all())
 
 
 def _require_pair(estimate: Tensor, truth: Tensor) -> None:

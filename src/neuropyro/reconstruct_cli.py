@@ -78,7 +78,8 @@ def _reconstruct(
         Whether results that it holds of files of these names are replaced.
     corruption
         What happened to them, as superres:8, inpaint:mask.png, kspace:4, blur:2+noise:.05; sizes are those of the
-        generator's images. In a mask black is the hole and white was seen.
+        generator's images, and noise is an sd where black is -1 and white 1. In a mask black is the hole and white was
+        seen.
     generator
         A bundled name, or a checkpoint's path.
     guide

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from neuropyro.data.image_files import find_images
 
-__all__ = ["HDF5", "files_of", "folders_of", "name_of"]
+__all__ = ["files_of", "folders_of", "is_kspace", "name_of"]
 
 HDF5 = (".h5", ".hdf5")
 
@@ -32,6 +36,26 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     some = any(path.exists() for path in paths)
     alone = [path.suffix.lower() in HDF5 or (some and not path.exists()) for path in paths]
     return [file for path, one in zip(paths, alone, strict=True) for file in ([path] if one else find_images(path))]
+
+
+def is_kspace(file: Path) -> bool:
+    """Whether a file holds k-space: HDF5, or complex numbers.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "scan.npy"
+    >>> np.save(path, np.zeros((8, 8), np.complex64))
+    >>> is_kspace(path), is_kspace(Path("brain.png"))
+    (True, False)
+    """
+    if file.suffix.lower() != ".npy":
+        return file.suffix.lower() in HDF5
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return False  # reading it as an image tells what is wrong
+    return array.dtype.kind == "c"
 
 
 def name_of(file: Path) -> str:

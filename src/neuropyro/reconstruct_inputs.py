@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data.image_files import read_image
@@ -19,7 +18,7 @@ from neuropyro.data.kspace_files import KSpace, read_kspace
 from neuropyro.data.phantom_recipe import FIELD_OF_VIEW
 from neuropyro.models.corruption import Corruption, CorruptionError, Undersample
 from neuropyro.models.corruption_masks import Mask, reframed
-from neuropyro.reconstruct_files import HDF5, name_of
+from neuropyro.reconstruct_files import is_kspace, name_of
 
 __all__ = ["Framing", "Job", "brightness", "job_of"]
 
@@ -112,6 +111,8 @@ class Job:
         The file, and the generator's square in it; None for k-space.
     truth_image, truth_frame
         Those of the file that the truth is from.
+    indices
+        Places of the images in a file of k-space.
 
     Examples
     --------
@@ -132,6 +133,7 @@ class Job:
     frame: Frame | None = None
     truth_image: ImageSlices | None = None
     truth_frame: Frame | None = None
+    indices: tuple[int, ...] = ()
 
 
 def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Framing, simulate: bool, seed: int) -> Job:
@@ -162,14 +164,14 @@ def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Fram
     corruption = copy.deepcopy(corruption)  # its mask may be resampled
     if simulate:
         return _simulated(file, corruption, framing, seed)
-    if _is_kspace(file):
+    if is_kspace(file):
         return _of_kspace(file, truth, corruption, framing)
+    image = read_image(file, framing.slices, framing.plane)  # before what follows: of a damaged file that is no cure
     if any(isinstance(part, Undersample) for part in corruption.modules()):
         raise CorruptionError(
             f"{file}: pixels, while the corruption kspace needs complex k-space (.npy) or fastMRI's .h5; of an image, "
             "give it as --truth alone, and it is corrupted first"
         )
-    image = read_image(file, framing.slices, framing.plane)
     frame = framing.frame(image)
     corruption = _in_frame(corruption, frame)
     shape = corruption.measurement_shape((len(image), framing.channels, framing.size, framing.size))
@@ -210,7 +212,7 @@ def _of_kspace(file: Path, truth: Path | None, corruption: Corruption, framing: 
     kspace = read_kspace(file, framing.slices)
     y = kspace.cropped(framing.size, framing.size).measurements * ((framing.bright + 1) / 2)
     known = Undersample.from_measurement(y, noise=corruption.noise)
-    job = Job(name_of(file), known, y)
+    job = Job(name_of(file), known, y, indices=kspace.indices)
     clean = (
         _reference_of(kspace, framing) if truth is None else _as_bright_as(y, _truth_of_kspace(truth, framing), known)
     )
@@ -294,14 +296,3 @@ def brightness(image: ImageSlices, bright: float) -> tuple[float, float]:
             return (-1.0, 1.0) if low < -0.05 else (0.0, 1.0)
     low, high = robust_range(pixels, (100 - BRIGHT, BRIGHT))
     return low, low + (high - low) * 2 / (bright + 1)
-
-
-def _is_kspace(file: Path) -> bool:
-    """Whether a file holds k-space: HDF5, or complex numbers."""
-    if file.suffix.lower() != ".npy":
-        return file.suffix.lower() in HDF5
-    try:
-        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return False  # reading it as an image tells what is wrong
-    return array.dtype.kind == "c"

@@ -24,7 +24,16 @@ from neuropyro.models import LatentReconstruction
 from neuropyro.models.corruption import Corruption, Mask
 from neuropyro.models.reconstruction_storage import save_reconstruction
 from neuropyro.reconstruct_inputs import Job
-from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, mask_warnings, size_warnings
+from neuropyro.reconstruct_places import place_warnings
+from neuropyro.reconstruct_slices import by_slice, slices_of
+from neuropyro.reconstruct_warnings import (
+    channel_warnings,
+    check_warnings,
+    mask_warnings,
+    noise_warnings,
+    size_warnings,
+    truth_warnings,
+)
 
 __all__ = ["PRODUCTS", "Reconstruction", "write_reconstruction"]
 
@@ -59,7 +68,7 @@ class Reconstruction:
     >>> found = Reconstruction.of(result, truth, draws=4)
     >>> metrics = found.metrics()
     >>> sorted(metrics), round(metrics["bicubic"]["rmse"], 3)  # of a flat image interpolation makes no error
-    (['bicubic', 'psnr', 'rmse', 'total_variation'], 0.0)
+    (['bicubic', 'mae', 'psnr', 'rmse', 'total_variation'], 0.0)
     """
 
     job: Job
@@ -130,22 +139,28 @@ class Reconstruction:
         """Why not to trust some of the images."""
         job = self.job
         picture = None if job.image is None else job.image.pixels
-        said = channel_warnings(picture, self.clean.numpy())
+        said = place_warnings(job.image, self.model.generator) + channel_warnings(picture, self.clean.numpy())
         if self.hole is not None and _has_mask_of_a_user(job.corruption):
             full = job.truth if job.image is job.truth_image and job.truth is not None else job.y
             said += mask_warnings(full.cpu().numpy(), self.hole.cpu().numpy() > 0)
+        sizes = job.y.shape[-1], self.clean.shape[-1]
         if job.frame is not None and job.image is not job.truth_image:
-            said += size_warnings(job.frame.box[2], job.y.shape[-1], self.clean.shape[-1])
+            said += size_warnings(job.frame.box[2], *sizes)
+        if job.truth_frame is not None:
+            said += truth_warnings(job.truth_frame.box[2], *sizes)
         learned = self.model.sigma is None and not self.model.preset
-        return said + check_warnings(self.checks, learned)
+        return said + noise_warnings(self.model.sigma) + check_warnings(self.checks, learned, slices_of(job))
 
     def metrics(self) -> dict[str, Any]:
-        """Metrics against the truth at the generator's resolution and at the file's own, and those of baselines."""
+        """Metrics against the truth at the generator's resolution, by slice too, at the file's, and of baselines."""
         truth = self.job.truth
         assert truth is not None
         common: dict[str, Any] = {"observed": self.hole, "where": truth > BLACK, "features": self.features}
         draws = None if self.fit.is_point else torch.as_tensor(self.drawn["clean"])
-        found: dict[str, Any] = _means(image_metrics(self.clean.clamp(-1, 1), truth, draws=draws, **common))
+        each = image_metrics(self.clean.clamp(-1, 1), truth, draws=draws, **common)
+        found: dict[str, Any] = _means(each)
+        if (slices := slices_of(self.job)) is not None:
+            found["slices"] = by_slice(each, slices)
         if (image := self.job.truth_image) is not None and (frame := self.job.truth_frame) is not None:
             own = [torch.as_tensor(_normalised(p, frame)) for p in (frame.from_square(self.clean), image.pixels)]
             found["own_resolution"] = _means(image_metrics(own[0].clamp(-1, 1), own[1]))
@@ -185,7 +200,8 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     0 to 2 of the sd); the fit,
     ``posterior.nc`` and the model (:func:`~neuropyro.models.reconstruction_storage.load_reconstruction`);
     ``checks.json``; ``metrics.json`` where the truth is known; and the figures ``figure.png`` and ``sd.png``.  A point
-    has no sd: ``sd_image`` and ``sd.png`` are left out, and ``sd.npy`` is of the residual image alone.
+    has no sd: ``sd_image`` and ``sd.png`` are left out, and ``sd.npy`` is of the residual image alone.  A volume is
+    written whole; which of its slices are the estimates stands as ``slices`` in ``checks.json``.
 
     Examples
     --------
@@ -216,7 +232,9 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     found.fit.save(folder)
     save_reconstruction(found.model, folder, generator)
     save_netcdf(found.fit.to_arviz(found.draws, predictive_draws=min(found.draws, 32)), folder / "posterior.nc")
-    checks = {name: values.tolist() for name, values in found.checks.items()}
+    slices = slices_of(found.job)
+    checks = {} if slices is None else {"slices": slices}
+    checks |= {name: values.tolist() for name, values in found.checks.items()}
     _write_json(folder / "checks.json", checks | {"warnings": found.warnings})
     if found.job.truth is not None:
         _write_json(folder / "metrics.json", found.metrics())
@@ -239,7 +257,7 @@ def _write_in_place(found: Reconstruction, folder: Path) -> None:
     write_image(folder / f"{name}{end}", like, frame.from_square(found.clean, image.pixels))
     if not found.fit.is_point:
         width = frame.from_square(torch.as_tensor(found.sd) - 1) - frame.low
-        write_image(folder / f"sd_image{end}", like, width)
+        write_image(folder / f"sd_image{end}", like, width, others=0.0)
 
 
 def _as_png(image: Any) -> Any:

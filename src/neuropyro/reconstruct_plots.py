@@ -12,6 +12,7 @@ from scipy.ndimage import label
 
 from neuropyro.image_baselines import zero_filled
 from neuropyro.plot_style import BLUE
+from neuropyro.reconstruct_slices import slices_of
 
 if TYPE_CHECKING:
     from neuropyro.reconstruct_outputs import Reconstruction
@@ -30,8 +31,8 @@ HOLE, MOST_HOLES = "#E69F00", 12  # colour of outlines; with more, as of single 
 def plot_reconstruction(found: Reconstruction) -> Figure:
     """Draw up to six slices, a row each: input, estimate, three draws, sd, and with a truth that and the error.
 
-    A point has neither draws nor sd, which its title says.  A hole, where pixels were not seen, is outlined in all
-    panels but the input.
+    Rows of a volume have the numbers of their slices.  A point has neither draws nor sd, which its title says.  A
+    hole, where pixels were not seen, is outlined in all panels but the input.
 
     Examples
     --------
@@ -48,7 +49,7 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
     >>> [axis.get_title() for axis in plot_reconstruction(found).axes][:3]
     ['input', 'posterior mean', 'draw 1']
     """
-    rows = np.linspace(0, len(found.clean) - 1, min(ROWS, len(found.clean))).round().astype(int)
+    rows = _shown(found)
     columns, holes = _panels(found), _holes_of(found)
     figure = Figure(figsize=(1.6 * len(columns), 1.6 * len(rows) + 0.8), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
@@ -62,11 +63,14 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
         if "cmap" in style and style["cmap"] != "grey":
             below = axes[-1, k].inset_axes((0.05, -0.12, 0.9, 0.06))  # takes no room of its column's images
             figure.colorbar(shown, cax=below, orientation="horizontal").ax.tick_params(labelsize=7)
+    if (slices := slices_of(found.job)) is not None:
+        for axis, i in zip(axes[:, 0], rows, strict=True):
+            axis.text(-0.04, 0.5, f"slice {slices[i]}", ha="right", va="center", rotation=90, transform=axis.transAxes)
     return figure
 
 
 def plot_sd(found: Reconstruction) -> Figure:
-    """Draw the posterior sd of each pixel, an image a panel, up to six; and the size of the errors over the sd.
+    r"""Draw the posterior sd of each pixel, an image a panel, up to six; and the size of the errors over the sd.
 
     Without a truth there are no errors, and the last panel is left out.  In it a point is the root mean square error of
     a twelfth of all pixels, those of like sd; on the line, the sd is what it says.
@@ -89,18 +93,19 @@ def plot_sd(found: Reconstruction) -> Figure:
     >>> result = fit(model, model.corruption.corrupt(truth, seed=0), "normal", schedule=short, progress=False)
     >>> found = Reconstruction.of(result, truth, draws=4)
     >>> plot_sd(found).axes[-2].get_ylabel()
-    'rms error (grey levels)'
+    'rms error\n(grey levels)'
     """
     if found.fit.is_point:
         raise ValueError("plot_sd: the fit is a point and has no sd; fit with guide='normal', say")
-    shown, truth = min(len(found.clean), ROWS), found.job.truth
-    sd = found.sd * GREY_LEVELS
-    figure = Figure(figsize=(1.9 * shown + (0 if truth is None else 3.2), 2.7), layout="constrained")
+    which, slices, truth = _shown(found), slices_of(found.job), found.job.truth
+    shown, sd = len(which), found.sd * GREY_LEVELS
+    figure = Figure(figsize=(1.9 * shown + (0 if truth is None else 3.2), 2.9), layout="constrained")
     axes = figure.subplots(1, shown + (truth is not None), width_ratios=[1.0] * shown + [1.6] * (truth is not None))
     panels = list(np.atleast_1d(axes))
     top = _top_of(sd)
-    for axis, image in zip(panels[:shown], sd, strict=True):
-        picture = axis.imshow(image.mean(0), cmap="magma", vmin=0, vmax=top, interpolation="nearest")
+    for axis, i in zip(panels[:shown], which, strict=True):
+        picture = axis.imshow(sd[i].mean(0), cmap="magma", vmin=0, vmax=top, interpolation="nearest")
+        axis.set_title("" if slices is None else f"slice {slices[i]}", fontsize=9)
         axis.set_axis_off()
     figure.colorbar(
         picture, ax=panels[:shown], location="bottom", label="posterior sd\n(grey levels of 255)", shrink=0.7
@@ -108,11 +113,18 @@ def plot_sd(found: Reconstruction) -> Figure:
     if truth is not None:
         error = (found.clean - truth).numpy() * GREY_LEVELS
         said, true = errors_by_sd(sd, error)
-        panels[-1].plot([0, said.max()], [0, said.max()], color="k", lw=0.8)
+        panels[-1].plot([0, said.max()], [0, said.max()], color="k", lw=0.8, label="as large as the sd says")
         panels[-1].plot(said, true, "o-", ms=4, color=BLUE)
         panels[-1].set_xlabel("posterior sd (grey levels)")
-        panels[-1].set_ylabel("rms error (grey levels)")
+        panels[-1].set_ylabel("rms error\n(grey levels)")  # the panel is too low for one line
+        panels[-1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8)
     return figure
+
+
+def _shown(found: Reconstruction) -> NDArray[np.int64]:
+    """Places of the images that figures show: all, or as many as they have room for, evenly spaced."""
+    count = len(found.clean)
+    return np.linspace(0, count - 1, min(ROWS, count)).round().astype(np.int64)
 
 
 def errors_by_sd(sd: NDArray[Any], error: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["channel_warnings", "check_warnings", "mask_warnings", "size_warnings"]
+__all__ = ["channel_warnings", "check_warnings", "mask_warnings", "noise_warnings", "size_warnings", "truth_warnings"]
 
 SURPRISING = 1.15  # held-out phantoms are at .75 to .97 (16 to 64 px, k-space), axial slices at 1.07 to 2.1
 FAR = 2.0  # latent distance; 1 or less is that of images like the training's
 CONTRADICTS = 2.0  # misfit; 1 is the noise that was stated
-NOISY = 0.12  # learned sd of the noise, of a range of 2: two sds above the prior's median
+NOISY = 0.12  # sd of the noise, of a range of 2: two sds above the median of the prior of a learned one
 GREYS = 127.5  # grey levels of 255 in a unit of brightness
 LARGER = 1.25  # ratio of sizes from which on a picture loses what can be seen
 ENLARGED = 1.5  # likewise, from which on most pixels are made up
@@ -25,7 +25,9 @@ REMEDY = "give a --generator trained on such images"
 OTHERWISE = f"{REMEDY}, or correct --corruption or --intensity"
 
 
-def check_warnings(checks: Mapping[str, NDArray[np.float64]], learned_noise: bool = False) -> list[str]:
+def check_warnings(
+    checks: Mapping[str, NDArray[np.float64]], learned_noise: bool = False, slices: Sequence[int] | None = None
+) -> list[str]:
     """Say which of the checks of a fit are bad, image by image.
 
     Parameters
@@ -34,6 +36,8 @@ def check_warnings(checks: Mapping[str, NDArray[np.float64]], learned_noise: boo
         ``(images,)`` each: see :meth:`~neuropyro.models.LatentReconstruction.checks`.
     learned_noise
         Whether the noise was learned with the image, and not stated.
+    slices
+        Numbers of the images in their file; from 1 on if None.
 
     Examples
     --------
@@ -44,8 +48,8 @@ def check_warnings(checks: Mapping[str, NDArray[np.float64]], learned_noise: boo
     """
     said = []
     count = len(checks["surprise"])
-    for i in range(count):
-        where = f"slice {i + 1}: " if count > 1 else ""
+    for i, number in enumerate(range(1, count + 1) if slices is None else slices):
+        where = f"slice {number}: " if count > 1 else ""
         surprise, away, misfit = (float(checks[name][i]) for name in ("surprise", "latent_distance", "misfit"))
         unlike = []
         if surprise > SURPRISING:
@@ -65,6 +69,25 @@ def check_warnings(checks: Mapping[str, NDArray[np.float64]], learned_noise: boo
             taken = f"what the generator cannot make is taken for noise, with an sd of {GREYS * noise:.0f} grey levels"
             said.append(f"{where}{taken}; if the picture is not so noisy, {REMEDY}, or give the noise, as +noise:.02")
     return said
+
+
+def noise_warnings(stated: float | None) -> list[str]:
+    """Say where the noise that was stated is so large that grey levels may have been meant.
+
+    Parameters
+    ----------
+    stated
+        Sd of the noise on a brightness of -1 to 1; None where it was not stated.
+
+    Examples
+    --------
+    >>> noise_warnings(0.05), [line[:61] for line in noise_warnings(1.5)]
+    ([], ['the noise that was stated, 1.5, is an sd of 191 grey levels o'])
+    """
+    if stated is None or stated <= NOISY:
+        return []
+    said = f"the noise that was stated, {stated:g}, is an sd of {GREYS * stated:.0f} grey levels of 255"
+    return [f"{said} (brightness is -1 to 1); if the picture is not so noisy, give less, as +noise:.02"]
 
 
 def channel_warnings(picture: NDArray[Any] | None, clean: NDArray[Any]) -> list[str]:
@@ -116,6 +139,28 @@ def size_warnings(side: float, measured: int, whole: int) -> list[str]:
         return []
     lost = f"the picture of {side:.0f} px was shrunk to {measured} px, which is what the corruption makes of {whole} px"
     return [f"{lost}; give one of that size or a smaller factor, or give a clean picture as --truth, to be corrupted"]
+
+
+def truth_warnings(side: float, measured: int, whole: int) -> list[str]:
+    """Say where the clean picture is small itself, as the corrupted one that was given for it.
+
+    Parameters
+    ----------
+    side
+        Of the square that was taken from the clean picture, in its pixels.
+    measured, whole
+        As for :func:`size_warnings`.
+
+    Examples
+    --------
+    >>> truth_warnings(64, 16, 64), [line[:35] for line in truth_warnings(16, 16, 64)]
+    ([], ['the truth of 16 px was enlarged to '])
+    """
+    if measured >= whole or ENLARGED * side >= whole:
+        return []
+    as_small = ", and is as small as what the corruption leaves" if side <= LARGER * measured else ""
+    small = f"the truth of {side:.0f} px was enlarged to {whole} px{as_small}: metrics compare with what was not seen"
+    return [f"{small}; give the clean picture, of {whole} px or more"]
 
 
 def mask_warnings(picture: NDArray[Any], observed: NDArray[np.bool_]) -> list[str]:

@@ -147,13 +147,23 @@ def test_all_that_apply_under_their_names():
     estimate, truth = pair()
     draws = truth + 0.1 * torch.randn(8, *truth.shape)
     observed = torch.ones(1, 1, 24, 24)
-    assert image_metrics(estimate, truth).keys() == {"psnr", "rmse", "ssim"}
+    assert image_metrics(estimate, truth).keys() == {"psnr", "rmse", "mae", "ssim"}
     assert "mae_hole" not in image_metrics(estimate, truth, observed=observed)
     observed[..., :6] = 0
     found = image_metrics(estimate, truth, draws, observed, features=Doubling())
-    assert found.keys() == {"psnr", "rmse", "ssim", "mae_hole", "lpips", "crps", "coverage90", "width90"}
+    of_draws = {"crps", "coverage90", "width90", "coverage90_hole", "width90_hole"}
+    assert found.keys() == {"psnr", "rmse", "mae", "ssim", "mae_hole", "lpips"} | of_draws
     assert all(value.shape == (3,) for value in found.values())
     torch.testing.assert_close(found["mae_hole"], mae(estimate[..., :6], truth[..., :6]))
+    torch.testing.assert_close(found["coverage90_hole"], coverage(draws[..., :6], truth[..., :6]))
+    torch.testing.assert_close(found["width90_hole"], interval_width(draws[..., :6]))
+    brain = torch.zeros(1, 1, 24, 24)
+    brain[..., 4:12] = 1
+    within = image_metrics(estimate, truth, draws, observed, brain)
+    torch.testing.assert_close(within["coverage90_hole"], coverage(draws[..., 4:6], truth[..., 4:6]))
+    torch.testing.assert_close(within["mae_hole"], found["mae_hole"])  # of errors all pixels count
+    brain[..., 4:6] = 0
+    assert "coverage90_hole" not in image_metrics(estimate, truth, draws, observed, brain)
     assert torch.equal(found["lpips"], lpips(estimate, truth, Doubling()))
     assert "ssim" not in image_metrics(estimate[..., :8], truth[..., :8])
 

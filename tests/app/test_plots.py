@@ -21,6 +21,7 @@ from neuropyro.models.corruption import Downsample, Mask
 from neuropyro.models.forecasting import Forecasted
 from neuropyro.outputs import Outcome
 from neuropyro.plot_style import diagnosis_groups
+from neuropyro.reconstruct_inputs import Job
 from neuropyro.reconstruct_plots import errors_by_sd
 
 STEPS = Schedule(max_steps=2, warm_up=0, window=2)  # what is drawn need not be a good fit
@@ -202,7 +203,7 @@ def images(corruption, truth=True):
     rng = torch.Generator().manual_seed(0)
     clean = torch.rand(2, 1, 16, 16, generator=rng) - 0.5
     draws = clean.numpy() + 0.1 * torch.randn(4, 2, 1, 16, 16, generator=rng).numpy()
-    job = SimpleNamespace(y=corruption.corrupt(clean, seed=0), truth=clean + 0.1 if truth else None)
+    job = Job("images", corruption, corruption.corrupt(clean, seed=0), clean + 0.1 if truth else None)
     model = SimpleNamespace(corruption=corruption)
     fitted = SimpleNamespace(is_point=False)
     return SimpleNamespace(
@@ -222,7 +223,7 @@ def test_a_reconstruction_is_a_row_an_image_with_estimate_sd_truth_and_error():
         "draw 3",
         "sd (grey levels)",
         "truth",
-        "error (grey levels)",
+        "mean - truth\n(grey levels)",
     ]
     pictures = [axis.images[0].get_array() for axis in axes if axis.images]
     assert pictures[0].shape == (4, 4)
@@ -235,7 +236,7 @@ def test_a_point_has_no_panels_of_draws_and_sd():
     found = images(Downsample(4, noise=0.01))
     found.fit.is_point = True
     titles = [axis.get_title() for axis in plots.plot_reconstruction(found).axes if axis.get_title()]
-    assert titles == ["input", "MAP: a point, no sd", "truth", "error (grey levels)"]
+    assert titles == ["input", "MAP: a point, no sd", "truth", "MAP - truth\n(grey levels)"]
 
 
 def test_colours_of_small_sds_end_at_their_own_size():

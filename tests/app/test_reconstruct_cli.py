@@ -88,7 +88,7 @@ def test_truth_alone_is_corrupted_and_compared(generator, guide, tmp_path):
     written = read_image(folder / "clean.png").pixels / 127.5 - 1
     assert np.abs(written - np.load(folder / "clean.npy").clip(-1, 1)).max() <= 0.51 / 127.5
     found = read(folder / "metrics.json")
-    keys = {"psnr", "ssim", "rmse", "own_resolution", "bicubic", "total_variation"}
+    keys = {"psnr", "ssim", "rmse", "mae", "own_resolution", "bicubic", "total_variation"}
     assert set(found) == keys | (set() if guide == "map" else {"crps", "coverage90", "width90"})
     error = np.load(folder / "clean.npy").clip(-1, 1) - (read_image(truth).pixels / 127.5 - 1)
     assert found["rmse"] == pytest.approx(127.5 * np.sqrt((error**2).mean()), rel=1e-4)

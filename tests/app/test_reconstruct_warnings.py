@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from neuropyro.reconstruct_warnings import channel_warnings, check_warnings, mask_warnings, size_warnings
+from neuropyro.reconstruct_warnings import (
+    channel_warnings,
+    check_warnings,
+    mask_warnings,
+    noise_warnings,
+    size_warnings,
+    truth_warnings,
+)
 
 FINE = {"surprise": 1.1, "latent_distance": 1.0, "misfit": 1.0, "noise": 0.03}
 
@@ -24,6 +31,7 @@ def test_a_bad_check_is_said_with_a_remedy_and_its_slice(odd, said, remedy):
     assert check_warnings(checks(FINE, FINE)) == []
     (line,) = check_warnings(checks(FINE, FINE | odd))
     assert line.startswith("slice 2: ")
+    assert check_warnings(checks(FINE, FINE | odd), slices=(80, 90)) == [line.replace("slice 2", "slice 90")]
     assert said in line
     assert remedy in line.partition(";")[2]
 
@@ -34,6 +42,13 @@ def test_noise_is_said_to_be_large_where_it_was_learned():
     (line,) = check_warnings(noisy, learned_noise=True)
     assert line.startswith("what the generator cannot make is taken for noise, with an sd of 64 grey levels;")
     assert check_warnings(checks(FINE), learned_noise=True) == []
+
+
+def test_noise_is_said_to_be_large_where_it_was_stated():
+    assert noise_warnings(None) == noise_warnings(0.05) == []
+    (line,) = noise_warnings(1.5)
+    assert line.startswith("the noise that was stated, 1.5, is an sd of 191 grey levels of 255 (brightness is -1 to 1)")
+    assert "+noise:.02" in line
 
 
 def test_a_picture_in_colour_and_a_grey_generator_and_the_other_way_round():
@@ -56,6 +71,15 @@ def test_a_picture_that_was_enlarged():
     (line,) = size_warnings(12, 64, 64)
     assert "12 px was enlarged to 64 px" in line
     assert "superres" in line
+
+
+def test_a_truth_as_small_as_the_corrupted_picture():
+    (line,) = truth_warnings(16, 16, 64)
+    assert line.startswith("the truth of 16 px was enlarged to 64 px, and is as small as what the corruption leaves")
+    assert "of 64 px or more" in line
+    assert "as small" not in truth_warnings(40, 16, 64)[0]
+    for side, measured in [(64, 16), (50, 16), (256, 16), (16, 64)]:  # whole measurements are told of by their own size
+        assert truth_warnings(side, measured, 64) == []
 
 
 def head(hole):

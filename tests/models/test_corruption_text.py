@@ -100,6 +100,7 @@ def test_arrays_have_no_text():
         ("kspace:4,seed=1.5", "whole number"),
         ("noise:.1+blur:2", "noise must come last"),
         ("blur:2+noise:-1", "standard deviation of 0 or more"),
+        ("superres:4+noise:20", r"brightness is -1 to 1, so 2 at most, got 20; if grey levels of 255 .* noise:\.157"),
         ("blur:2+noise", "noise's value is missing"),
         ("noise:.1+noise:.2", "noise must come last"),
         ("identity:3", "identity's value has no meaning"),
