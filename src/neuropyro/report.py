@@ -17,6 +17,7 @@ from neuropyro.counted_years import remark_on_years
 from neuropyro.fit_cautions import caution
 from neuropyro.inference import cluster_agreement
 from neuropyro.known_speeds import remark_on_speeds
+from neuropyro.models import VertexMaps
 from neuropyro.outputs import Outcome
 from neuropyro.plain_words import explained, plain_verdict
 
@@ -45,6 +46,7 @@ TITLES = {
 """Of the page's figures, by the names of their pictures."""
 PICTURES = ("report.html", *(f"{name}.png" for name in TITLES))
 """Names of what is written."""
+OF_BIOMARKERS = {"speed": "change a year", "years": "years to onset"}  # of maps of vertices
 EFFECTS = {
     "scatter": "courses of single {columns} about their cluster's",
     "subject_effect": "offsets of subjects",
@@ -201,11 +203,13 @@ def _trajectory_table(outcome: Outcome) -> str:
     names |= {"ageing": "ageing a year"} if outcome.model.ageing else {}
     sizes = () if outcome.each_alone else (outcome.columns, "share")
     first = "biomarker" if outcome.each_alone else "cluster"
-    head = "".join(f"<th>{title}</th>" for title in (first, *sizes, *names.values()))
+    own_names = OF_BIOMARKERS if outcome.each_alone else {}
+    head = "".join(f"<th>{title}</th>" for title in (first, *sizes, *names.values(), *own_names.values()))
     share, rows = outcome.members / outcome.members.sum(), []
     for k, name in enumerate(outcome.cluster_names):
         own = [html.escape(name), f"{outcome.members[k]:,}", f"{share[k]:.1%}"][: 1 + len(sizes)]
         cells = own + [_number(outcome.summary(outcome.trajectories[name][:, k])) for name in names]
+        cells += [_number(_of_biomarker(outcome.vertex_maps, name, k)) for name in own_names]
         rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     members = f"{outcome.columns.capitalize()}: those of which this is the likeliest cluster; share: of all that vary."
     ageing = ", ageing a year" * outcome.model.ageing
@@ -213,7 +217,13 @@ def _trajectory_table(outcome: Outcome) -> str:
     change = "Change" if outcome.fit.is_point else "Medians with 90 % intervals: change"
     note += f"{change}, start{ageing} and residual sd in {_unit(outcome)}; onset is a score, and steepness per score."
     note += _own(outcome)
+    if outcome.each_alone:
+        note += " Change a year: at the onset, at the median speed of all; years to it: from the controls' mean score."
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
+
+
+def _of_biomarker(maps: VertexMaps, name: str, k: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.array([maps.median[name][k], maps.lower[name][k], maps.upper[name][k]])
 
 
 def _unit(outcome: Outcome) -> str:
@@ -247,6 +257,8 @@ def _covariate_table(outcome: Outcome) -> str:
 
 
 def _number(summary: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    if np.isnan(summary[0]):
+        return "not known"
     middle, low, high = (_plain(float(number)) for number in summary)
     return middle if np.isnan(summary[1]) else f"{middle} ({low} to {high})"
 

@@ -76,6 +76,9 @@ def test_tables_and_report_speak_of_biomarkers(fitted):
     report = (folder / "report.html").read_text()
     assert "Disease progression of biomarkers" in report
     assert "each of 4 with a trajectory of its own" in report
+    for row in table(folder / "biomarkers.csv"):
+        assert f"<td>{float(row['years']):.3g} (" in report
+    assert "years to onset" in report
     assert not (folder / "trajectories.png").exists()
 
 
