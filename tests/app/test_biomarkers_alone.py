@@ -77,7 +77,7 @@ def test_tables_and_report_speak_of_biomarkers(fitted):
     assert "Disease progression of biomarkers" in report
     assert "each of 4 with a trajectory of its own" in report
     for row in table(folder / "biomarkers.csv"):
-        assert f"<td>{float(row['years']):.3g} (" in report
+        assert f"<td>{float(row['years']):.3g}</td>" in report  # of a point
     assert "years to onset" in report
     assert not (folder / "trajectories.png").exists()
 
