@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from neuropyro.result_folder import refuse_file
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.data import Cohort
+    from neuropyro.models.anatomy_counterfactual import Counterfactual
     from neuropyro.models.anatomy_program import Interventions
 
 __all__ = ["counterfactual", "parse_do", "parse_times", "register", "simulate_anatomy"]
@@ -190,6 +192,8 @@ def counterfactual(
     exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=_runner(guide, steps, seed))
     with tqdm(worlds.items(), "worlds", unit="world") as bar:
         found = {name: simulator.counterfactual(exogenous, world, times=ages) for name, world in bar}
+    for name in _unchanged(found, worlds):
+        print(f"{name}: the same world as it is, since this is so already or does nothing", file=sys.stderr)
     figures = [path.resolve() for path in write_worlds(found, one.mesh, out)]
     said = "\n".join(f"figure: {figure}" for figure in figures)
     facts = {"figure": figures[0], "figures": figures, "out": out.resolve()}
@@ -218,6 +222,19 @@ def _whose(one: Cohort, whole: Cohort, by_default: bool) -> str:
     others = [str(name) for name in whole.subjects[1:]]
     named = ", ".join([*others[:MOST_NAMED], *(["..."] if len(others) > MOST_NAMED else [])])
     return f"subject {one.subjects[0]}, the first of {whole.n_subjects}; --subject takes another: {named}"
+
+
+def _unchanged(found: Mapping[str, Counterfactual], worlds: Mapping[str, Interventions]) -> list[str]:
+    """Return the names of the worlds in which all but what they set is as in the first."""
+    import numpy as np
+
+    first, *others = found
+    as_it_is = found[first].nodes
+    return [
+        name
+        for name in others
+        if all(np.allclose(found[name].nodes[node], x) for node, x in as_it_is.items() if node not in worlds[name])
+    ]
 
 
 def _runner(guide: Guide, steps: int, seed: int) -> Any:

@@ -159,6 +159,25 @@ def test_numbers_alone_have_a_figure_and_a_dictionary(tmp_path, capsys):
     }
 
 
+def test_a_world_in_which_all_is_as_it_is_is_told(tmp_path, capsys):
+    study, out = tmp_path / "study", tmp_path / "worlds"
+    run("simulate", "anatomy", "--out", study, "--subjects", 1, "--visits", 2, "--no-maps", "--no-images")
+    given = (
+        "--do",
+        "treatment=1,treatment_start=0",
+        "treatment=.5,treatment_start=0",
+        "--draws",
+        5,
+        "--guide",
+        "mode",
+        "--out",
+        out,
+    )
+    run("counterfactual", study / "shards" / "shard-00000.npz", *given)
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "the same world" in line]
+    assert told == "treatment=1,treatment_start=0: the same world as it is, since this is so already or does nothing"
+
+
 @pytest.mark.parametrize("times", ["50:inf:1", "50:60:nan", "old", "60,nan"])
 def test_ages_that_are_no_numbers_are_refused(times):
     with pytest.raises(ValueError, match=f"times: '{times}' is not ages"):
