@@ -120,9 +120,9 @@ plots.plot_recovery(outcome)
 # %% [markdown]
 # ## What could be wrong
 #
-# * **The order is right, the axis is bent.** Up to a score of 2 points of the last figure lie on the line; beyond it
-#   patients are drawn together. There one cluster changes and the others have little left to: a stretch of the score
-#   shrunk, with that cluster's trajectory made steeper to match, makes nearly the same maps.
+# * **The axis bends a little at its far end.** Up to a score of 3 points of the last figure lie on the line; beyond it
+#   patients are drawn together, at the very end by a tenth. There one cluster changes and the others have little left
+#   to: a stretch of the score shrunk, with that cluster's trajectory made steeper to match, makes nearly the same maps.
 # * **So intervals of the scores are too narrow.** The share printed above should be 90 %. What is left of a map is smooth
 #   over the surface here; vertices count for less than independent ones for that, by how much is hardly known; and that all
 #   scores may bend together, a guide of independent normals cannot say. Use scores to order visits and people of one fit;

@@ -95,7 +95,7 @@ neuropyro("dive", "fit", subjects, "--table", study / "broken.csv", "--fwhm", 10
 # ## The fit
 #
 # One command, `neuropyro dive fit subjects/ --table visits.csv --fwhm 10 --clusters 3 --out fit/`; here with the left
-# hemisphere alone and the quick guide `normal`, so that it takes a minute.
+# hemisphere alone and the quick guide `normal`, so that it takes two minutes.
 
 # %%
 neuropyro(

@@ -112,8 +112,8 @@ plots.plot_coverage(results)
 
 # %% [markdown]
 # On data of its own kind intervals hold too little by a third, for `normal` takes numbers as independent that are known only
-# together (`structured` is the guide to try); in other such data sets they hold up to 87 %. On the cortex a sixth of what
-# they promise is held. With what the check asked for it is nearly a third, and scores are nearer to the truth. The rest
+# together (`structured` is the guide to try); in other such data sets they hold up to 87 %. On the cortex a quarter of what
+# they promise is held. With what the check asked for it is two fifths, and scores are nearer to the truth. The rest
 # passes all checks that were made: what is left of a map is smooth over the surface, so that neighbours are no independent
 # witnesses.
 #
@@ -169,14 +169,14 @@ plots.plot_sd(brains)
 # | | checks of the data | intervals, probabilities |
 # |---|---|---|
 # | DIVE, data of its own kind | passed | scores' intervals hold two thirds of what they promise |
-# | DIVE, cortex | one failed: what lasts of a person | scores' intervals hold a sixth of what they promise |
-# | DIVE, cortex, with `vertex_effect` | passed | scores' intervals hold nearly a third of what they promise |
+# | DIVE, cortex | one failed: what lasts of a person | scores' intervals hold a quarter of what they promise |
+# | DIVE, cortex, with `vertex_effect` | passed | scores' intervals hold two fifths of what they promise |
 # | DIVE, overlapping clusters | not asked here | labels far too certain |
 # | reconstruction | passed, the darkest pixel barely | pixels' intervals hold a little more than they promise |
 #
 # * **Passing the checks of the data does not make intervals right.** They compare what the model can make with what was
 #   seen; what was not seen, scores and labels and pixels, can be wrong all the same.
-# * Order and estimates are better than their intervals: scores correlate with the truth at .96 and more in all.
+# * Order and estimates are better than their intervals: scores correlate with the truth at .98 and more in all.
 # * The darkest measured pixel is not as dark as simulated ones: the residual image is Normal in the model, wider than that
 #   of brains at its ends. In the last figure the sd goes with the error over the whole range, up to a third too large for
 #   these four brains.
