@@ -178,7 +178,7 @@ def _on_intervals(outcome: Outcome) -> str:
         return "; bars are 90 % intervals at the last visit"
     return (
         "; bars are 90 % intervals at the last visit, too narrow where what is left of a map is smooth over the "
-        "surface (on simulated cortices they hold the true score at a seventh to a half of the visits): compare "
+        "surface (on simulated cortices they hold the true score at a tenth to two thirds of the visits): compare "
         "visits of this fit by them"
     )
 
