@@ -132,7 +132,8 @@ def load_fit(
     Raises
     ------
     FitError
-        Where files are missing or damaged, the data are others, or a model or guide is needed.
+        Where files are missing or damaged, the data are others, a model or guide is needed, or the fit is of a model
+        with other sites, as an earlier version's.
 
     Examples
     --------
@@ -156,7 +157,16 @@ def load_fit(
     dtype = {"float32": torch.float32, "float64": torch.float64}[settings["dtype"]]
     prepared = prepare(model, data, choose_device(device), dtype)
     with default_dtype(dtype):
-        runs = tuple(_run(r, run, model, prepared, chosen, tensors) for r, run in enumerate(settings["runs"]))
+        try:
+            runs = tuple(_run(r, run, model, prepared, chosen, tensors) for r, run in enumerate(settings["runs"]))
+        except RuntimeError as error:
+            if "state_dict" not in str(error):
+                raise
+            by = settings["versions"].get("neuropyro", "unknown")
+            raise FitError(
+                f"{folder}: its guide is of other sites than this model's; it was saved by another version (neuropyro "
+                f"{by}, {settings.get('when', 'of an unknown date')}), or of another model: fit again"
+            ) from None
     return Fit(model, prepared, runs, settings["guide"], settings["seed"], settings["fingerprint"], dtype)
 
 

@@ -73,6 +73,13 @@ def test_a_model_of_ones_own_is_given_again(tmp_path):
     assert load_fit(tmp_path, data=y, model=model).posterior(1)["x"].shape == (1,)
 
 
+def test_a_fit_of_a_model_that_had_other_sites_is_refused(tmp_path, cohort, result):
+    """As one is that an earlier version made."""
+    result.save(tmp_path)
+    with pytest.raises(FitError, match=r"other sites than this model's; it was saved by another version"):
+        load_fit(tmp_path, cohort, model=VertexClusterMixture(2, visit_effect=True))
+
+
 def test_damaged_folders(tmp_path, cohort, result):
     with pytest.raises(FitError, match="no such folder"):
         load_fit(tmp_path / "nowhere", cohort)
