@@ -25,8 +25,8 @@ def recruited() -> Cohort:
 @pytest.mark.parametrize(("cohort", "share"), [(followed(), 1.0), (recruited(), 0.0)], ids=["followed", "recruited"])
 def test_it_is_found(cohort, share):
     found = fit(VertexClusterMixture(2), cohort, "map", progress=False).posterior(1)
-    # Four standard errors of the regression of 60 stages on ages, whose sd is 11.5 years: what they differ by besides is
-    # 3.2 years of travel in the one cohort, 12 in the other.
+    # Four standard errors of the regression of 60 stages on ages, whose sd is 11.5 years: besides, stages differ by 3.2
+    # years of travel in the one cohort, by 12 in the other.
     besides = 3.2 if share else 12.0
     assert found["time_share"][0] == pytest.approx(share, abs=4 * besides / 11.5 / np.sqrt(60))
     assert np.corrcoef(found["dps"][0], cohort.truth["dps"])[0, 1] > 0.995
