@@ -185,7 +185,7 @@ def _on_intervals(outcome: Outcome) -> str:
 
 def _own_band(outcome: Outcome) -> str:
     """Say what the band about a biomarker's curve is, where there is one: a point has it given the cluster's alone."""
-    if not np.isfinite(outcome.vertex_maps.lower["onset"]).any():
+    if not np.isfinite(outcome.vertex_maps.lower["change"]).any():
         return ""
     return f"; band: its 90 % interval{', given its cluster' * outcome.fit.is_point}"
 
