@@ -21,6 +21,7 @@ from torch import Tensor
 
 from neuropyro.models.starting_curves import SPEED_NODES, SPEED_WEIGHTS, BinnedCurves
 from neuropyro.models.starting_descent import Start, Values, stacked
+from neuropyro.models.starting_population import SHARE, SHARE_SD
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits
 
@@ -38,7 +39,7 @@ PRIORS = {
     "mean_b": (0.5, 1.0),
     "log_sd_a": (-1.0, 0.5),
     "log_sd_b": (0.3, 0.5),
-    "share": (0.5, 0.5),
+    "share": (SHARE, SHARE_SD),
 }
 PRIOR_MOMENTS = torch.tensor(list(PRIORS.values()), dtype=torch.float64).T  # (2, sites)
 SPEED_SD = 0.7  # of the prior of the mean log speed

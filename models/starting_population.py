@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Places", "Population", "VisitMisfit", "place_subjects", "time_share"]
+__all__ = ["SHARE", "SHARE_SD", "Places", "Population", "VisitMisfit", "place_subjects", "time_share"]
 
 Floats = NDArray[np.float64]
 SPEEDS, SPEED_REACH = 17, 1.6  # grid of log speed, about the population's mean
