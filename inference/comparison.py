@@ -116,18 +116,26 @@ class Comparison:
         return float(difference.sum()), float(difference.std() * math.sqrt(len(difference)))
 
     def __str__(self) -> str:
-        """Return two tables: of the fits, and of posterior means and sds, the first 24."""
+        """Return two tables: of the fits, and of posterior means and sds, the 24 that differ most between fits."""
         return self.in_words(SITES_SHOWN)
 
+    def disagreement(self, element: str) -> float:
+        """Return how far apart the fits' means of an element are, in the largest of their sds; of points, in means."""
+        means = [row.mean[element] for row in self.rows if element in row.mean]
+        sds = [row.sd[element] for row in self.rows if element in row.sd]
+        scale = max([sd for sd in sds if sd > 0], default=max(map(abs, means)))
+        return (max(means) - min(means)) / scale if scale > 0 else 0.0
+
     def in_words(self, most: int | None = None) -> str:
-        """Return two tables: of the fits, and of posterior means and sds, all of them or at most so many."""
+        """Return two tables: of the fits, and of posterior means and sds, all or so many that differ most."""
         head = ["fit", "ELBO", "k-hat", "seconds", "converged", "elpd (LOO)", "below best", "bad k"]
         fits = [head, *(self._cells(row) for row in self.rows)]
-        shown = self.elements[:most]
+        told = sorted(self.elements, key=self.disagreement, reverse=True)[:most]
+        shown = [element for element in self.elements if element in told]
         sites = [["mean ± sd", *(row.name for row in self.rows)]]
         sites += [[name, *(_pair(row.mean.get(name), row.sd.get(name)) for row in self.rows)] for name in shown]
         rest = len(self.elements) - len(shown)
-        more = [f"({rest} more)"] if rest else []
+        more = [f"({rest} more, of which these fits agree better)"] if rest else []
         return "\n".join([*_aligned(fits), *self._remarks(), "", *_aligned(sites), *more])
 
     def _remarks(self) -> list[str]:

@@ -34,6 +34,7 @@ __all__ = ["STATISTICS", "WITHIN", "LeaveOneOut", "PredictiveCheck", "check_pred
 Values = NDArray[np.floating[Any]]
 Statistic = Callable[[Values], float]
 EXTREME = 0.01
+TRIFLE = 0.01  # of the statistic's scale, up to which a model may miss it
 BAD_SHAPE = 0.7
 MOST_NAMED = 5  # units that are told by name
 
@@ -60,17 +61,24 @@ class PredictiveCheck:
         Of the data.
     simulated
         ``(draws,)`` of data sets from the posterior predictive.
+    scale
+        What the statistic is to be measured by: the data's sd where it has their unit, 1 for a correlation, 0 where
+        that is not known.
 
     Examples
     --------
     >>> PredictiveCheck("y", "mean", 2.0, np.array([1.0, 2.0, 3.0, 4.0])).p_value
     0.625
+    >>> sds = np.array([2.649, 2.650, 2.651])  # large data: hardly any spread
+    >>> [PredictiveCheck("y", "sd", sd, sds, scale=sd).is_extreme for sd in (2.64, 2.60)]
+    [False, True]
     """
 
     site: str
     statistic: str
     observed: float
     simulated: NDArray[np.float64]
+    scale: float = 0.0
 
     @property
     def p_value(self) -> float:
@@ -79,8 +87,12 @@ class PredictiveCheck:
 
     @property
     def is_extreme(self) -> bool:
-        """Whether hardly any simulated data set is as low, or as high, as the data."""
-        return min(self.p_value, 1 - self.p_value) < EXTREME
+        """Whether hardly any simulated data set is as low, or as high, as the data, and by more than a trifle.
+
+        A trifle is a hundredth of ``scale``: of large data any model is found out, however little it is wrong.
+        """
+        apart = abs(self.observed - float(self.simulated.mean()))
+        return min(self.p_value, 1 - self.p_value) < EXTREME and not apart <= TRIFLE * self.scale
 
     def __str__(self) -> str:
         """Return it as a line."""
@@ -131,9 +143,16 @@ def check_predictive(
             for name, statistic in chosen.items():
                 found.setdefault((site, name), []).append(float(statistic(values)))
     return [
-        PredictiveCheck(site, name, float(chosen[name](observed[site])), np.array(values))
+        PredictiveCheck(site, name, float(chosen[name](observed[site])), np.array(values), _scale(name, observed[site]))
         for (site, name), values in found.items()
     ]
+
+
+def _scale(statistic: str, observed: Values) -> float:
+    """Return what a statistic is to be measured by, see `PredictiveCheck`."""
+    if statistic == WITHIN:
+        return 1.0
+    return STATISTICS["sd"](observed) if statistic in STATISTICS else 0.0
 
 
 def _masked(simulated: Values, observed: Values) -> Values:

@@ -259,7 +259,7 @@ def _predicts(fit: Fit, checks: Sequence[PredictiveCheck]) -> Finding:
     if not extreme:
         lowest = min(checks, key=lambda check: min(check.p_value, 1 - check.p_value))
         return Finding(
-            question, "yes", f"{len(checks)} statistics lie among the simulated ones; most extreme: {lowest}."
+            question, "yes", f"{len(checks)} statistics are as of simulated data, or nearly; most extreme: {lowest}."
         )
     reason = "; ".join(map(str, extreme)) + "."
     advice = "a model with what is missing: another noise, or effects of subjects or groups"

@@ -1,14 +1,15 @@
 """Units of what models of visits sample, as posteriors' files say them.
 
-Scores are in sds of the reference visits', as `neuropyro.models.scores.fix_gauge` sets them; values are as
-standardised: in sds of a vertex (or biomarker) over the visits that set its scale.
+Scores are in sds of the reference visits' (controls' first ones, or all people's first ones where there are no
+controls), as `neuropyro.models.scores.fix_gauge` sets them; values are as standardised: in sds of a vertex (or
+biomarker) over the visits that set its scale.
 """
 
 from __future__ import annotations
 
 __all__ = ["CLUSTER_UNITS", "SCORE_UNITS"]
 
-SCORE, VALUE = "sds of the reference visits' scores", "standardised"
+SCORE, VALUE = "sds of controls (where there are none, of first visits)", "standardised"
 
 SCORE_UNITS = dict.fromkeys(("dps", "stage", "beta", "beta_mean", "beta_sd", "effect_beta"), SCORE) | {
     "alpha": f"{SCORE} a year",

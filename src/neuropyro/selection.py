@@ -191,6 +191,7 @@ def select(
     fold_schedule: Schedule = FOLD_SCHEDULE,
     device: str | None = None,
     progress: bool = True,
+    keep: Callable[[Selection], object] = lambda _: None,
 ) -> Selection:
     """Compare numbers of clusters by cross-validation over subjects, and by criteria.
 
@@ -216,6 +217,8 @@ def select(
         As in `fit`.
     progress
         Whether to show bars on standard error.
+    keep
+        Called with all that has been compared, after each number but the last: what is stopped is not lost.
 
     Raises
     ------
@@ -239,9 +242,11 @@ def select(
     if model.labels is not None:
         raise ValueError("select: labels are known; there is nothing to select")
     options = {"guide": guide, "seed": seed, "device": device, "progress": False}
-    candidates = []
+    candidates: list[Candidate] = []
     with tqdm(total=len(numbers) * (folds + 1), desc="select", disable=not progress) as bar:
         for number in numbers:
+            if candidates:
+                keep(Selection(tuple(candidates), folds))
             task = _Task(replace(model, n_clusters=number), cohort, folds, seed, options, fold_schedule, bar.update)
             candidates.append(task.run(schedule))
     return Selection(tuple(candidates), folds)

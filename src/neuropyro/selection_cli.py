@@ -66,7 +66,7 @@ def _select(
     cohort
         As for ``dive fit``.
     out
-        Folder for ``selection.csv``, ``selection.png`` and ``selection.txt``.
+        Folder for ``selection.csv``, ``selection.png`` and ``selection.txt``, written anew after each number.
     clusters
         Numbers to compare: ``2:8`` (2 and 8 included), or ``2,3,5``.
     folds
@@ -106,7 +106,6 @@ def _select(
     from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
     from neuropyro.models import VertexClusterMixture
     from neuropyro.selection import select as select_clusters
-    from neuropyro.selection_plots import plot_selection
 
     fits = f"{len(wanted) * (folds + 1)} fits follow, of all subjects and of {folds} parts left out, for each number"
     print(loaded, *_of_biomarkers(loaded), fits, sep="\n", file=sys.stderr)
@@ -116,15 +115,28 @@ def _select(
         wanted[0], spatial="potts" if spatial else None, covariates=listed(covariates), **switches
     )
     options: dict[str, Any] = {"folds": folds, "guide": guide, "seed": seed, "device": device}
-    found = select_clusters(loaded, wanted, model, schedule=Schedule(max_steps=max_steps), **options)
     out.mkdir(parents=True, exist_ok=True)
-    write_csv(out / "selection.csv", found.columns())
+
+    def keep(found: Selection) -> None:
+        done = ", ".join(str(one.clusters) for one in found.candidates)
+        _write(found, [f"So far, with {done} of {clusters}: {found.sentence}"], out)
+
+    schedule = Schedule(max_steps=max_steps)
+    found = select_clusters(loaded, wanted, model, schedule=schedule, keep=keep, **options)
     warnings = [f"warning: {said}" for said in [*doubts(found, max_steps), *_caution(found, loaded)]]
-    (out / "selection.txt").write_text("\n".join([found.sentence, *warnings]) + "\n", encoding="utf-8")
-    plot_selection(found).savefig(out / "selection.png", dpi=130)
+    _write(found, [found.sentence, *warnings], out)
     for said in warnings:
         warn(said)
     say(found.sentence, clusters=found.clusters, sentence=found.sentence, criteria=found.columns())
+
+
+def _write(found: Selection, lines: list[str], out: Path) -> None:
+    """Write table, words and figure."""
+    from neuropyro.selection_plots import plot_selection
+
+    write_csv(out / "selection.csv", found.columns())
+    (out / "selection.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    plot_selection(found).savefig(out / "selection.png", dpi=130)
 
 
 def _of_biomarkers(cohort: Cohort) -> list[str]:

@@ -101,6 +101,23 @@ def test_nothing_to_select_is_refused():
         select(cohort, [2], VertexClusterMixture(2, labels=[0, 1] * 5))
 
 
+def test_what_is_stopped_keeps_the_numbers_that_were_done(tmp_path, monkeypatch):
+    simulate_reference(n_subjects=8, n_vertices=12, n_clusters=2, seed=0).save(tmp_path / "cohort.npz")
+
+    def stopped_at_two(model, *args, **options):
+        if getattr(model, "n_clusters", 1) == 2:
+            raise KeyboardInterrupt
+        return fit(model, *args, **options | {"schedule": Schedule(max_steps=2, warm_up=0, window=2)})
+
+    monkeypatch.setattr("neuropyro.selection.fit", stopped_at_two)
+    line = ["dive", "select", str(tmp_path / "cohort.npz"), "--clusters", "1:2", "--folds", "2"]
+    with pytest.raises(SystemExit, match="130"):
+        app([*line, "--out", str(tmp_path / "out")], result_action="return_value")
+    with (tmp_path / "out" / "selection.csv").open(newline="") as stream:
+        assert [row["clusters"] for row in csv.DictReader(stream)] == ["1"]
+    assert (tmp_path / "out" / "selection.txt").read_text().startswith("So far, with 1 of 1:2: ")
+
+
 @pytest.fixture(scope="module")
 def selected(tmp_path_factory):
     """The folder and rows of a comparison of 1 to 3 clusters, where there are 2."""

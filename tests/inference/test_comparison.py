@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from neuropyro.inference import Schedule, compare, compare_guides, fit
+from neuropyro.inference.comparison import SITES_SHOWN, Comparison, Row
 
 Y = torch.linspace(-1, 1, 9) + 0.4
 
@@ -79,8 +80,21 @@ def test_all_elements_can_be_had_in_words():
         pyro.sample("mean", dist.Normal(torch.zeros(30), 1.0).to_event(1))
 
     found = compare([fit(many, Y, "laplace", progress=False)])
-    assert str(found).splitlines()[-1] == "(6 more)"
+    assert str(found).splitlines()[-1] == "(6 more, of which these fits agree better)"
     assert "mean[29]" in found.in_words()
+
+
+def test_the_table_shows_first_what_fits_disagree_in():
+    def row(name, **mean):
+        return Row(name, 0.0, 0.1, 0.2, 1.0, True, None, mean, dict.fromkeys(mean, 0.5))
+
+    same = {f"same{i}": 100.0 for i in range(SITES_SHOWN)}
+    found = Comparison((row("one", **same, other=1.0), row("two", **same, other=2.0)), {})
+    assert found.disagreement("same0") == 0
+    assert found.disagreement("other") == 2  # sds of 0.5
+    assert "other" in str(found)
+    assert "same23" not in str(found)
+    assert "same23" in found.in_words()
 
 
 def test_fits_of_other_data_are_refused():
