@@ -25,7 +25,7 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 @pytest.fixture(autouse=True)
 def example_of_docstrings(doctest_namespace: dict[str, Any]) -> None:
-    """Let the docstrings of `neuropyro.inference` go on with the model of `neuropyro.inference.fit`."""
+    """Let the docstrings of `neuropyro.inference` go on with the model of `neuropyro.inference`."""
 
     def model(y: torch.Tensor) -> None:
         mean = pyro.sample("mean", dist.Normal(0.0, 1.0))

@@ -39,7 +39,7 @@ class ArrowBent(ArrowGaussian):
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import find_latents
     >>> from neuropyro.guides.blocks import one_block

@@ -59,7 +59,7 @@ def make_guide(
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> guide = make_guide("map", model, torch.ones(9), {"mean": torch.tensor(0.5)})
     >>> guide(torch.ones(9))["mean"].item()
@@ -84,7 +84,7 @@ def make_flat_guide(name: str, start: Start) -> FlatGuide:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> latents = find_latents(model, torch.ones(9), {})
     >>> type(make_flat_guide("normal", Start(latents, latents.start))).__name__
@@ -105,7 +105,7 @@ def find_latents(model: Callable[..., Any], data: Any, init_values: Mapping[str,
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> find_latents(model, torch.ones(9), {"mean": torch.tensor(2.0)}).start.tolist()
     [2.0]

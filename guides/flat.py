@@ -37,7 +37,7 @@ class FlatGuide(PyroModule):  # type: ignore[misc]
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import Start, find_latents, make_flat_guide
     >>> latents = find_latents(model, torch.ones(9), {})

@@ -26,7 +26,7 @@ class FunctionGuide(PyroModule):  # type: ignore[misc]
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> def own(y):
     ...     pyro.sample("mean", dist.Normal(pyro.param("loc", torch.tensor(0.5)), 0.1))

@@ -40,7 +40,7 @@ class ArrowGaussian(nn.Module):
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import find_latents
     >>> from neuropyro.guides.blocks import one_block

@@ -39,7 +39,7 @@ def laplace_guide(start: Start) -> FlatGuide:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import find_latents
     >>> latents = find_latents(model, torch.ones(9), {"mean": torch.tensor(0.9)})

@@ -117,7 +117,7 @@ class Latents:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import find_latents
     >>> latents: Latents = find_latents(model, torch.ones(9), {})

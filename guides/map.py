@@ -34,7 +34,7 @@ class PointGuide(FlatGuide):
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import make_guide
     >>> guide: PointGuide = make_guide("map", model, torch.ones(9), {"mean": torch.tensor(0.5)})
@@ -60,7 +60,7 @@ def map_guide(start: Start) -> PointGuide:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import find_latents
     >>> latents = find_latents(model, torch.ones(9), {})
@@ -82,7 +82,7 @@ def hold(guide: PointGuide, sites: Collection[str]) -> None:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import make_guide
     >>> guide = make_guide("map", model, torch.ones(9), {"mean": torch.tensor(0.5)})

@@ -47,7 +47,7 @@ class Start:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import find_latents
     >>> latents = find_latents(model, torch.ones(9), {})

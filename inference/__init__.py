@@ -1,4 +1,16 @@
-"""Runners, their results, and what to make of them; they know no model."""
+"""Runners, their results, and what to make of them; they know no model.
+
+>>> import pyro, torch
+>>> import pyro.distributions as dist
+>>> from neuropyro.inference import fit
+>>> def model(y):
+...     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+...     with pyro.plate("visit", len(y)):
+...         pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+>>> result = fit(model, torch.ones(9), guide="map", seed=0, progress=False)
+>>> round(float(result.posterior()["mean"][0]), 3)  # 9 / (9 + 1)
+0.9
+"""
 
 from neuropyro.inference.agreement import cluster_agreement
 from neuropyro.inference.calibration import Calibration, calibrate

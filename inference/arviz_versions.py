@@ -46,7 +46,7 @@ def save_netcdf(tree: Any, path: str | Path) -> None:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> import tempfile
     >>> from neuropyro.inference import Schedule, fit, to_arviz

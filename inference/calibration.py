@@ -191,7 +191,7 @@ def calibrate(
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> def posterior(y):
     ...     pyro.sample("mean", dist.Normal(y.sum() / 10, 10**-0.5))

@@ -81,7 +81,7 @@ class Comparison:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import Schedule, fit
     >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
@@ -176,7 +176,7 @@ def compare_guides(
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> table = compare_guides(model, torch.ones(9), ["map", "laplace"], progress=False)
     >>> [row.name for row in table.rows], round(table.rows[1].sd["mean"], 1)
@@ -202,7 +202,7 @@ def compare(fits: Mapping[str, Fit] | Sequence[Fit], draws: int = 500) -> Compar
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import Schedule, fit
     >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)

@@ -82,7 +82,7 @@ def naming_of(model: Any, data: Any) -> Naming:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> naming_of(model, torch.ones(9)).elements("y", (2,)), naming_of(model, torch.ones(9)).dims
     (['y[0]', 'y[1]'], {'mean': (), 'y': ('visit',)})

@@ -60,7 +60,7 @@ def to_arviz(fit: Fit, draws: int = 500, predictive_draws: int = 100, subjects: 
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import Schedule, fit
     >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)

@@ -1,16 +1,4 @@
-"""The one runner of MAP and variational fits.
-
->>> import pyro, torch
->>> import pyro.distributions as dist
->>> from neuropyro.inference import fit
->>> def model(y):
-...     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
-...     with pyro.plate("visit", len(y)):
-...         pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
->>> result = fit(model, torch.ones(9), guide="map", seed=0, progress=False)
->>> round(float(result.posterior()["mean"][0]), 3)  # 9 / (9 + 1)
-0.9
-"""
+"""The one runner of MAP and variational fits."""
 
 from __future__ import annotations
 
@@ -127,7 +115,7 @@ def fit(
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> result = fit(model, torch.ones(9), guide="map", schedule=Schedule(max_steps=200), progress=False)
     >>> result.guide_name, result.losses.ndim
@@ -173,7 +161,7 @@ def build_guide(
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> with pyro.settings.context(module_local_params=True):
     ...     guide = build_guide(model, torch.ones(9), "map", {"mean": torch.tensor(0.5)})

@@ -35,7 +35,7 @@ class JointDensity:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import find_latents
     >>> density = JointDensity(model, torch.ones(9), find_latents(model, torch.ones(9), {}))
@@ -85,7 +85,7 @@ def bears_particles(model: Any, data: Any, latents: Latents) -> bool:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import find_latents
     >>> def averaging(y):

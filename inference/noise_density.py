@@ -27,7 +27,7 @@ class NoiseDensity:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`, and a guide that is its posterior:
+    With the model of :mod:`neuropyro.inference`, and a guide that is its posterior:
 
     >>> from neuropyro.guides import Start, find_latents, make_flat_guide
     >>> latents = find_latents(model, torch.ones(9), {})

@@ -80,7 +80,7 @@ class PlainElbo(_OnDevice, Trace_ELBO):  # type: ignore[misc]
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> joint = PlainElbo(max_plate_nesting=1).log_joint(model, {"mean": torch.tensor(0.0)}, torch.zeros(9))
     >>> round(float(joint), 3)  # ten standard normals at 0
@@ -183,7 +183,7 @@ def choose_elbo(model: Any, data: Any, particles: int = 1, at_once: bool = True)
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import make_guide
     >>> y = torch.zeros(9)

@@ -49,7 +49,7 @@ class Progress:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import fit
     >>> def enough(progress: Progress) -> bool:
@@ -82,7 +82,7 @@ class Monitor:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference.fit import build_guide
     >>> from neuropyro.inference.objective import choose_elbo
@@ -142,7 +142,7 @@ def optimise(objective: Any, model: Any, guide: Any, data: Any, schedule: Schedu
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference.fit import build_guide
     >>> from neuropyro.inference.objective import choose_elbo

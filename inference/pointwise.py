@@ -35,7 +35,7 @@ def pointwise(fit: Fit, draws: int) -> dict[str, NDArray[np.float64]]:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`, and a point in the place of a posterior:
+    With the model of :mod:`neuropyro.inference`, and a point in the place of a posterior:
 
     >>> from neuropyro.guides import make_guide
     >>> from neuropyro.inference import Fit, Run

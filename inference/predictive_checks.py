@@ -126,7 +126,7 @@ def check_predictive(
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import Schedule, fit
     >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
@@ -261,7 +261,7 @@ def leave_one_out(fit: Fit, draws: int = 500, unit: str | None = None) -> LeaveO
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import Schedule, fit
     >>> y = torch.linspace(-1, 1, 12)

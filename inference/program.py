@@ -36,7 +36,7 @@ def sample_sites(model: Callable[[Any], Any], data: Any) -> dict[str, Any]:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
 
     >>> {name: site["is_observed"] for name, site in sample_sites(model, torch.ones(9)).items()}
@@ -52,7 +52,7 @@ def run_forward(model: Callable[[Any], Any], data: Any) -> dict[str, Any]:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
 
     >>> run = run_forward(model, torch.full((9,), 1000.0))
@@ -67,7 +67,7 @@ class Forward(UnconditionMessenger):  # type: ignore[misc]
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
 
     >>> trace = poutine.trace(Forward()(model)).get_trace(torch.full((9,), 1000.0))
@@ -85,7 +85,7 @@ def latent_values(model: Callable[[Any], Any], data: Any) -> dict[str, Tensor]:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
 
     >>> [(name, value.shape) for name, value in latent_values(model, torch.ones(9)).items()]
@@ -100,7 +100,7 @@ def observed_sites(model: Callable[[Any], Any], data: Any) -> dict[str, Tensor]:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
 
     >>> observed_sites(model, torch.tensor([1.0, 2.0]))
@@ -114,7 +114,7 @@ def observed_values(model: Any, data: Any) -> Arrays:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
 
     >>> {name: values.tolist() for name, values in observed_values(model, torch.tensor([1.0, 2.0])).items()}
@@ -139,7 +139,7 @@ def observe(model: Any, data: Any, values: Mapping[str, Tensor]) -> Any:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> observe(model, torch.ones(3), {"y": torch.tensor([1.0, 2.0, 3.0])})
     tensor([1., 2., 3.])
@@ -212,7 +212,7 @@ def was_drawn(site: Any) -> bool:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
 
     >>> {name: was_drawn(site) for name, site in run_forward(model, torch.ones(9)).items()}

@@ -78,7 +78,7 @@ def compare_runs(fit: Fit, draws: int = 500, limit: int = SMALL_SITE) -> Agreeme
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`, and guides that start at two places:
+    With the model of :mod:`neuropyro.inference`, and guides that start at two places:
 
     >>> from neuropyro.guides import Start, find_latents, make_flat_guide
     >>> from neuropyro.inference import Fit, Run

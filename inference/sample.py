@@ -80,7 +80,7 @@ def sample(
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> result = sample(model, torch.ones(9), draws=10, warm_up=5, chains=1, progress=False)
     >>> result.posterior(draws=10)["mean"].shape, result.is_sampled

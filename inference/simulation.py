@@ -63,7 +63,7 @@ class Simulated:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> one = simulate_prior(model, torch.zeros(9), seed=1)
     >>> isinstance(one, Simulated), one.sampled, one.data.shape
@@ -120,7 +120,7 @@ def simulate_prior(
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> simulated = simulate_prior(model, torch.zeros(1000), seed=1)
     >>> abs(float(simulated.data.mean()) - float(simulated.truth["mean"])) < 0.15
@@ -146,7 +146,7 @@ def prior_draws(model: Callable[[Any], Any], prepared: Any, draws: int, seed: in
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> truths, data = prior_draws(model, torch.zeros(9), draws=3)
     >>> truths["mean"].shape, data["y"].shape
@@ -185,7 +185,7 @@ def predictive(fit: Fit, draws: int = 100) -> Arrays:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import Schedule, fit
     >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
@@ -205,7 +205,7 @@ def replicates(fit: Fit, draws: int = 100) -> Iterator[Arrays]:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`, and a point in the place of a posterior:
+    With the model of :mod:`neuropyro.inference`, and a point in the place of a posterior:
 
     >>> from neuropyro.guides import make_guide
     >>> from neuropyro.inference import Fit, Run
@@ -243,7 +243,7 @@ def run_given(fit: Fit, draws: int, forward: bool = False) -> Iterator[dict[str,
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`, and a point in the place of a posterior:
+    With the model of :mod:`neuropyro.inference`, and a point in the place of a posterior:
 
     >>> from neuropyro.guides import make_guide
     >>> from neuropyro.inference import Fit, Run

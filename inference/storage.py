@@ -57,7 +57,7 @@ def save_fit(fit: Fit, folder: Path, files: Sequence[str] = ()) -> None:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`, and a point in the place of a posterior:
+    With the model of :mod:`neuropyro.inference`, and a point in the place of a posterior:
 
     >>> from neuropyro.guides import make_guide
     >>> from neuropyro.inference import Fit, Run
@@ -137,7 +137,7 @@ def load_fit(
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> import tempfile
     >>> from neuropyro.inference import Schedule, fit

@@ -153,7 +153,7 @@ def diagnose(
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import fit
     >>> y = torch.linspace(-1.5, 1.5, 20)

@@ -79,7 +79,7 @@ def find_mode(
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import find_latents
     >>> latents = find_latents(model, torch.ones(9), {"mean": torch.tensor(0.5)})
@@ -178,7 +178,7 @@ def nats_to_mode(guide: FlatGuide, start: Start) -> float:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import find_latents
     >>> latents = find_latents(model, torch.ones(9), {})
@@ -202,7 +202,7 @@ def best_start(name: str, model: Any, data: Any, mode: Start, schedule: Schedule
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.guides import find_latents
     >>> latents = find_latents(model, torch.ones(9), {})

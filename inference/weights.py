@@ -106,7 +106,7 @@ def psis_khat(fit: Fit, draws: int = 1000) -> float:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import Schedule, fit
     >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)
@@ -138,7 +138,7 @@ def log_weights(fit: Fit, draws: int = 1000, run: int = 0) -> Weights:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import Schedule, fit
     >>> result = fit(model, torch.ones(9), "laplace", schedule=Schedule(warm_up=50), progress=False)

@@ -36,7 +36,7 @@ def plot_diagnosis(diagnosis: Diagnosis) -> Figure:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import Schedule, diagnose, fit
     >>> y = torch.linspace(-1.5, 1.5, 20)
@@ -84,7 +84,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
 
     Examples
     --------
-    With the model of :mod:`neuropyro.inference.fit`:
+    With the model of :mod:`neuropyro.inference`:
 
     >>> from neuropyro.inference import Schedule, compare, fit
     >>> y = torch.linspace(-1.5, 1.5, 20)
