@@ -24,7 +24,7 @@ __all__ = ["VertexMaps", "maps_of_vertices", "own_trajectories"]
 Floats = NDArray[np.float64]
 
 ENTROPY = "entropy of the cluster"
-OWN, SCORE = "{unit}", "{score}"  # stand for the data's, and for that of scores
+OWN, SCORE = "{unit}", "sds of {reference}"  # of data and of scores
 WHEN = "not known where the change's interval holds 0"
 OF_A_CHANGE = ("onset", "years")  # which what does not change has not
 MEANINGS = {
@@ -32,7 +32,7 @@ MEANINGS = {
     "change": ("whole change from there", OWN),
     "onset": (f"progression score at the middle of the change; {WHEN}", SCORE),
     "speed": ("change a year at that middle, at the population's median speed", f"{OWN} a year"),
-    "years": (f"from the controls' mean score to the onset, at that speed; {WHEN}", "years"),
+    "years": (f"from a score of 0, the mean of {{zero}}, to the onset, at that speed; {WHEN}", "years"),
     ENTROPY: ("of the posterior of the cluster: 0 is certain", "nats"),
 }
 """What each map is, and its unit, by name."""
@@ -51,7 +51,7 @@ class VertexMaps:
     - ``change``: the whole change, in that unit;
     - ``onset``: the score at the middle of the change;
     - ``speed``: the change a year at that middle, at the population's median speed, in that unit a year;
-    - ``years``: from the controls' mean score, 0, to the onset, at that speed.
+    - ``years``: from a score of 0, the mean of controls' first visits, to the onset, at that speed.
 
     Parameters
     ----------
@@ -96,20 +96,21 @@ class VertexMaps:
         )
         return replace(self, lower=lower, upper=upper)
 
-    def described(self, unit: str, score: str = "sds of controls") -> dict[str, dict[str, str]]:
+    def described(self, unit: str, reference: str = "controls") -> dict[str, dict[str, str]]:
         """Return what each map of `named` is and its unit, under the keys that BIDS has for them.
 
-        ``unit`` is that of the data and ``score`` that of scores, in words.
+        ``unit`` is that of the data, in words, ``reference`` as `neuropyro.data.Cohort.reference_in_words`.
         """
-        return {name: _described(name, self.level, unit, score) for name, _ in self.named()}
+        return {name: _described(name, self.level, unit, reference) for name, _ in self.named()}
 
 
-def _described(name: str, level: float, own: str, score: str) -> dict[str, str]:
+def _described(name: str, level: float, own: str, reference: str) -> dict[str, str]:
     """Say what a map is whose name may be that of an end of an interval, such as ``onset 5%``."""
     is_end = name.endswith("%")
     what, unit = MEANINGS[name.rpartition(" ")[0] if is_end else name]
     of_what = f"end of the {100 * level:.3g} % interval of: " if is_end else ""
-    return {"Description": of_what + what, "Units": unit.format(unit=own, score=score)}
+    zero = "controls' first visits" if reference == "controls" else f"all {reference}"
+    return {"Description": of_what + what.format(zero=zero), "Units": unit.format(unit=own, reference=reference)}
 
 
 def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Floats, level: float) -> VertexMaps:

@@ -256,15 +256,15 @@ def _make_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:
 
 
 def _say_fit(outcome: Outcome, out: Path) -> None:
+    from neuropyro.ends_of_curves import remark_on_ends
     from neuropyro.fit_cautions import caution
     from neuropyro.known_speeds import remark_on_speeds
 
     report, fit = (out / "report.html").resolve(), outcome.fit
     if outcome.left_out:
         print(outcome.remark_on_left_out, file=sys.stderr)
-    speeds = remark_on_speeds(outcome)
-    if speeds:
-        print(speeds, file=sys.stderr)
+    for remark in filter(None, (remark_on_ends(outcome), remark_on_speeds(outcome))):
+        print(remark, file=sys.stderr)
     facts = {"converged": fit.converged, "elbo": fit.elbo, "seconds": fit.seconds}
     facts |= {outcome.columns: outcome.cohort.n_vertices, "left_out": outcome.left_out}
     said = caution(outcome) if fit.converged else ""

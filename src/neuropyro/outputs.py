@@ -275,15 +275,16 @@ def _write_biomarkers(outcome: Outcome, path: Path) -> None:
     for name in maps.median:
         found |= {name: maps.median[name], f"{name}_5": maps.lower[name], f"{name}_95": maps.upper[name]}
     write_csv(path, found)
-    said = _described_columns(maps, f"sds of {outcome.cohort.reference_in_words}")
+    said = _described_columns(maps, outcome.cohort.reference_in_words)
     _write_json({name: what for name, what in said.items() if name in found}, path.with_suffix(".json"))
 
 
-def _described_columns(maps: VertexMaps, score: str) -> dict[str, dict[str, str]]:
+def _described_columns(maps: VertexMaps, reference: str) -> dict[str, dict[str, str]]:
     """Return what the columns of a table are, and their units: ``onset_5`` is what a map calls ``onset 5%``."""
     own = {"cluster": "likeliest cluster, as in trajectories.csv", "probability": "posterior of that cluster"}
-    of_maps = {name.replace(" ", "_").rstrip("%"): what for name, what in maps.described("its own unit", score).items()}
-    return {name: {"Description": what} for name, what in own.items()} | of_maps
+    of_maps = maps.described("its own unit", reference)
+    columns = {name.replace(" ", "_").rstrip("%"): what for name, what in of_maps.items()}
+    return {name: {"Description": what} for name, what in own.items()} | columns
 
 
 def _write_maps(outcome: Outcome, folder: Path) -> None:
@@ -296,8 +297,8 @@ def _write_maps(outcome: Outcome, folder: Path) -> None:
     outcome.cohort.write_maps(maps | posterior, folder / "clusters")
     if outcome.cohort.can_write_maps:
         outcome.cohort.write_maps(dict(outcome.vertex_maps.named()), folder / "vertices")
-        score = f"sds of {outcome.cohort.reference_in_words}"
-        _write_json(outcome.vertex_maps.described(outcome.cohort.unit_in_words, score), folder / "vertices.json")
+        said = outcome.vertex_maps.described(outcome.cohort.unit_in_words, outcome.cohort.reference_in_words)
+        _write_json(said, folder / "vertices.json")
 
 
 def _write_json(said: Mapping[str, Any], path: Path) -> None:

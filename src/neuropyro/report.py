@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from neuropyro import plots
 from neuropyro.counted_years import remark_on_years
+from neuropyro.ends_of_curves import remark_on_ends
 from neuropyro.fit_cautions import caution
 from neuropyro.inference import cluster_agreement
 from neuropyro.known_speeds import remark_on_speeds
@@ -139,7 +140,7 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     yield _trajectory_table(outcome)
     if outcome.model.covariates:
         yield _covariate_table(outcome)
-    remarks = filter(None, (remark_on_speeds(outcome), remark_on_years(outcome)))
+    remarks = filter(None, (remark_on_ends(outcome), remark_on_speeds(outcome), remark_on_years(outcome)))
     caption = ". ".join(
         (f"A line is a subject{_on_intervals(outcome)}", *(f"{said[0].upper()}{said[1:]}" for said in remarks))
     )
@@ -183,6 +184,16 @@ def _on_intervals(outcome: Outcome) -> str:
     )
 
 
+def _on_curves(outcome: Outcome) -> str:
+    """Say where the intervals of clusters' numbers are too narrow."""
+    if outcome.fit.is_point or outcome.cohort.mesh is None:
+        return ""
+    return (
+        " Of maps these intervals are far too narrow, for what many vertices tell of one curve is not independent: "
+        "go by the medians."
+    )
+
+
 def _own_band(outcome: Outcome) -> str:
     """Say what the band about a biomarker's curve is, where there is one: a point has it given the cluster's alone."""
     if not np.isfinite(outcome.vertex_maps.lower["change"]).any():
@@ -216,9 +227,10 @@ def _trajectory_table(outcome: Outcome) -> str:
     note = "" if outcome.each_alone else f"{members} "
     change = "Change" if outcome.fit.is_point else "Medians with 90 % intervals: change"
     note += f"{change}, start{ageing} and residual sd in {_unit(outcome)}; onset is a score, and steepness per score."
-    note += _own(outcome)
+    note += f"{_on_curves(outcome)}{_own(outcome)}"
     if outcome.each_alone:
-        note += " Change a year: at the onset, at the median speed of all; years to it: from the controls' mean score."
+        zero = "controls' first visits" if outcome.cohort.reference_in_words == "controls" else "first visits"
+        note += f" Change a year: at the onset, at the median speed of all; years to it: from the mean of {zero}."
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 
 
