@@ -24,6 +24,7 @@ MOST_NAMES = 6  # of diagnoses
 LASTING = 0.3  # of what people differ by at a vertex; patterns smoothed by 10 mm have .1 to .23
 MUCH, BEYOND_CHANCE = 0.2, 3  # of a vertex's own unsteadiness, of which a smooth cortex without such errors has .05
 ADULT, OLDEST, GENERATION = 18, 110, 10  # years: of ages that may be, and by how much people's differ
+CALENDAR, FOLLOWED = (1900, 2100), 1  # years, and for how many the one followed longest is seen at least
 HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
 
 
@@ -33,7 +34,7 @@ def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = (), ageing:
     That there is no diagnosis, none is a control's, or a covariate looks like one; that a biomarker never changes
     within a subject, as a gene does, has a value that looks like a code for a missing one, or one far from all others;
     that visits say nothing of speeds, or contradict each other, or have errors of whole hemispheres, or people do; that
-    times are ages, while the model has no ageing.
+    times are ages or years of the calendar, while the model has no ageing.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = (), ageing:
     """
     told = [_without_controls(cohort, standardise), _never_changing(cohort), _codes(cohort)]
     told += [_far_out(cohort, lines), _visits(cohort, lines), _hemispheres(cohort) or _lasting(cohort)]
-    told += [] if ageing else [_ages(cohort)]
+    told += [] if ageing else [_years(cohort)]
     return list(chain.from_iterable(told))
 
 
@@ -148,15 +149,32 @@ def _visits(cohort: Cohort, lines: Sequence[str]) -> list[str]:
     return said
 
 
-def _ages(cohort: Cohort) -> list[str]:
-    """Propose to tell ageing from the progression where times are ages, of people who are not all of one age."""
+def _years(cohort: Cohort) -> list[str]:
+    """Propose to tell ageing from the progression where times are ages, or dates, which hide them."""
+    span = f"({cohort.time.min():.0f} to {cohort.time.max():.0f})"
+    if _are_ages(cohort):
+        return [f"times look like ages {span}: {_seem_to_progress('age')}"]
+    if _are_dates(cohort):
+        return [f"times look like years of the calendar {span}: {_seem_to_progress('the years')}"]
+    return []
+
+
+def _seem_to_progress(time: str) -> str:
+    return f"where healthy people's values change with {time}, they seem to progress; --ageing tells the two apart"
+
+
+def _are_ages(cohort: Cohort) -> bool:
+    """Whether times may be ages, of people who are not all of one age."""
     entry = cohort.time[cohort.is_first_visit]
-    if entry.min() < ADULT or cohort.time.max() > OLDEST or np.ptp(entry) < GENERATION:
-        return []
-    ages = f"times look like ages ({cohort.time.min():.0f} to {cohort.time.max():.0f})"
-    return [
-        f"{ages}: where healthy people's values change with age, they seem to progress; --ageing tells the two apart"
-    ]
+    return bool(entry.min() >= ADULT and cohort.time.max() <= OLDEST and np.ptp(entry) >= GENERATION)
+
+
+def _are_dates(cohort: Cohort) -> bool:
+    """Whether times may be years of the calendar, in which people were followed."""
+    entry = np.full(cohort.n_subjects, np.inf)
+    np.minimum.at(entry, cohort.subject_index, cohort.time)
+    inside = CALENDAR[0] <= cohort.time.min() and cohort.time.max() <= CALENDAR[1]
+    return bool(inside and (cohort.time - entry[cohort.subject_index]).max() >= FOLLOWED)
 
 
 def _hemispheres(cohort: Cohort) -> list[str]:

@@ -103,6 +103,15 @@ def test_ages_are_told_where_the_model_has_no_ageing(low, high, ageing, told):
     )
 
 
+@pytest.mark.parametrize(("low", "high", "told"), [(2001, 2061, True), (2001, 2021, False)])
+def test_years_of_the_calendar_are_told_where_people_were_followed(low, high, told):
+    rng = np.random.default_rng(4)
+    time = np.linspace(low, high, 40)  # two visits in a row are a person's, half a year apart or a year and a half
+    cohort = Cohort(rng.normal(size=(40, 2)), time, np.arange(40) // 2, np.full(40, "CN"))
+    said = remarks(cohort, "all", ageing=False)
+    assert [line.split(":")[0] for line in said] == [f"times look like years of the calendar ({low} to {high})"] * told
+
+
 @pytest.mark.parametrize(("low", "high"), [(0, 6), (70, 76), (2001, 2021), (5, 60)])
 def test_times_since_entry_years_of_the_calendar_and_ages_alike_are_no_ages(low, high):
     rng = np.random.default_rng(4)
