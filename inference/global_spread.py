@@ -7,7 +7,7 @@ reasons to stay there.  Chains from the guide's own draws know no such reason
 together (:mod:`neuropyro.guides.ties`), take over their mean and covariance, which is what makes KL(chains || guide)
 least; each element by itself stays as it is, or learns again where the rest changed by much.  In each of a few rounds
 chains go on from where they were, in the noise of a guide that is better each time, so that they find what is several
-times as wide.
+times as wide; all rounds together take a few times the gradients of the fit at most.
 What chains say is known up to its Monte Carlo error: changes are shrunk by the share of error in them, so that a guide
 that is right is left as it is.
 
@@ -42,8 +42,10 @@ __all__ = ["affordable_chains", "match_global_block"]
 SETTLING, RESETTLING, KEPT = 8, 3, 16  # paths of a chain; where it goes on, it has left the guide behind
 FEWEST, MOST = 4, 64  # chains
 ROUNDS = 8
+BUDGET = 3 * (SETTLING + KEPT) * LEAPS  # gradients a chain, after which no further round begins
 CHAINS_A_DRAW = 4  # ties cost a share of what the chains do
 LITTLE = 0.05  # nats between a guide before and after, where no further round is needed
+UNSETTLED = 1.0  # nats between them in the last round, from which on it is said
 MUCH, FAR_WIDER = 3.0, 2.0  # nats, or sds of one number, where elements learn again
 LEARNING = 200  # steps in which they do
 LEAST_ACCEPTED = 0.3  # of paths, below which chains say nothing
@@ -118,7 +120,7 @@ def match_global_block(
     >>> match_global_block(growth, guide, y, choose_elbo(growth, y), 16, 0.02, Monitor(""))
     'its global block, by 16 short chains, 1.00 times as wide as by the ELBO'
     """
-    joint, family, wider = JointDensity(model, data, guide.latents), guide.law, 1.0
+    joint, family, wider, spent = JointDensity(model, data, guide.latents), guide.law, 1.0, 0
     assert isinstance(family, ArrowGaussian)
     with allowing_undefined():
         n, draws = family.ties.directions.shape[1], max(chains // CHAINS_A_DRAW, 1)
@@ -138,14 +140,16 @@ def match_global_block(
         change = _change(family, paths)
         family.respread(change.shift, change.root)
         wider *= change.wider
-        if change.nats < LITTLE:
+        spent += paths.gradients
+        if change.nats < LITTLE or spent > BUDGET:
             break
         if change.is_much:
             with family.global_block_held():
                 steps = CosineSchedule(learning_rate=rate, max_steps=LEARNING)
                 again = Monitor(f"{monitor.stage}, elements again", monitor.progress)
                 optimise(objective, model, guide, data, steps, again)
-    return f"its global block, by {chains} short chains, {wider:.2f} times as wide as by the ELBO"
+    open_ = ", and not settled" if change.nats > UNSETTLED else ""
+    return f"its global block, by {chains} short chains, {wider:.2f} times as wide as by the ELBO{open_}"
 
 
 def _run(density: NoiseDensity, places: Tensor, settling: int, monitor: Monitor) -> Paths:

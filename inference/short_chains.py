@@ -43,6 +43,8 @@ class Paths:
         ``(paths, chains, D)`` noise, after each path once steps have been chosen.
     accepted
         Share of these paths that were accepted.
+    gradients
+        That each chain took, in all its paths.
 
     Examples
     --------
@@ -55,6 +57,7 @@ class Paths:
 
     states: Tensor
     accepted: float
+    gradients: int
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,9 @@ def short_chains(density: Density, first: Tensor, settling: int, kept: int, tick
     """
     at_once = bearable(density, first)
     state, step = _at(density, first, at_once), STEP
-    states, shares = [], []
+    states, shares, gradients = [], [], 0
     for path in range(settling + kept):
+        gradients += _leaps(step)
         state, share = _path(density, state, step, at_once)
         if path < settling:
             step *= SMALLER if share < LEAST_SHARE else 1.0
@@ -102,7 +106,7 @@ def short_chains(density: Density, first: Tensor, settling: int, kept: int, tick
             states.append(state.e)
             shares.append(share)
         tick()
-    return Paths(torch.stack(states), sum(shares) / len(shares))
+    return Paths(torch.stack(states), sum(shares) / len(shares), gradients)
 
 
 def bearable(density: Density, rows: Tensor) -> int:
@@ -121,7 +125,7 @@ def bearable(density: Density, rows: Tensor) -> int:
 
 def _path(density: Density, begin: _State, step: float, at_once: int) -> tuple[_State, float]:
     """Follow one path of every chain; returns where they are then, and the mean probability of acceptance."""
-    leaps = min(math.ceil(LENGTH / step), MOST_LEAPS)
+    leaps = _leaps(step)
     step = step * (1 - JITTER + 2 * JITTER * float(torch.rand(())))
     state, momentum = begin, torch.randn(begin.e.shape).to(begin.e)
     before = begin.density - _kinetic(momentum)
@@ -132,6 +136,10 @@ def _path(density: Density, begin: _State, step: float, at_once: int) -> tuple[_
     gain = (state.density - _kinetic(momentum) - before).nan_to_num(-math.inf, math.inf, -math.inf)
     taken = torch.rand(gain.shape).to(gain).log() < gain
     return _chosen(taken, state, begin), float(gain.exp().clamp(max=1.0).mean())
+
+
+def _leaps(step: float) -> int:
+    return min(math.ceil(LENGTH / step), MOST_LEAPS)
 
 
 def _at(density: Density, e: Tensor, at_once: int) -> _State:

@@ -6,6 +6,7 @@ from neuropyro.models.forecasting import Forecasted
 from neuropyro.models.new_subjects import Personalized
 from neuropyro.models.progression import SubjectProgression
 from neuropyro.models.reconstruction import LatentReconstruction
+from neuropyro.models.reconstruction_storage import load_reconstruction, save_reconstruction
 from neuropyro.models.scores import ScorePriors
 from neuropyro.models.trajectory import TrajectoryPriors
 from neuropyro.models.vertex_clusters import VertexClusterMixture
@@ -26,4 +27,6 @@ __all__ = [
     "VertexMaps",
     "VertexPriors",
     "VisitNormal",
+    "load_reconstruction",
+    "save_reconstruction",
 ]

@@ -125,6 +125,21 @@ def test_chains_that_do_not_move_change_nothing(monkeypatch):
     np.testing.assert_array_equal(result.posterior(5)["log_sd"], learned(scaled, SCALED, 60).posterior(5)["log_sd"])
 
 
+def test_rounds_end_where_the_gradients_are_spent(monkeypatch):
+    rounds, run = [], module._run
+    monkeypatch.setattr(module, "_run", lambda *args: rounds.append(run(*args)) or rounds[-1])
+    monkeypatch.setattr(module, "LITTLE", 0.0)  # else they might end by themselves
+    learned(scaled, SCALED, 100)
+    spent = [paths.gradients for paths in rounds]
+    assert sum(spent[:-1]) <= module.BUDGET
+    assert sum(spent) > module.BUDGET or len(spent) == module.ROUNDS
+    rounds.clear()
+    monkeypatch.setattr(module, "BUDGET", 0)
+    monkeypatch.setattr(module, "UNSETTLED", -1.0)
+    assert learned(scaled, SCALED, 100).verdict.endswith("by the ELBO, and not settled")
+    assert len(rounds) == 1
+
+
 def test_a_round_costs_no_more_gradients_than_the_fit_did():
     path = (module.SETTLING + module.KEPT) * module.LEAPS
     assert affordable_chains(900, 8) * path <= 900 * 8

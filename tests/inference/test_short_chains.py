@@ -64,6 +64,19 @@ def test_where_the_density_is_undefined_a_chain_stays_what_it_is():
     assert paths.states[..., 0].mean().item() == pytest.approx(half_normal, abs=4 * 0.6 / CHAINS**0.5)
 
 
+def test_gradients_are_counted_where_steps_get_smaller_too():
+    asked = []
+
+    def narrow(e):
+        asked.append(len(e))
+        return -0.5 * (e / 0.05).square().sum(-1)
+
+    paths = short_chains(narrow, 0.05 * first(4), 6, 3, lambda: None)
+    assert paths.gradients > 9 * LEAPS
+    # Besides, one of each chain where it begins, and one that the graph's size is measured by.
+    assert sum(asked) == 4 * (paths.gradients + 1) + 1
+
+
 def test_it_ticks_after_each_path():
     ticks = []
     short_chains(normal, first(4), 2, 3, lambda: ticks.append(None))
