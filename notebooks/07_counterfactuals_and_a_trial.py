@@ -111,7 +111,7 @@ for name in ("without e4", "drug"):
 
 # %%
 figure = plots.plot_worlds(worlds)
-figure.savefig("../docs/counterfactual.png", dpi=70)
+figure.savefig("../docs/counterfactual.png", dpi=110)
 figure
 
 # %% [markdown]

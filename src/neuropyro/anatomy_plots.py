@@ -113,8 +113,8 @@ def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None) 
         for strip, own in zip(strips, np.split(row, len(strips)), strict=True):
             drawn = [strip.draw(axis, t) for t, axis in enumerate(own)]
             scale = figure.colorbar(drawn[0], ax=own.tolist(), aspect=10, pad=0.01, extend="both")
-            scale.set_label(strip.said, fontsize=7)
-            scale.ax.tick_params(labelsize=6)
+            scale.set_label(strip.said, fontsize=8)
+            scale.ax.tick_params(labelsize=7)
     return figure
 
 
