@@ -98,6 +98,11 @@ class Comparison:
         """Names of the small sites' elements, of all fits."""
         return tuple(dict.fromkeys(name for row in self.rows for name in row.mean))
 
+    def most_disagreed(self, most: int) -> tuple[str, ...]:
+        """Return the names of so many elements in which the fits differ most, in the order of all."""
+        told = sorted(self.elements, key=self.disagreement, reverse=True)[:most]
+        return tuple(element for element in self.elements if element in told)
+
     @property
     def best(self) -> Row:
         """The fit of the highest leave-one-out density, or where that is not known of all, of the highest ELBO."""
@@ -130,8 +135,7 @@ class Comparison:
         """Return two tables: of the fits, and of posterior means and sds, all or so many that differ most."""
         head = ["fit", "ELBO", "k-hat", "seconds", "converged", "elpd (LOO)", "below best", "bad k"]
         fits = [head, *(self._cells(row) for row in self.rows)]
-        told = sorted(self.elements, key=self.disagreement, reverse=True)[:most]
-        shown = [element for element in self.elements if element in told]
+        shown = self.elements if most is None else self.most_disagreed(most)
         sites = [["mean ± sd", *(row.name for row in self.rows)]]
         sites += [[name, *(_pair(row.mean.get(name), row.sd.get(name)) for row in self.rows)] for name in shown]
         rest = len(self.elements) - len(shown)

@@ -75,7 +75,7 @@ def _panels(diagnosis: Diagnosis) -> list[list[Callable[[Axes], None]]]:
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
-    """Draw ELBO, k-hat and leave-one-out of each fit, and the means and sds of each small site's elements.
+    """Draw ELBO, k-hat and leave-one-out of each fit, and means and sds of what they differ most in.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
     >>> plot_comparison(compare([result, result], draws=100)).axes[1].get_title()
     'Pareto k-hat'
     """
-    shown = comparison.elements[:MOST_SITES]
+    shown = comparison.most_disagreed(MOST_SITES)
     figure = Figure(figsize=(11, 3 + 0.22 * len(shown) + 0.5), layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=[2.2, max(0.22 * len(shown), 1)])
     names = [row.name for row in comparison.rows]
