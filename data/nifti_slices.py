@@ -57,6 +57,7 @@ def read_nifti(path: Path, slices: Which = "middle", plane: str = "coronal") -> 
         spacing=(float(sizes[1]), float(sizes[0])),
         affine=np.asarray(image.affine, np.float64),
         positions=_positions(canonical, axis, indices, pixels.shape) if _space_code(image) in SHARED else None,
+        missing=int(np.isnan(pixels).sum()),
     )
 
 
