@@ -200,7 +200,7 @@ def dive_fit(
         effects_of_maps,
         prepare_study,
     )
-    from neuropyro.study_remarks import remarks, vertices_kept
+    from neuropyro.study_remarks import missing_hemispheres, remarks, vertices_kept
 
     opened = Cohort.open(cohort, study)
     check_subjects(opened)
@@ -212,6 +212,8 @@ def dive_fit(
 
     if (adjust or site or level_hemispheres) and cohort.resolve() == (out / "cohort.npz").resolve():
         raise ValueError(f"{cohort}: would be replaced by what is adjusted; give another --out")
+    for said in [] if is_study(cohort) else missing_hemispheres(opened):
+        warn(f"warning: {cohort}: {said}")
     inputs = cohort, *study.files()
     _check_room(out, inputs)
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
