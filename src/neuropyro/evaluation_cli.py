@@ -174,7 +174,8 @@ def _forecasts(
         As for ``dive fit``; by default a simulated study.
     out
         The .csv file to write: errors and the coverage of 90 % intervals by years ahead, for the model, fixed regions,
-        no staging, a linear mixed model at each vertex, and the last value carried forward.
+        no staging, a linear mixed model at each vertex, and the last value carried forward. Of a table of biomarkers it
+        has a row for each, in its own unit (``mae_own_unit``) and in sds of it (``mae_sds``), and one of all, in sds.
     first
         Visits of each subject that are known.
     regions
@@ -188,7 +189,7 @@ def _forecasts(
     fixed = _regions(regions, loaded)
     found = evaluate_forecasts(loaded, fitting.model(loaded), first, regions=fixed, **fitting.options())
     ahead = [None, *np.unique(found[0].years).tolist()]
-    rows = [errors.row(years) for years in ahead for errors in found]
+    rows = [row for years in ahead for errors in found for row in errors.rows(years)]
     _write(out, {name: np.array([row[name] for row in rows]) for name in rows[0]})
 
 
