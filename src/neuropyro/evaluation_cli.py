@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from neuropyro.console import say
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
+from neuropyro.result_file import check_file, tell_replaced
 from neuropyro.tables import write_csv
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def _consistency(
     """
     import numpy as np
 
+    check_file(out, (cohort, *study.files()))
     loaded = _cohort(cohort, study, fitting.seed)
     from neuropyro.evaluation_consistency import evaluate_consistency
 
@@ -147,6 +149,7 @@ def _staging(
     """
     import numpy as np
 
+    check_file(out, (cohort, regions, *study.files()))
     loaded = _cohort(cohort, study, fitting.seed)
     from neuropyro.evaluation_staging import evaluate_staging
 
@@ -183,6 +186,7 @@ def _forecasts(
     """
     import numpy as np
 
+    check_file(out, (cohort, regions, *study.files()))
     loaded = _cohort(cohort, study, fitting.seed)
     from neuropyro.evaluation_forecasts import evaluate_forecasts
 
@@ -218,6 +222,7 @@ def _patterns(
 
     if (first is None) != (second is None):
         raise ValueError("evaluate patterns: give two cohorts, or none for a simulation")
+    check_file(out, (first, second, *study.files()))
     one, other = _cohort(first, study, fitting.seed), _cohort(second, study, fitting.seed + 1)
     from neuropyro.evaluation_patterns import MEASURES, evaluate_patterns
 
@@ -261,5 +266,6 @@ def _regions(path: Path | None, cohort: Cohort) -> NDArray[np.int64] | None:
 
 def _write(path: Path, columns: dict[str, NDArray[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    tell_replaced(path)
     write_csv(path, columns)
     say(path.read_text().rstrip(), table=path.resolve(), columns=columns)
