@@ -200,7 +200,7 @@ def cifti_study(
         kept = surface_mask(np.asarray(mask), ("maps",), (len(space.structure),))
     space = space.subset(np.flatnonzero(kept))
     return visits.fields() | {
-        "values": stack_maps([files], read, visits, space.index, memory_map),
+        "values": stack_maps([files], read, visits, space.index, memory_map, space.sides),
         "mesh": None if surfaces is None else space.mesh(surfaces),
         "space": space,
     }

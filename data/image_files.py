@@ -146,7 +146,9 @@ def _read_array(path: Path, slices: Which) -> ImageSlices:
         raise ImageFileError(f"{path}: it holds complex numbers or several arrays; k-space is read by read_kspace")
     images = _as_stack(array, path)
     indices = chosen_indices(slices, len(images), path)
-    return ImageSlices(finite(images[list(indices)], path), path, array.dtype, "npy", indices=indices)
+    pixels = finite(images[list(indices)], path)
+    missing = int(np.isnan(images[list(indices)]).sum())
+    return ImageSlices(pixels, path, array.dtype, "npy", indices=indices, missing=missing)
 
 
 def _as_stack(array: NDArray[Any], path: Path) -> NDArray[Any]:

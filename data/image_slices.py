@@ -55,6 +55,8 @@ class ImageSlices:
     positions
         Of the slices' middles, mm along the axis at right angles to the plane (y of coronal ones), where the header
         calls the affine's space a shared one: MNI's, Talairach's or another image's.
+    missing
+        How many of the pixels were NaN, and have the smallest value of the others now.
 
     Examples
     --------
@@ -76,6 +78,7 @@ class ImageSlices:
     spacing: tuple[float, float] | None = None
     affine: NDArray[np.float64] | None = None
     positions: tuple[float, ...] | None = None
+    missing: int = 0
 
     def __len__(self) -> int:
         return len(self.pixels)

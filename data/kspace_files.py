@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data.image_slices import ImageFileError, Which, chosen_indices
+from neuropyro.data.kspace_centre import axes_off_centre
 
 __all__ = ["KSPACE_SUFFIXES", "KSpace", "read_kspace", "write_kspace"]
 
@@ -101,7 +102,8 @@ def read_kspace(path: str | Path, slices: Which = "middle") -> KSpace:
     Raises
     ------
     ImageFileError
-        Where the file is missing, damaged, not k-space, or all zeros; the message says what to do.
+        Where the file is missing, damaged, not k-space, all zeros, or has its zero frequency in the corner; the message
+        says what to do.
 
     Examples
     --------
@@ -135,6 +137,7 @@ def _scaled(
     y = torch.from_numpy(np.ascontiguousarray(array.astype(np.complex64)))
     if not bool(torch.isfinite(torch.view_as_real(y)).all()) or not bool((y != 0).any()):
         raise ImageFileError(f"{path}: k-space must be finite, and not 0 everywhere")
+    _refuse_off_centre(path, array)
     sampled = (y != 0).any(dim=0).any(dim=0)
     if mask is not None:
         if mask.shape != (y.shape[-1],):
@@ -152,6 +155,18 @@ def _scaled(
         scale = float(magnitude.max())
     found = None if reference is None else torch.from_numpy(np.asarray(reference, np.float32)) / scale
     return KSpace(y / scale, sampled, scale, indices, path, found)
+
+
+def _refuse_off_centre(path: Path, array: NDArray[Any]) -> None:
+    """Refuse k-space whose zero frequency is not in the middle: it would make an image of stripes."""
+    axes = axes_off_centre(array)
+    if axes:
+        where = "in the corner" if len(axes) == 2 else "at the edge"
+        over = "the last two axes" if len(axes) == 2 else f"axis {axes[0]}"
+        raise ImageFileError(
+            f"{path}: the zero frequency of k-space is {where}, where most of the energy lies, not in the middle; "
+            f"bring it there by numpy.fft.fftshift over {over}: numpy.fft.fftshift(kspace, {axes})"
+        )
 
 
 def _from_npy(path: Path) -> NDArray[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
+from neuropyro.data.missing_maps import empty_parts, warn_of_missing
 from neuropyro.data.study_table import SESSION_REMEDY, StudyTable
 
 __all__ = ["Read", "fill_pattern", "map_sizes", "readable", "seen_points", "stack_maps", "visit_files"]
@@ -175,8 +176,9 @@ def stack_maps(
     table: StudyTable,
     index: NDArray[np.int64],
     memory_map: str | Path | None = None,
+    sides: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
-    """Return the visits' values ``(visits, len(index))``.
+    """Return the visits' values ``(visits, len(index))``; of files that are NaN throughout it is warned.
 
     Parameters
     ----------
@@ -188,6 +190,8 @@ def stack_maps(
         Points to keep, counted over all parts in order.
     memory_map
         An ``.npy`` file to write, which is then memory-mapped: for studies larger than memory.
+    sides
+        ``(len(index),)``: 1 on the left, -1 on the right, where one file has both; warned is then of either, too.
 
     Raises
     ------
@@ -207,18 +211,27 @@ def stack_maps(
         if memory_map is None
         else np.lib.format.open_memmap(memory_map, "w+", np.float32, shape)
     )
-    offset = 0
+    offset, empty = 0, []
     for files, size in zip(parts, map_sizes(parts, read), strict=True):
         columns = np.flatnonzero((index >= offset) & (index < offset + size))
         for row, frame in _frames(files, read, size, table):
             kept = frame[index[columns] - offset]
             _check_frame(kept, files[row])
             values[row, columns] = kept
+            empty += [_named(files, row, table, part) for part in empty_parts(kept, sides)]
         offset += size
+    warn_of_missing(empty)
     if isinstance(values, np.memmap):
         values.flush()
         return np.load(Path(str(memory_map)), mmap_mode="r")  # type: ignore[no-any-return]
     return values
+
+
+def _named(files: Sequence[Path], row: int, table: StudyTable, part: str) -> str:
+    """Return the name of a visit's map, or of a part of it."""
+    where = [table.place(row)] if len(table) > 1 and len(set(files)) == 1 else []
+    said = ", ".join([*where, part] if part else where)
+    return f"{files[row]} ({said})" if said else str(files[row])
 
 
 def _frames(files: Sequence[Path], read: Read, size: int, table: StudyTable) -> Iterator[tuple[int, NDArray[Any]]]:

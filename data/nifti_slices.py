@@ -57,14 +57,15 @@ def read_nifti(path: Path, slices: Which = "middle", plane: str = "coronal") -> 
         spacing=(float(sizes[1]), float(sizes[0])),
         affine=np.asarray(image.affine, np.float64),
         positions=_positions(canonical, axis, indices, pixels.shape) if _space_code(image) in SHARED else None,
+        missing=int(np.isnan(pixels).sum()),
     )
 
 
 def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any], others: float | None = None) -> None:
     """Write the volume that ``like`` was read from to ``path``, its slices replaced by ``pixels`` (N, 1, H, W).
 
-    Affine, header, orientation and the numbers' type stay, and so do the other slices, unless ``others`` is the value
-    that they are to have everywhere.
+    Affine, header, orientation, the numbers' type and scale stay, and so do the other slices, to the last bit.  Where
+    ``others`` is the value that they are to have everywhere, the scale is that of the new values.
 
     Raises
     ------
@@ -83,23 +84,21 @@ def write_nifti(path: Path, like: ImageSlices, pixels: NDArray[Any], others: flo
     """
     volume, image = _loaded(like.path)
     assert like.plane is not None
-    orientation = ornt_transform(io_orientation(image.affine), RAS)
-    ras = np.array(apply_orientation(volume, orientation))
-    if others is not None:
-        ras[:] = others
+    slope, inter = (image.dataobj.slope, image.dataobj.inter) if others is None else (1.0, 0.0)
+    own = image.dataobj.get_unscaled().reshape(volume.shape) if others is None else np.full_like(volume, others)
+    ras = np.array(apply_orientation(own, ornt_transform(io_orientation(image.affine), RAS)))
     slices = np.moveaxis(ras, _axis_of(like.plane, path), 0)  # a view
     if slices.shape[1:] != (pixels.shape[3], pixels.shape[2]) or pixels.shape[:2] != (len(like), 1):
         raise ImageFileError(f"{path}: slices must be {like.pixels.shape}, got {pixels.shape}")
     for i, slice_ in zip(like.indices, pixels[:, 0], strict=True):
-        slices[i] = np.flipud(slice_).T
+        slices[i] = stored((np.flipud(slice_).T - inter) / slope, ras.dtype)
     back = apply_orientation(ras, ornt_transform(RAS, io_orientation(image.affine))).reshape(image.shape)
-    slope, intercept = image.header.get_slope_inter() if hasattr(image.header, "get_slope_inter") else (None, None)
+    scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
     kind = image.get_data_dtype()
-    plain = slope in (None, 1) and intercept in (None, 0)
-    scaled = getattr(image.dataobj, "slope", 1) != 1 or getattr(image.dataobj, "inter", 0) != 0
-    data = stored(back, kind) if plain and not scaled else back
-    made = type(image)(data, image.affine, image.header)
+    made = type(image)(back if scaled else stored(back, kind), image.affine, image.header)
     made.set_data_dtype(kind)
+    if scaled and others is None:
+        made.header.set_slope_inter(slope, inter)  # else nibabel finds a scale anew, and all slices are rounded to it
     nibabel.save(made, path)
 
 

@@ -123,6 +123,8 @@ def fit(
     """
     if restarts < 1 or (particles is not None and particles < 1):
         raise ValueError(f"fit: restarts ({restarts}) and particles ({particles}) must be 1 or more")
+    if seed < 0:
+        raise ValueError(f"fit: seed {seed}: give 0 or a larger whole number")
     name = guide if guide is not None else getattr(model, "default_guide", "normal")
     schedule = schedule or Schedule()
     if isinstance(name, str):

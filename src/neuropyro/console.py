@@ -12,6 +12,7 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+
+from neuropyro.data.missing_maps import MissingMapsWarning
 
 __all__ = ["Manners", "complain", "listed", "plain", "say", "speaking", "take_manners", "warn"]
 
@@ -96,6 +99,8 @@ _speech: ContextVar[_Speech | None] = ContextVar("speech", default=None)
 def speaking(manners: Manners) -> Iterator[None]:
     """Let a command speak so; its JSON object is written at the end, whatever the end is.
 
+    What is warned of while files are read is said as all else is, by :func:`warn`.
+
     Examples
     --------
     >>> with speaking(Manners(json=True)):
@@ -113,12 +118,29 @@ def speaking(manners: Manners) -> Iterator[None]:
             stack.enter_context(contextlib.redirect_stderr(stack.enter_context(Path(os.devnull).open("w"))))
         if manners.json:
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        stack.enter_context(_warnings_said())
         try:
             yield
         finally:
             _speech.reset(token)
             if manners.json and speech.facts:
                 print(json.dumps(plain(speech.facts), indent=2, allow_nan=False), file=speech.out)
+
+
+@contextlib.contextmanager
+def _warnings_said() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", MissingMapsWarning)
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, MissingMapsWarning):
+                warn(f"warning: {message}")
+            else:
+                shown(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def say(text: str, **facts: Any) -> None:

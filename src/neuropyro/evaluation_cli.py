@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from neuropyro.console import say
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
+from neuropyro.result_file import check_file, tell_replaced
 from neuropyro.tables import write_csv
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def _consistency(
     """
     import numpy as np
 
+    check_file(out, (cohort, *study.files()))
     loaded = _cohort(cohort, study, fitting.seed)
     from neuropyro.evaluation_consistency import evaluate_consistency
 
@@ -147,6 +149,7 @@ def _staging(
     """
     import numpy as np
 
+    check_file(out, (cohort, regions, *study.files()))
     loaded = _cohort(cohort, study, fitting.seed)
     from neuropyro.evaluation_staging import evaluate_staging
 
@@ -174,7 +177,8 @@ def _forecasts(
         As for ``dive fit``; by default a simulated study.
     out
         The .csv file to write: errors and the coverage of 90 % intervals by years ahead, for the model, fixed regions,
-        no staging, a linear mixed model at each vertex, and the last value carried forward.
+        no staging, a linear mixed model at each vertex, and the last value carried forward. Of a table of biomarkers it
+        has a row for each, in its own unit (``mae_own_unit``) and in sds of it (``mae_sds``), and one of all, in sds.
     first
         Visits of each subject that are known.
     regions
@@ -182,13 +186,14 @@ def _forecasts(
     """
     import numpy as np
 
+    check_file(out, (cohort, regions, *study.files()))
     loaded = _cohort(cohort, study, fitting.seed)
     from neuropyro.evaluation_forecasts import evaluate_forecasts
 
     fixed = _regions(regions, loaded)
     found = evaluate_forecasts(loaded, fitting.model(loaded), first, regions=fixed, **fitting.options())
     ahead = [None, *np.unique(found[0].years).tolist()]
-    rows = [errors.row(years) for years in ahead for errors in found]
+    rows = [row for years in ahead for errors in found for row in errors.rows(years)]
     _write(out, {name: np.array([row[name] for row in rows]) for name in rows[0]})
 
 
@@ -217,6 +222,7 @@ def _patterns(
 
     if (first is None) != (second is None):
         raise ValueError("evaluate patterns: give two cohorts, or none for a simulation")
+    check_file(out, (first, second, *study.files()))
     one, other = _cohort(first, study, fitting.seed), _cohort(second, study, fitting.seed + 1)
     from neuropyro.evaluation_patterns import MEASURES, evaluate_patterns
 
@@ -260,5 +266,6 @@ def _regions(path: Path | None, cohort: Cohort) -> NDArray[np.int64] | None:
 
 def _write(path: Path, columns: dict[str, NDArray[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    tell_replaced(path)
     write_csv(path, columns)
     say(path.read_text().rstrip(), table=path.resolve(), columns=columns)

@@ -3,6 +3,10 @@
 All subjects' first visits are fitted; their later ones are held back, forecast, and compared.  Beside the model stand
 the same model with regions fixed in advance, without staging, a linear mixed model at each vertex, and the last value.
 
+Named biomarkers have units of their own, of which no mean makes sense: it would be that of the largest numbers.  Each
+has its own errors then, and those of all are in sds of each, by which it is standardised (controls' visits about
+people's own lines, where there are controls).
+
 References
 ----------
 Marinescu et al., NeuroImage 2019 (DIVE), section on the prediction of later scans; Marinescu et al., "TADPOLE
@@ -11,8 +15,8 @@ challenge", 2018 (mean absolute error and coverage).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,12 +29,14 @@ from neuropyro.inference import fit
 from neuropyro.map_baselines import Baseline, last_value, linear_mixed
 from neuropyro.models import VertexClusterMixture
 from neuropyro.models.forecasting import requested
+from neuropyro.models.standardise import location_and_scale
 from neuropyro.unstaged import unstaged
 
 __all__ = ["Errors", "evaluate_forecasts", "hold_back"]
 
 Floats = NDArray[np.float64]
 LEVEL = 0.9
+TOGETHER = "all"  # biomarkers, in their sds
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +52,13 @@ class Errors:
     years
         ``(rows,)`` since the last visit that was known, in whole years.
     absolute, squared
-        ``(rows,)`` mean errors, in the cohort's unit.
+        ``(rows,)`` mean errors, in the cohort's unit, or of named biomarkers in sds of each.
     inside
         ``(rows,)`` share of values in the 90 % intervals; NaN of a method without.
+    biomarkers
+        By name, the errors of each biomarker alone, in its own unit; empty where columns have no names.
+    sd
+        Of one biomarker, in its unit, by which it is standardised; 0 of one that does not vary.
 
     Examples
     --------
@@ -65,10 +75,23 @@ class Errors:
     absolute: Floats
     squared: Floats
     inside: Floats
+    biomarkers: Mapping[str, Errors] = field(default_factory=dict)
+    sd: float = 1.0
+
+    def rows(self, years: int | None = None) -> list[dict[str, Any]]:
+        """Return `row`; of named biomarkers one of all in sds, and one of each in its own unit and in sds."""
+        if not self.biomarkers:
+            return [self.row(years)]
+        own = {name: errors for name, errors in self.biomarkers.items() if errors._chosen(years).any()}
+        each = [_of_biomarker(name, errors.row(years), errors.sd) for name, errors in own.items()]
+        return [_of_biomarker(TOGETHER, self.row(years)), *each]
+
+    def _chosen(self, years: int | None) -> NDArray[np.bool_]:
+        return np.ones(len(self.years), np.bool_) if years is None else self.years == years
 
     def row(self, years: int | None = None) -> dict[str, Any]:
         """Return what the visits of one distance, or all, have in common; the error's standard error over subjects."""
-        some = np.ones(len(self.years), np.bool_) if years is None else self.years == years
+        some = self._chosen(years)
         who, index = np.unique(self.subject[some], return_inverse=True)
         each = np.bincount(index, self.absolute[some]) / np.bincount(index)
         error = each.std(ddof=1) / np.sqrt(len(who)) if len(who) > 1 else np.nan
@@ -81,6 +104,16 @@ class Errors:
             "rmse": float(np.sqrt(self.squared[some].mean())),
             "coverage90": float(self.inside[some].mean()),
         }
+
+
+def _of_biomarker(name: str, row: dict[str, Any], sd: float | None = None) -> dict[str, Any]:
+    """Return a row whose columns say the unit; without an sd it is in sds already."""
+    columns: dict[str, Any] = {"method": row["method"], "biomarker": name, "years": row["years"]}
+    columns["visits"] = row["visits"]
+    for error in ("mae", "mae_error", "rmse"):
+        columns[f"{error}_own_unit"] = np.nan if sd is None else row[error]
+        columns[f"{error}_sds"] = row[error] if sd is None else row[error] / sd if sd else np.nan
+    return columns | {"coverage90": row["coverage90"]}
 
 
 def hold_back(cohort: Cohort, first: int) -> tuple[Cohort, Cohort]:
@@ -157,16 +190,17 @@ def evaluate_forecasts(
     """
     known, later = hold_back(cohort, first)
     request = requested(known, later.time, later.subject)
+    sd = _sds(known, model)
     found = []
     with tqdm(total=4 if regions is None else 5, desc="evaluate", disable=not progress) as bar:
         for name, forecast in _models(known, later, model, regions, draws, options):
-            found.append(_errors(name, forecast, known, later))
+            found.append(_errors(name, forecast, known, later, sd))
             bar.update()
         for name, forecast in (
             ("linear mixed model", linear_mixed(known, request)),
             ("last value", last_value(known, request)),
         ):
-            found.append(_errors(name, forecast, known, later))
+            found.append(_errors(name, forecast, known, later, sd))
             bar.update()
     return found
 
@@ -189,18 +223,39 @@ def _models(
         yield name, Baseline(drawn.mean, drawn.lower, drawn.upper)
 
 
-def _errors(method: str, forecast: Baseline, known: Cohort, later: Cohort) -> Errors:
+def _sds(known: Cohort, model: VertexClusterMixture) -> Floats | None:
+    """Return the sds ``(biomarkers,)`` that named biomarkers are standardised by; None of one unit."""
+    if known.feature_names is None:
+        return None
+    return location_and_scale(known, model.standardise or "all", alike=False)[1]
+
+
+def _errors(method: str, forecast: Baseline, known: Cohort, later: Cohort, sd: Floats | None) -> Errors:
     last = np.full(known.n_subjects, -np.inf)
     np.maximum.at(last, known.subject_index, known.time)
     years = np.rint(later.time - last[np.searchsorted(known.subjects, later.subject)]).astype(np.int64)
     with np.errstate(invalid="ignore"):
         error = forecast.mean - later.values
-        usable = ~np.isnan(error)
         inside = np.where((forecast.lower <= later.values) & (later.values <= forecast.upper), 1.0, 0.0)
     inside[np.isnan(forecast.lower)] = np.nan
+    whose = method, later.subject, years
+    if sd is None or later.feature_names is None:
+        return _averaged(*whose, error, inside)
+    columns = (slice(j, j + 1) for j in range(len(sd)))
+    own = {
+        str(name): replace(_averaged(*whose, error[:, column], inside[:, column]), sd=float(sd[column][0]))
+        for name, column in zip(later.feature_names, columns, strict=True)
+    }
+    in_sds = error / np.where(sd > 0, sd, np.nan)
+    return replace(_averaged(*whose, in_sds, inside), biomarkers=own)
+
+
+def _averaged(method: str, subject: NDArray[Any], years: NDArray[np.int64], error: Floats, inside: Floats) -> Errors:
+    """Average errors ``(rows, vertices)`` over what was seen of each visit; visits of which nothing was go."""
+    usable = ~np.isnan(error)
     count = usable.sum(1)
     absolute, squared, held = (
         np.where(usable, x, 0).sum(1) / np.maximum(count, 1) for x in (np.abs(error), error**2, inside)
     )
     some = count > 0
-    return Errors(method, later.subject[some], years[some], absolute[some], squared[some], held[some])
+    return Errors(method, subject[some], years[some], absolute[some], squared[some], held[some])

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from neuropyro.console import listed, say, warn
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, is_of_biomarkers, is_study
 from neuropyro.plain_words import more_steps, plain_verdict
-from neuropyro.result_folder import keep_fits, refuse_file, unfinished
+from neuropyro.result_folder import check_room, keep_fits, make_room, refuse_file, unfinished
 from neuropyro.study_memory import keep_reading
 
 if TYPE_CHECKING:  # the models' libraries take seconds to import, and --help needs none of them
@@ -77,13 +77,15 @@ def demo(*, out: Path = Path("demo"), overwrite: bool = False, guide: Guide = "n
     from neuropyro.inference import Schedule
     from neuropyro.report import truth_lines
 
-    _make_room(out)
+    _check_room(out)
     cohort = simulate_cohort(n_subjects=DEMO_SUBJECTS, visits=4, n_clusters=3, missing_visits=0.03, seed=seed)
     print(cohort, file=sys.stderr)
     options = {"guide": guide, "seed": seed, "schedule": Schedule(tolerance=DEMO_TOLERANCE)}
+    outcome = _fit(cohort, options, n_clusters=3, visit_effect=True, vertex_effect=True)
+    _make_room(out)
     with unfinished(out):
         cohort.save(out / "cohort.npz")
-        outcome = _fit(cohort, out, options, n_clusters=3, visit_effect=True, vertex_effect=True)
+        _write(outcome, out)
     lines = truth_lines(outcome)
     say("\n".join(lines), truth=lines)
     _say_fit(outcome, out)
@@ -198,7 +200,7 @@ def dive_fit(
         effects_of_maps,
         prepare_study,
     )
-    from neuropyro.study_remarks import remarks, vertices_kept
+    from neuropyro.study_remarks import missing_hemispheres, remarks, vertices_kept
 
     opened = Cohort.open(cohort, study)
     check_subjects(opened)
@@ -210,23 +212,27 @@ def dive_fit(
 
     if (adjust or site or level_hemispheres) and cohort.resolve() == (out / "cohort.npz").resolve():
         raise ValueError(f"{cohort}: would be replaced by what is adjusted; give another --out")
-    _make_room(out, (cohort, *study.files()))
+    for said in [] if is_study(cohort) else missing_hemispheres(opened):
+        warn(f"warning: {cohort}: {said}")
+    inputs = cohort, *study.files()
+    _check_room(out, inputs)
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
     switches |= effects_of_maps(opened, visit_effect, vertex_effect) | clusters_of(opened, clusters)
     switches |= {"spatial": "potts" if spatial else None, "covariates": listed(covariates)}
     scaled = None if standardise == "none" else standardise
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
     options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
-    loaded, notes = prepare_study(opened, out, listed(adjust), site, level_hemispheres)
+    prepared = prepare_study(opened, listed(adjust), site, level_hemispheres)
+    loaded, notes = prepared.cohort, prepared.notes
     reading, lines = _read_as(cohort, study)
     kept = vertices_kept(opened) if is_study(cohort) else []
     print(loaded, *reading, *kept, *notes, *remarks(loaded, standardise, lines, ageing), sep="\n", file=sys.stderr)
+    outcome = _fit(loaded, options, (*kept, *notes), tuple(map(str, inputs)), standardise=scaled, **switches)
+    _make_room(out, inputs)  # not before: what is refused or stopped leaves the earlier fit
     with unfinished(out):
-        if not notes:  # else it was left there, as adjusted
-            loaded.save(out / "cohort.npz")
+        prepared.save(out)
         keep_reading(study, cohort, out)
-        files = tuple(map(str, (cohort, *study.files())))
-        outcome = _fit(loaded, out, options, (*kept, *notes), files, standardise=scaled, **switches)
+        _write(outcome, out)
     verdict, converged = plain_verdict(outcome.fit.verdict), outcome.fit.converged
     say(verdict if converged else "", verdict=verdict)
     _say_fit(outcome, out)
@@ -246,13 +252,20 @@ def _read_as(path: Path, study: StudyOptions) -> tuple[list[str], list[str]]:
     return table.remarks(), table.lines()
 
 
+def _check_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:
+    check_room(out, _products(), inputs)
+
+
 def _make_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:
+    if make_room(out, _products(), inputs):
+        print(f"{out}: the results of an earlier fit are replaced", file=sys.stderr)
+
+
+def _products() -> tuple[str, ...]:
     from neuropyro.outputs import PRODUCTS
     from neuropyro.report import PICTURES
-    from neuropyro.result_folder import make_room
 
-    if make_room(out, (*PRODUCTS, *PICTURES), inputs):
-        print(f"{out}: the results of an earlier fit are replaced", file=sys.stderr)
+    return (*PRODUCTS, *PICTURES)
 
 
 def _say_fit(outcome: Outcome, out: Path) -> None:
@@ -275,7 +288,6 @@ def _say_fit(outcome: Outcome, out: Path) -> None:
 
 def _fit(
     cohort: Cohort,
-    out: Path,
     options: dict[str, Any],
     notes: tuple[str, ...] = (),
     files: tuple[str, ...] = (),
@@ -283,11 +295,15 @@ def _fit(
 ) -> Outcome:
     from neuropyro.inference import fit
     from neuropyro.models import VertexClusterMixture
-    from neuropyro.outputs import Outcome, write_outcome
-    from neuropyro.report import write_report
+    from neuropyro.outputs import Outcome
 
     model = VertexClusterMixture(**switches)
-    outcome = Outcome(model, cohort, fit(model, cohort, **options), notes=notes, files=files)
+    return Outcome(model, cohort, fit(model, cohort, **options), notes=notes, files=files)
+
+
+def _write(outcome: Outcome, out: Path) -> None:
+    from neuropyro.outputs import write_outcome
+    from neuropyro.report import write_report
+
     write_outcome(outcome, out)
     write_report(outcome, out / "report.html")
-    return outcome

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from neuropyro.console import say
 from neuropyro.data.cohort_in_words import counted
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, check_path
+from neuropyro.result_file import check_file, tell_replaced
 from neuropyro.tables import write_csv
 from neuropyro.verdict_cli import check_fit, load_with_cohort
 
@@ -55,8 +56,9 @@ def _personalize(
         Maps of the new subjects, of the same vertices in the same unit, in any form that ``dive fit`` takes; biomarkers
         are matched by name, whatever their order.
     out
-        The .csv file to write: subject, time, dps, and the subject's alpha (scores a year) and beta (score at the mean
-        time of the cohort that was fitted), of each the median and the 5th and 95th percentile.
+        The .csv file to write; an earlier one is replaced. It has subject, time, dps, and the subject's alpha (scores a
+        year) and beta (score at the mean time of the cohort that was fitted), of each the median and the 5th and 95th
+        percentile.
     data
         The cohort (.npz) that was fitted; by default that in the fit's folder.
     draws
@@ -64,7 +66,7 @@ def _personalize(
     study
         How to read maps.
     """
-    check_fit(fit, data)
+    check_file(out, (cohort, *study.files(), check_fit(fit, data)))
     check_path(cohort, study)
     from neuropyro.models import VertexClusterMixture
     from neuropyro.new_cohort import naming, open_like
@@ -76,6 +78,7 @@ def _personalize(
     with naming(cohort):
         placed = result.model.personalize(result, new, draws)
     out.parent.mkdir(parents=True, exist_ok=True)
+    tell_replaced(out)
     write_csv(out, {"subject": new.subject, "time": new.time} | _columns(placed, new))
     facts = {"visits": new.n_visits, "subjects": new.n_subjects, "table": out.resolve()}
     say(f"{counted(new.n_visits, 'visit')} of {counted(new.n_subjects, 'subject')}: {out}", **facts)

@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from neuropyro.console import complain, say
 from neuropyro.data.unknown_names import few
 from neuropyro.reconstruct_files import files_of, folders_of
-from neuropyro.result_folder import keep_fits, refuse_file
+from neuropyro.result_folder import check_room, keep_fits, make_room, refuse_file, unfinished
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.models.corruption import Corruption
@@ -180,36 +180,45 @@ class _Work:
         """Reconstruct every file; returns those that could not be."""
         from tqdm.auto import tqdm
 
-        failed, done, began = [], 0, time.perf_counter()
-        folders = folders_of(files, out)
-        _make_room(folders, (*files, *truths))
+        failed, replaced, done, began = [], [], 0, time.perf_counter()
+        folders, inputs = folders_of(files, out), (*files, *truths)
+        _check_room(folders, inputs)
         alone = len(files) == 1  # its steps are shown, for a bar of files would stand at 0 till the end
         with tqdm(files, unit="file", desc="reconstruct", disable=alone) as bar:
             for i, file in enumerate(bar):
                 try:
-                    count, remarks = self.one(file, truths[i] if truths else None, folders[i], simulate, alone)
+                    found = self.one(file, truths[i] if truths else None, simulate, alone)
+                    replaced += [str(folders[i])] * self.write(found, folders[i], inputs)
                 except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
                     failed.append(file)
                     _make_way(bar)
                     complain(_naming(file, error))
                     continue
-                if remarks:
+                if found.warnings:
                     _make_way(bar)
-                for line in remarks:
+                for line in found.warnings:
                     print(f"neuropyro: {file}: {line}", file=sys.stderr)
-                done += count
+                done += len(found.job.y)
                 bar.set_postfix_str(f"{done / (time.perf_counter() - began):.2g} images/s")
+        if replaced:
+            print(f"{', '.join(few(replaced))}: the results of an earlier fit are replaced", file=sys.stderr)
         return failed
 
-    def one(self, file: Path, truth: Path | None, folder: Path, simulate: bool, alone: bool) -> tuple[int, list[str]]:
-        """Reconstruct one file, with bars where it is alone; returns how many images it held, and its warnings."""
+    def one(self, file: Path, truth: Path | None, simulate: bool, alone: bool) -> Reconstruction:
+        """Reconstruct one file, with bars where it is alone."""
         from neuropyro.reconstruct_inputs import job_of
-        from neuropyro.reconstruct_outputs import write_reconstruction
 
         job = job_of(file, truth, self.corruption, self.framing, simulate, self.seed)
-        found = self.fitted(job, alone or len(job.y) > 1 or sys.stderr.isatty())
-        write_reconstruction(found, folder, self.generator)
-        return len(job.y), found.warnings
+        return self.fitted(job, alone or len(job.y) > 1 or sys.stderr.isatty())
+
+    def write(self, found: Reconstruction, folder: Path, inputs: Sequence[Path]) -> bool:
+        """Write one file's results; returns whether earlier ones were replaced."""
+        from neuropyro.reconstruct_outputs import PRODUCTS, write_reconstruction
+
+        replaced = make_room(folder, PRODUCTS, inputs)  # not before: a file that cannot be used leaves earlier ones
+        with unfinished(folder):
+            write_reconstruction(found, folder, self.generator)
+        return replaced
 
     def fitted(self, job: Job, progress: bool) -> Reconstruction:
         """Fit the posterior of one file's images, all at once; ``progress`` shows the steps, below the files' bar."""
@@ -224,13 +233,11 @@ class _Work:
         return Reconstruction(job, model, result, self.draws, self.features)
 
 
-def _make_room(folders: Sequence[Path], inputs: Sequence[Path]) -> None:
+def _check_room(folders: Sequence[Path], inputs: Sequence[Path]) -> None:
     from neuropyro.reconstruct_outputs import PRODUCTS
-    from neuropyro.result_folder import make_room
 
-    replaced = [str(folder) for folder in folders if make_room(folder, PRODUCTS, inputs)]
-    if replaced:
-        print(f"{', '.join(few(replaced))}: the results of an earlier fit are replaced", file=sys.stderr)
+    for folder in folders:
+        check_room(folder, PRODUCTS, inputs)
 
 
 def _make_way(bar: Any) -> None:

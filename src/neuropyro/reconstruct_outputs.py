@@ -30,6 +30,7 @@ from neuropyro.reconstruct_warnings import (
     channel_warnings,
     check_warnings,
     mask_warnings,
+    missing_warnings,
     noise_warnings,
     size_warnings,
     truth_warnings,
@@ -140,6 +141,11 @@ class Reconstruction:
         job = self.job
         picture = None if job.image is None else job.image.pixels
         said = place_warnings(job.image, self.model.generator) + channel_warnings(picture, self.clean.numpy())
+        if job.image is not None:
+            said += missing_warnings(job.image.missing, job.image.pixels)
+        if job.truth_image is not None and job.truth_image is not job.image:
+            named = missing_warnings(job.truth_image.missing, job.truth_image.pixels)
+            said += [f"truth {job.truth_image.path}: {line}" for line in named]
         if self.hole is not None and _has_mask_of_a_user(job.corruption):
             full = job.truth if job.image is job.truth_image and job.truth is not None else job.y
             said += mask_warnings(full.cpu().numpy(), self.hole.cpu().numpy() > 0)

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["channel_warnings", "check_warnings", "mask_warnings", "noise_warnings", "size_warnings", "truth_warnings"]
+__all__ = [
+    "channel_warnings",
+    "check_warnings",
+    "mask_warnings",
+    "missing_warnings",
+    "noise_warnings",
+    "size_warnings",
+    "truth_warnings",
+]
 
 SURPRISING = 1.15  # held-out phantoms are at .75 to .97 (16 to 64 px, k-space), axial slices at 1.07 to 2.1
 FAR = 2.0  # latent distance; 1 or less is that of images like the training's
@@ -113,6 +121,29 @@ def channel_warnings(picture: NDArray[Any] | None, clean: NDArray[Any]) -> list[
     if _colour(picture) <= COLOURED < _colour(clean):
         return ["the picture is grey and the generator's images are in colour; " + REMEDY]
     return []
+
+
+def missing_warnings(missing: int, pixels: NDArray[Any]) -> list[str]:
+    """Say how many of a file's pixels were NaN, and what was made of them.
+
+    Parameters
+    ----------
+    missing
+        How many.
+    pixels
+        ``(images, channels, height, width)`` of the file, filled, in its own unit.
+
+    Examples
+    --------
+    >>> picture = np.array([[[[0.0, 2.0], [3.0, 0.0]]]])
+    >>> missing_warnings(0, picture), [line.partition(";")[0] for line in missing_warnings(1, picture)]
+    ([], ['1 of 4 pixels was NaN and is taken for black, 0'])
+    """
+    if not missing:
+        return []
+    was, is_ = ("was", "is") if missing == 1 else ("were", "are")
+    said = f"{missing:,} of {pixels.size:,} pixels {was} NaN and {is_} taken for black, {pixels.min() + 0.0:g}"
+    return [f"{said}; if that is not so, as within a head, hide them by a mask: --corruption inpaint:MASK.png"]
 
 
 def size_warnings(side: float, measured: int, whole: int) -> list[str]:

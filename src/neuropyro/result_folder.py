@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from neuropyro.data.unknown_names import few
 
-__all__ = ["keep_fits", "make_room", "refuse_file", "unfinished"]
+__all__ = ["check_room", "keep_fits", "make_room", "refuse_file", "unfinished"]
 
 MARK = "fit.json"  # which every fit leaves in its folder
 BEGUN = "unfinished.txt"  # which is there from the first file on until the last is written
@@ -41,12 +42,12 @@ def keep_fits(folders: Iterable[Path]) -> None:
 
 
 def refuse_file(out: Path) -> None:
-    """Refuse a file, or what would lie in one, where a folder for results is named, before any work.
+    """Refuse a file, or what would lie in one or may not be written, where a folder for results is named: before work.
 
     Raises
     ------
     ValueError
-        Naming the file.
+        Naming the file, or the folder that may not be written to.
 
     Examples
     --------
@@ -61,6 +62,9 @@ def refuse_file(out: Path) -> None:
     for path in (out, *out.parents):
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path}: a file, where --out names a folder for the results; give another --out")
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"{there}: may not be written to; give another --out, or the right to write")
 
 
 @contextlib.contextmanager
@@ -82,8 +86,8 @@ def unfinished(folder: Path) -> Iterator[None]:
     mark.unlink(missing_ok=True)
 
 
-def make_room(folder: Path, products: Iterable[str], inputs: Iterable[Path] = ()) -> bool:
-    """Remove what an earlier fit left in a folder, lest two fits' files lie side by side.
+def check_room(folder: Path, products: Iterable[str], inputs: Iterable[Path] = ()) -> list[Path]:
+    """Find what of an earlier fit would be replaced in a folder, and remove nothing.
 
     Parameters
     ----------
@@ -94,26 +98,22 @@ def make_room(folder: Path, products: Iterable[str], inputs: Iterable[Path] = ()
     inputs
         Files that are read.
 
-    Returns
-    -------
-    Whether there was something.
-
     Raises
     ------
     ValueError
-        Where a file of such a name is read, or is there without a fit; nothing is removed then.
+        Where a file of such a name is read, or is there without a fit.
 
     Examples
     --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> (folder / "subjects.csv").touch()
-    >>> make_room(folder, ["subjects.csv"])  # doctest: +ELLIPSIS
+    >>> check_room(folder, ["subjects.csv"])  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: ...: subjects.csv would be replaced, and is not from a fit; give another --out
     >>> (folder / "fit.json").touch()
-    >>> make_room(folder, ["fit.json", "subjects.csv"]), list(folder.iterdir())
-    (True, [])
+    >>> [path.name for path in check_room(folder, ["fit.json", "subjects.csv"])]
+    ['fit.json', 'subjects.csv']
     """
     there = {path.resolve(): path for name in products for path in sorted(folder.glob(name)) if path.is_file()}
     read = [there[path.resolve()].name for path in inputs if path.resolve() in there]
@@ -124,6 +124,39 @@ def make_room(folder: Path, products: Iterable[str], inputs: Iterable[Path] = ()
         raise ValueError(
             f"{folder}: {', '.join(few(names))} would be replaced, and is not from a fit; give another --out"
         )
-    for path in there.values():
+    return list(there.values())
+
+
+def make_room(folder: Path, products: Iterable[str], inputs: Iterable[Path] = ()) -> bool:
+    """Remove what an earlier fit left in a folder, lest two fits' files lie side by side.
+
+    This is done when all that can fail has been done, just before the new results are written: what is refused, or is
+    stopped, leaves the earlier ones.
+
+    Parameters
+    ----------
+    folder, products, inputs
+        As for `check_room`.
+
+    Returns
+    -------
+    Whether there was something.
+
+    Raises
+    ------
+    ValueError
+        As `check_room`; nothing is removed then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("fit.json", "subjects.csv"):
+    ...     (folder / name).touch()
+    >>> make_room(folder, ["fit.json", "subjects.csv"]), list(folder.iterdir())
+    (True, [])
+    """
+    there = check_room(folder, products, inputs)
+    for path in there:
         path.unlink()
-    return bool(names)
+    return bool(there)

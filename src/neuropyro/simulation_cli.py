@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from neuropyro.console import say
+from neuropyro.result_file import check_file, tell_replaced
 
 if TYPE_CHECKING:
     from neuropyro.data import Cohort
@@ -77,13 +78,15 @@ def _simulate_reference_study(
 
 
 def _require_npz(out: Path) -> None:
-    """Refuse a name that says another format, before any work."""
+    """Refuse a name that says another format, or cannot be written, before any work."""
     if out.suffix != ".npz":
         raise ValueError(f"--out {out}: a cohort is written as .npz; give a name that ends so")
+    check_file(out)
 
 
 def _save(cohort: Cohort, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
+    tell_replaced(out)
     cohort.save(out)
     size = {"visits": cohort.n_visits, "subjects": cohort.n_subjects, "vertices": cohort.n_vertices}
     say(str(cohort), cohort=out.resolve(), **size)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from neuropyro.site_harmonisation import harmonise_sites
 
 __all__ = [
     "STEPS",
+    "PreparedStudy",
     "check_clusters",
     "check_covariates",
     "check_hemispheres",
@@ -169,18 +171,51 @@ def check_spatial(cohort: Cohort, spatial: bool) -> None:
         )
 
 
-def prepare_study(
-    cohort: Cohort, out: Path, adjust: Sequence[str] = (), site: str | None = None, level: bool = False
-) -> tuple[Cohort, tuple[str, ...]]:
-    """Harmonise sites, set hemispheres to one level, then adjust for covariates by regression on controls.
-
-    Each step where it is asked for; else the cohort stays as it is.
+@dataclass(frozen=True, eq=False)
+class PreparedStudy:
+    """A cohort as a model is fitted to it, and what was done to it.
 
     Parameters
     ----------
-    out
-        Folder, in which ``adjustment.npz`` remembers the covariates' effects and ``hemispheres.npz`` the hemispheres'
-        levels, for new subjects, and ``cohort.npz`` the cohort that the fit then belongs to.
+    cohort
+        What to fit to.
+    notes
+        Sentences for the report.
+    steps
+        By the name of its file, what is done to new subjects, too.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> PreparedStudy(Cohort([[2.0] * 3] * 2, time=[70, 71], subject=["a", "b"])).save(folder)
+    >>> [path.name for path in folder.iterdir()]
+    ['cohort.npz']
+    """
+
+    cohort: Cohort
+    notes: tuple[str, ...] = ()
+    steps: Mapping[str, Adjustment | HemisphereLevels] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write ``cohort.npz``, to which the fit then belongs, and the steps; an earlier fit's steps go."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in STEPS:
+            (folder / name).unlink(missing_ok=True)  # it would be taken for this fit's
+        for name, step in self.steps.items():
+            step.save(folder / name)
+        self.cohort.save(folder / "cohort.npz")
+
+
+def prepare_study(
+    cohort: Cohort, adjust: Sequence[str] = (), site: str | None = None, level: bool = False
+) -> PreparedStudy:
+    """Harmonise sites, set hemispheres to one level, then adjust for covariates by regression on controls.
+
+    Each step where it is asked for; else the cohort stays as it is.  Nothing is written.
+
+    Parameters
+    ----------
     adjust
         Covariates, see :func:`~neuropyro.adjustment.fit_adjustment`.
     site
@@ -189,13 +224,6 @@ def prepare_study(
     level
         Whether hemispheres are set to one level, see :func:`~neuropyro.hemisphere_levels.fit_hemisphere_levels`.
 
-    Returns
-    -------
-    Cohort
-        What to fit to.
-    tuple of str
-        Sentences for the report.
-
     Raises
     ------
     CohortError
@@ -203,40 +231,27 @@ def prepare_study(
 
     Examples
     --------
-    >>> import tempfile
     >>> from neuropyro.data import simulate_reference
-    >>> out = Path(tempfile.mkdtemp())
-    >>> adjusted, notes = prepare_study(simulate_reference(n_subjects=30, n_vertices=9, seed=0), out, adjust=["age"])
-    >>> again = fit_adjustment(adjusted, ["age"]).effects  # of age nothing is left in controls
-    >>> bool(abs(again).max() < 1e-6), sorted(path.name for path in out.iterdir())
-    (True, ['adjustment.npz', 'cohort.npz'])
+    >>> prepared = prepare_study(simulate_reference(n_subjects=30, n_vertices=9, seed=0), adjust=["age"])
+    >>> again = fit_adjustment(prepared.cohort, ["age"]).effects  # of age nothing is left in controls
+    >>> bool(abs(again).max() < 1e-6), list(prepared.steps)
+    (True, ['adjustment.npz'])
     """
     notes: list[str] = []
-    for name in STEPS:
-        (out / name).unlink(missing_ok=True)  # an earlier fit's would be taken for this one's
+    steps: dict[str, Adjustment | HemisphereLevels] = {}
     if site is not None:
         protect = dict.fromkeys(("age", "diagnosis", *adjust))
         cohort, harmonised = harmonise_sites(cohort, site, tuple(protect))
         notes += harmonised.lines()
     if level:
-        levels = fit_hemisphere_levels(cohort)
-        cohort = _done(levels, cohort, out / HEMISPHERES)
+        levels = steps[HEMISPHERES] = fit_hemisphere_levels(cohort)
+        cohort = levels(cohort)
         notes += levels.lines()
     if adjust:
-        adjustment = fit_adjustment(cohort, adjust)
-        cohort = _done(adjustment, cohort, out / ADJUSTMENT)
+        adjustment = steps[ADJUSTMENT] = fit_adjustment(cohort, adjust)
+        cohort = adjustment(cohort)
         notes += adjustment.lines()
-    if notes:
-        out.mkdir(parents=True, exist_ok=True)
-        cohort.save(out / "cohort.npz")
-    return cohort, tuple(notes)
-
-
-def _done(step: Adjustment | HemisphereLevels, cohort: Cohort, path: Path) -> Cohort:
-    """Return the cohort after a step, which is remembered for new subjects."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    step.save(path)
-    return step(cohort)
+    return PreparedStudy(cohort, tuple(notes), steps)
 
 
 def prepare_alike(cohort: Cohort, fit: Path) -> Cohort:
@@ -257,8 +272,9 @@ def prepare_alike(cohort: Cohort, fit: Path) -> Cohort:
     >>> import tempfile
     >>> from neuropyro.data import simulate_reference
     >>> cohort, fit = simulate_reference(n_subjects=30, n_vertices=9, seed=0), Path(tempfile.mkdtemp())
-    >>> adjusted, _ = prepare_study(cohort, fit, adjust=["age"])
-    >>> np.array_equal(prepare_alike(cohort, fit).values, adjusted.values)
+    >>> prepared = prepare_study(cohort, adjust=["age"])
+    >>> prepared.save(fit)
+    >>> np.array_equal(prepare_alike(cohort, fit).values, prepared.cohort.values)
     True
     """
     if (fit / HEMISPHERES).is_file():

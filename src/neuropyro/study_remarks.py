@@ -9,11 +9,12 @@ import numpy as np
 
 from neuropyro.data import Cohort
 from neuropyro.data.cohort_checks import visit_in_words
+from neuropyro.data.missing_maps import empty_parts, missing_in_words
 from neuropyro.data.surface_space import SurfaceSpace
 from neuropyro.hemisphere_levels import Unsteadiness, lasting_contrast, unsteadiness
 from neuropyro.score_diagnosis import known_diagnoses
 
-__all__ = ["remarks", "vertices_kept"]
+__all__ = ["missing_hemispheres", "remarks", "vertices_kept"]
 
 DIAGNOSES = frozenset(
     {"cn", "nc", "nl", "ctl", "hc", "control", "healthy", "normal", "smc", "mci", "emci", "lmci", "ad", "dementia"}
@@ -71,6 +72,27 @@ def vertices_kept(cohort: Cohort) -> list[str]:
     are = "is" if out == 1 else "are"
     why = "the medial wall, what is outside the mask, and what is 0 or missing at every visit"
     return [f"{out:,} of {whole:,} vertices of the maps {are} left out: {why}"]
+
+
+def missing_hemispheres(cohort: Cohort) -> list[str]:
+    """Say which visits of a cohort of maps have no value, or none in one hemisphere; of files, their reader warns.
+
+    Examples
+    --------
+    >>> space = SurfaceSpace(".mgh", ("lh", "rh"), sizes=(1, 1), index=np.array([0, 1]))
+    >>> cohort = Cohort([[np.nan, 2.5], [2.4, 2.5]], time=[70, 71], subject=["a", "a"], space=space)
+    >>> [line.partition(":")[0] for line in missing_hemispheres(cohort)]
+    ['subject a at 70 years (left hemisphere)']
+    """
+    if cohort.map_space is None:
+        return []
+    sides = cohort.map_space.sides
+    found = [
+        visit_in_words(cohort.subject, cohort.time, row) + (f" ({part})" if part else "")
+        for row, values in enumerate(cohort.values)
+        for part in empty_parts(values, sides)
+    ]
+    return [missing_in_words(found)] if found else []
 
 
 def _without_controls(cohort: Cohort, standardise: str) -> list[str]:

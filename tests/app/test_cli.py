@@ -123,9 +123,38 @@ def test_a_folder_holds_one_fit_alone(cortex, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "none").exists()
 
 
+REFUSED = {
+    "--adjust AGE": "AGE",
+    "--site XX": "XX",
+    "--device gpu": "device gpu",
+    "--max-steps 0": "max_steps",
+    "--restarts 0": "restarts",
+    "--seed -1": "seed",
+}
+
+
+def test_what_is_refused_leaves_the_earlier_fit(cortex, tmp_path, monkeypatch):
+    out = tmp_path / "fit"
+    asked = ["dive", "fit", str(cortex), "--guide", "map", "--overwrite", "--out", str(out)]
+    app([*asked, "--max-steps", "4"], result_action="return_value")
+    kept = {path.name: path.read_bytes() for path in out.iterdir()}
+    for words, named in REFUSED.items():
+        with pytest.raises(ValueError, match=named):
+            app([*asked, *words.split()], result_action="return_value")
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == kept, words
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neuropyro.inference.fit", stopped)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):  # which the library of the command line makes of it
+        app(asked, result_action="return_value")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == kept
+
+
 def test_a_demo_replaces_a_demo_and_nobodys_own_fit(tmp_path, monkeypatch):
     reached = []
-    monkeypatch.setattr("neuropyro.fit_cli._make_room", lambda out: reached.append(out) or 1 / 0)
+    monkeypatch.setattr("neuropyro.fit_cli._check_room", lambda out: reached.append(out) or 1 / 0)
     (tmp_path / "fit.json").touch()
     made = simulate_reference(n_subjects=5, n_vertices=7, seed=1)
     Cohort(made.values, made.time, made.subject, made.diagnosis).save(tmp_path / "cohort.npz")

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import sys
+import warnings
 
 import pytest
 from cyclopts import App
@@ -12,6 +13,7 @@ from tqdm.auto import tqdm
 from neuropyro.cli import app, main
 from neuropyro.cli_examples import EXAMPLES
 from neuropyro.console import Manners, complain, plain, say, speaking, take_manners, warn
+from neuropyro.data.missing_maps import warn_of_missing
 
 
 def commands(group: App, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], App]:
@@ -159,3 +161,15 @@ def test_words_after_two_dashes_are_left_alone():
 def test_plain_values_are_json():
     text = json.dumps(plain({"x": float("inf"), 3: (True, None)}), allow_nan=False)
     assert json.loads(text) == {"x": None, "3": [True, None]}
+
+
+def test_what_is_warned_of_while_reading_is_said_and_stays_where_it_is_quiet(capsys):
+    with speaking(Manners()):
+        warn_of_missing(["lh.mgh"])
+        warn_of_missing(["lh.mgh"])  # of another study: nothing is held back for having been said once
+    assert capsys.readouterr().err.count("neuropyro: warning: lh.mgh: NaN throughout") == 2
+    with speaking(Manners(quiet=True)):
+        warn_of_missing(["lh.mgh"])
+    assert "warning: lh.mgh: NaN throughout" in capsys.readouterr().out
+    with pytest.warns(UserWarning, match="another"), speaking(Manners()):
+        warnings.warn("another", UserWarning, stacklevel=1)

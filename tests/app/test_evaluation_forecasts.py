@@ -7,6 +7,7 @@ from neuropyro.data import Cohort, CohortError, simulate_reference
 from neuropyro.evaluation_forecasts import Errors, evaluate_forecasts, hold_back
 from neuropyro.inference import Schedule
 from neuropyro.models import VertexClusterMixture
+from neuropyro.models.standardise import location_and_scale
 
 
 def test_first_visits_with_a_value_are_known_and_later_ones_held_back():
@@ -49,3 +50,37 @@ def test_methods_stand_side_by_side():
     assert by_name["clusters"].row()["mae"] < by_name["last value"].row()["mae"]
     assert np.isnan(by_name["last value"].row()["coverage90"])
     assert 0.5 < by_name["clusters"].row()["coverage90"] <= 1
+
+
+def test_biomarkers_have_their_own_units_and_are_averaged_in_sds():
+    rng = np.random.default_rng(0)
+    who, time = np.repeat(np.arange(8), 4), np.tile(np.arange(70.0, 74.0), 8)
+    values = np.c_[rng.normal(28, 1, 32), rng.normal(7000, 300, 32), np.full(32, 5.0)]
+    values[3, 1] = np.nan
+    names = np.array(["MMSE", "volume", "constant"])
+    schedule = Schedule(max_steps=2, warm_up=0, window=2)
+    options = {"guide": "map", "schedule": schedule, "draws": 4, "progress": False}
+    tables = []
+    for factor in (1.0, 1000.0):
+        cohort = Cohort(values * [1, factor, 1], time, who, feature_names=names)
+        found = evaluate_forecasts(cohort, VertexClusterMixture(1), 2, **options)
+        carried = next(errors for errors in found if errors.method == "last value")
+        tables.append({row["biomarker"]: row for row in carried.rows()})
+    table = tables[0]
+    assert list(table) == ["all", *names]
+    known = values.reshape(8, 4, 3)
+    off = np.abs(known[:, 2:] - known[:, 1:2])
+    assert table["MMSE"]["mae_own_unit"] == pytest.approx(off[..., 0].mean())
+    assert table["volume"]["mae_own_unit"] == pytest.approx(np.nanmean(off[..., 1]))
+    assert (table["MMSE"]["visits"], table["volume"]["visits"]) == (16, 15)
+    sds = location_and_scale(hold_back(cohort, 2)[0], "controls", alike=False)[1] / [1, factor, 1]
+    assert table["volume"]["mae_sds"] == pytest.approx(np.nanmean(off[..., 1]) / sds[1])
+    assert np.isnan(table["constant"]["mae_sds"])
+    by_visit = np.nanmean(off[..., :2] / sds[:2], -1)
+    assert table["all"]["mae_sds"] == pytest.approx(by_visit.mean())
+    assert np.isnan(table["all"]["mae_own_unit"])
+    for name, factor in (("all", 1), ("MMSE", 1), ("volume", 1000)):  # another unit changes that column alone
+        assert tables[1][name]["mae_sds"] == pytest.approx(table[name]["mae_sds"])
+        if name != "all":
+            assert tables[1][name]["rmse_own_unit"] == pytest.approx(factor * table[name]["rmse_own_unit"])
+    assert [row["biomarker"] for row in carried.rows(2)] == ["all", *names]

@@ -130,8 +130,10 @@ def test_what_lies_below_the_cortex_does_not_count(shifted):
 
 def test_new_subjects_are_levelled_by_the_same_means(shifted, tmp_path):
     old, new = shifted.subset(visits=range(6)), shifted.subset(visits=range(6, VISITS))
-    made, notes = prepare_study(old, tmp_path, level=True)
-    assert [note.split()[0] for note in notes] == ["Hemispheres"]
+    prepared = prepare_study(old, level=True)
+    made = prepared.cohort
+    prepared.save(tmp_path)
+    assert [note.split()[0] for note in prepared.notes] == ["Hemispheres"]
     assert Cohort.load(tmp_path / "cohort.npz").hash == made.hash
     levels = load_hemisphere_levels(tmp_path / "hemispheres.npz")
     alike = prepare_alike(new, tmp_path)
@@ -139,7 +141,7 @@ def test_new_subjects_are_levelled_by_the_same_means(shifted, tmp_path):
     np.testing.assert_allclose(off[:, LEFT].mean(1), off[:, RIGHT].mean(1), atol=1e-12)
     np.testing.assert_array_equal(levels(new).values, alike.values)
     np.testing.assert_array_equal(prepare_alike(old, tmp_path).values, made.values)
-    prepare_study(old, tmp_path)  # not asked for: nothing is remembered of the fit before
+    prepare_study(old).save(tmp_path)  # not asked for: nothing is remembered of the fit before
     assert not (tmp_path / "hemispheres.npz").exists()
 
 

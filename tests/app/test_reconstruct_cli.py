@@ -109,6 +109,22 @@ def test_a_folder_holds_one_reconstruction_alone(generator, tmp_path, capsys):
     assert {p.name for p in (out / "brain").iterdir()} == EVERYTHING | {"clean.png"}  # no sd, no metrics
 
 
+def test_what_cannot_be_used_leaves_the_earlier_results(generator, tmp_path, capsys):
+    out = tmp_path / "out"
+    files = [picture(tmp_path / "a.png", SIDE // 4), picture(tmp_path / "b.png", SIDE // 4)]
+    given = {"corruption": "superres:4", "generator": generator, "out": out}
+    run(*files, **given)
+    kept = {path.name: path.read_bytes() for path in (out / "b").iterdir()}
+    files[1].write_text("no picture any more")
+    for words in ([], ["--device", "gpu"]):
+        with pytest.raises(SystemExit):
+            run(*files, "--overwrite", *words, **given)
+        assert {path.name: path.read_bytes() for path in (out / "b").iterdir()} == kept
+        assert (out / "a" / "fit.json").is_file()
+    said = [line for line in capsys.readouterr().err.splitlines() if "the results of an earlier fit" in line]
+    assert said == [f"{out / 'a'}: the results of an earlier fit are replaced"]
+
+
 def test_saved_results_give_the_same_images(generator, tmp_path):
     run("--truth", picture(tmp_path / "a.png"), corruption="superres:4", generator=generator, out=tmp_path)
     folder = tmp_path / "a"

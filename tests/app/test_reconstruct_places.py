@@ -56,12 +56,29 @@ def test_a_tilted_slice_lies_where_its_middle_does(tmp_path):
         assert found.positions == pytest.approx([nibabel.affines.apply_affine(affine, voxel)[axis]])
 
 
+@pytest.mark.parametrize("code", [0, 4])  # whether or not the file says where its slices lie
+@pytest.mark.parametrize("plane", ["axial", "sagittal"])
+def test_slices_of_another_plane_than_the_generators_are_told(brains, plane, code, tmp_path):
+    (line,) = place_warnings(read_nifti(volume(tmp_path, code), slices=(3, 4), plane=plane), brains)
+    assert line.startswith(
+        f"slices are {plane}, and brains64 was trained on coronal ones alone: what is shown there is"
+    )
+    assert "give --plane coronal" in line.partition(";")[2]
+
+
+def test_the_plane_is_what_a_card_says_of_its_training_data(tmp_path):
+    image = read_nifti(volume(tmp_path), slices=3)
+    for words, told in {"120 axial slices of 3 volumes": 1, "axial and coronal slices": 0, "brains": 0}.items():
+        card = SimpleNamespace(name="own", training_data=words, details={})
+        assert len(place_warnings(image, SimpleNamespace(card=card))) == told
+
+
 def test_nothing_is_said_where_nothing_is_known(brains, tmp_path):
     elsewhere = read_nifti(volume(tmp_path), slices=1)
     assert place_warnings(None, brains) == []
     assert place_warnings(elsewhere, SimpleNamespace()) == []
     assert place_warnings(elsewhere, SimpleNamespace(card=None)) == []
-    assert place_warnings(replace(elsewhere, plane="sagittal"), brains) == []
+    assert place_warnings(replace(elsewhere, plane=None, positions=None), brains) == []
     for code in (0, 1):  # of no space, and of a scanner's, whose origin is not the brain's
         assert place_warnings(read_nifti(volume(tmp_path, code), slices=1), brains) == []
 

@@ -1,12 +1,15 @@
 """When a reconstruction warns of itself, and that it says what to do."""
 
+import nibabel
 import numpy as np
 import pytest
 
+from neuropyro.data.image_files import read_image
 from neuropyro.reconstruct_warnings import (
     channel_warnings,
     check_warnings,
     mask_warnings,
+    missing_warnings,
     noise_warnings,
     size_warnings,
     truth_warnings,
@@ -111,3 +114,15 @@ def test_a_mask_that_hides_background_or_half_the_head_is_not_inverted():
     for hole in (left, square(2, 2), square(16, 6)):
         assert mask_warnings(head(np.zeros_like(hole)), ~hole[None, None]) == []  # a clean picture, to be corrupted
         assert mask_warnings(np.where(hole, np.nan, head(hole)), ~hole[None, None]) == []
+
+
+def test_pixels_that_were_nan_are_counted(tmp_path):
+    volume = np.random.default_rng(0).uniform(2, 9, (6, 7, 8))
+    volume[1, 3, 2:4] = volume[2, 5, 0] = np.nan
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "t1.nii")
+    image = read_image(tmp_path / "t1.nii", slices=(3, 4))  # of the NaN elsewhere nothing is used
+    (line,) = missing_warnings(image.missing, image.pixels)
+    assert line.startswith(f"2 of 96 pixels were NaN and are taken for black, {np.nanmin(volume[:, 3:5]):g}; ")
+    np.save(tmp_path / "t1.npy", volume)
+    assert read_image(tmp_path / "t1.npy").missing == 3
+    assert missing_warnings(read_image(tmp_path / "t1.nii", slices=4).missing, image.pixels) == []

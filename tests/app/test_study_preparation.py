@@ -30,11 +30,11 @@ class SiteMeansOut:
         return values - np.array([values[self.batch == s].mean(0) for s in self.batch]) + 2.5
 
 
-def test_nothing_is_done_where_nothing_is_named(cohort, tmp_path):
-    same, notes = prepare_study(cohort, tmp_path / "out")
-    assert same is cohort
-    assert notes == ()
-    assert not (tmp_path / "out").exists()
+def test_nothing_is_done_where_nothing_is_named(cohort):
+    prepared = prepare_study(cohort)
+    assert prepared.cohort is cohort
+    assert prepared.notes == ()
+    assert not prepared.steps
 
 
 @pytest.mark.parametrize("clusters", [0, 4])
@@ -51,8 +51,10 @@ def test_sites_first_then_covariates(cohort, tmp_path, monkeypatch):
     library.ComBat = transductive.TransductiveComBat = SiteMeansOut
     monkeypatch.setitem(sys.modules, "combatlearn", library)
     monkeypatch.setitem(sys.modules, "combatlearn.transductive", transductive)
-    made, notes = prepare_study(cohort, tmp_path, adjust=["age"], site="site")
-    assert [note.split()[0] for note in notes] == ["Sites", "Sd", "Values", "age:"]
+    prepared = prepare_study(cohort, adjust=["age"], site="site")
+    made = prepared.cohort
+    prepared.save(tmp_path)
+    assert [note.split()[0] for note in prepared.notes] == ["Sites", "Sd", "Values", "age:"]
     assert Cohort.load(tmp_path / "cohort.npz").hash == made.hash
     # After the sites' means are out, age has no effect left among controls.
     assert abs(fit_adjustment(made, ["age"]).effects).max() < 1e-12

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from neuropyro.data import Cohort
-from neuropyro.study_remarks import remarks
+from neuropyro.data.surface_space import SurfaceSpace
+from neuropyro.study_remarks import missing_hemispheres, remarks
 
 
 def test_that_nobody_is_a_control_is_said_where_it_matters():
@@ -117,3 +118,14 @@ def test_times_since_entry_years_of_the_calendar_and_ages_alike_are_no_ages(low,
     rng = np.random.default_rng(4)
     cohort = Cohort(rng.normal(size=(40, 2)), np.linspace(low, high, 40), np.arange(40) // 2, np.full(40, "CN"))
     assert remarks(cohort, "all", ageing=False) == []
+
+
+def test_visits_without_a_hemisphere_are_named():
+    values = np.random.default_rng(0).normal(2.5, 0.1, (6, 5))
+    space = SurfaceSpace(".mgh", ("lh", "rh"), sizes=(3, 2), index=np.arange(5))
+    cohort = Cohort(values, np.arange(70, 76), list("aabbcc"), space=space)
+    assert missing_hemispheres(cohort) == []
+    values[1, 3:] = values[2] = values[4, :2] = np.nan  # the right one; a visit; part of the left one
+    (said,) = missing_hemispheres(replace(cohort, values=values))
+    assert said.startswith("subject a at 71 years (right hemisphere), subject b at 72 years: NaN throughout")
+    assert missing_hemispheres(replace(cohort, values=values, space=None)) == []

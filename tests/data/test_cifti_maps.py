@@ -6,6 +6,7 @@ import pytest
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ScalarAxis, SeriesAxis
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.missing_maps import MissingMapsWarning
 
 PATTERN = "{subject}.{session}.thickness.dscalar.nii"
 AFFINE = np.diag([2.0, 2, 2, 1])
@@ -154,3 +155,17 @@ def test_surfaces_must_be_those_of_the_maps(study, values, tmp_path):
         CohortError, match=r"rh\.surf\.gii: it has 15 vertices, but CIFTI_STRUCTURE_CORTEX_LEFT .* has 12"
     ):
         read(tmp_path, surfaces={"L": files["rh"]})
+
+
+def test_a_hemisphere_that_holds_nothing_is_named(study, values, tmp_path):
+    axis = brain_models(study)
+    left = axis.name == "CIFTI_STRUCTURE_CORTEX_LEFT"
+    path = tmp_path / PATTERN.format(subject=study.subjects[2], session=study.sessions[2])
+    save(path, np.where(left, np.nan, values[2])[None], axis)
+    with pytest.warns(MissingMapsWarning) as caught:
+        read(tmp_path)
+    assert str(caught[0].message).startswith(f"{path} (left hemisphere): NaN throughout, and taken as missing")
+    save(path, np.full((1, len(left)), np.nan), axis)
+    with pytest.warns(MissingMapsWarning) as caught:
+        read(tmp_path)
+    assert str(caught[0].message).startswith(f"{path}: NaN throughout")

@@ -6,6 +6,7 @@ import pytest
 from nilearn.surface import load_surf_data
 
 from neuropyro.data import Cohort, CohortError, simulate_cohort
+from neuropyro.data.missing_maps import MissingMapsWarning
 from neuropyro.data.surface_maps import read_surface_map, write_surface_map
 
 
@@ -271,3 +272,19 @@ def test_a_simulated_cortex_comes_back(simulated, study, tmp_path):
         CohortError, match="fsaverage5: its hemispheres have 10242 vertices, but the maps of lh have 2562"
     ):
         Cohort.from_freesurfer(tmp_path, tmp_path / "t.csv")
+
+
+def test_maps_that_hold_nothing_are_named(study, subjects):
+    whole = read(subjects, study.table(subjects)).values
+    files = sorted(subjects.glob("*/surf/lh.thickness.strip.mgh"))
+    for count, told in ((1, f"{files[0]}: NaN throughout"), (4, f"{files[2]} and 1 more: NaN throughout")):
+        for path in files[:count]:
+            empty = np.full_like(read_surface_map(path), np.nan)
+            write_surface_map(path, empty, ["thickness"], "lh")
+        with pytest.warns(MissingMapsWarning) as caught:
+            cohort = read(subjects, study.table(subjects))
+        assert len(caught) == 1
+        assert told in str(caught[0].message)
+        missing = np.isnan(cohort.values) & ~np.isnan(whole)
+        assert missing.any(1).sum() == count  # the rest of these visits is there, and so are the others
+        assert not missing.all(1).any()

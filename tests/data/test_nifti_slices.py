@@ -79,6 +79,32 @@ def test_scaled_volumes_keep_their_values_and_type(tmp_path):
     np.testing.assert_allclose(again.get_fdata(), scaled.get_fdata(), atol=step)
 
 
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_other_slices_of_a_scaled_volume_stay_to_the_last_bit(tmp_path, codes, dtype):
+    made = saved(tmp_path / "a.nii", codes)
+    scaled = nibabel.Nifti1Image((np.asarray(made.dataobj) % 256).astype(dtype), made.affine)
+    scaled.header.set_slope_inter(0.37, 5.0)  # of what is stored, which is written as it is
+    nibabel.save(scaled, tmp_path / "b.nii.gz")
+    before = nibabel.load(tmp_path / "b.nii.gz")
+    assert before.dataobj.slope == pytest.approx(0.37)
+    image = read_image(tmp_path / "b.nii.gz", (1, 3))
+    wanted = np.random.default_rng(0).uniform(6, 90, image.pixels.shape)
+    write_image(tmp_path / "c.nii.gz", image, wanted)
+    after = nibabel.load(tmp_path / "c.nii.gz")
+    assert after.get_data_dtype() == np.dtype(dtype)
+    axis = nibabel.aff2axcodes(made.affine).index("A" if "A" in nibabel.aff2axcodes(made.affine) else "P")
+    own, new = (np.moveaxis(one.get_fdata(), axis, 0) for one in (before, after))
+    order = range(5) if "A" in nibabel.aff2axcodes(made.affine) else range(4, -1, -1)
+    for index, place in enumerate(order):
+        assert np.array_equal(own[place], new[place]) == (index not in (1, 3))
+    found = read_image(tmp_path / "c.nii.gz", (1, 3)).pixels
+    np.testing.assert_allclose(found, wanted, atol=1e-4 if dtype is np.float32 else 0.37 / 2 + 1e-4)
+    write_image(tmp_path / "sd.nii.gz", image, wanted / 1000, others=0.0)  # in a scale of its own: none is lost
+    np.testing.assert_allclose(read_image(tmp_path / "sd.nii.gz", (1, 3)).pixels, wanted / 1000, atol=2e-4)
+    assert not read_image(tmp_path / "sd.nii.gz", (0, 2, 4)).pixels.any()
+
+
 def test_four_dimensions(tmp_path):
     volume = np.stack([ras_volume(np.float32)] * 2, axis=3)
     nibabel.save(nibabel.Nifti1Image(volume[..., :1], np.eye(4)), tmp_path / "one.nii")
