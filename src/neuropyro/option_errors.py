@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
 from cyclopts import (
     App,
@@ -15,6 +15,8 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
+from neuropyro.option_lists import element_of
+
 __all__ = ["refuse_fractions", "told"]
 
 EXPECTED: dict[Any, tuple[str, str]] = {
@@ -24,6 +26,9 @@ EXPECTED: dict[Any, tuple[str, str]] = {
     Path: ("a file or folder", "PATH"),
 }
 """What a type is called, and an example of it."""
+
+SEVERAL = {int: "3,4", float: "0.5,1"}
+"""An example of several."""
 
 
 def told(error: CycloptsError) -> str:
@@ -65,7 +70,8 @@ def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCol
     --visits: '2.5' is not a whole number; give one, as --visits 4
     """
     for argument in arguments:
-        for token in argument.tokens if argument.hint in (int, int | None) else ():
+        kinds = (argument.hint, element_of(argument.hint))
+        for token in argument.tokens if int in kinds or int | None in kinds else ():
             if _is_fraction(token.value):
                 raise CoercionError(token=token, argument=argument, target_type=int)
 
@@ -88,11 +94,9 @@ def _of_another_type(error: CoercionError) -> str | None:
         return f"{name}: {given!r} is not true or false; {name} alone is true, --no-{name.lstrip('-')} false"
     if error.target_type not in EXPECTED:
         return None
-    parts = given.split(",")
-    if len(parts) > 1 and get_origin(error.argument.hint) in (tuple, list):
-        each = " ".join(f"{name} {part.strip()}" for part in parts)
-        return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; give each by itself, as {each}"
-    return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; give one, as {name} {_example(error)}"
+    several = SEVERAL.get(element_of(error.argument.hint))
+    remedy = f"give one, as {name} {_example(error)}" if several is None else f"give some, as {name} {several}"
+    return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; {remedy}"
 
 
 def _of_a_file(token: Token, error: CoercionError) -> str:
@@ -114,6 +118,9 @@ def _missing(error: MissingArgumentError) -> str | None:
     given = words[words.index(name) + 1] if name in words[:-1] else ""
     if _is_dashed_value(given):
         return f"{name}: {given!r} begins with a dash, as options do; write {name}={given}"
+    several = element_of(error.argument.hint)
+    if several in SEVERAL:
+        return f"{name}: no value; give some, as {name} {SEVERAL[several]}"
     if error.argument.hint not in EXPECTED:
         return None
     return f"{name}: no value; give {EXPECTED[error.argument.hint][0]}, as {name} {_example(error)}"
