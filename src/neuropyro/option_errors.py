@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cyclopts import (
 
 from neuropyro.option_lists import element_of
 
-__all__ = ["refuse_fractions", "told"]
+__all__ = ["refuse_fractions", "refuse_too_small", "told"]
 
 EXPECTED: dict[Any, tuple[str, str]] = {
     int: ("a whole number", "3"),
@@ -29,6 +30,9 @@ EXPECTED: dict[Any, tuple[str, str]] = {
 
 SEVERAL = {int: "3,4", float: "0.5,1"}
 """An example of several."""
+
+LEAST = {"--seed": 0, "--max-steps": 1, "--restarts": 1}
+"""The least that a number may be which every command that has it hands on to others, whose errors know no option."""
 
 
 def told(error: CycloptsError) -> str:
@@ -76,6 +80,44 @@ def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCol
                 raise CoercionError(token=token, argument=argument, target_type=int)
 
 
+def refuse_too_small(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse a seed below 0, and no steps or restarts; a configuration of cyclopts.
+
+    Raises
+    ------
+    CycloptsError
+        For the first such option.
+
+    Examples
+    --------
+    >>> app = App(config=(refuse_too_small,))
+    >>> @app.default
+    ... def simulate(*, seed: int = 0) -> None: ...
+    >>> try:
+    ...     app("--seed -1", exit_on_error=False, print_error=False)
+    ... except CycloptsError as error:
+    ...     print(told(error))
+    --seed: -1 is too small; give 0 or more
+    """
+    for argument in arguments:
+        name, least = str(argument.name), LEAST.get(str(argument.name), -math.inf)
+        for token in argument.tokens:
+            if _is_below(token.value, least):
+                named = f"{token.source}: {name.lstrip('-')}" if _is_of_a_file(token) else name
+                raise CycloptsError(msg=f"{named}: {token.value} is too small; give {least} or more")
+
+
+def _is_below(given: str, least: float) -> bool:
+    try:
+        return float(given) < least
+    except ValueError:
+        return False  # no number at all, of which cyclopts says so
+
+
+def _is_of_a_file(token: Token) -> bool:
+    return token.source not in ("", "cli")
+
+
 def _is_fraction(given: str) -> bool:
     try:
         return not float(given).is_integer()
@@ -87,7 +129,7 @@ def _of_another_type(error: CoercionError) -> str | None:
     """Say what was given and what is expected; None where the type is none of ours."""
     if error.token is None or error.argument is None:
         return None
-    if error.token.source not in ("", "cli") and error.target_type in (bool, *EXPECTED):
+    if _is_of_a_file(error.token) and error.target_type in (bool, *EXPECTED):
         return _of_a_file(error.token, error)
     given, name = error.token.value, error.token.keyword or _place(error)
     if error.target_type is bool:
