@@ -137,8 +137,8 @@ def _of_another_type(error: CoercionError) -> str | None:
     if error.target_type not in EXPECTED:
         return None
     several = SEVERAL.get(element_of(error.argument.hint))
-    remedy = f"give one, as {name} {_example(error)}" if several is None else f"give some, as {name} {several}"
-    return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; {remedy}"
+    some = f"one, as {name} {_example(error)}" if several is None else f"one or several, as {name} {several}"
+    return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; give {some}"
 
 
 def _of_a_file(token: Token, error: CoercionError) -> str:
@@ -162,7 +162,7 @@ def _missing(error: MissingArgumentError) -> str | None:
         return f"{name}: {given!r} begins with a dash, as options do; write {name}={given}"
     several = element_of(error.argument.hint)
     if several in SEVERAL:
-        return f"{name}: no value; give some, as {name} {SEVERAL[several]}"
+        return f"{name}: no value; give one or several, as {name} {SEVERAL[several]}"
     if error.argument.hint not in EXPECTED:
         return None
     return f"{name}: no value; give {EXPECTED[error.argument.hint][0]}, as {name} {_example(error)}"
