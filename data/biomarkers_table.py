@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from neuropyro.data.clock_columns import goes_with_time
 from neuropyro.data.dates import order_of_dates
+from neuropyro.data.lasting_columns import lasts, seems_to_last
 from neuropyro.data.long_table import long_table
 from neuropyro.data.study_table import DATE, DIAGNOSIS, SESSION, SUBJECT, TIME
 from neuropyro.data.text_table import TextTable, letters_of, read_table
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from neuropyro.data.open_study import StudyOptions
 
 __all__ = ["BiomarkersTable", "biomarkers_table"]
-
-SHOWN = 5  # subjects with several values, from which on a column that never changes within one is not a biomarker
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,8 @@ class BiomarkersTable:
         Those of the latter that are numbers and never change within a subject.
     clocks
         Those that are numbers and only tell the time.
+    supposed
+        Those that are numbers which no subject has twice, and seem never to change by their names or few values.
 
     Examples
     --------
@@ -61,6 +59,7 @@ class BiomarkersTable:
     others: Sequence[str] = ()
     lasting: Sequence[str] = ()
     clocks: Sequence[str] = ()
+    supposed: Sequence[str] = ()
 
     def fields(self) -> dict[str, Any]:
         """Return what a `Cohort` takes."""
@@ -76,6 +75,10 @@ class BiomarkersTable:
         if self.lasting:
             never = "never changes" if len(self.lasting) == 1 else "never change"
             told.append(_not_biomarkers(self.lasting, f"{never} within a subject, as a gene does"))
+        if self.supposed:
+            by, it = ("its name", "it") if len(self.supposed) == 1 else ("their names", "them")
+            what = f"by {by} or few values what never changes within a subject (no subject has {it} twice)"
+            told.append(_not_biomarkers(self.supposed, what))
         if self.clocks:
             goes = "goes" if len(self.clocks) == 1 else "go"
             told.append(_not_biomarkers(self.clocks, f"{goes} with the time (`{self.time}`)"))
@@ -90,8 +93,8 @@ class BiomarkersTable:
 def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     r"""Read a table of biomarkers: those chosen, or numbers that are not subject, visit, time or diagnosis.
 
-    What else there is becomes covariates; so do, unless chosen, numbers that never change within a subject, and those
-    that only tell the time.
+    What else there is becomes covariates; so do, unless chosen, numbers that never change within a subject, or that no
+    subject has twice and that seem not to (:mod:`neuropyro.data.lasting_columns`), and those that only tell the time.
 
     Raises
     ------
@@ -120,12 +123,15 @@ def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     cells.refuse_without({role: names for role, (name, names) in found.items() if name is None})
     rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
     measured = [] if chosen else _measured(cells, rest)
-    lasting = [name for name in measured if _lasts(cells.numbers(name), cells.text(str(subject)))]
-    lasting = lasting if len(lasting) < len(measured) else []
-    clocks = _clocks(cells, [name for name in measured if name not in lasting], str(subject), str(time))
-    values = chosen or [name for name in measured if name not in (*lasting, *clocks)]
+    who = cells.text(str(subject))
+    lasting = _unless_all(measured, [name for name in measured if lasts(cells.numbers(name), who)])
+    left = [name for name in measured if name not in lasting]
+    supposed = _unless_all(left, [name for name in left if seems_to_last(name, cells.numbers(name), who)])
+    left = [name for name in left if name not in supposed]
+    clocks = _clocks(cells, left, str(subject), str(time))
+    values = chosen or [name for name in left if name not in clocks]
     others = [name for name in rest if name not in values]
-    return BiomarkersTable(cells, str(subject), str(time), diagnosis, values, others, lasting, clocks)
+    return BiomarkersTable(cells, str(subject), str(time), diagnosis, values, others, lasting, clocks, supposed)
 
 
 def _not_biomarkers(names: Sequence[str], why: str) -> str:
@@ -134,21 +140,18 @@ def _not_biomarkers(names: Sequence[str], why: str) -> str:
     return f"{', '.join(names)}: {why}, and {taken}; --biomarkers says otherwise"
 
 
-def _clocks(cells: TextTable, names: Sequence[str], subject: str, time: str) -> list[str]:
+def _unless_all(names: Sequence[str], found: Sequence[str]) -> Sequence[str]:
+    """Return which of some columns were found to be no biomarkers; none where no biomarker would be left."""
+    return found if len(found) < len(names) else []
+
+
+def _clocks(cells: TextTable, names: Sequence[str], subject: str, time: str) -> Sequence[str]:
     """Return which columns only tell the time; none where that would be all, or the time is neither number nor date."""
     dates = cells.is_dates(time)
     if not dates and not cells.is_numeric(time):
         return []
     when, who = cells.years(time) if dates else cells.numbers(time), cells.text(subject)
-    found = [name for name in names if goes_with_time(cells.numbers(name), when, who)]
-    return found if len(found) < len(names) else []
-
-
-def _lasts(values: NDArray[np.float64], subject: NDArray[Any]) -> bool:
-    """Whether a column is the same at all visits of every subject, as genes are, and several subjects show it."""
-    seen = [values[(subject == one) & ~np.isnan(values)] for one in np.unique(subject)]
-    repeated = [own for own in seen if len(own) > 1]
-    return len(repeated) >= SHOWN and all(np.ptp(own) == 0 for own in repeated)
+    return _unless_all(names, [name for name in names if goes_with_time(cells.numbers(name), when, who)])
 
 
 def _measured(cells: TextTable, names: Sequence[str]) -> list[str]:

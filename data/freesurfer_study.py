@@ -53,10 +53,7 @@ def freesurfer_study(
     visits = study_table(table)
     smoothed = "" if fwhm is None else f".fwhm{fwhm:g}"
     folders = _visit_folders(root, visits)
-    parts = [
-        [_map_file(f / "surf", f"{h}.{measure}{smoothed}.{space}", visits.place(row)) for row, f in enumerate(folders)]
-        for h in hemispheres
-    ]
+    parts = [_map_files(folders, f"{h}.{measure}{smoothed}.{space}", visits) for h in hemispheres]
     own = root / space  # FreeSurfer links its templates into the subjects folder
     whites = {h: own / "surf" / f"{h}.white" for h in hemispheres}
     cortex = {h: own / "label" / f"{h}.cortex.label" for h in hemispheres}
@@ -81,20 +78,22 @@ def _visit_folders(root: Path, visits: StudyTable) -> list[Path]:
     """
     if visits.folder is not None:
         folders = [root / str(name) for name in visits.folder]
-        for row, path in enumerate(folders):
-            if not visits.folder[row] or not path.is_dir():
-                raise CohortError(f"{path}: no such folder, but {visits.place(row)} asks for it; correct the table")
+        absent = [row for row, path in enumerate(folders) if not visits.folder[row] or not path.is_dir()]
+        if absent:
+            asks = f"{visits.place(absent[0])} asks for it{visits.and_more(absent)}"
+            raise CohortError(f"{folders[absent[0]]}: no such folder, but {asks}; correct the table")
         return _distinct(folders, visits)
     longitudinal = [_longitudinal(root, visits, row) for row in range(len(visits))]
     if not any(longitudinal):
-        return _distinct([_cross_sectional(root, visits, row) for row in range(len(visits))], visits)
-    for row, found in enumerate(longitudinal):
-        if found is None:
-            name = _folder_names(visits, row)[0]
-            raise CohortError(
-                f"{root / name}.long.{visits.subject[row]}: no such folder, but {visits.place(row)} asks for it and "
-                "other visits have theirs; run the longitudinal stream on it or drop that visit"
-            )
+        return _distinct(_cross_sectional(root, visits), visits)
+    absent = [row for row, found in enumerate(longitudinal) if found is None]
+    if absent:
+        row, name = absent[0], _folder_names(visits, absent[0])[0]
+        raise CohortError(
+            f"{root / name}.long.{visits.subject[row]}: no such folder, but {visits.place(row)} asks for it"
+            f"{visits.and_more(absent)} and other visits have theirs; run the longitudinal stream on it or drop that "
+            "visit"
+        )
     return _distinct([found for found in longitudinal if found is not None], visits)
 
 
@@ -112,15 +111,25 @@ def _longitudinal(root: Path, visits: StudyTable, row: int) -> Path | None:
     return found[0] if found else None
 
 
-def _cross_sectional(root: Path, visits: StudyTable, row: int) -> Path:
-    names = _folder_names(visits, row)
-    found = [root / name for name in names if (root / name).is_dir()]
-    if not found:
-        raise CohortError(
-            f"{root / names[0]}.long.{visits.subject[row]}: no such folder (nor {names[0]}), but {visits.place(row)} "
-            f"asks for it; drop that visit or name its folder in a column `folder`{_or_session(visits)}"
-        )
-    return found[0]
+def _cross_sectional(root: Path, visits: StudyTable) -> list[Path]:
+    names = [_folder_names(visits, row) for row in range(len(visits))]
+    found = [next((root / name for name in some if (root / name).is_dir()), None) for some in names]
+    absent = [row for row, path in enumerate(found) if path is None]
+    if absent:
+        raise _no_folder(root, visits, absent)
+    return [path for path in found if path is not None]
+
+
+def _no_folder(root: Path, visits: StudyTable, rows: Sequence[int]) -> CohortError:
+    """Return the error of visits without a folder, which names that of the first, and what the subject has."""
+    name, who = _folder_names(visits, rows[0])[0], str(visits.subject[rows[0]])
+    there = _listed(path.name for path in root.glob(f"*{_escaped(who)}*") if path.is_dir()) or "none"
+    correct = "" if visits.session is None else "correct its session, "
+    return CohortError(
+        f"{root / name}.long.{who}: no such folder (nor {name}; there: {there}), but {visits.place(rows[0])} asks for "
+        f"it{visits.and_more(rows)}; {correct}drop that visit or name its folder in a column `folder`"
+        f"{_or_session(visits)}"
+    )
 
 
 def _folder_names(visits: StudyTable, row: int) -> list[str]:
@@ -145,20 +154,30 @@ def _escaped(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def _map_file(folder: Path, name: str, place: str) -> Path:
-    for suffix in (".mgh", ".mgz"):
-        if (folder / (name + suffix)).is_file():
-            return folder / (name + suffix)
+def _map_files(folders: Sequence[Path], name: str, visits: StudyTable) -> list[Path]:
+    """Return each visit's map of a hemisphere."""
+    files = [[f / "surf" / (name + suffix) for suffix in (".mgh", ".mgz")] for f in folders]
+    found = [next((path for path in some if path.is_file()), None) for some in files]
+    absent = [row for row, path in enumerate(found) if path is None]
+    if absent:
+        row, surf = absent[0], folders[absent[0]] / "surf"
+        raise CohortError(
+            f"{surf / name}.mgh: no such file, but {visits.place(row)} asks for it{visits.and_more(absent)}; make it "
+            "(recon-all -qcache, mri_surf2surf), choose another measure, fwhm, space or hemispheres (there: "
+            f"{_maps_there(surf, name) or 'none'}), or drop that visit"
+        )
+    return [path for path in found if path is not None]
+
+
+def _maps_there(surf: Path, name: str) -> str:
+    """Return which maps of a measure there are: of the hemisphere, or else of others."""
     hemisphere, measure = name.split(".")[:2]
-    there = _listed(p.name for p in folder.glob(f"{hemisphere}.{measure}*.mg[hz]"))
-    raise CohortError(
-        f"{folder / name}.mgh: no such file, but {place} asks for it; make it (recon-all -qcache, mri_surf2surf), "
-        f"choose another measure, fwhm or space (there: {there}), or drop that visit"
-    )
+    own, others = ([p.name for p in surf.glob(f"{h}.{measure}*.mg[hz]")] for h in (hemisphere, "*"))
+    return _listed(own or others)
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)[:6]) or "none"
+    return ", ".join(sorted(names)[:6])
 
 
 def _distinct(folders: list[Path], visits: StudyTable) -> list[Path]:

@@ -45,10 +45,7 @@ def long_table(
     taken = {subject, time, diagnosis, *covariates}
     names = [c for c in table.columns if c not in taken] if features is None else list(features)
     if not names:
-        raise CohortError(
-            f"{table.source}: no column is left for the biomarkers, which are numbers; name them by "
-            "--biomarkers A,B,C, in Python `features`"
-        )
+        raise _no_column(table)
     table.refuse_empty(subject, "fill it in or drop the visit")
     known = table.column(subject) if table.column(subject).dtype.kind in "iu" else table.text(subject)
     values, when = np.stack([table.numbers(name) for name in names], 1), _filled(table, time)
@@ -88,3 +85,14 @@ def _filled(table: TextTable, name: str) -> Any:
         raise CohortError(f"{said}; give it or drop the visit")
     refuse_wild_times(table, name, values)
     return values
+
+
+def _no_column(table: TextTable) -> CohortError:
+    """Return the error of a table without biomarkers; a file may be that of visits whose maps lie elsewhere."""
+    of_maps = (
+        f"; where it tells of maps in a FreeSurfer folder, give that first, as SUBJECTS_DIR --table {table.source}"
+    )
+    return CohortError(
+        f"{table.source}: no column is left for the biomarkers, which are numbers; name them by --biomarkers A,B,C, in "
+        f"Python `features`{'' if table.places is None else of_maps}"
+    )

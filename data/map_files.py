@@ -102,26 +102,37 @@ def visit_files(folder: Path, table: StudyTable, pattern: str | None, **fields: 
     """
     if pattern is None and table.file is None:
         raise CohortError(f"{table.source}: no column `file`; add one, or give `pattern`")
-    files = []
+    names = []
     for row in range(len(table)):
         text = pattern if pattern is not None else str(table.file[row])  # type: ignore[index]
-        files.append(_only_file(folder, fill_pattern(text, table.names(row) | fields, table.source), table.place(row)))
-    return _distinct(files, table)
+        names.append(fill_pattern(text, table.names(row) | fields, table.source))
+    found = [_files_of(folder, name) for name in names]
+    wrong = [row for row, files in enumerate(found) if len(files) != 1]
+    if wrong:
+        raise _not_one(folder, names[wrong[0]], len(found[wrong[0]]), table.place(wrong[0]), table.and_more(wrong))
+    return _distinct([files[0] for files in found], table)
 
 
-def _only_file(folder: Path, name: str, place: str) -> Path:
-    if not name:
-        raise CohortError(f"{place}: the file is missing; name it or drop the visit")
+def _files_of(folder: Path, name: str) -> list[Path]:
+    """Return what a name, which may be a pattern, is the name of."""
     path = folder / name
-    if not any(c in name for c in "*?["):
-        if not path.is_file():
-            raise CohortError(f"{path}: no such file, but {place} asks for it; drop that visit or correct the path")
-        return path
-    found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)) if path.anchor else str(path)))
-    if len(found) != 1:
-        remedy = "make the pattern narrower" if found else "drop that visit or correct the pattern"
-        raise CohortError(f"{path}: {len(found) or 'no'} files match, but {place} asks for one; {remedy}")
-    return found[0]
+    if not name or not _is_pattern(name):
+        return [path] if name and path.is_file() else []
+    return sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)) if path.anchor else str(path)))
+
+
+def _is_pattern(name: str) -> bool:
+    return any(c in name for c in "*?[")
+
+
+def _not_one(folder: Path, name: str, found: int, place: str, more: str) -> CohortError:
+    if not name:
+        return CohortError(f"{place}: the file is missing{more}; name it or drop the visit")
+    path = folder / name
+    if not _is_pattern(name):
+        return CohortError(f"{path}: no such file, but {place} asks for it{more}; drop that visit or correct the path")
+    remedy = "make the pattern narrower" if found else "drop that visit or correct the pattern"
+    return CohortError(f"{path}: {found or 'no'} files match, but {place} asks for one{more}; {remedy}")
 
 
 def _distinct(files: list[Path], table: StudyTable) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from neuropyro.data.cohort import Cohort
 from neuropyro.data.errors import CohortError
+from neuropyro.data.unknown_names import few
 
 __all__ = ["columns_like"]
 
@@ -24,7 +26,7 @@ def columns_like(names: NDArray[Any] | None, cohort: Cohort) -> Cohort:
     Raises
     ------
     CohortError
-        Where a name is missing, or two columns have one name.
+        Where names are missing, or two columns have one name.
 
     Examples
     --------
@@ -38,10 +40,18 @@ def columns_like(names: NDArray[Any] | None, cohort: Cohort) -> Cohort:
     place = {str(name): column for column, name in enumerate(given)}
     missing = [str(name) for name in names if name not in place]
     if missing:
-        raise CohortError(
-            f"no biomarker {missing[0]!r}, which the fit has; there are {', '.join(place)}: rename the column, or add "
-            "it, empty where nothing was measured"
-        )
+        raise CohortError(_absent(missing, list(place)))
     if len(place) < len(given) or len(set(names)) < len(names):
         raise CohortError("two columns have one name; give each its own, or the order of the fit")
     return cohort.subset(vertices=np.array([place[str(name)] for name in names]))
+
+
+def _absent(missing: Sequence[str], there: Sequence[str]) -> str:
+    """Say which columns are missing, and that empty ones do: what was never measured need not be."""
+    several = len(missing) > 1
+    named = ", ".join(repr(name) for name in few(missing))
+    remedy = "rename columns, or add empty ones of these names" if several else "rename the column, or add it, empty"
+    return (
+        f"no biomarker{'s' * several} {named}, which the fit has; there are {', '.join(few(there))}: {remedy} where "
+        "nothing was measured"
+    )

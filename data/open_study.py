@@ -46,7 +46,7 @@ class StudyOptions:
     surfaces
         Surface files with {hemisphere} in their name, for the mesh of GIFTI or CIFTI maps.
     hemispheres
-        Names of the hemispheres in the names of files.
+        Names of the hemispheres (lh,rh) in the names of files.
     memory_map
         An .npy file to keep the values in, for studies larger than memory.
     biomarkers

@@ -114,6 +114,11 @@ class StudyTable:
         """Return where a row is, for errors."""
         return self.places[row]
 
+    def and_more(self, rows: Sequence[int]) -> str:
+        """Return how many visits lack the same beside the first of some, for errors; nothing where none does."""
+        more = len(rows) - 1
+        return f" (and so with {more} more visit{'s' * (more != 1)})" if more > 0 else ""
+
     def names(self, row: int) -> dict[str, str]:
         """Return what names a visit in paths."""
         session = {} if self.session is None else {"session": str(self.session[row])}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # cohorts are read from tables, whose errors say this
 __all__ = ["few", "nearest", "there_are", "unknown_covariate"]
 
 MOST = 12  # names that an error lists
+ALIKE = 0.75  # of two names' letters: a slip in four; "site" and "visit" share fewer
 
 
 def few(names: Iterable[str], most: int = MOST) -> list[str]:
@@ -38,7 +39,7 @@ def nearest(asked: str, known: Iterable[str]) -> str | None:
     """
     own = {name.lower(): name for name in known}
     begun = [name for name in own if asked and name.startswith(asked.lower())]
-    alike = begun if len(begun) == 1 else get_close_matches(asked.lower(), own, n=1)
+    alike = begun if len(begun) == 1 else get_close_matches(asked.lower(), own, n=1, cutoff=ALIKE)
     return own[alike[0]] if alike else None
 
 

@@ -107,7 +107,7 @@ def fill(network: Network, state: State) -> Network:
 
 def _generator_shape(state: State) -> dict[str, Any]:
     """Fields of the generator's settings that names and shapes show."""
-    resolutions = _resolutions_of(state, "synthesis.b{}.conv1.weight")
+    resolutions = _resolutions_of(state, "synthesis.b{}.conv1.weight", 4)
     top = resolutions[-1]
     embedding = _shape(state, "mapping.embed.weight") if "mapping.embed.weight" in state else (0, 0)
     depth = _count(state, "mapping.fc{}.weight")
@@ -129,7 +129,7 @@ def _generator_shape(state: State) -> dict[str, Any]:
 
 def _discriminator_shape(state: State) -> dict[str, Any]:
     """Fields of the discriminator's settings that names and shapes show."""
-    above = _resolutions_of(state, "b{}.conv0.weight")
+    above = _resolutions_of(state, "b{}.conv0.weight", 8)
     top = above[-1]
     conditional = "mapping.embed.weight" in state
     widths = [_shape(state, "b4.fc.weight")[0], *(_shape(state, f"b{r}.conv0.weight")[0] for r in above)]
@@ -153,12 +153,15 @@ def _architecture(state: State, prefix: str, image_layer: str, resolution: int) 
     return "skip" if f"{prefix}b{below}.{image_layer}.weight" in state else "orig"
 
 
-def _resolutions_of(state: State, pattern: str) -> list[int]:
-    """Side lengths, in rising order, for which ``state`` has a tensor of that name."""
+def _resolutions_of(state: State, pattern: str, lowest: int) -> list[int]:
+    """Side lengths from the lowest on, in rising order, for each of which ``state`` must have a tensor of that name."""
     found = [2**i for i in range(2, 12) if pattern.format(2**i) in state]
     if not found or found[-1] < 8:
         raise CheckpointError(f"it holds no StyleGAN2 network: there is no tensor {pattern.format(8)}")
-    return found
+    wanted = [2**i for i in range(2, 12) if lowest <= 2**i <= found[-1]]
+    for resolution in wanted:
+        _shape(state, pattern.format(resolution))
+    return wanted
 
 
 def _count(state: State, pattern: str) -> int:

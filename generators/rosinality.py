@@ -28,6 +28,8 @@ LAYER_PARTS = {
     "activate.bias": "bias",
     "bias": "bias",
 }
+OF_A_LAYER = tuple(part for part in LAYER_PARTS if part != "bias")
+OF_AN_IMAGE_LAYER = ("conv.weight", "conv.modulation.weight", "conv.modulation.bias", "bias")
 AVERAGE_DRAWS = 10_000
 
 
@@ -44,7 +46,7 @@ def rosinality_generator(state: Any, average: Tensor | None = None) -> Generator
     Raises
     ------
     CheckpointError
-        It is no state dictionary of tensors by rosinality's names; one that is not is named.
+        It is no state dictionary of tensors by rosinality's names, or lacks one of these; the tensor is named.
 
     Examples
     --------
@@ -55,6 +57,7 @@ def rosinality_generator(state: Any, average: Tensor | None = None) -> Generator
     """
     source = _plain(state)
     tensors = {ours: value for name, value in source.items() if (ours := _generator_name(name)) is not None}
+    _refuse_missing(source)
     tensors = {name: _reshaped(name, value) for name, value in tensors.items()}
     width = tensors["synthesis.b4.conv1.affine.weight"].shape[1]
     tensors["mapping.w_avg"] = torch.zeros(width) if average is None else average.reshape(-1)
@@ -100,6 +103,18 @@ def _plain(state: Any) -> dict[str, Tensor]:
         else:
             tensors[str(name).removeprefix("module.")] = value
     return tensors
+
+
+def _refuse_missing(source: Mapping[str, Tensor]) -> None:
+    """Refuse a generator without a tensor that it has whatever its settings, by the name in the file."""
+    blocks = max((int(m[1]) // 2 + 1 for name in source if (m := re.match(r"convs\.(\d+)\.", name))), default=1)
+    layers = ["conv1", *(f"convs.{i}" for i in range(2 * blocks))]
+    image_layers = ["to_rgb1", *(f"to_rgbs.{i}" for i in range(blocks))]
+    wanted = ["input.input", *(f"{layer}.{part}" for layer in layers for part in OF_A_LAYER)]
+    wanted += [f"{layer}.{part}" for layer in image_layers for part in OF_AN_IMAGE_LAYER]
+    for name in [*wanted, "style.1.weight", "style.1.bias"]:
+        if name not in source:
+            raise CheckpointError(f"there is no tensor {name}, which rosinality's StyleGAN2 of {4 << blocks} px has")
 
 
 def _generator_name(name: str) -> str | None:

@@ -70,8 +70,11 @@ class Schedule:
     gradient: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.max_steps < 1 or self.window < 2 or self.learning_rate <= 0:
-            raise ValueError("schedule: max_steps must be 1 or more, window 2 or more, learning_rate above 0")
+        for name, least in (("max_steps", 1), ("window", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"schedule: {name} is {getattr(self, name)}; give {least} or more")
+        if self.learning_rate <= 0:
+            raise ValueError(f"schedule: learning_rate is {self.learning_rate:g}; give more than 0")
 
     def rule(self) -> Rule:
         """Return the rule that lowers the step and ends the fit."""

@@ -121,10 +121,9 @@ def fit(
     >>> result.guide_name, result.losses.ndim
     ('map', 1)
     """
-    if restarts < 1 or (particles is not None and particles < 1):
-        raise ValueError(f"fit: restarts ({restarts}) and particles ({particles}) must be 1 or more")
-    if seed < 0:
-        raise ValueError(f"fit: seed {seed}: give 0 or a larger whole number")
+    for what, given, least in (("seed", seed, 0), ("restarts", restarts, 1), ("particles", particles, 1)):
+        if given is not None and given < least:
+            raise ValueError(f"fit: {what} is {given}; give {least} or more")
     name = guide if guide is not None else getattr(model, "default_guide", "normal")
     schedule = schedule or Schedule()
     if isinstance(name, str):

@@ -46,11 +46,20 @@ def choose_device(device: torch.device | str | None) -> torch.device:
 def prepare(model: Callable[..., Any], data: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """Let the model prepare the data, or else move the tensors and arrays in them to the device and dtype.
 
+    Raises
+    ------
+    ValueError
+        Where the model cannot be called, as data cannot that were given in its place.
+
     Examples
     --------
     >>> prepare(print, {"y": np.ones(2), "visits": [torch.arange(2)], "name": "x"}, torch.device("cpu"), torch.float32)
     {'y': tensor([1., 1.]), 'visits': [tensor([0, 1])], 'name': 'x'}
     """
+    if not callable(model):
+        raise ValueError(
+            f"model: of type {type(model).__name__}, which is no model; give the model first, then the data"
+        )
     if hasattr(model, "prepare"):
         return model.prepare(data, device, dtype)
     return _moved(data, device, dtype)

@@ -132,8 +132,8 @@ def load_fit(
     Raises
     ------
     FitError
-        Where files are missing or damaged, the data are others, a model or guide is needed, or the fit is of a model
-        with other sites, as an earlier version's.
+        Where files are missing or damaged, the data are others or a path to them, a model or guide is needed, or the
+        fit is of a model with other sites, as an earlier version's.
 
     Examples
     --------
@@ -149,6 +149,9 @@ def load_fit(
     folder = Path(folder)
     settings, tensors = _read(folder)
     if fingerprint(data) != settings["fingerprint"]:
+        if isinstance(data, str | Path):
+            name = str(data)
+            raise FitError(f"{name}: a path, not the data; read the file first, a cohort's as Cohort.open({name!r})")
         raise FitError(f"{folder}: fitted to other data (their hashes differ); give the data of the fit")
     model = model if model is not None else _rebuild(settings["model"], folder)
     chosen = guide if guide is not None else settings["guide"]

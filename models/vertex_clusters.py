@@ -170,8 +170,8 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "covariates", named_covariates(self.covariates))
-        if self.n_clusters < 1:
-            raise ValueError(f"n_clusters is {self.n_clusters}; give 1 or more")
+        if not isinstance(self.n_clusters, int | np.integer) or self.n_clusters < 1:
+            raise ValueError(f"n_clusters is {self.n_clusters!r}; give 1 or more, a whole number")
         if self.spatial not in (None, "potts"):
             raise ValueError(f'spatial is {self.spatial!r}; give "potts" or None')
         if self.vertex_weight is not None and not 0 < self.vertex_weight <= 1:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.given_cohort import check_cohort
 from neuropyro.data.named_columns import columns_like
 from neuropyro.models.covariates import CovariateCoding, code_covariates
 from neuropyro.models.standardise import Standardise, centred_times, location_and_scale
@@ -201,7 +202,7 @@ def prepare_visits(
     Raises
     ------
     CohortError
-        Where a covariate is missing of a subject, or the same for all.
+        Where a covariate is missing of a subject, or the same for all, or what is given is no cohort.
 
     Examples
     --------
@@ -213,6 +214,7 @@ def prepare_visits(
     >>> visits.is_informative.tolist()
     [True, False]
     """
+    check_cohort(cohort)
     location, scale = location_and_scale(cohort, standardise, alike)
     origin = float(cohort.time.mean())
     coding = code_covariates(cohort, covariates) if covariates else None
@@ -227,7 +229,7 @@ def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
     Raises
     ------
     CohortError
-        Where the cohort has other vertices, or a biomarker or a covariate of the fit is missing.
+        Where the cohort has other vertices, lacks a biomarker or a covariate of the fit, or is none.
 
     Examples
     --------
@@ -240,6 +242,7 @@ def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
     Traceback (most recent call last):
     neuropyro.data.errors.CohortError: values: 2 vertices, where the fit is of 1; give maps on the same mesh
     """
+    check_cohort(cohort)
     cohort = columns_like(fitted.names.get("vertex"), cohort)
     if cohort.n_vertices != fitted.n_vertices:
         raise CohortError(

@@ -28,7 +28,7 @@ from neuropyro.data import Cohort, CohortError
 from neuropyro.data.cohort_checks import visit_in_words
 from neuropyro.data.cohort_files import read_npz, write_npz
 from neuropyro.data.covariate_terms import check_terms, is_missing, levels_of, terms_of
-from neuropyro.data.unknown_names import unknown_covariate
+from neuropyro.data.unknown_names import few, unknown_covariate
 
 __all__ = ["Adjustment", "fit_adjustment", "load_adjustment"]
 
@@ -56,6 +56,8 @@ class Adjustment:
         How many subjects and visits they were estimated from.
     levels
         First level of each categorical covariate, by ``name=level``.
+    names
+        ``(vertices,)`` what they are called, where they are biomarkers, each in a unit of its own.
 
     Examples
     --------
@@ -73,6 +75,7 @@ class Adjustment:
     n_controls: int
     n_visits: int
     levels: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __call__(self, cohort: Cohort) -> Cohort:
         """Return the cohort without the covariates' effects.
@@ -96,12 +99,15 @@ class Adjustment:
             f"Values adjusted for {', '.join(self.covariates)} by regression on {self.n_visits} visits of "
             f"{self.n_controls} controls, which explains {np.mean(self.explained):.1%} of their variance on average."
         )
-        effects = [
-            f"{term}: mean effect {effect.mean():.4g} per unit (sd over vertices {effect.std():.4g}), "
-            f"relative to {centre:.4g}"
-            for term, effect, centre in zip(self.terms, self.effects, self.centre, strict=True)
-        ]
-        return [done, *effects]
+        of_each = zip(self.terms, self.effects, self.centre, strict=True)
+        return [done, *(f"{term}: {self._told(effect)}, relative to {centre:.4g}" for term, effect, centre in of_each)]
+
+    def _told(self, effect: NDArray[np.float64]) -> str:
+        """Say a term's effects ``(vertices,)``: of biomarkers, whose units differ, no mean means anything."""
+        if not self.names:
+            return f"mean effect {effect.mean():.4g} per unit (sd over vertices {effect.std():.4g})"
+        each = [f"{name} {own:.4g}" for name, own in zip(self.names, effect, strict=True)]
+        return f"effect per unit {', '.join(few(each))} (each biomarker in its own)"
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` file that `load_adjustment` reads."""
@@ -145,7 +151,9 @@ def fit_adjustment(cohort: Cohort, covariates: Sequence[str] = ("age",)) -> Adju
     check_terms(design - centre, terms, "adjustment", "controls", "visits of ", SPARE)
     effects, explained = _regression(cohort.values[control], design - centre, weight)
     n_controls = len(np.unique(cohort.subject_index[control]))
-    return Adjustment(tuple(covariates), terms, centre, effects, explained, n_controls, int(control.sum()), levels)
+    names = tuple(map(str, () if cohort.feature_names is None else cohort.feature_names))
+    counts = (n_controls, int(control.sum()))
+    return Adjustment(tuple(covariates), terms, centre, effects, explained, *counts, levels, names)
 
 
 def load_adjustment(path: str | Path) -> Adjustment:
@@ -166,7 +174,7 @@ def load_adjustment(path: str | Path) -> Adjustment:
     ('age',)
     """
     arrays = read_npz(Path(path))
-    texts = {name: tuple(str(x) for x in arrays.pop(name, ())) for name in ("covariates", "terms", "levels")}
+    texts = {name: tuple(str(x) for x in arrays.pop(name, ())) for name in ("covariates", "terms", "levels", "names")}
     counts = {name: int(arrays.pop(name, np.array(0))) for name in ("n_controls", "n_visits")}
     try:
         return Adjustment(**texts, **counts, **arrays)  # type: ignore[arg-type]

@@ -21,8 +21,9 @@ from neuropyro import (
 from neuropyro.cli_examples import show_examples
 from neuropyro.console import Manners, complain, say, speaking, take_manners
 from neuropyro.generator_cli import generator
-from neuropyro.option_errors import refuse_fractions, told
+from neuropyro.option_errors import refuse_fractions, refuse_too_small, told
 from neuropyro.option_files import options_of
+from neuropyro.option_lists import split_lists
 from neuropyro.version import __version__
 
 __all__ = ["app", "main"]
@@ -49,7 +50,7 @@ app = App(
     version=__version__,
     help="A Pyro model zoo for brain imaging.",
     help_epilogue=EVERYWHERE,
-    config=(refuse_fractions,),
+    config=(split_lists, refuse_fractions, refuse_too_small),
 )
 dive = App(name="dive", help="Vertexwise disease progression.")
 simulate = App(name="simulate", help="Simulated data with a known truth.")

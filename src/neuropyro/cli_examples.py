@@ -21,7 +21,7 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("dive", "personalize"): ("neuropyro dive personalize fit new.npz --out new.csv",),
     ("dive", "forecast"): (
-        "neuropyro dive forecast fit --years 1 --years 2 --out forecast",
+        "neuropyro dive forecast fit --years 1,2 --out forecast",
         "neuropyro dive forecast fit new.npz --no-maps --out forecast",
     ),
     ("dive", "select"): ("neuropyro dive select cohort.npz --clusters 2:6 --folds 5 --out select",),

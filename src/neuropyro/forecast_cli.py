@@ -66,7 +66,7 @@ def _forecast(
         probabilities; biomarkers by name), ``forecasts.npz`` (mean, lower and upper ``(rows, vertices)``), and the
         maps; of one subject also ``forecast.png``, each biomarker or cluster over time.
     years
-        After each subject's last visit.
+        After each subject's last visit, as 1,2.
     person
         Name of the one subject to forecast; by default all.
     data

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
 from cyclopts import (
     App,
@@ -15,7 +16,9 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
-__all__ = ["refuse_fractions", "told"]
+from neuropyro.option_lists import element_of
+
+__all__ = ["refuse_fractions", "refuse_too_small", "told"]
 
 EXPECTED: dict[Any, tuple[str, str]] = {
     int: ("a whole number", "3"),
@@ -24,6 +27,12 @@ EXPECTED: dict[Any, tuple[str, str]] = {
     Path: ("a file or folder", "PATH"),
 }
 """What a type is called, and an example of it."""
+
+SEVERAL = {int: "3,4", float: "0.5,1"}
+"""An example of several."""
+
+LEAST = {"--seed": 0, "--max-steps": 1, "--restarts": 1}
+"""The least that a number may be which every command that has it hands on to others, whose errors know no option."""
 
 
 def told(error: CycloptsError) -> str:
@@ -65,9 +74,48 @@ def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCol
     --visits: '2.5' is not a whole number; give one, as --visits 4
     """
     for argument in arguments:
-        for token in argument.tokens if argument.hint in (int, int | None) else ():
+        kinds = (argument.hint, element_of(argument.hint))
+        for token in argument.tokens if int in kinds or int | None in kinds else ():
             if _is_fraction(token.value):
                 raise CoercionError(token=token, argument=argument, target_type=int)
+
+
+def refuse_too_small(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse a seed below 0, and no steps or restarts; a configuration of cyclopts.
+
+    Raises
+    ------
+    CycloptsError
+        For the first such option.
+
+    Examples
+    --------
+    >>> app = App(config=(refuse_too_small,))
+    >>> @app.default
+    ... def simulate(*, seed: int = 0) -> None: ...
+    >>> try:
+    ...     app("--seed -1", exit_on_error=False, print_error=False)
+    ... except CycloptsError as error:
+    ...     print(told(error))
+    --seed: -1 is too small; give 0 or more
+    """
+    for argument in arguments:
+        name, least = str(argument.name), LEAST.get(str(argument.name), -math.inf)
+        for token in argument.tokens:
+            if _is_below(token.value, least):
+                named = f"{token.source}: {name.lstrip('-')}" if _is_of_a_file(token) else name
+                raise CycloptsError(msg=f"{named}: {token.value} is too small; give {least} or more")
+
+
+def _is_below(given: str, least: float) -> bool:
+    try:
+        return float(given) < least
+    except ValueError:
+        return False  # no number at all, of which cyclopts says so
+
+
+def _is_of_a_file(token: Token) -> bool:
+    return token.source not in ("", "cli")
 
 
 def _is_fraction(given: str) -> bool:
@@ -81,18 +129,16 @@ def _of_another_type(error: CoercionError) -> str | None:
     """Say what was given and what is expected; None where the type is none of ours."""
     if error.token is None or error.argument is None:
         return None
-    if error.token.source not in ("", "cli") and error.target_type in (bool, *EXPECTED):
+    if _is_of_a_file(error.token) and error.target_type in (bool, *EXPECTED):
         return _of_a_file(error.token, error)
     given, name = error.token.value, error.token.keyword or _place(error)
     if error.target_type is bool:
         return f"{name}: {given!r} is not true or false; {name} alone is true, --no-{name.lstrip('-')} false"
     if error.target_type not in EXPECTED:
         return None
-    parts = given.split(",")
-    if len(parts) > 1 and get_origin(error.argument.hint) in (tuple, list):
-        each = " ".join(f"{name} {part.strip()}" for part in parts)
-        return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; give each by itself, as {each}"
-    return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; give one, as {name} {_example(error)}"
+    several = SEVERAL.get(element_of(error.argument.hint))
+    some = f"one, as {name} {_example(error)}" if several is None else f"one or several, as {name} {several}"
+    return f"{name}: {given!r} is not {EXPECTED[error.target_type][0]}; give {some}"
 
 
 def _of_a_file(token: Token, error: CoercionError) -> str:
@@ -114,6 +160,9 @@ def _missing(error: MissingArgumentError) -> str | None:
     given = words[words.index(name) + 1] if name in words[:-1] else ""
     if _is_dashed_value(given):
         return f"{name}: {given!r} begins with a dash, as options do; write {name}={given}"
+    several = element_of(error.argument.hint)
+    if several in SEVERAL:
+        return f"{name}: no value; give one or several, as {name} {SEVERAL[several]}"
     if error.argument.hint not in EXPECTED:
         return None
     return f"{name}: no value; give {EXPECTED[error.argument.hint][0]}, as {name} {_example(error)}"

@@ -53,9 +53,9 @@ def _reconstruct(
     prior: Literal["wplus", "w", "z"] = "wplus",
     pose: bool = True,
     steps: int = 300,
-    slices: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
+    slices: Annotated[tuple[int, ...], Parameter(consume_multiple=1, negative=())] = (),
     plane: Literal["coronal", "axial", "sagittal"] = "coronal",
-    intensity: tuple[float, float] | None = None,
+    intensity: Annotated[tuple[float, ...], Parameter(consume_multiple=1, negative=())] = (),
     field_of_view: float | None = None,
     vgg: Path | None = None,
     seed: int = 0,
@@ -95,11 +95,11 @@ def _reconstruct(
     steps
         Of the optimiser.
     slices
-        Which slices of volumes, from 0; all if not given.
+        Which slices of volumes, from 0, as 56,57; all if not given.
     plane
         Of slices of volumes.
     intensity
-        Brightness in the files that is black, and that is white; found if not given.
+        Brightness in the files that is black, and that is white, as 0,255; found if not given.
     field_of_view
         Of the generator's square, mm, for files that say how large their pixels are; brains64: 179 (coronal).
     vgg
@@ -111,6 +111,8 @@ def _reconstruct(
         raise ValueError("reconstruct: no image; give corrupted images, or clean ones by --truth alone")
     if draws < 2 or steps < 2:
         raise ValueError(f"reconstruct: draws and steps must be 2 or more, got {draws} and {steps}")
+    if intensity and len(intensity) != 2:
+        raise ValueError("--intensity: give two numbers, what is black and what is white, as --intensity 0,255")
     refuse_file(out)
     clean = files_of(truth or [])
     files = files_of(image) or clean
@@ -118,8 +120,8 @@ def _reconstruct(
         raise ValueError(f"reconstruct: {len(clean)} truths for {len(files)} images; give one for each, or none")
     if not overwrite:
         keep_fits(folders_of(files, out))
-    framing: dict[str, Any] = {"slices": tuple(slices) if slices else "all", "plane": plane}
-    framing |= {"intensity": intensity, "field_of_view": field_of_view}
+    framing: dict[str, Any] = {"slices": slices or "all", "plane": plane}
+    framing |= {"intensity": intensity or None, "field_of_view": field_of_view}
     work = _Work.begin(generator, corruption, prior, pose, framing, guide, draws, steps, vgg, seed, device)
     failed = work.all(files, clean if image else [], out, simulate=not image)
     done = f"results: {out.resolve()}" if len(failed) < len(files) else ""

@@ -110,6 +110,22 @@ def test_float32_stays_and_lines_say_what_was_done():
     assert lines[1].startswith("age: mean effect ")
 
 
+def test_biomarkers_effects_are_told_one_by_one_and_remembered(tmp_path):
+    cohort, _ = study(noise=0)
+    adjustment = fit_adjustment(
+        dataclasses.replace(cohort, feature_names=np.array(list("abcde"))), ["age", "icv", "sex"]
+    )
+    assert adjustment.names == tuple("abcde")
+    said = adjustment.lines()[1]
+    assert said.startswith(
+        "age: effect per unit a -0.02, b -0.0125, c -0.005, d 0.0025, e 0.01 (each biomarker in its "
+    )
+    assert said.endswith(f"own), relative to {adjustment.centre[0]:.4g}")
+    assert "vertices" not in "".join(adjustment.lines())
+    adjustment.save(tmp_path / "adjustment.npz")
+    assert load_adjustment(tmp_path / "adjustment.npz").lines() == adjustment.lines()
+
+
 def test_refuses():
     cohort, _ = study(noise=0.1)
     control = cohort.is_control

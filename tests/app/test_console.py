@@ -110,6 +110,7 @@ def test_toml_gives_options_and_the_command_line_overrides(monkeypatch, tmp_path
         ("[simulate.referense]\nsubjects = 3", "[simulate.referense] is no command; there are "),
         ("subjects = 3", "subjects is in no command's table; write "),
         ('[simulate.reference]\nclusters = "few"', "clusters: 'few' is not a whole number; write it as clusters = 3"),
+        ("[simulate.reference]\nseed = -1", "bad.toml: seed: -1 is too small; give 0 or more"),
         ('[dive.fit]\nscatter = "some"\n[simulate.reference]\nclusters = 2.5', "clusters: '2.5' is not a whole number"),
     ],
 )

@@ -9,6 +9,7 @@ from neuropyro.cli import app
 from neuropyro.option_errors import told
 
 FIT = "dive fit x.npz --out o"
+RECONSTRUCT = "reconstruct x.nii --corruption superres:4 --out o"
 
 
 @pytest.mark.parametrize(
@@ -21,10 +22,23 @@ FIT = "dive fit x.npz --out o"
             f"{FIT} --scatter=maybe",
             "--scatter: 'maybe' is not true or false; --scatter alone is true, --no-scatter false",
         ),
+        ("dive forecast f --out o --years 1,b", "--years: 'b' is not a number; give one or several, as --years 0.5,1"),
+        ("dive forecast f --out o --years ,", "--years: ',' is not a number; give one or several, as --years 0.5,1"),
+        ("dive forecast f --out o --years", "--years: no value; give one or several, as --years 0.5,1"),
         (
-            "dive forecast f --out o --years 1,2",
-            "--years: '1,2' is not a number; give each by itself, as --years 1 --years 2",
+            f"{RECONSTRUCT} --slices 56:60",
+            "--slices: '56:60' is not a whole number; give one or several, as --slices 3,4",
         ),
+        (f"{RECONSTRUCT} --slices a", "--slices: 'a' is not a whole number; give one or several, as --slices 3,4"),
+        (
+            f"{RECONSTRUCT} --slices 2.5,3",
+            "--slices: '2.5' is not a whole number; give one or several, as --slices 3,4",
+        ),
+        (f"{FIT} --seed -1", "--seed: -1 is too small; give 0 or more"),
+        ("dive select x.npz --clusters 2:3 --out o --seed=-1", "--seed: -1 is too small; give 0 or more"),
+        (f"{FIT} --max-steps 0", "--max-steps: 0 is too small; give 1 or more"),
+        (f"{FIT} --restarts 0", "--restarts: 0 is too small; give 1 or more"),
+        (f"{FIT} --seed one", "--seed: 'one' is not a whole number; give one, as --seed 0"),
         (f"{FIT} --clusters", "--clusters: no value; give a whole number, as --clusters 3"),
         (f"{FIT} --missing -4,999", "--missing: '-4,999' begins with a dash, as options do; write --missing=-4,999"),
         (f"{FIT} --spatial yes", "--spatial takes no value; leave out 'yes'"),

@@ -66,3 +66,46 @@ def test_the_time_in_other_units_and_from_elsewhere_is_no_biomarker_and_what_is_
         "gene, APOE4: never change within a subject, as a gene does, and are taken for covariates"
     )
     assert clocks.startswith("months, days, since: go with the time (`age`), and are taken for covariates, not for")
+
+
+def single_visits(folder: Path, people: int) -> Path:
+    """One visit each: of traits some have telling names, one has two values; a rating has four, a ratio has halves."""
+    head = "ID,age,APOE4,PTGENDER,Years_of_Education,carrier,Fazekas,CDR,MMSE"
+    rows = [f"p{i},{60 + 2.5 * i},{i % 3},{i % 2},{8 + i},{i % 2},{i % 4},{i % 3 / 2},{30 - i}" for i in range(people)]
+    path = folder / "visits.csv"
+    path.write_text("\n".join([head, *rows]) + "\n")
+    return path
+
+
+def test_of_single_visits_names_and_few_whole_values_tell_what_is_no_biomarker(tmp_path):
+    table = biomarkers_table(single_visits(tmp_path, 12), NO_OPTIONS)
+    assert list(table.values) == ["Fazekas", "CDR", "MMSE"]
+    assert list(table.others) == ["APOE4", "PTGENDER", "Years_of_Education", "carrier"]
+    (said,) = table.remarks()
+    assert said == (
+        "APOE4, PTGENDER, Years_of_Education, carrier: by their names or few values what never changes within a "
+        "subject (no subject has them twice), and are taken for covariates, not for biomarkers; --biomarkers says "
+        "otherwise"
+    )
+    chosen = biomarkers_table(tmp_path / "visits.csv", StudyOptions(biomarkers=("APOE4", "MMSE")))
+    assert (list(chosen.values), chosen.remarks()) == (["APOE4", "MMSE"], [])
+
+
+def test_few_values_of_few_people_tell_nothing_but_names_do(tmp_path):
+    table = biomarkers_table(single_visits(tmp_path, 3), NO_OPTIONS)
+    assert list(table.values) == ["carrier", "Fazekas", "CDR", "MMSE"]
+
+
+def test_a_column_is_judged_by_who_has_it_twice(tmp_path):
+    """A gene told at the first visit alone, beside a test that was repeated."""
+    rows = [f"p{i},{70 + year},{'' if year else i % 3},{28 - i - year}" for i in range(4) for year in (0, 1)]
+    path = tmp_path / "visits.csv"
+    path.write_text("\n".join(["ID,age,apoe4,MMSE", *rows]) + "\n")
+    assert list(biomarkers_table(path, NO_OPTIONS).values) == ["MMSE"]
+
+
+def test_what_would_leave_no_biomarker_is_one(tmp_path):
+    path = tmp_path / "visits.csv"
+    path.write_text("ID,age,sex,education\na,70,1,12\nb,71,0,8\n")
+    table = biomarkers_table(path, NO_OPTIONS)
+    assert (list(table.values), table.remarks()) == (["sex", "education"], [])

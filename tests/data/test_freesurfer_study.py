@@ -84,6 +84,23 @@ def test_a_column_names_the_folders(study, tmp_path):
         read(tmp_path, table)
 
 
+def test_how_many_visits_lack_the_same_is_told(study, subjects, tmp_path):
+    table = study.table(subjects, session=["a", "b", "a", "b", "a"])
+    asks = r"line 2 asks for it \(and so with 4 more visits\)"
+    with pytest.raises(
+        CohortError, match=rf"\(nor s1_a; there: s1_m00\.long\.s1, s1_m12.*\), but .*{asks}; correct its"
+    ):
+        read(subjects, table)
+    with pytest.raises(CohortError, match=r"hemispheres \(there: lh\.thickness\.strip\.mgh, rh\.thick.*\)") as caught:
+        read(subjects, study.table(subjects), hemispheres=["left", "right"])
+    assert "line 2 asks for it (and so with 4 more visits); make it" in str(caught.value)
+    with pytest.raises(CohortError, match=r"line 3 asks for it \(and so with 1 more visit\); correct the table"):
+        read(subjects, study.table(subjects, folder=["s1_m00.long.s1", "x", "s2_m00.long.s2", "y", "s3_m00.long.s3"]))
+    session = [study.sessions[0], "x", *study.sessions[2:4], "x"]
+    with pytest.raises(CohortError, match=r"asks for it \(and so with 1 more visit\) and other visits have theirs"):
+        read(subjects, study.table(subjects, session=session))
+
+
 def test_longitudinal_folders_go_before_cross_sectional_ones(study, subjects):
     other = subjects / "s1_m00" / "surf"
     other.mkdir(parents=True)

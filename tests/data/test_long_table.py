@@ -101,3 +101,14 @@ def test_more_lines_with_the_same_fault_are_counted(tmp_path, changed, told):
     FRAME.assign(**changed).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(CohortError, match=rf"t\.csv {told}"):
         read(tmp_path / "t.csv")
+
+
+def test_a_table_of_visits_without_biomarkers_may_be_one_of_maps(tmp_path):
+    path = tmp_path / "visits.csv"
+    path.write_text("subject,session,age\na,m00,70\n")
+    with pytest.raises(
+        CohortError, match=r"in a FreeSurfer folder, give that first, as SUBJECTS_DIR --table .*visits\.csv"
+    ):
+        Cohort.open(path)
+    with pytest.raises(CohortError, match=r"in Python `features`$"):
+        read(FRAME[["ID", "TIME"]], diagnosis=None, covariates=[])

@@ -1,5 +1,6 @@
 """Files of visits: patterns, and a table whose visits have none or share one."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,15 @@ def test_a_visit_without_a_file(study, tmp_path):
         changed = study_table(study.table(tmp_path, file=[*cells[:2], name, *cells[3:]]))
         with pytest.raises(CohortError, match=message):
             visit_files(tmp_path, changed, None)
+
+
+def test_how_many_visits_lack_the_same_is_told(study, table, tmp_path):
+    for pattern, said in [
+        ("{subject}.npy", "asks for it (and so with 4 more visits); drop"),
+        ("{subject}*.npy", "asks for one (and so with 4 more visits); drop"),
+    ]:
+        with pytest.raises(CohortError, match=re.escape(said)):
+            visit_files(tmp_path, table, pattern)
 
 
 def test_whatever_a_reader_raises_is_one_line_that_names_the_file(tmp_path):

@@ -9,6 +9,12 @@ from neuropyro.data.unknown_names import nearest, there_are, unknown_covariate
 def test_the_nearest_name_is_found_in_any_case_or_not_at_all():
     assert nearest("Subject_ID", ["id", "subject_id", "subject"]) == "subject_id"
     assert nearest("height", ["id", "age"]) is None
+    assert nearest("SITE", ["diagnosis", "age", "VISIT", "SEX", "APOE4"]) is None
+    assert [nearest(x, ["education", "site", "apoe4"]) for x in ("eduction", "sitte", "apeo4")] == [
+        "education",
+        "site",
+        "apoe4",
+    ]
 
 
 def test_long_lists_are_cut_and_still_searched():

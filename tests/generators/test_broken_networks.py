@@ -5,6 +5,7 @@ import torch
 
 from neuropyro.cli import app
 from neuropyro.generators import Card, CheckpointError, load_checkpoint, load_generator, save_generator
+from neuropyro.generators.architecture import build_generator
 
 FORMATS = ("nvidia", "tensorflow", "rosinality")
 
@@ -65,3 +66,23 @@ def test_a_network_of_another_kind_in_the_discriminators_place_is_told(make_netw
     app(["generator", "convert", str(path), str(tmp_path / "odd.safetensors")], result_action="return_value")
     assert f"{path}: left out is {said}" in capsys.readouterr().err
     assert load_checkpoint(tmp_path / "odd.safetensors").discriminator is None
+
+
+@pytest.mark.parametrize(
+    "lost", ["input.input", "conv1.conv.weight", "convs.1.conv.weight", "convs.3.noise.weight", "to_rgbs.0.bias"]
+)
+def test_the_tensor_that_a_file_of_rosinalitys_lacks_is_named_as_there(lost, make_networks, write):
+    path = write("rosinality", *make_networks())
+    saved = torch.load(path, weights_only=False)
+    del saved["g_ema"][lost]
+    torch.save(saved, path)
+    with pytest.raises(CheckpointError, match=rf"there is no tensor {lost}, which rosinality's StyleGAN2 of 16 px has"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("resolution", [4, 8])
+def test_a_gap_among_resolutions_is_named(resolution, make_networks):
+    state = make_networks()[0].state_dict()
+    del state[f"synthesis.b{resolution}.conv1.weight"]
+    with pytest.raises(CheckpointError, match=rf"there is no tensor synthesis\.b{resolution}\.conv1\.weight"):
+        build_generator(state)

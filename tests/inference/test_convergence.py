@@ -60,3 +60,12 @@ def test_a_bar_counts_the_plateaus_until_the_end(decay, floor):
 def test_schedules_that_make_no_sense():
     with pytest.raises(ValueError, match="max_steps"):
         Schedule(max_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "least"),
+    [("max_steps", 0, "1 or more"), ("window", 1, "2 or more"), ("learning_rate", 0, "more")],
+)
+def test_what_of_a_schedule_is_too_small_is_told_alone(name, given, least):
+    with pytest.raises(ValueError, match=f"^schedule: {name} is {given}; give {least}"):
+        Schedule(**{name: given})

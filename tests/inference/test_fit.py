@@ -244,3 +244,9 @@ def test_double_precision(model):
     result = fit(model, data, guide="map", dtype=torch.float64, schedule=schedule, progress=False)
     assert {draws.dtype for draws in result.posterior().values()} == {np.dtype(np.float64)}
     assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize(("name", "given", "least"), [("seed", -1, 0), ("restarts", 0, 1), ("particles", 0, 1)])
+def test_a_number_that_is_too_small_is_told_alone(name, given, least):
+    with pytest.raises(ValueError, match=f"fit: {name} is {given}; give {least} or more"):
+        fit(conjugate, DATA, guide="map", progress=False, **{name: given})

@@ -48,3 +48,10 @@ def test_a_device_that_is_not_here_is_refused():
     absent = f"cuda:{torch.cuda.device_count()}"
     with pytest.raises(ValueError, match=f"device {absent}: not on this machine"):
         choose_device(absent)
+
+
+def test_data_in_a_models_place_are_refused():
+    with pytest.raises(
+        ValueError, match="model: of type Tensor, which is no model; give the model first, then the data"
+    ):
+        prepare(torch.zeros(2), print, torch.device("cpu"), torch.float32)

@@ -62,6 +62,14 @@ def test_other_data_are_refused(tmp_path, cohort, result):
         load_fit(tmp_path, data=cohort.subset(visits=np.arange(10)))
 
 
+def test_a_path_is_not_the_data(tmp_path, cohort, result):
+    result.save(tmp_path / "fit")
+    cohort.save(tmp_path / "cohort.npz")
+    for path in (tmp_path / "cohort.npz", str(tmp_path / "cohort.npz")):
+        with pytest.raises(FitError, match=r"cohort.npz: a path, not the data; read .* as Cohort\.open\('"):
+            load_fit(tmp_path / "fit", path)
+
+
 def test_a_model_of_ones_own_is_given_again(tmp_path):
     def model(y):
         pyro.sample("y", dist.Normal(pyro.sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=y)

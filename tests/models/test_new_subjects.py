@@ -211,5 +211,9 @@ def test_a_biomarker_that_is_missing_or_there_twice_is_refused():
     fitted = SubjectProgression().prepare(named_cohort("abc"))
     with pytest.raises(CohortError, match="no biomarker 'b', which the fit has; there are a, c, d"):
         visits_like(fitted, named_cohort("acd"))
+    with pytest.raises(
+        CohortError, match=r"no biomarkers 'b', 'c', which .*; there are a, d: .* add empty ones of these"
+    ):
+        visits_like(fitted, named_cohort("ad", [0, 1]))
     with pytest.raises(CohortError, match="two columns have one name"):
         visits_like(fitted, named_cohort("cabb", [2, 0, 1, 1]))

@@ -448,6 +448,13 @@ def test_no_clusters_are_refused():
         VertexClusterMixture(0)
 
 
+@pytest.mark.parametrize("given", [2.5, 2.0, "2", None])
+def test_a_number_of_clusters_is_whole(given):
+    with pytest.raises(ValueError, match=f"n_clusters is {given!r}; give 1 or more, a whole number"):
+        VertexClusterMixture(given)
+    assert VertexClusterMixture(np.int64(2)).n_clusters == 2
+
+
 def test_shares_follow_the_vertices_and_not_the_units_of_offsets():
     """With as many subjects as vertices, offsets in units of their cluster's share once drew a share to nothing."""
     model, design = VertexClusterMixture(3), simulate_reference(n_subjects=60, n_vertices=200, n_clusters=3, seed=0)
