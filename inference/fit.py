@@ -32,17 +32,17 @@ from neuropyro.inference.checkpoint import Checkpoint
 from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.global_spread import affordable_chains, match_global_block
 from neuropyro.inference.joint_density import bears_particles
+from neuropyro.inference.laplace_fit import MODE_NATS, fit_laplace
 from neuropyro.inference.objective import choose_elbo, potential_of
 from neuropyro.inference.optimise import Monitor, Progress, optimise
 from neuropyro.inference.placement import choose_device, described, fingerprint, prepare
 from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.result import Fit, Run
-from neuropyro.inference.warm_start import best_start, centred, find_mode, find_rough_mode, nats_to_mode
+from neuropyro.inference.warm_start import best_start, centred, find_mode, find_rough_mode
 
 __all__ = ["build_guide", "fit"]
 
 LAPLACE_EVALUATIONS = 50
-MODE_NATS = 0.01  # from the mode, by the curvature, at which it counts as found: at most .14 sds
 
 
 def fit(
@@ -222,15 +222,16 @@ class _Task:
         """Find the mode, start the guide there, and fit it."""
         if self._has_begun(monitor):
             return self._optimise(build_guide(self.model, self.data, self.guide, init_values), monitor)
+        if self.guide == "laplace":
+            return self._fit_laplace(init_values, monitor)
         latents = find_latents(self.model, self.data, init_values)
-        if not self.schedule.warm_up and self.guide != "laplace":
+        if not self.schedule.warm_up:
             return self._optimise(make_flat_guide(self.guide, Start(latents, latents.start)), monitor)
-        mode = self._mode(latents, init_values, monitor)
-        if self.guide != "laplace":
-            start = centred(self.model, self.data, mode)
-            return self._optimise(best_start(self.guide, self.model, self.data, start, self.schedule), monitor)
-        guide = best_start(self.guide, self.model, self.data, mode, self.schedule)
-        left = nats_to_mode(guide, mode)
+        start = centred(self.model, self.data, self._mode(latents, init_values, monitor))
+        return self._optimise(best_start(self.guide, self.model, self.data, start, self.schedule), monitor)
+
+    def _fit_laplace(self, init_values: Mapping[str, Tensor], monitor: Monitor) -> Run:
+        guide, left = fit_laplace(self.model, self.data, init_values, self.schedule, _searching(monitor))
         found = left < MODE_NATS
         verdict = (
             f"{'converged' if found else 'not converged'}: a step of Newton's to the mode would gain {left:.2g} nats"
@@ -238,15 +239,12 @@ class _Task:
         return Run(guide, self._evaluate(guide), found, verdict if found else f"{verdict}; allow more warm_up")
 
     def _mode(self, latents: Latents, init_values: Mapping[str, Tensor], monitor: Monitor) -> Start:
-        """Search for the mode of a guide that draws, or for the very one of all data."""
-        held = () if self.guide == "laplace" else getattr(self.model, "scale_sites", ())
+        """Search for the mode of a guide that draws."""
+        held = getattr(self.model, "scale_sites", ())
         place = self._rough_mode(init_values, monitor, held)
-        if place is not None and self.guide != "laplace":
-            return Start(
-                latents, place, potential_of(choose_elbo(self.model, self.data), self.model, self.data, latents)
-            )
-        latents = latents if place is None else replace(latents, start=place)
-        return find_mode(self.model, self.data, latents, self.schedule, _searching(monitor), held)
+        if place is None:
+            return find_mode(self.model, self.data, latents, self.schedule, _searching(monitor), held)
+        return Start(latents, place, potential_of(choose_elbo(self.model, self.data), self.model, self.data, latents))
 
     def _respread(self, run: Run, seed: int, monitor: Monitor) -> Run:
         """Let short chains tell how wide a fitted guide's global block is, where it has one beside elements."""

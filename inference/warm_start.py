@@ -25,7 +25,7 @@ from neuropyro.inference.objective import allowing_undefined, choose_elbo, poten
 from neuropyro.inference.optimise import Monitor, optimise
 from neuropyro.inference.progress_bars import progress_bar
 
-__all__ = ["best_start", "centred", "find_mode", "find_rough_mode", "nats_to_mode", "prior_sds"]
+__all__ = ["best_start", "centred", "find_mode", "find_rough_mode", "mode_of_part", "prior_sds"]
 
 TRIALS = 8
 PRIOR_DRAWS = 200  # whose sd has an error of 5 %
@@ -139,10 +139,32 @@ def find_rough_mode(
     part = model.rough(data) if schedule.warm_up and hasattr(model, "rough") else None
     if part is None:
         return None
+    found = mode_of_part(model, part, init_values, schedule, monitor, held).point
+    return found.to(next(iter(init_values.values())).dtype)
+
+
+def mode_of_part(
+    model: Any,
+    part: Any,
+    init_values: Mapping[str, Tensor],
+    schedule: Schedule,
+    monitor: Monitor,
+    held: Collection[str] = (),
+) -> Start:
+    """Search for the mode as `find_mode` does, of part of the data in double precision, and with more gradients.
+
+    Examples
+    --------
+    With the model of :mod:`neuropyro.inference`:
+
+    >>> start = {"mean": torch.tensor(0.5)}
+    >>> found = mode_of_part(model, torch.ones(9, dtype=torch.float64), start, Schedule(warm_up=10), Monitor(""))
+    >>> round(found.point.item(), 6), found.point.dtype
+    (0.9, torch.float64)
+    """
     with default_dtype(torch.float64):
         latents = find_latents(model, part, {site: value.double() for site, value in init_values.items()})
-        found = find_mode(model, part, latents, schedule, monitor, held, ROUGH_SHARE, ROUGH_STEPS).point
-    return found.to(next(iter(init_values.values())).dtype)
+        return find_mode(model, part, latents, schedule, monitor, held, ROUGH_SHARE, ROUGH_STEPS)
 
 
 def centred(model: Any, data: Any, mode: Start) -> Start:
@@ -173,27 +195,6 @@ def centred(model: Any, data: Any, mode: Start) -> Start:
     return Start(new, latents.moved(mode.point, new.frame), potential_of(choose_elbo(model, data), model, data, new))
 
 
-def nats_to_mode(guide: FlatGuide, start: Start) -> float:
-    """Return what a Newton step from the start would gain by the curvature there, which the guide's whitening has.
-
-    Examples
-    --------
-    With the model of :mod:`neuropyro.inference`:
-
-    >>> from neuropyro.guides import find_latents
-    >>> latents = find_latents(model, torch.ones(9), {})
-    >>> start = Start(latents, torch.tensor([0.8]), lambda x: 5 * (x - 0.9).square().sum())
-    >>> round(nats_to_mode(make_flat_guide("laplace", start), start), 3)  # 5 times the square of .1
-    0.05
-    """
-    if start.potential is None:
-        return math.inf
-    at = start.point.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(start.potential(at), at)
-    whitening: Any = guide.law.whitening
-    return 0.5 * float(whitening().transposed(gradient).square().sum())
-
-
 def best_start(name: str, model: Any, data: Any, mode: Start, schedule: Schedule) -> FlatGuide:
     """Return the named guide, started at the mode, as wide as serves it best, or else at the model's own values.
 
@@ -211,8 +212,6 @@ def best_start(name: str, model: Any, data: Any, mode: Start, schedule: Schedule
     >>> round((law.whitening.scale * law.log_scale.exp()).item(), 3)  # the posterior's own sd, 10 ** -0.5
     0.316
     """
-    if name == "laplace":  # it is the curvature at the mode, for better or worse
-        return make_flat_guide(name, mode)
     elbo = choose_elbo(model, data)
     plain = replace(mode, point=mode.latents.start, potential=None, found={})
     found = replace(mode, widest=prior_sds(elbo, model, data, mode))

@@ -80,7 +80,7 @@ from neuropyro.models.vertex_answers import VertexAnswers
 from neuropyro.models.vertex_priors import CLUSTER_SITES, POWER, SCATTER, VertexPriors
 from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_effects import level_sd, offset_information, sample_levels
-from neuropyro.models.visit_parts import rough_part
+from neuropyro.models.visit_parts import curvature_part, rough_part
 from neuropyro.models.visits import Standardise, Visits, prepare_visits
 
 __all__ = ["VertexClusterMixture"]
@@ -257,6 +257,10 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
     def rough(self, visits: Visits) -> Visits | None:
         """Return part of the data, by which the mode is looked for, or None: :mod:`neuropyro.models.visit_parts`."""
         return rough_part(visits)
+
+    def curvature_part(self, visits: Visits) -> Visits | None:
+        """Return part of the data for the posterior's curvature, or None: :mod:`neuropyro.models.visit_parts`."""
+        return curvature_part(visits)
 
     def coords(self, visits: Visits) -> dict[str, NDArray[Any]]:
         """Return names along axes: clusters count from 1, as in tables and maps, or are biomarkers alone in them."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuropyro.models.visits import Visits
 
-__all__ = ["of_vertices", "rough_part"]
+__all__ = ["curvature_part", "of_vertices", "rough_part"]
 
 ENOUGH = 2048  # vertices by which a mode is looked for: gradients on them cost little, and it takes thousands
 
@@ -62,3 +62,21 @@ def rough_part(visits: Visits) -> Visits | None:
         chosen = np.sort(np.random.default_rng(0).choice(visits.n_vertices, ENOUGH, replace=False))
         part = of_vertices(visits, torch.as_tensor(chosen, device=visits.values.device))
     return part.to(None, torch.float64)
+
+
+def curvature_part(visits: Visits) -> Visits | None:
+    """Return the same part for the posterior's curvature, in which no vertex counts for more than itself.
+
+    What is left out is not known then, so that intervals are rather too wide: those of a whole cortex of vertices that
+    differ each by itself by up to the root of how many times as many they are.
+
+    Examples
+    --------
+    >>> from neuropyro.data import simulate_reference
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> cohort = simulate_reference(n_subjects=3, n_vertices=5000, n_clusters=2, seed=0)
+    >>> curvature_part(prepare_visits(cohort, "all")).effective_vertices
+    2048.0
+    """
+    part = rough_part(visits)
+    return None if part is None else replace(part, weight=min(part.weight, 1.0))
