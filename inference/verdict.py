@@ -219,6 +219,8 @@ def _near(fit: Fit, weights: Weights | None) -> Finding:
         )
     khat = weights.khat
     reason = f"Pareto k-hat {khat:.2f} of {len(weights.log_weights)} draws (near: below {KHAT_LIMIT})."
+    if abs(khat - KHAT_LIMIT) < weights.khat_error:
+        reason += f" Its error is {weights.khat_error:.1g}: of other draws it may lie on the other side of that."
     if khat < KHAT_LIMIT:
         return Finding(question, "yes", reason)
     far = "far from it" if khat > FAIR_KHAT else "somewhat off"

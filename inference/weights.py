@@ -83,6 +83,21 @@ class Weights:
         return psis(centred)
 
     @property
+    def khat_error(self) -> float:
+        """Standard error of k-hat: (1 + k) / sqrt(m), of the m largest weights that the tail is fitted to.
+
+        Vehtari et al., "Pareto smoothed importance sampling", JMLR 2024: m is the least of S / 5 and 3 sqrt(S).
+
+        Examples
+        --------
+        >>> drawn = np.random.default_rng(0).standard_normal(900)
+        >>> round(Weights(drawn).khat_error * 90**0.5 - 1, 6) == round(Weights(drawn).khat, 6)
+        True
+        """
+        draws = len(self.log_weights)
+        return max(1 + self.khat, 0.0) / math.sqrt(min(draws / 5, 3 * math.sqrt(draws)))
+
+    @property
     def effective_draws(self) -> float:
         """Kish's effective number of draws, (sum w)^2 / sum w^2."""
         w = np.exp(self.log_weights - self.log_weights.max())

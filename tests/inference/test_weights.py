@@ -116,6 +116,15 @@ def test_summaries_of_weights():
     assert weights.effective_draws == pytest.approx(16 / 10)
 
 
+@pytest.mark.parametrize("shape", [0.3, 0.7, 1.2])
+def test_k_hat_is_as_uncertain_as_it_says(shape):
+    rng = np.random.default_rng(0)
+    found = [Weights(-shape * np.log(rng.random(500))) for _ in range(200)]  # weights u ** -k: Pareto of shape k
+    # Khat is drawn to .5 a little, by a tenth at most, so that its sd is less than a maximum of likelihood's.
+    said = np.mean([weights.khat_error for weights in found])
+    assert 0.7 * said < np.std([weights.khat for weights in found]) < 1.1 * said
+
+
 def test_what_has_no_density_is_said():
     with pytest.raises(ValueError, match="a point"):
         log_weights(fit(conjugate, Y, guide="map", progress=False))
