@@ -106,7 +106,7 @@ def dive_fit(
     out: Path,
     overwrite: bool = False,
     clusters: int | None = None,
-    guide: Guide = "structured",
+    guide: Guide | None = None,
     scatter: bool = True,
     subject_effect: bool = True,
     visit_effect: bool | None = None,
@@ -138,7 +138,8 @@ def dive_fit(
     clusters
         Number of clusters; by default 3 of maps, while each of up to 30 biomarkers has a trajectory of its own.
     guide
-        How the posterior is approximated; "map" is a point, without intervals.
+        How the posterior is approximated; "map" is a point, without intervals. By default structured; of more than
+        2048 vertices laplace for up to 60 people, and normal for more.
     scatter
         Whether a vertex has its own trajectory near its cluster's.
     subject_effect
@@ -208,6 +209,7 @@ def dive_fit(
     check_covariates(opened, listed(covariates))
     check_spatial(opened, spatial)
     check_hemispheres(opened, level_hemispheres)
+    from neuropyro.default_guide import default_guide
     from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
 
     if (adjust or site or level_hemispheres) and cohort.resolve() == (out / "cohort.npz").resolve():
@@ -221,10 +223,12 @@ def dive_fit(
     switches |= {"spatial": "potts" if spatial else None, "covariates": listed(covariates)}
     scaled = None if standardise == "none" else standardise
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))
-    options = {"guide": guide, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
+    chosen = guide or default_guide(opened, spatial)
+    options = {"guide": chosen, "seed": seed, "restarts": restarts, "device": device, "schedule": schedule}
     prepared = prepare_study(opened, listed(adjust), site, level_hemispheres)
     loaded, notes = prepared.cohort, prepared.notes
     reading, lines = _read_as(cohort, study)
+    reading += [f"guide {chosen}, by the size of the study; --guide names another"] * (guide is None)
     kept = vertices_kept(opened) if is_study(cohort) else []
     print(loaded, *reading, *kept, *notes, *remarks(loaded, standardise, lines, ageing), sep="\n", file=sys.stderr)
     outcome = _fit(loaded, options, (*kept, *notes), tuple(map(str, inputs)), standardise=scaled, **switches)

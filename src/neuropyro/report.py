@@ -177,16 +177,17 @@ def _on_intervals(outcome: Outcome) -> str:
         return ""
     if outcome.cohort.mesh is None:
         return "; bars are 90 % intervals at the last visit"
+    held = "half to nearly all" if outcome.fit.guide_name == "laplace" else "a tenth to two thirds"
     return (
         "; bars are 90 % intervals at the last visit, too narrow where what is left of a map is smooth over the "
-        "surface (on simulated cortices they hold the true score at a tenth to two thirds of the visits): compare "
+        f"surface (on simulated cortices they hold the true score at {held} of the visits): compare "
         "visits of this fit by them"
     )
 
 
 def _on_curves(outcome: Outcome) -> str:
     """Say where the intervals of clusters' numbers are too narrow."""
-    if outcome.fit.is_point or outcome.cohort.mesh is None:
+    if outcome.fit.is_point or outcome.cohort.mesh is None or outcome.fit.guide_name == "laplace":
         return ""
     return (
         " Of maps these intervals are far too narrow, for what many vertices tell of one curve is not independent: "
