@@ -1,5 +1,9 @@
 """The fit of the Laplace guide: the mode, and the curvature there.
 
+Sites that a model names as its ``scale_sites`` stay at their starting values: the joint mode of a population's sds with
+what they are the sds of is where few draws come near.  The others' mode is looked for given these, and the curvature is
+then of all.
+
 Where a model names part of its data that says enough, both are of that, in double precision: of the joint density of a
 whole cortex single precision tells neither the mode to a tenth of a nat nor the curvature in what is known the least,
 and a curvature costs a gradient a latent number.
@@ -8,7 +12,7 @@ and a curvature costs a gradient a latent number.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +22,9 @@ from torch import Tensor
 from neuropyro.default_dtype import default_dtype
 from neuropyro.guides import FlatGuide, Start, find_latents, make_flat_guide
 from neuropyro.inference.convergence import Schedule
-from neuropyro.inference.objective import allowing_undefined
+from neuropyro.inference.objective import allowing_undefined, choose_elbo
 from neuropyro.inference.optimise import Monitor
-from neuropyro.inference.warm_start import find_mode, mode_of_part
+from neuropyro.inference.warm_start import find_mode, mode_of_part, prior_sds
 
 __all__ = ["MODE_NATS", "fit_laplace"]
 
@@ -44,15 +48,37 @@ def fit_laplace(
     ([0.9, 0.316], True)
     """
     part = model.curvature_part(data) if hasattr(model, "curvature_part") else None
-    latents = find_latents(model, data, init_values)
+    latents, held = find_latents(model, data, init_values), getattr(model, "scale_sites", ())
     if part is None:
-        return _settled(find_mode(model, data, latents, schedule, monitor))
-    mode = mode_of_part(model, part, init_values, schedule, monitor)
+        return _at_mode(model, data, find_mode(model, data, latents, schedule, monitor, held), held)
+    mode = mode_of_part(model, part, init_values, schedule, monitor, held)
     with default_dtype(torch.float64):
-        found, left = _settled(mode)
+        found, left = _at_mode(model, part, mode, held)
     guide = make_flat_guide("laplace", Start(latents, latents.start))
     guide.load_state_dict(found.state_dict())
     return guide, left
+
+
+def _at_mode(model: Any, data: Any, mode: Start, held: Collection[str]) -> tuple[FlatGuide, float]:
+    """Return the guide at the mode given the sites that are held, of the curvature of all, and what is left to it.
+
+    Away from the joint mode there may be none along what is held: it gets no wider than its prior.
+    """
+    stays, whole = mode.latents.places(held), mode.potential
+    if not stays.any() or whole is None:
+        return _settled(mode)
+    first = mode.point.clone()
+
+    def given_held(flat: Tensor) -> Tensor:
+        pull = 0.5 * (flat - first)[stays].square().sum()  # keeps the curvature whole
+        return whole(torch.where(stays, first, flat)) + pull
+
+    guide, left = _settled(replace(mode, potential=given_held, found={}))
+    whitening: Any = guide.law.whitening
+    point = torch.where(stays, first, whitening.loc)
+    there = replace(mode, point=point, found={})
+    widest = prior_sds(choose_elbo(model, data), model, data, there).where(stays, torch.tensor(math.inf).to(point))
+    return make_flat_guide("laplace", replace(there, widest=widest)), left
 
 
 def _settled(mode: Start) -> tuple[FlatGuide, float]:

@@ -151,8 +151,9 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
         kind = outcome.columns.capitalize()
         caption = f"{kind} by the probability of their likeliest cluster; on the diagonal, it means what it says."
         yield from _figure(folder / "reliability.png", plots.plot_reliability(outcome), caption)
-    caption = "How far the fit was from the best that was seen, step by step."
-    yield from _figure(folder / "convergence.png", plots.plot_loss(outcome), caption)
+    if outcome.fit.guide_name != "laplace":  # which takes no steps
+        caption = "How far the fit was from the best that was seen, step by step."
+        yield from _figure(folder / "convergence.png", plots.plot_loss(outcome), caption)
     settings = json.loads((folder / "fit.json").read_text())
     yield f"<h2>Settings</h2><pre>{html.escape(json.dumps(settings, indent=2))}</pre>"
 

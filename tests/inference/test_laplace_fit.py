@@ -35,6 +35,53 @@ def test_a_part_gives_mode_and_width_and_the_guide_is_of_the_whole_fits_precisio
     assert result.posterior(4000)["mean"].std() == pytest.approx(17**-0.5, rel=0.05)
 
 
+class Scaled:
+    """Numbers in a population whose sd is not looked for."""
+
+    scale_sites = ("sd",)
+
+    def __init__(self, begin):
+        self.begin = begin
+
+    def __call__(self, y):
+        sd = pyro.sample("sd", dist.LogNormal(torch.zeros((), dtype=y.dtype), 1.0))
+        with pyro.plate("element", len(y)):
+            x = pyro.sample("x", dist.Normal(torch.zeros((), dtype=y.dtype), sd))
+            pyro.sample("y", dist.Normal(x, 1.0), obs=y)
+
+    def init_values(self, y, seed):
+        return {"sd": torch.tensor(self.begin, dtype=y.dtype), "x": torch.zeros_like(y)}
+
+
+def test_a_scale_stays_where_it_started_and_has_the_width_of_the_curvature_there():
+    y = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
+    result = fit(Scaled(2.0), y, "laplace", dtype=torch.float64, progress=False)
+    drawn = result.posterior(20_000)
+    x = y * 4 / 5  # the mode given the sd
+
+    def joint(flat):
+        """Minus the log density of log sd and x."""
+        return (
+            0.5 * (flat[0] ** 2 + (flat[1:] / flat[0].exp()).square().sum() + (y - flat[1:]).square().sum())
+            + 3 * flat[0]
+        )
+
+    at = torch.cat([torch.tensor([math.log(2.0)], dtype=torch.float64), x])
+    covariance = torch.linalg.inv(torch.autograd.functional.hessian(joint, at))
+    assert result.converged
+    whitening = result.runs[0].guide.law.whitening
+    torch.testing.assert_close(whitening.loc, at, atol=1e-6, rtol=0)
+    found = torch.tensor([drawn["x"][:, i].std() for i in range(3)], dtype=torch.float64)
+    torch.testing.assert_close(found, covariance.diagonal()[1:].sqrt(), rtol=0.03, atol=0)  # of 20,000 draws: .5 %
+    assert torch.tensor(drawn["sd"]).log().std().item() == pytest.approx(covariance[0, 0].sqrt().item(), rel=0.03)
+
+
+def test_where_there_is_no_curvature_nothing_gets_wider_than_its_prior():
+    y = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)  # by which the sd is larger: there is a saddle
+    drawn = fit(Scaled(0.5), y, "laplace", dtype=torch.float64, progress=False).posterior(4000)
+    assert 0.3 < torch.tensor(drawn["sd"]).log().std() < 1.1  # 1 beforehand
+
+
 def seen_through_exp(rate):
     pyro.sample("rate", dist.Gamma(torch.tensor(50.0, dtype=torch.float64), 10.0), obs=None)
 
