@@ -13,8 +13,8 @@ FEW_PEOPLE = 60  # of more, a curvature takes longer than `normal` does
 def default_guide(cohort: Cohort, spatial: bool = False) -> str:
     """Return the guide's name: ``structured`` of biomarkers and small maps, ``laplace`` or ``normal`` of large maps.
 
-    In five simulated studies of 22 people with maps of a cortex intervals of ``laplace`` held 50 to 90 % of the scores,
-    those of ``normal`` 8 to 46 %, in two of 60 people 56 and 98 %, and 68 and 72 %; scores were about as good.
+    In five simulated studies of 22 people with maps of a cortex intervals of ``laplace`` held 41 to 99 % of the scores,
+    those of ``normal`` 8 to 46 %, in two of 60 people 67 and 100 %, and 68 and 72 %; scores were about as good.
 
     Parameters
     ----------
