@@ -131,7 +131,7 @@ def selected(tmp_path_factory):
 
 @pytest.mark.slow
 def test_held_out_people_tell_one_cluster_from_two(selected):
-    """One wide cluster predicts people worse, though vertices' own courses are known from others (8 standard errors)."""
+    """One wide cluster predicts people worse, by 8 standard errors, though vertices' own courses are known."""
     _, rows = selected
     assert float(rows[0]["held_out_below_best"]) > 5 * float(rows[0]["held_out_error"])
 
