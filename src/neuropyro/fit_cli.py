@@ -241,9 +241,10 @@ def dive_fit(
     say(verdict if converged else "", verdict=verdict)
     _say_fit(outcome, out)
     if not converged:
-        why = verdict.removeprefix("not converged: ")
-        remedy = f"results are kept, but do not rely on them; give more steps, as --max-steps {more_steps(max_steps)}"
-        warn(f"{out}: the fit has not converged: {why}; {remedy}")
+        why = verdict.removeprefix("not converged: ").removesuffix("; allow more warm_up")
+        takes_steps = f"give more steps, as --max-steps {more_steps(max_steps)}"
+        more = "compare --guide normal and --restarts 4" if chosen == "laplace" else takes_steps
+        warn(f"{out}: the fit has not converged: {why}; results are kept, but do not rely on them; {more}")
 
 
 def _read_as(path: Path, study: StudyOptions) -> tuple[list[str], list[str]]:
