@@ -24,7 +24,7 @@ from neuropyro.guides import FlatGuide, Start, find_latents, make_flat_guide
 from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.objective import allowing_undefined, choose_elbo
 from neuropyro.inference.optimise import Monitor
-from neuropyro.inference.warm_start import find_mode, mode_of_part, prior_sds
+from neuropyro.inference.warm_start import find_mode, holding, mode_of_part, prior_sds
 
 __all__ = ["MODE_NATS", "fit_laplace"]
 
@@ -64,18 +64,13 @@ def _at_mode(model: Any, data: Any, mode: Start, held: Collection[str]) -> tuple
 
     Away from the joint mode there may be none along what is held: it gets no wider than its prior.
     """
-    stays, whole = mode.latents.places(held), mode.potential
-    if not stays.any() or whole is None:
+    stays = mode.latents.places(held)
+    if not stays.any():
         return _settled(mode)
-    first = mode.point.clone()
-
-    def given_held(flat: Tensor) -> Tensor:
-        pull = 0.5 * (flat - first)[stays].square().sum()  # keeps the curvature whole
-        return whole(torch.where(stays, first, flat)) + pull
-
-    guide, left = _settled(replace(mode, potential=given_held, found={}))
+    assert mode.potential is not None
+    guide, left = _settled(replace(mode, potential=holding(mode.potential, mode.point, stays), found={}))
     whitening: Any = guide.law.whitening
-    point = torch.where(stays, first, whitening.loc)
+    point = torch.where(stays, mode.point, whitening.loc)
     there = replace(mode, point=point, found={})
     widest = prior_sds(choose_elbo(model, data), model, data, there).where(stays, torch.tensor(math.inf).to(point))
     return make_flat_guide("laplace", replace(there, widest=widest)), left

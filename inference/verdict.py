@@ -185,8 +185,9 @@ def _converged(fit: Fit) -> Finding:
         return Finding(question, "yes", reason)
     if fit.is_sampled:
         return Finding(question, "no", reason, "more draws and a longer warm-up")
-    setting = "warm_up" if fit.guide_name == "laplace" else "max_steps"
-    return Finding(question, "no", reason, f"more steps: --max-steps, or in Python Schedule({setting}=...)")
+    if fit.guide_name == "laplace":  # which the command line gives all the steps that it takes
+        return Finding(question, "no", reason, "--guide normal, or several starts: --restarts 4; in Python more warm_up")
+    return Finding(question, "no", reason, "more steps: --max-steps, or in Python Schedule(max_steps=...)")
 
 
 def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:

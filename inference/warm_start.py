@@ -25,7 +25,7 @@ from neuropyro.inference.objective import allowing_undefined, choose_elbo, poten
 from neuropyro.inference.optimise import Monitor, optimise
 from neuropyro.inference.progress_bars import progress_bar
 
-__all__ = ["best_start", "centred", "find_mode", "find_rough_mode", "mode_of_part", "prior_sds"]
+__all__ = ["best_start", "centred", "find_mode", "find_rough_mode", "holding", "mode_of_part", "prior_sds"]
 
 TRIALS = 8
 PRIOR_DRAWS = 200  # whose sd has an error of 5 %
@@ -94,11 +94,11 @@ def find_mode(
     limits = CosineSchedule(learning_rate=MODE_RATE, max_steps=most, window=schedule.window)
     optimise(elbo, model, FlatGuide(latents, place), data, limits, monitor)
     potential, point = potential_of(elbo, model, data, latents), place.place().detach().clone()
+    held_potential = holding(potential, latents.start, stays)
 
-    def given_held(flat: Tensor) -> Tensor:
+    def counted(flat: Tensor) -> Tensor:
         bar.update()
-        pull = 0.5 * (flat - latents.start)[stays].square().sum()  # keeps the curvature whole
-        return potential(torch.where(stays, latents.start, flat)) + pull
+        return held_potential(flat)
 
     few = latents.size <= WHOLE_LIMIT
     blocks = one_block(latents) if few else plate_blocks(latents)
@@ -108,8 +108,27 @@ def find_mode(
         allowing_undefined(),
         progress_bar(f"{monitor.stage}, descent", monitor.progress, bar_format=EVALUATIONS) as bar,
     ):
-        point = descend(given_held, point, blocks, rounds)
+        point = descend(counted, point, blocks, rounds)
     return Start(latents, point, potential)
+
+
+def holding(potential: Callable[[Tensor], Tensor], place: Tensor, stays: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a potential ``(D,) -> ()`` given that the numbers of the mask ``stays (D,)`` are as at a place ``(D,)``.
+
+    These are drawn there by a unit curvature, which keeps that of all numbers whole.
+
+    Examples
+    --------
+    >>> held = holding(lambda x: (x[0] - x[1]).square(), torch.tensor([3.0, 0.0]), torch.tensor([True, False]))
+    >>> held(torch.tensor([3.0, 1.0])).item(), held(torch.tensor([5.0, 1.0])).item()
+    (4.0, 6.0)
+    """
+
+    def held(flat: Tensor) -> Tensor:
+        pull = 0.5 * (flat - place)[stays].square().sum()
+        return potential(torch.where(stays, place, flat)) + pull
+
+    return held
 
 
 def find_rough_mode(

@@ -19,7 +19,7 @@ from neuropyro.models.course import Course
 from neuropyro.models.speed_law import log_speed
 from neuropyro.models.visits import Visits
 
-__all__ = ["VertexMaps", "maps_of_vertices", "own_trajectories"]
+__all__ = ["VertexMaps", "maps_of_vertices", "own_trajectories", "zero_in_words"]
 
 Floats = NDArray[np.float64]
 
@@ -109,8 +109,19 @@ def _described(name: str, level: float, own: str, reference: str) -> dict[str, s
     is_end = name.endswith("%")
     what, unit = MEANINGS[name.rpartition(" ")[0] if is_end else name]
     of_what = f"end of the {100 * level:.3g} % interval of: " if is_end else ""
-    zero = "controls' first visits" if reference == "controls" else f"all {reference}"
-    return {"Description": of_what + what.format(zero=zero), "Units": unit.format(unit=own, reference=reference)}
+    said = of_what + what.format(zero=zero_in_words(reference))
+    return {"Description": said, "Units": unit.format(unit=own, reference=reference)}
+
+
+def zero_in_words(reference: str) -> str:
+    """Return what a score of 0 is the mean of; ``reference`` as `neuropyro.data.Cohort.reference_in_words`.
+
+    Examples
+    --------
+    >>> zero_in_words("controls"), zero_in_words("first visits")
+    ("controls' first visits", 'all first visits')
+    """
+    return "controls' first visits" if reference == "controls" else f"all {reference}"
 
 
 def maps_of_vertices(courses: Sequence[Course], visits: Visits, assignments: Floats, level: float) -> VertexMaps:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuropyro.models.visits import Visits
 
-__all__ = ["curvature_part", "of_vertices", "rough_part"]
+__all__ = ["ENOUGH", "curvature_part", "of_vertices", "rough_part"]
 
 ENOUGH = 2048  # vertices by which a mode is looked for: gradients on them cost little, and it takes thousands
 

@@ -241,7 +241,7 @@ def dive_fit(
     say(verdict if converged else "", verdict=verdict)
     _say_fit(outcome, out)
     if not converged:
-        why = verdict.removeprefix("not converged: ").removesuffix("; allow more warm_up")
+        why = verdict.removeprefix("not converged: ")
         takes_steps = f"give more steps, as --max-steps {more_steps(max_steps)}"
         more = "compare --guide normal and --restarts 4" if chosen == "laplace" else takes_steps
         warn(f"{out}: the fit has not converged: {why}; results are kept, but do not rely on them; {more}")

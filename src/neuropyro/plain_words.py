@@ -24,18 +24,21 @@ TERMS = (
 """Terms, explained where they first stand, unless they are there already."""
 SITE = ("of the data (V) ", "of values as standardised ")
 """The name of the model's observed site, and what it is."""
+IN_PYTHON = "; allow more warm_up"
 SPREAD = re.compile(r"; (?:its global block, by|\S+ of short chains' paths)[^;]*?(\.?)$")
 
 
 def plain_verdict(verdict: str) -> str:
-    """Return a fit's verdict without what was done to the guide after the optimisation.
+    """Return a fit's verdict without what was done to the guide afterwards, and what can be done in Python alone.
 
     Examples
     --------
     >>> plain_verdict("converged after 9 steps; its global block, by 46 short chains, 1.3 times as wide as by the ELBO")
     'converged after 9 steps'
+    >>> plain_verdict("not converged: a step of Newton's to the mode would gain 7.9 nats; allow more warm_up")
+    "not converged: a step of Newton's to the mode would gain 7.9 nats"
     """
-    return SPREAD.sub(r"\1", verdict)
+    return SPREAD.sub(r"\1", verdict).removesuffix(IN_PYTHON)
 
 
 def more_steps(steps: int) -> int:

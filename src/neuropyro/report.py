@@ -19,6 +19,7 @@ from neuropyro.fit_cautions import caution
 from neuropyro.inference import cluster_agreement
 from neuropyro.known_speeds import remark_on_speeds
 from neuropyro.models import VertexMaps
+from neuropyro.models.vertex_maps import zero_in_words
 from neuropyro.outputs import Outcome
 from neuropyro.plain_words import explained, plain_verdict
 
@@ -178,7 +179,7 @@ def _on_intervals(outcome: Outcome) -> str:
         return ""
     if outcome.cohort.mesh is None:
         return "; bars are 90 % intervals at the last visit"
-    held = "half to nearly all" if outcome.fit.guide_name == "laplace" else "a tenth to two thirds"
+    held = "two fifths to all" if outcome.fit.guide_name == "laplace" else "a tenth to two thirds"
     return (
         "; bars are 90 % intervals at the last visit, too narrow where what is left of a map is smooth over the "
         f"surface (on simulated cortices they hold the true score at {held} of the visits): compare "
@@ -231,7 +232,7 @@ def _trajectory_table(outcome: Outcome) -> str:
     note += f"{change}, start{ageing} and residual sd in {_unit(outcome)}; onset is a score, and steepness per score."
     note += f"{_on_curves(outcome)}{_own(outcome)}"
     if outcome.each_alone:
-        zero = "controls' first visits" if outcome.cohort.reference_in_words == "controls" else "first visits"
+        zero = zero_in_words(outcome.cohort.reference_in_words)
         note += f" Change a year: at the onset, at the median speed of all; years to it: from the mean of {zero}."
     return f'<table><tr>{head}</tr>{"".join(rows)}</table><p class="note">{note}</p>'
 

@@ -5,7 +5,8 @@ import pytest
 
 from neuropyro.cli import app
 from neuropyro.data import Cohort
-from neuropyro.default_guide import FEW_PEOPLE, MAPS, default_guide
+from neuropyro.default_guide import FEW_PEOPLE, default_guide
+from neuropyro.models.visit_parts import ENOUGH
 
 
 def cohort(people, columns):
@@ -16,10 +17,10 @@ def cohort(people, columns):
 @pytest.mark.parametrize(
     ("people", "columns", "spatial", "expected"),
     [
-        (5, MAPS, False, "structured"),
-        (FEW_PEOPLE, MAPS + 1, False, "laplace"),
-        (FEW_PEOPLE + 1, MAPS + 1, False, "normal"),
-        (5, MAPS + 1, True, "normal"),
+        (5, ENOUGH, False, "structured"),
+        (FEW_PEOPLE, ENOUGH + 1, False, "laplace"),
+        (FEW_PEOPLE + 1, ENOUGH + 1, False, "normal"),
+        (5, ENOUGH + 1, True, "normal"),
     ],
 )
 def test_it_goes_by_the_size_of_the_study(people, columns, spatial, expected):
@@ -35,7 +36,7 @@ def test_the_command_says_which_it_took(tmp_path, monkeypatch, capsys, words, gu
         raise KeyboardInterrupt
 
     monkeypatch.setattr("neuropyro.inference.fit", stopped)
-    cohort(4, MAPS + 1).save(tmp_path / "cohort.npz")
+    cohort(4, ENOUGH + 1).save(tmp_path / "cohort.npz")
     with pytest.raises(SystemExit):
         app(["dive", "fit", str(tmp_path / "cohort.npz"), "--out", str(tmp_path / "fit"), *words])
     assert asked == [guide]
