@@ -186,7 +186,9 @@ def _converged(fit: Fit) -> Finding:
     if fit.is_sampled:
         return Finding(question, "no", reason, "more draws and a longer warm-up")
     if fit.guide_name == "laplace":  # which the command line gives all the steps that it takes
-        return Finding(question, "no", reason, "--guide normal, or several starts: --restarts 4; in Python more warm_up")
+        return Finding(
+            question, "no", reason, "--guide normal, or several starts: --restarts 4; in Python more warm_up"
+        )
     return Finding(question, "no", reason, "more steps: --max-steps, or in Python Schedule(max_steps=...)")
 
 
