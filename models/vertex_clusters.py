@@ -58,7 +58,7 @@ from numpy.typing import NDArray
 from pyro import poutine
 from torch import Tensor
 
-from neuropyro.data import Cohort, CohortError
+from neuropyro.data import Cohort, CohortError, Mesh
 from neuropyro.models.ageing import aged
 from neuropyro.models.covariates import EFFECT_SITES, named_covariates
 from neuropyro.models.deterministic import with_deterministic
@@ -117,7 +117,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
         ``range(n_biomarkers)``.  They keep their numbers.
     vertex_weight
         What a vertex counts for beside independent ones, above 0 and up to 1: the power of its likelihood.  None
-        estimates it from how smooth residuals are (:mod:`neuropyro.models.effective_vertices`).
+        estimates it from how smooth residuals and courses are (:mod:`neuropyro.models.effective_vertices`).
     standardise
         See :func:`~neuropyro.models.standardise.location_and_scale`; vertices are taken to be alike.
     trajectory_priors, score_priors, vertex_priors
@@ -195,7 +195,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             return cohort.to(device, dtype)
         alike = self.labels is None or len(self.labels) > self.n_clusters  # else they are biomarkers of all kinds
         visits = prepare_visits(cohort, self.standardise, device, dtype, alike, self.covariates)
-        visits = replace(visits, weight=self._weight(visits)) if alike else visits
+        visits = replace(visits, weight=self._weight(visits, cohort.mesh)) if alike else visits
         visits = visits.with_subject_sums() if self.vertex_effect else visits
         varying = int(visits.is_informative.sum())
         if varying < self.n_clusters:
@@ -207,8 +207,8 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
             return with_labels(visits, self.labels)
         return visits if self.spatial is None else on_mesh(visits, cohort.mesh, self.n_clusters)
 
-    def _weight(self, visits: Visits) -> float:
-        return estimated_weight(visits) if self.vertex_weight is None else self.vertex_weight
+    def _weight(self, visits: Visits, mesh: Mesh | None) -> float:
+        return estimated_weight(visits, mesh) if self.vertex_weight is None else self.vertex_weight
 
     def __call__(self, visits: Visits | Cohort) -> None:
         """Run the generative story, conditioned on the visits' values."""
