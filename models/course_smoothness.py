@@ -66,10 +66,10 @@ def _component_maps(visits: Visits) -> NDArray[np.float64] | None:
     known = visits.is_informative
     if visits.n_visits <= 2 * count or int(known.sum()) <= 2 * count:
         return None
-    values = visits.values[known].double()
+    values = visits.values[known]
     centred = values - values.mean(-1, keepdim=True)
     centred = centred if visits.observed is None else centred * visits.observed[known]
-    vectors: Tensor = torch.linalg.eigh(centred.mT @ centred)[1]
+    vectors: Tensor = torch.linalg.eigh((centred.mT @ centred).double())[1]
     maps = np.full((visits.n_vertices, count), np.nan)
-    maps[known.cpu().numpy()] = (centred @ vectors[:, -count:].flip(-1)).cpu().numpy()
+    maps[known.cpu().numpy()] = (centred @ vectors[:, -count:].flip(-1).to(centred)).cpu().numpy()
     return maps
