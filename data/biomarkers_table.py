@@ -38,6 +38,8 @@ class BiomarkersTable:
         Those that are numbers and only tell the time.
     supposed
         Those that are numbers which no subject has twice, and seem never to change by their names or few values.
+    empty
+        Columns of no value, which are neither.
 
     Examples
     --------
@@ -60,6 +62,7 @@ class BiomarkersTable:
     lasting: Sequence[str] = ()
     clocks: Sequence[str] = ()
     supposed: Sequence[str] = ()
+    empty: Sequence[str] = ()
 
     def fields(self) -> dict[str, Any]:
         """Return what a `Cohort` takes."""
@@ -72,6 +75,9 @@ class BiomarkersTable:
     def remarks(self) -> list[str]:
         """Say what of the reading a user may not expect."""
         told = []
+        if self.empty:
+            has = "has no value at any visit, and is" if len(self.empty) == 1 else "have no value at any visit, and are"
+            told.append(f"{', '.join(self.empty)}: {has} left out")
         if self.lasting:
             never = "never changes" if len(self.lasting) == 1 else "never change"
             told.append(_not_biomarkers(self.lasting, f"{never} within a subject, as a gene does"))
@@ -95,6 +101,7 @@ def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
 
     What else there is becomes covariates; so do, unless chosen, numbers that never change within a subject, or that no
     subject has twice and that seem not to (:mod:`neuropyro.data.lasting_columns`), and those that only tell the time.
+    Columns of no value are left out, unless chosen.
 
     Raises
     ------
@@ -122,6 +129,8 @@ def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     found = {"subject": (subject, SUBJECT), "time in years": (time, (*TIME, *DATE))}
     cells.refuse_without({role: names for role, (name, names) in found.items() if name is None})
     rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
+    empty = [name for name in rest if name not in chosen and cells.empty(name).all()]
+    rest = [name for name in rest if name not in empty]
     measured = [] if chosen else _measured(cells, rest)
     who = cells.text(str(subject))
     lasting = _unless_all(measured, [name for name in measured if lasts(cells.numbers(name), who)])
@@ -131,7 +140,7 @@ def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     clocks = _clocks(cells, left, str(subject), str(time))
     values = chosen or [name for name in left if name not in clocks]
     others = [name for name in rest if name not in values]
-    return BiomarkersTable(cells, str(subject), str(time), diagnosis, values, others, lasting, clocks, supposed)
+    return BiomarkersTable(cells, str(subject), str(time), diagnosis, values, others, lasting, clocks, supposed, empty)
 
 
 def _not_biomarkers(names: Sequence[str], why: str) -> str:

@@ -53,7 +53,7 @@ def freesurfer_study(
     visits = study_table(table)
     smoothed = "" if fwhm is None else f".fwhm{fwhm:g}"
     folders = _visit_folders(root, visits)
-    parts = [_map_files(folders, f"{h}.{measure}{smoothed}.{space}", visits) for h in hemispheres]
+    parts = _map_files(folders, [f"{h}.{measure}{smoothed}.{space}" for h in hemispheres], visits)
     own = root / space  # FreeSurfer links its templates into the subjects folder
     whites = {h: own / "surf" / f"{h}.white" for h in hemispheres}
     cortex = {h: own / "label" / f"{h}.cortex.label" for h in hemispheres}
@@ -154,19 +154,20 @@ def _escaped(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def _map_files(folders: Sequence[Path], name: str, visits: StudyTable) -> list[Path]:
-    """Return each visit's map of a hemisphere."""
-    files = [[f / "surf" / (name + suffix) for suffix in (".mgh", ".mgz")] for f in folders]
-    found = [next((path for path in some if path.is_file()), None) for some in files]
-    absent = [row for row, path in enumerate(found) if path is None]
+def _map_files(folders: Sequence[Path], names: Sequence[str], visits: StudyTable) -> list[list[Path]]:
+    """Return each visit's map, of each hemisphere; all visits that lack one are told at once."""
+    files = [[[f / "surf" / (name + suffix) for suffix in (".mgh", ".mgz")] for f in folders] for name in names]
+    found = [[next((path for path in some if path.is_file()), None) for some in own] for own in files]
+    absent = [row for row in range(len(folders)) if any(own[row] is None for own in found)]
     if absent:
         row, surf = absent[0], folders[absent[0]] / "surf"
+        name = next(name for name, own in zip(names, found, strict=True) if own[row] is None)
         raise CohortError(
             f"{surf / name}.mgh: no such file, but {visits.place(row)} asks for it{visits.and_more(absent)}; make it "
             "(recon-all -qcache, mri_surf2surf), choose another measure, fwhm, space or hemispheres (there: "
             f"{_maps_there(surf, name) or 'none'}), or drop that visit"
         )
-    return [path for path in found if path is not None]
+    return [[path for path in own if path is not None] for own in found]
 
 
 def _maps_there(surf: Path, name: str) -> str:

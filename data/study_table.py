@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from neuropyro.data.bids_tables import ENTRY_AGE, read_bids
 from neuropyro.data.errors import CohortError
 from neuropyro.data.text_table import TextTable, read_table, table_of
+from neuropyro.data.unknown_names import few
 from neuropyro.data.wild_times import refuse_wild_times
 
 __all__ = ["SESSION_REMEDY", "StudyTable", "study_table"]
+
+MOST_TOLD = 12  # visits that lack something, in an error
 
 SUBJECT = (
     "subject",
@@ -115,9 +118,17 @@ class StudyTable:
         return self.places[row]
 
     def and_more(self, rows: Sequence[int]) -> str:
-        """Return how many visits lack the same beside the first of some, for errors; nothing where none does."""
+        """Return which visits lack the same beside the first of some, for errors; nothing where none does."""
         more = len(rows) - 1
-        return f" (and so with {more} more visit{'s' * (more != 1)})" if more > 0 else ""
+        return f" (and so with {more} more visit{'s' * (more != 1)}{self._where(rows[1:])})" if more > 0 else ""
+
+    def _where(self, rows: Sequence[int]) -> str:
+        """Return the numbers of rows, ``: lines 3, 5``; nothing where they are of several files."""
+        places = [self.places[row].rpartition(" ") for row in rows]
+        if len({before for before, _, _ in places}) > 1:
+            return ""
+        what = places[0][0].rpartition(" ")[2] + "s" * (len(rows) > 1)
+        return f": {what} {', '.join(few([number for _, _, number in places], MOST_TOLD))}"
 
     def names(self, row: int) -> dict[str, str]:
         """Return what names a visit in paths."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +91,7 @@ def _refuse_constant(cohort: Cohort) -> None:
     assert cohort.feature_names is not None
     levels = np.array([np.unique(column[np.isfinite(column)]).size for column in cohort.values.T])
     if (levels < 2).any():
-        first, others = int((levels < 2).argmax()), ",".join(map(str, cohort.feature_names[levels > 1]))
+        first, others = int((levels < 2).argmax()), shlex.join([",".join(map(str, cohort.feature_names[levels > 1]))])
         remedy = f"leave it out: --biomarkers {others}" if others else "give biomarkers that vary"
         why = "it never changes" if levels[first] else "it has no value at any visit"
         raise CohortError(f"{cohort.feature_names[first]}: {why}, so that it has no trajectory; {remedy}")

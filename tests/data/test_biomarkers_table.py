@@ -109,3 +109,14 @@ def test_what_would_leave_no_biomarker_is_one(tmp_path):
     path.write_text("ID,age,sex,education\na,70,1,12\nb,71,0,8\n")
     table = biomarkers_table(path, NO_OPTIONS)
     assert (list(table.values), table.remarks()) == (["sex", "education"], [])
+
+
+def test_columns_of_no_value_are_left_out_unless_they_are_chosen(tmp_path):
+    path = written(tmp_path, 3)
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{head},plasma,note", *(f"{row},,NA" for row in rows)]) + "\n")
+    table = biomarkers_table(path, NO_OPTIONS)
+    assert (list(table.values), list(table.others)) == (["APOE4", "MMSE"], [])
+    assert table.remarks() == ["plasma, note: have no value at any visit, and are left out"]
+    chosen = biomarkers_table(path, StudyOptions(biomarkers=("MMSE,plasma",)))
+    assert (list(chosen.values), list(chosen.empty)) == (["MMSE", "plasma"], ["note"])

@@ -86,19 +86,34 @@ def test_a_column_names_the_folders(study, tmp_path):
 
 def test_how_many_visits_lack_the_same_is_told(study, subjects, tmp_path):
     table = study.table(subjects, session=["a", "b", "a", "b", "a"])
-    asks = r"line 2 asks for it \(and so with 4 more visits\)"
+    asks = r"line 2 asks for it \(and so with 4 more visits: lines 3, 4, 5, 6\)"
     with pytest.raises(
         CohortError, match=rf"\(nor s1_a; there: s1_m00\.long\.s1, s1_m12.*\), but .*{asks}; correct its"
     ):
         read(subjects, table)
     with pytest.raises(CohortError, match=r"hemispheres \(there: lh\.thickness\.strip\.mgh, rh\.thick.*\)") as caught:
         read(subjects, study.table(subjects), hemispheres=["left", "right"])
-    assert "line 2 asks for it (and so with 4 more visits); make it" in str(caught.value)
-    with pytest.raises(CohortError, match=r"line 3 asks for it \(and so with 1 more visit\); correct the table"):
+    assert "line 2 asks for it (and so with 4 more visits: lines 3, 4, 5, 6); make it" in str(caught.value)
+    with pytest.raises(
+        CohortError, match=r"line 3 asks for it \(and so with 1 more visit: line 5\); correct the table"
+    ):
         read(subjects, study.table(subjects, folder=["s1_m00.long.s1", "x", "s2_m00.long.s2", "y", "s3_m00.long.s3"]))
     session = [study.sessions[0], "x", *study.sessions[2:4], "x"]
-    with pytest.raises(CohortError, match=r"asks for it \(and so with 1 more visit\) and other visits have theirs"):
+    with pytest.raises(
+        CohortError, match=r"asks for it \(and so with 1 more visit: line 6\) and other visits have theirs"
+    ):
         read(subjects, study.table(subjects, session=session))
+
+
+def test_visits_that_lack_either_hemisphere_are_told_at_once(study, subjects):
+    folders = [f"{s}_{t}.long.{s}" for s, t in zip(study.subjects, study.sessions, strict=True)]
+    (subjects / folders[1] / "surf" / "rh.thickness.strip.mgh").unlink()
+    (subjects / folders[3] / "surf" / "lh.thickness.strip.mgh").unlink()
+    said = (
+        r"surf/rh\.thickness\.strip\.mgh: no such file, but .*line 3 asks for it \(and so with 1 more visit: line 5\)"
+    )
+    with pytest.raises(CohortError, match=said):
+        read(subjects, study.table(subjects))
 
 
 def test_longitudinal_folders_go_before_cross_sectional_ones(study, subjects):

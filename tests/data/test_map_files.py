@@ -66,8 +66,8 @@ def test_a_visit_without_a_file(study, tmp_path):
 
 def test_how_many_visits_lack_the_same_is_told(study, table, tmp_path):
     for pattern, said in [
-        ("{subject}.npy", "asks for it (and so with 4 more visits); drop"),
-        ("{subject}*.npy", "asks for one (and so with 4 more visits); drop"),
+        ("{subject}.npy", "asks for it (and so with 4 more visits: lines 3, 4, 5, 6); drop"),
+        ("{subject}*.npy", "asks for one (and so with 4 more visits: lines 3, 4, 5, 6); drop"),
     ]:
         with pytest.raises(CohortError, match=re.escape(said)):
             visit_files(tmp_path, table, pattern)
