@@ -31,8 +31,9 @@ often half seen, and clusters of one vertex in ten are among them.  Share of the
 over data sets and its Monte Carlo error; the least share of scores in any data set; CPU seconds of a fit.  Made by
 `python benchmarks/coverage.py`; a row a data set is in the CSV file beside this one.  Intervals of `structured` lie
 between Weibull's quantiles of 199 draws; those of the other guides were linear ones, and hold a point less for that.
-All rows are of the law in which a cluster's scatter is one Normal (`models/vertex_scatter.py`), before nodes of it were
-summed over (`models/scatter_nodes.py`), and of `laplace` with its scales at their joint mode.
+All rows but those of `laplace` are of the law in which a cluster's scatter is one Normal (`models/vertex_scatter.py`),
+before nodes of it were summed over (`models/scatter_nodes.py`) and the share of the years was learned
+(`models/subject_place.py`).
 """
 LEVEL, DRAWS = 0.9, 199
 CHAIN = {"draws": 300, "warm_up": 200, "chains": 1}
