@@ -166,7 +166,8 @@ def dive_fit(
     restarts
         Fits from different starts; the best is reported.
     max_steps
-        A fit that has not converged by then ends, and says so; its results are written all the same.
+        A fit that has not converged by then ends, and says so; its results are written all the same.  Starting values,
+        of maps most of the time, come before.
     seed
         Seed of the fit.
     study
