@@ -32,6 +32,6 @@ def remark_on_years(outcome: Outcome) -> str:
     interval = "" if outcome.fit.is_point else f" ({low:.0f} to {high:.0f})"
     return (
         f"of the years between people {middle:.0f} %{interval} count as years of the course (100 %: who is older is so "
-        "much further along as speeds take people in these years; 0 %: they were recruited by how far along they are; less: "
-        "who is older is less far along)"
+        "much further along as speeds take people in these years; 0 %: they were recruited by how far along they are; "
+        "less: who is older is less far along)"
     )
