@@ -136,7 +136,8 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
     caption = (
         f"Dots: mean of the cluster's {outcome.columns} at a visit. Line: the cluster's trajectory"
         f"{'' if outcome.fit.is_point else '; band: 90 % interval'}. Values are in {_unit(outcome)}.{_own(outcome)} "
-        f"Of few {outcome.columns} the mean may lie off the line: each has a curve of its own, beside its cluster's."
+        f"The mean may lie off the line: each of the {outcome.columns} has a level, an amount and an onset of its own "
+        "beside its cluster's, and people have what they keep."
     )
     if not outcome.each_alone:  # else biomarkers' own are those of the clusters
         yield from _figure(folder / "trajectories.png", plots.plot_trajectories(outcome), caption)
