@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from neuropyro.data.image_slices import ImageFileError, ImageSlices, Which, chosen_indices, finite, stored
 from neuropyro.data.nifti_slices import read_nifti, write_nifti
 
-__all__ = ["IMAGE_SUFFIXES", "find_images", "read_image", "write_image"]
+__all__ = ["IMAGE_SUFFIXES", "find_images", "is_picture", "read_image", "write_image"]
 
 PICTURES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff", ".tiff": "tiff", ".bmp": "bmp"}
 NIFTI = (".nii", ".nii.gz")
@@ -30,6 +30,17 @@ def _suffix_of(path: Path) -> str:
     """End of the name that says the format, in lower case: ``.nii.gz`` whole."""
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name is that of one image, and not of a volume or stack, which have slices.
+
+    Examples
+    --------
+    >>> is_picture(Path("brain.PNG")), is_picture(Path("brain.nii.gz"))
+    (True, False)
+    """
+    return _suffix_of(path) in PICTURES
 
 
 def find_images(path: str | Path) -> list[Path]:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from neuropyro.data.cohort_checks import refuse_repeats
 from neuropyro.data.errors import CohortError
+from neuropyro.data.study_table import DATE, SUBJECT, TIME
 from neuropyro.data.text_table import TextTable, read_table, table_of
+from neuropyro.data.unknown_names import few
 from neuropyro.data.wild_times import refuse_wild_times
 
 __all__ = ["long_table"]
@@ -42,6 +44,7 @@ def long_table(
     (['MMSE'], [[28.0], [nan]])
     """
     table = _table(frame)
+    _refuse_absent(table, subject, time)
     taken = {subject, time, diagnosis, *covariates}
     names = [c for c in table.columns if c not in taken] if features is None else list(features)
     if not names:
@@ -65,6 +68,18 @@ def _table(frame: Any) -> TextTable:
     if isinstance(frame, TextTable):
         return frame
     return read_table(frame) if isinstance(frame, str | Path) else table_of(frame)
+
+
+def _refuse_absent(table: TextTable, subject: str, time: str) -> None:
+    """Refuse a table without the column of subjects or of times, and say which arguments name the ones that it has."""
+    named = {"subject": (subject, SUBJECT), "time": (time, (*TIME, *DATE))}
+    absent = {role: known for role, (name, known) in named.items() if name not in table.columns}
+    if not absent:
+        return
+    columns = " or ".join(f"`{named[role][0]}`" for role in absent)
+    remedy = ", ".join(f'{role}="{table.first_of(known) or "COLUMN"}"' for role, known in absent.items())
+    there = ", ".join(few(table.columns))
+    raise CohortError(f"{table.source}: no column {columns}; there are {there}; pass {remedy} as an argument")
 
 
 def _refuse_repeats(table: TextTable, values: NDArray[Any], subject: NDArray[Any], time: NDArray[Any]) -> None:

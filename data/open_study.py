@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -138,8 +139,18 @@ def check_path(path: Path, options: StudyOptions) -> None:
         )
     if path.suffix.lower() in SPREADSHEETS:
         raise CohortError(f"{path}: a spreadsheet, which is not read; save it as CSV (UTF-8) and give that file")
+    if path.is_file() and not (is_study(path) or path.suffix == ".npz" or zipfile.is_zipfile(path)):
+        raise CohortError(f"{path}: {_of_another_kind(path)}")
     if not is_study(path):
         options.refuse_beyond(FOR_ALL, path, "a cohort's own file")
+
+
+def _of_another_kind(path: Path) -> str:
+    """Return what to give instead of a file that is read as no cohort."""
+    if _suffix(path.name):
+        return "a map, not a cohort; give a table (.csv or .tsv) of subject, time and, in the column `file`, such maps"
+    kinds = "an .npz file (Cohort.save), a table (.csv, .tsv or .dat), a FreeSurfer subjects folder or a folder of maps"
+    return f"not a cohort that can be read; give {kinds}"
 
 
 def is_study(path: Path) -> bool:

@@ -226,7 +226,10 @@ def read_safetensors(path: Path, content: bytes) -> tuple[Card, Generator, Discr
 def _read_card(path: Path) -> dict[str, Any]:
     """Read the fields of the card at ``path``; none of those required may lack."""
     if not path.is_file():
-        raise CheckpointError(f"its card {path.name} is missing: it names the architecture and the SHA-256")
+        raise CheckpointError(
+            f"its card {path.name} is missing, which names the architecture and the SHA-256; fetch it too, or make "
+            "both from the original by `neuropyro generator convert`"
+        )
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

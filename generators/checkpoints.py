@@ -119,8 +119,11 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # whatever a damaged file provokes in a parser
-        cause = f"{type(error).__name__}: {error}"
-        raise CheckpointError(f"{path}: damaged, or not a generator's checkpoint ({cause})") from error
+        said = " ".join(str(error).split())
+        cause = f" ({type(error).__name__}: {said})" if said else ""
+        raise CheckpointError(
+            f"{path}: cut short, damaged, or not a generator's checkpoint{cause}; fetch it again"
+        ) from error
 
 
 def bundled_generators() -> list[str]:
@@ -152,7 +155,7 @@ def _find(name_or_path: str | Path) -> Path:
 def _read(path: Path, content: bytes) -> Checkpoint:
     """Read a file by the format that its first bytes show."""
     if not content:
-        raise CheckpointError("the file is empty")
+        raise CheckpointError("the file is empty; fetch it again")
     if content.startswith((b"PK\x03\x04", MAGIC)):
         return _read_rosinality(path, content)
     if content.startswith(b"\x80"):

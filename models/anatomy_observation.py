@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.unknown_names import few
 from neuropyro.models.anatomy_defaults import DIAGNOSES
 from neuropyro.models.anatomy_mechanism import Level
 
 __all__ = ["Measures", "Observation", "observe_cohort"]
 
 DEMENTIA = frozenset({"ad", "dementia"})
+CODES = {"sex": ", 0 female and 1 male"}  # of what has words in other studies
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def observe_cohort(cohort: Cohort, measures: Measures) -> Observation:
     Raises
     ------
     CohortError
-        Where maps or images have another shape than the simulator's, or a subject's covariate differs between visits.
+        Where maps or images have another shape than the simulator's, named columns are none of its nodes, a covariate
+        is text, or a subject's differs between visits.
 
     Examples
     --------
@@ -128,6 +131,7 @@ def observe_cohort(cohort: Cohort, measures: Measures) -> Observation:
     >>> seen.values["adas"].tolist(), seen.known["adas"].tolist(), seen.years.tolist()
     ([[10.0, 20.0], [12.0, 0.0]], [[True, True], [True, False]], [[0.0, 1.0], [0.0, 0.0]])
     """
+    _refuse_other_biomarkers(cohort, measures)
     order = np.lexsort((cohort.time, cohort.subject_index))
     who = cohort.subject_index[order]
     counts = np.bincount(who)
@@ -172,6 +176,19 @@ class _Grid:
         return full
 
 
+def _refuse_other_biomarkers(cohort: Cohort, measures: Measures) -> None:
+    """Refuse a table of biomarkers none of which is a node; maps have no names."""
+    names = [] if cohort.feature_names is None else cohort.feature_names.tolist()
+    of_maps = not names or cohort.n_vertices == measures.vertices
+    if of_maps or not measures.vertices or set(names) & set(measures.levels):
+        return
+    nodes = [name for name, level in measures.levels.items() if level == "visit" and name != "diagnosis"]
+    raise CohortError(
+        f"values: {', '.join(few(names))} are not columns of the simulator's, which has {', '.join(nodes)}; give a "
+        "cohort that `neuropyro simulate anatomy` wrote, or rename the columns that are the same"
+    )
+
+
 def _columns(cohort: Cohort, measures: Measures) -> dict[str, NDArray[np.float64]]:
     found = {}
     for name, column in cohort.covariates.items():
@@ -195,7 +212,11 @@ def _numbers(name: str, column: NDArray[Any], measures: Measures) -> NDArray[np.
     try:
         return np.asarray(column, np.float64)
     except (TypeError, ValueError):
-        raise CohortError(f"covariate_{name}: must be numbers, NaN where missing, not {column.dtype}") from None
+        words = ", ".join(few(sorted({repr(word) for word in column.tolist()}), 3))
+        raise CohortError(
+            f"covariate_{name}: {words}, where the simulator has numbers{CODES.get(name, '')}; give a cohort that "
+            "`neuropyro simulate anatomy` wrote, or such numbers, NaN where missing"
+        ) from None
 
 
 def _diagnosis(cohort: Cohort) -> NDArray[np.float64]:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from neuropyro.data import Cohort, CohortError
+from neuropyro.data import Cohort
 from neuropyro.data.given_cohort import check_cohort
-from neuropyro.data.named_columns import columns_like
+from neuropyro.data.named_columns import columns_like, other_columns
 from neuropyro.models.covariates import CovariateCoding, code_covariates
 from neuropyro.models.standardise import Standardise, centred_times, location_and_scale
 from neuropyro.models.vertex_effects import SubjectSums
@@ -245,9 +245,7 @@ def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
     check_cohort(cohort)
     cohort = columns_like(fitted.names.get("vertex"), cohort)
     if cohort.n_vertices != fitted.n_vertices:
-        raise CohortError(
-            f"values: {cohort.n_vertices} vertices, where the fit is of {fitted.n_vertices}; give maps on the same mesh"
-        )
+        raise other_columns(fitted.names.get("vertex"), fitted.n_vertices, cohort)
     location, scale = (np.asarray(x.double().cpu()) for x in (fitted.location, fitted.scale))
     scale = np.where(fitted.is_informative.cpu().numpy(), scale, 0.0)
     values = fitted.values

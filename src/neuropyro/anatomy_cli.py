@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 
 from neuropyro.anatomy_dictionary import CODED
 from neuropyro.console import say
+from neuropyro.new_cohort import naming
 from neuropyro.one_subject import one_subject
 from neuropyro.result_folder import refuse_file
 
@@ -25,6 +26,7 @@ __all__ = ["counterfactual", "parse_do", "parse_times", "register", "simulate_an
 
 MOST_NAMED = 5  # subjects, in what is said
 OLDEST = 120  # years
+NO_COHORT = "{}: no such file; give a cohort (.npz), such as a shard that `neuropyro simulate anatomy` writes"
 
 Guide = Literal["mode", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
 
@@ -177,6 +179,8 @@ def counterfactual(
         raise ValueError(f"do: {empty[0]!r} names no intervention; give one, as apoe4=0")
     ages = None if times is None else parse_times(times)
     worlds: dict[str, Interventions] = {"as it is": {}} | {text: parse_do(text) for text in do}
+    if not cohort.is_file():
+        raise FileNotFoundError(NO_COHORT.format(cohort))
     whole = Cohort.load(cohort)
     one = _chosen(whole, subject)
     from neuropyro.anatomy_outputs import write_worlds  # takes seconds, for which no error of use should wait
@@ -189,7 +193,8 @@ def counterfactual(
     print(_whose(one, whole, subject is None), f"inferring what was not seen of {one}", sep="\n", file=sys.stderr)
     if guide == "mode" and one.images is not None:
         print("slices at their mode: their sds are too small; --guide normal, the default, has them", file=sys.stderr)
-    exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=_runner(guide, steps, seed))
+    with naming(cohort):
+        exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=_runner(guide, steps, seed))
     with tqdm(worlds.items(), "worlds", unit="world") as bar:
         found = {name: simulator.counterfactual(exogenous, world, times=ages) for name, world in bar}
     for name in _unchanged(found, worlds):

@@ -98,14 +98,18 @@ def remark_on_ends(outcome: Outcome) -> str:
     'of 2 people 1 was seen only beyond all that changes (b)'
     """
     words = {"before": "before anything changes", "beyond": "beyond all that changes"}
+    ends = people_at_ends(outcome)
     said = [
         f"{len(names)} {'were' if len(names) > 1 else 'was'} seen only {words[end]} ({', '.join(few(names, 5))})"
-        for end, names in people_at_ends(outcome).items()
+        for end, names in ends.items()
         if len(names)
     ]
     if not said:
         return ""
+    people = sum(len(names) for names in ends.values())
+    whose, them, scores = ("the", "this one", "this score") if people == 1 else ("their", "them", "these scores")
+    total = outcome.cohort.n_subjects
     return (
-        f"of {outcome.cohort.n_subjects} people {' and '.join(said)}: their values hardly tell how far, the "
-        "population's law places them, and intervals miss the truth where it is wrong; do not compare these scores"
+        f"of {total} {'person' if total == 1 else 'people'} {' and '.join(said)}: {whose} values hardly tell how far, "
+        f"the population's law places {them}, and intervals miss the truth where it is wrong; do not compare {scores}"
     )

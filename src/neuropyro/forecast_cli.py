@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from neuropyro.console import say
+from neuropyro.data.cohort_in_words import counted
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, check_path
 from neuropyro.one_subject import one_subject
 from neuropyro.result_folder import refuse_file
@@ -113,7 +114,7 @@ def _forecast(
     of_what = "values as adjusted before the fit" if any((fit / name).is_file() for name in STEPS) else "values"
     facts = {"forecasts": len(found.time), "subjects": new.n_subjects, "out": out.resolve()}
     whose = f"subject {new.subjects[0]}" if new.n_subjects == 1 else f"{new.n_subjects} subjects"
-    say(f"{len(found.time)} forecasts of the {of_what} of {whose}: {out}", **facts)
+    say(f"{counted(len(found.time), 'forecast')} of the {of_what} of {whose}: {out}", **facts)
 
 
 def _draw(found: Forecasted, new: Cohort, result: Fit) -> Figure:

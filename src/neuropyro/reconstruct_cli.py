@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from neuropyro.console import complain, say
 from neuropyro.data.unknown_names import few
-from neuropyro.reconstruct_files import files_of, folders_of
+from neuropyro.reconstruct_files import files_of, folders_of, place_of, refuse_slices
 from neuropyro.result_folder import check_room, keep_fits, make_room, refuse_file, unfinished
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
@@ -116,6 +116,7 @@ def _reconstruct(
     refuse_file(out)
     clean = files_of(truth or [])
     files = files_of(image) or clean
+    refuse_slices(files, slices)
     if image and clean and len(clean) != len(files):
         raise ValueError(f"reconstruct: {len(clean)} truths for {len(files)} images; give one for each, or none")
     if not overwrite:
@@ -124,7 +125,7 @@ def _reconstruct(
     framing |= {"intensity": intensity or None, "field_of_view": field_of_view}
     work = _Work.begin(generator, corruption, prior, pose, framing, guide, draws, steps, vgg, seed, device)
     failed = work.all(files, clean if image else [], out, simulate=not image)
-    done = f"results: {out.resolve()}" if len(failed) < len(files) else ""
+    done = f"results: {place_of(files, out).resolve()}" if len(failed) < len(files) else ""
     say(done, out=out.resolve(), files=len(files), left_out=[str(file) for file in failed])
     if failed:
         complain(f"{len(failed)} of {len(files)} files were left out")

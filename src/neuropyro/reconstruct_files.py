@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuropyro.data.image_files import find_images
+from neuropyro.data.image_files import find_images, is_picture
 
-__all__ = ["files_of", "folders_of", "is_kspace", "name_of"]
+__all__ = ["files_of", "folders_of", "is_kspace", "name_of", "place_of", "refuse_slices"]
 
 HDF5 = (".h5", ".hdf5")
 
@@ -82,3 +82,34 @@ def folders_of(files: Sequence[Path], out: Path) -> list[Path]:
         n if names.count(n) == 1 else f"{f.name}_{i + 1}" for i, (n, f) in enumerate(zip(names, files, strict=True))
     ]
     return [out / name for name in unique]
+
+
+def place_of(files: Sequence[Path], out: Path) -> Path:
+    """Return the folder where results lie: of one file its own.
+
+    Examples
+    --------
+    >>> str(place_of([Path("x.png")], Path("out"))), str(place_of([Path("x.png"), Path("y.png")], Path("out")))
+    ('out/x', 'out')
+    """
+    return folders_of(files, out)[0] if len(files) == 1 else out
+
+
+def refuse_slices(files: Sequence[Path], slices: Sequence[int]) -> None:
+    """Refuse slices where a file is a picture, which has none: it would be reconstructed whole without a word.
+
+    Raises
+    ------
+    ValueError
+        Naming the picture.
+
+    Examples
+    --------
+    >>> refuse_slices([Path("brain.nii")], [3])
+    >>> refuse_slices([Path("brain.png")], [3])
+    Traceback (most recent call last):
+    ValueError: brain.png: --slices says nothing of a picture, which is one image; leave it out
+    """
+    pictures = [file for file in files if is_picture(file)]
+    if slices and pictures:
+        raise ValueError(f"{pictures[0]}: --slices says nothing of a picture, which is one image; leave it out")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+from neuropyro.right_to_write import refuse_unwritable
 
 __all__ = ["check_file", "tell_replaced"]
 
@@ -44,8 +45,7 @@ def check_file(out: Path, inputs: Iterable[Path | None] = ()) -> None:
     there = next(path for path in (out, *out.absolute().parents) if path.exists())
     if there != out and not there.is_dir():
         raise ValueError(f"{there}: a file, where --out has a folder; give another --out")
-    if not os.access(there, os.W_OK):
-        raise ValueError(f"{there}: may not be written to; give another --out, or the right to write")
+    refuse_unwritable(there)
 
 
 def tell_replaced(out: Path) -> None:

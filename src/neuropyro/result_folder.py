@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from neuropyro.data.unknown_names import few
+from neuropyro.right_to_write import refuse_unwritable
 
 __all__ = ["check_room", "keep_fits", "make_room", "refuse_file", "unfinished"]
 
@@ -63,8 +63,7 @@ def refuse_file(out: Path) -> None:
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path}: a file, where --out names a folder for the results; give another --out")
     there = next(path for path in (out, *out.parents) if path.exists())
-    if not os.access(there, os.W_OK):
-        raise ValueError(f"{there}: may not be written to; give another --out, or the right to write")
+    refuse_unwritable(there)
 
 
 @contextlib.contextmanager

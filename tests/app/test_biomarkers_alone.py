@@ -100,7 +100,7 @@ def test_tables_json_says_what_each_column_is_and_no_other(fitted):
     assert said["trajectories.csv"]["a"]["Units"] == "the biomarker's own unit"
 
 
-def test_the_fit_is_read_again_by_the_other_commands(fitted):
+def test_the_fit_is_read_again_by_the_other_commands(fitted, capsys):
     folder = fitted[0]
     run("dive", "personalize", folder / "fit", folder / "table.csv", "--out", folder / "new.csv")
     ours = np.array([float(row["dps"]) for row in table(folder / "fit/stages.csv")])
@@ -110,6 +110,10 @@ def test_the_fit_is_read_again_by_the_other_commands(fitted):
     later = table(folder / "later/forecasts.csv")
     assert len(later) == PEOPLE
     assert set(TRUTH) < set(later[0])
+    assert f"{PEOPLE} forecasts of the values of {PEOPLE} subjects: " in capsys.readouterr().out
+    one = ["--years", 1, "--person", later[0]["subject"]]
+    run("dive", "forecast", folder / "fit", *one, "--out", folder / "later_of_one")
+    assert f"1 forecast of the values of subject {later[0]['subject']}: " in capsys.readouterr().out
 
 
 def test_new_tables_are_read_as_the_fits_own_was(fitted, tmp_path):

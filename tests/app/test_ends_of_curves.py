@@ -57,8 +57,12 @@ def test_one_visit_where_something_changes_is_enough():
     ("scores", "said"),
     [
         ((0.0, 1.0), ""),
-        ((8.0, 9.0, 0.0, 1.0), "of 2 people 1 was seen only beyond all that changes (s0): "),
-        ((8.0, 9.0) * 7, "of 7 people 7 were seen only beyond all that changes (s0, s1, s2, s3, s4, ...): "),
+        ((8.0, 9.0), "of 1 person 1 was seen only beyond all that changes (s0): the values hardly tell how far"),
+        ((8.0, 9.0, 0.0, 1.0), "of 2 people 1 was seen only beyond all that changes (s0): the values hardly tell"),
+        ((8.0, 9.0, 0.0, 1.0), "population's law places this one, and intervals"),
+        ((8.0, 9.0, 0.0, 1.0), "do not compare this score"),
+        ((8.0, 9.0, -9.0, -8.0), "places them, and intervals miss the truth where it is wrong; do not compare these"),
+        ((8.0, 9.0) * 7, "of 7 people 7 were seen only beyond all that changes (s0, s1, s2, s3, s4, ...): their"),
         ((8.0, 9.0, -9.0, -8.0), "beyond all that changes (s0): "),
     ],
 )

@@ -156,7 +156,7 @@ def test_a_picture_smaller_than_the_generators_leaves_its_sd_in_grey_levels(gene
     levels = read_image(folder / "sd_image.png").pixels
     assert np.abs(levels - 127.5 * np.load(folder / "sd.npy").clip(0, 2)).max() <= 0.51
     printed = capsys.readouterr()
-    assert printed.out == f"results: {tmp_path / 'out'}\n"
+    assert printed.out == f"results: {tmp_path / 'out' / 'a'}\n"
     assert "step/s" in printed.err  # of one file the steps are shown, not that none of one is done
     assert "0/1" not in printed.err
 
@@ -245,6 +245,8 @@ def test_a_picture_that_is_not_there_is_left_out(generator, tmp_path, capsys):
         (["a.png", "--truth", "a.png", "b.png"], "2 truths for 1 images"),
         (["a.png", "--draws", "1"], "2 or more"),
         (["none.png"], "no such file"),
+        (["a.png", "--slices", "3"], r"a\.png: --slices says nothing of a picture, which is one image; leave it out"),
+        (["--truth", "b.png", "--slices", "0"], r"b\.png: --slices says nothing of a picture"),
     ],
 )
 def test_what_cannot_be(generator, arguments, message, tmp_path, monkeypatch):

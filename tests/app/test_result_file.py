@@ -1,5 +1,7 @@
 """A single file of results: a folder or a file that is read is refused, another is replaced with a word."""
 
+import tempfile
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ from neuropyro.cli import app
 from neuropyro.data import simulate_reference
 from neuropyro.inference import Schedule, fit
 from neuropyro.models import VertexClusterMixture
+from neuropyro.result_file import check_file
+from neuropyro.result_folder import refuse_file
 
 
 def run(*words):
@@ -43,6 +47,19 @@ def test_personalize_says_what_it_replaces_and_keeps_what_it_reads(study, tmp_pa
         run("dive", "personalize", study, new, "--out", study)
     with pytest.raises(ValueError, match=r"new\.npz: a file, where --out has a folder"):
         run("dive", "personalize", study, new, "--out", new / "placed.csv")
+
+
+@pytest.mark.parametrize("check", [check_file, refuse_file])
+def test_a_folder_in_which_no_file_can_be_made_is_refused_before_work(check, tmp_path, monkeypatch):
+    """The mode of /proc grants root to write, and so do those of some shares."""
+
+    def refused(**_):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    check(tmp_path / "later" / "placed.csv")
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    with pytest.raises(ValueError, match=f"^{tmp_path}: may not be written to; give another --out, or the right"):
+        check(tmp_path / "later" / "placed.csv")
 
 
 def test_simulated_cohorts_are_replaced_with_a_word(tmp_path, capsys):

@@ -55,7 +55,17 @@ def test_whole_numbers_as_subjects_and_other_names():
     [
         (FRAME, {"covariates": []}, r"DataFrame row 0: `sex` is 'F', not a number \(and 3 more rows\); correct"),
         (FRAME, {"features": ["weight"]}, "DataFrame: no column `weight`; there are ID, TIME"),
-        (FRAME, {"subject": "RID"}, "DataFrame: no column `RID`"),
+        (
+            FRAME,
+            {"subject": "RID"},
+            'DataFrame: no column `RID`; there are ID, TIME, .*; pass subject="ID" as an argument',
+        ),
+        (
+            FRAME.rename(columns={"ID": "RID", "TIME": "Age"}),
+            {},
+            'no column `ID` or `TIME`; there are RID, Age, .*; pass subject="RID", time="Age" as an argument',
+        ),
+        (FRAME.rename(columns={"TIME": "when"}), {}, 'no column `TIME`; .*; pass time="COLUMN" as an argument'),
         (FRAME.assign(TIME=[70, 71, None, 66]), {}, "DataFrame row 2: `TIME` is missing or infinite"),
         (FRAME.assign(TIME=["70", "71", "old", "66"]), {}, "DataFrame row 2: `TIME` is 'old', not a number"),
         (FRAME.assign(ID=["a", None, "b", "b"]), {}, "DataFrame row 1: `ID` is empty; fill it in or drop"),

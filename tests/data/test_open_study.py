@@ -34,6 +34,21 @@ def test_a_spreadsheet_is_told_to_be_saved_as_csv(tmp_path, name):
         Cohort.open(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("brain.nii.gz", r"brain\.nii\.gz: a map, not a cohort; give a table \(\.csv or \.tsv\) of subject, time and"),
+        ("lh.area.mgh", r"lh\.area\.mgh: a map, not a cohort; .* in the column `file`, such maps"),
+        ("notes.txt", r"notes\.txt: not a cohort that can be read; give an \.npz file \(Cohort\.save\), a table \("),
+        ("study.npz", r"study\.npz: not an \.npz file, or cut short; write it by numpy\.savez or Cohort\.save"),
+    ],
+)
+def test_files_of_other_kinds_are_told_what_is_read(tmp_path, name, told):
+    (tmp_path / name).write_bytes(b"some")
+    with pytest.raises(CohortError, match=told):
+        Cohort.open(tmp_path / name)
+
+
 def test_a_subjects_folder_with_its_own_table(study, tmp_path):
     write_maps(study, tmp_path, "{subject}_{session}.long.{subject}/surf/{hemisphere}.area.fwhm5.strip.mgh")
     options = StudyOptions(measure="area", fwhm=5, space="strip")

@@ -337,7 +337,9 @@ def test_mutated_card_or_weights_load_or_are_our_error(data, make_networks, tmp_
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "empty"),
+        (b"", "the file is empty; fetch it again"),
+        (pickle.dumps({"a": 1})[:4], r"cut short, damaged, or not a generator's checkpoint.*; fetch it again"),
+        (b"\x80\x04", r"cut short, damaged, or not a generator's checkpoint; fetch it again"),
         (b"not a checkpoint", "known are NVIDIA's"),
         (pickle.dumps({"a": 1}), "neither G_ema nor"),
         (pickle.dumps([1, 2, 3]), "neither G_ema nor"),
@@ -386,7 +388,9 @@ def test_card_without_a_required_field_is_refused(name, make_networks, tmp_path)
     with pytest.raises(CheckpointError, match=f"lacks {name}"):
         load_generator(path)
     card.unlink()
-    with pytest.raises(CheckpointError, match=r"card small\.json is missing"):
+    with pytest.raises(
+        CheckpointError, match=r"card small\.json is missing, .*; fetch it too, or .* `neuropyro generator convert`"
+    ):
         load_generator(path)
 
 

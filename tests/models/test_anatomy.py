@@ -372,6 +372,15 @@ def test_numbers_that_make_no_sense_are_refused():
 def test_cohorts_that_are_no_observation_are_refused(sim, cohort):
     with pytest.raises(CohortError, match="columns are no map of the simulator's 20 vertices"):
         sim.infer_exogenous(Cohort(np.ones((1, 7)), [70.0], ["a"]), 2)
+    with pytest.raises(
+        CohortError, match=r"values: MMSE are not columns .* which has .*mmse.*`neuropyro simulate anat"
+    ):
+        sim.infer_exogenous(Cohort(np.ones((1, 1)), [70.0], ["a"], feature_names=["MMSE"]), 2)
+    words = Cohort(np.ones((2, 20)), [70.0, 71.0], ["a", "b"], covariates={"sex": ["M", "F"]})
+    with pytest.raises(
+        CohortError, match="covariate_sex: 'F', 'M', where the simulator has numbers, 0 female and 1 ma"
+    ):
+        sim.infer_exogenous(words, 2)
     covariates = {**cohort.covariates, "site": np.full(cohort.n_visits, "Z")}
     wrong = Cohort(cohort.values, cohort.time, cohort.subject, covariates=covariates, images=cohort.images)
     with pytest.raises(CohortError, match="covariate_site: no scanner 'Z'; there are A, B, C"):

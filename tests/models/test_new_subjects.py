@@ -10,7 +10,7 @@ from neuropyro.data import Cohort, CohortError, simulate_reference
 from neuropyro.models import SubjectProgression, VertexClusterMixture
 from neuropyro.models.fitted_clusters import FittedClusters
 from neuropyro.models.new_subjects import draw_subjects
-from neuropyro.models.visits import visits_like
+from neuropyro.models.visits import prepare_visits, visits_like
 
 DESIGN = simulate_reference(n_subjects=12, n_vertices=30, n_clusters=2, seed=0)
 
@@ -128,6 +128,17 @@ def test_maps_of_another_size_are_refused(known):
     result, _, cohort = known(model, 4, DESIGN)
     with pytest.raises(CohortError, match="29 vertices, where the fit is of 30"):
         model.personalize(result, Cohort(cohort.values[:, 1:], cohort.time, cohort.subject))
+
+
+def test_maps_and_biomarkers_are_not_taken_for_each_other():
+    maps, names = simulate_reference(n_subjects=4, n_vertices=9, seed=1), np.array(["MMSE", "FDG"])
+    biomarkers = Cohort(maps.values[:, :2], maps.time, maps.subject, feature_names=names)
+    told = r"biomarkers \(MMSE, FDG\), where the fit is of maps of 9 vertices; give such maps or another fit"
+    with pytest.raises(CohortError, match=told):
+        visits_like(prepare_visits(maps, "all"), biomarkers)
+    told = r"maps of 9 vertices, where the fit is of biomarkers \(MMSE, FDG\); give a table with these columns or"
+    with pytest.raises(CohortError, match=told):
+        visits_like(prepare_visits(biomarkers, "all"), maps)
 
 
 def test_posteriors_far_narrower_than_the_first_grid_are_found(known):
