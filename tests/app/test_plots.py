@@ -285,6 +285,17 @@ def test_sd_maps_are_in_grey_levels_and_a_point_has_none():
         plots.plot_sd(found)
 
 
+def test_sd_maps_and_errors_fill_the_figure():
+    figure = plots.plot_sd(images(Downsample(4)))
+    figure.draw_without_rendering()
+    *panels, errors, bar = figure.axes
+    height = figure.bbox.height
+    assert errors.get_tightbbox().y0 < 0.05 * height
+    assert errors.get_window_extent().height > 0.6 * height
+    below = min(panel.get_window_extent().y0 for panel in panels)
+    assert 0 <= below - bar.get_window_extent().y1 < 0.08 * height  # the scale is next to what it is of
+
+
 def test_worlds_are_slices_and_their_differences_from_the_first():
     first = np.zeros((3, 1, 2, 1, 8, 8))
     times = np.array([[60.0, 70.0]])
