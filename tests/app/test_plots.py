@@ -96,6 +96,8 @@ def test_legends_lie_beside_the_data(drawn):
     figure.draw_without_rendering()
     (legend,) = figure.legends
     assert all(legend.get_window_extent().y1 <= axis.get_window_extent().y0 for axis in figure.axes)
+    assert figure.get_suptitle() == "biomarkers, values as in the data"  # beside a panel it would be that one's label
+    assert not figure.get_supylabel()
 
 
 def test_stages_are_a_line_a_subject_with_an_interval_at_its_end(drawn):
