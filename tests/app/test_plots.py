@@ -309,6 +309,12 @@ def test_worlds_are_slices_and_their_differences_from_the_first():
     assert [axis.get_title() for axis in axes[:2]] == ["60 years", "70 years"]
     shown = [axis.images[0].get_array() for axis in axes]
     assert [float(picture.mean()) for picture in shown[::2]] == pytest.approx([0.0, 0.25, 0.25, 0.0])
+    figure = plots.plot_worlds(worlds)
+    figure.draw_without_rendering()
+    scales = figure.axes[8:]
+    assert any("red: darker" in scale.get_ylabel() for scale in scales)
+    for scale in scales:  # labels longer than their scales run into those of other rows
+        assert scale.yaxis.label.get_window_extent().height <= scale.get_window_extent().height
 
 
 def test_courses_are_means_within_intervals_by_age():
