@@ -150,6 +150,7 @@ def test_a_forecast_is_what_was_seen_and_what_is_expected_of_each_biomarker_or_c
     np.testing.assert_allclose(panels[2].lines[1].get_ydata(), later.mean[:, 2])
     (join,) = [line for line in panels[2].lines if line.get_xdata().tolist() == [72, 73]]  # from seen to forecast
     np.testing.assert_allclose(join.get_ydata(), [seen.values[1, 2], later.mean[0, 2]])
+    assert (join.get_color(), join.get_linestyle()) == (after.get_color(), after.get_linestyle())  # the legend's
 
 
 def test_a_point_has_no_intervals():
