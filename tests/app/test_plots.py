@@ -102,18 +102,33 @@ def test_legends_lie_beside_the_data(drawn):
 
 def test_stages_are_a_line_a_subject_with_an_interval_at_its_end(drawn):
     (axis,) = plots.plot_stages(drawn).axes
-    score = np.concatenate([line.get_ydata() for line in axis.lines])
-    assert np.sort(score[~np.isnan(score)]) == pytest.approx(np.sort(np.median(drawn.posterior["dps"], 0)))
-    breaks = sum(int(np.isnan(line.get_ydata()).sum()) for line in axis.lines)
-    assert breaks + len(axis.lines) >= drawn.cohort.n_subjects  # a subject may be both control and patient
+    medians = np.sort(np.median(drawn.posterior["dps"], 0))
+    courses, *dots = (line.get_ydata() for line in axis.lines)
+    assert np.sort(courses[~np.isnan(courses)]) == pytest.approx(medians)
+    assert np.isnan(courses).sum() == drawn.cohort.n_subjects - 1  # none where a diagnosis changes
+    assert np.sort(np.concatenate(dots)) == pytest.approx(medians)
     bars = [bar for collection in axis.collections for bar in collection.get_segments()]
-    ends = {}  # of a subject with each diagnosis
-    for row in np.argsort(drawn.cohort.time):
-        ends[drawn.cohort.subject[row], bool(drawn.cohort.is_control[row])] = row
-    assert drawn.cohort.n_subjects <= len(ends) < drawn.cohort.n_visits
+    ends = {drawn.cohort.subject[row]: row for row in np.argsort(drawn.cohort.time)}
     low, high = np.percentile(drawn.posterior["dps"], (5, 95), axis=0)[:, list(ends.values())]
     assert sorted(bar[0, 1] for bar in bars) == pytest.approx(sorted(low))
     assert sorted(bar[1, 1] for bar in bars) == pytest.approx(sorted(high))
+
+
+def test_a_subjects_line_goes_on_where_the_diagnosis_changes_and_the_dots_change(drawn):
+    made = drawn.cohort
+    first = [made.time[made.subject == who].min() for who in made.subject]
+    words = np.where(made.time == first, "CN", "AD")
+    cohort = Cohort(made.values, made.time, made.subject, words)
+    (axis,) = plots.plot_stages(Outcome(drawn.model, cohort, drawn.fit, draws=20)).axes
+    course, controls, patients = axis.lines
+    whole = np.split(course.get_xdata(), np.flatnonzero(np.isnan(course.get_xdata())))
+    pieces = [piece[~np.isnan(piece)] for piece in whole]
+    for who in made.subjects:
+        times = np.sort(made.time[made.subject == who])
+        assert sum(np.array_equal(piece, times) for piece in pieces) == 1
+    for dots, name in ((controls, "CN"), (patients, "AD")):
+        assert sorted(dots.get_xdata()) == sorted(made.time[words == name])
+    assert sum(len(bars.get_segments()) for bars in axis.collections) == made.n_subjects
 
 
 def test_diagnoses_keep_the_studys_own_words_and_each_has_a_colour():
@@ -121,6 +136,9 @@ def test_diagnoses_keep_the_studys_own_words_and_each_has_a_colour():
     groups = diagnosis_groups(Cohort(np.ones((5, 2)), [1, 2, 3, 4, 5], list("abcde"), words))
     assert [name for _, _, name in groups] == ["CN", "MCI", "AD", "no diagnosis"]
     assert len({colour for _, colour, _ in groups}) == 4
+    gravest = diagnosis_groups(Cohort(np.ones((2, 2)), [1, 2], list("ab"), ["AD", "CN"]))[1]
+    assert gravest[1] == groups[2][1]  # without MCI as with it
+    assert {colour for _, colour, _ in groups[1:3]} != {"#D55E00", "#E69F00"}  # red and orange, alike to many
     assert [members.tolist() for members, _, _ in groups[:2]] == [[w == name for w in words] for name in ("CN", "MCI")]
     numbered = Cohort(np.ones((3, 2)), [1, 2, 3], list("abc"), [1, 2, -1])
     assert [name for _, _, name in diagnosis_groups(numbered)] == ["controls", "patients", "no diagnosis"]
