@@ -161,7 +161,7 @@ def _changed(kind: _Kind, changes: Mapping[str, Counterfactual]) -> dict[str, tu
     most, spread = (max([NO_CHANGE, *(np.quantile(abs(x), SHOWN) for x in found.values())]) for found in (means, sds))
     return {
         name: (
-            _Strip(kind, means[name], CHANGE, -most, most, f"{kind.unit}; red: {kind.less}"),
+            _Strip(kind, means[name], CHANGE, -most, most, f"{kind.unit}\n(red: {kind.less})"),
             _Strip(kind, sds[name], "magma", 0.0, spread, kind.unit),
         )
         for name in changes

@@ -69,7 +69,7 @@ def plot_biomarkers(outcome: Outcome) -> Figure | None:
         axis.tick_params(labelbottom=True)  # there may be no panel below
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=8, fontsize=8, markerscale=4, frameon=False)
-    figure.supylabel(IN_THE_DATA, fontsize=9)
+    figure.suptitle(f"biomarkers, {IN_THE_DATA}", fontsize=10)  # beside the panels it would be of the nearest alone
     return figure
 
 

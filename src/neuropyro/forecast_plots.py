@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from neuropyro.data import Cohort
 from neuropyro.models.forecasting import Forecasted
-from neuropyro.plot_style import BLUE, GREY, IN_THE_DATA, RED
+from neuropyro.plot_style import BLUE, IN_THE_DATA, RED
 
 __all__ = ["plot_forecast"]
 
 MOST = 24  # panels
+LATER: dict[str, Any] = {"color": RED, "linestyle": "--", "linewidth": 1}  # also up to the first: one may be all
 
 
 class _Panel(NamedTuple):
@@ -65,8 +66,8 @@ def plot_forecast(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | 
     for axis, panel in zip(axes, panels, strict=False):
         axis.plot(cohort.time[before], panel.seen[before], "o-", ms=3, lw=1, color=BLUE, label="seen")
         ends = np.stack([panel.mean - panel.lower, panel.upper - panel.mean])[:, after]
-        told = {"label": f"forecast, {100 * found.level:.3g} % interval", "color": RED}
-        axis.errorbar(found.time[after], panel.mean[after], ends, fmt="o--", ms=3, lw=1, capsize=3, **told)
+        said = f"forecast, {100 * found.level:.3g} % interval"
+        axis.errorbar(found.time[after], panel.mean[after], ends, fmt="o", ms=3, capsize=3, label=said, **LATER)
         _join(axis, (cohort.time[before], panel.seen[before]), (found.time[after], panel.mean[after]))
         axis.set_ylabel(panel.title)
         axis.set_xlabel("time (years)")
@@ -75,17 +76,17 @@ def plot_forecast(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | 
         axis.remove()
     note = "" if cohort.feature_names is None else f", {IN_THE_DATA}"
     figure.suptitle(f"subject {cohort.subjects[0]}{note}", fontsize=10)
-    said = axes[0].get_legend_handles_labels()
-    figure.legend(*said, loc="outside lower center", ncols=len(said[0]), fontsize=8, frameon=False)
+    keys = axes[0].get_legend_handles_labels()
+    figure.legend(*keys, loc="outside lower center", ncols=len(keys[0]), fontsize=8, frameon=False)
     return figure
 
 
 def _join(axis: Axes, seen: tuple[NDArray[Any], NDArray[Any]], later: tuple[NDArray[Any], NDArray[Any]]) -> None:
-    """Draw a thin line from the last value that was seen to the first that is forecast."""
+    """Draw the forecast's line from the last value that was seen to the first that is forecast."""
     known = np.flatnonzero(np.isfinite(seen[1]))
     if known.size and len(later[0]):
         ends = [np.array([a[known[-1]], b[0]]) for a, b in zip(seen, later, strict=True)]
-        axis.plot(*ends, color=GREY, lw=0.6, zorder=0)
+        axis.plot(*ends, zorder=0, **LATER)
 
 
 def _biomarkers(found: Forecasted, cohort: Cohort) -> list[_Panel]:

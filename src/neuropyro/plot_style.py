@@ -26,7 +26,9 @@ __all__ = [
 
 GREY = "0.6"
 BLUE, RED = "#0072B2", "#D55E00"
-CONTROL, PATIENTS = BLUE, (RED, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")  # of each diagnosis
+CONTROL = BLUE
+PATIENTS = (RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+"""Of diagnoses from the gravest down: the colour-blind tell the first two and controls' apart; not red and orange."""
 IN_THE_DATA = "values as in the data"
 """What is said once of biomarkers' panels: a cohort knows no units but those that names end with."""
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D55E00")
@@ -60,7 +62,7 @@ def diagnosis_groups(cohort: Cohort) -> list[tuple[NDArray[np.bool_], str, str]]
     """Return the visits of each diagnosis, ``(visits,)``, with its colour and its name, controls first.
 
     Names are the cohort's own words; numbers are those of controls and patients.  All visits are one group where no
-    diagnosis tells them apart.
+    diagnosis tells them apart.  The gravest is of one colour however many there are.
 
     Examples
     --------
@@ -72,11 +74,12 @@ def diagnosis_groups(cohort: Cohort) -> list[tuple[NDArray[np.bool_], str, str]]
     if cohort.diagnosis is None or len(names) < 2:
         return [(np.ones(cohort.n_visits, np.bool_), GREY, "visits")]
     label, groups = cohort.diagnosis.astype(np.str_), []
-    patients = iter(itertools.cycle(PATIENTS))
-    for name in names:
+    patients = itertools.cycle(PATIENTS)
+    for name in reversed(names):
         members = label == name
         control = bool(cohort.is_control[members].all())
         groups.append((members, CONTROL if control else next(patients), _in_words(cohort, name, control, len(names))))
+    groups.reverse()
     unknown = ~np.isin(label, names)
     return [*groups, (unknown, GREY, "no diagnosis")] if unknown.any() else groups
 

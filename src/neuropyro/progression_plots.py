@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from neuropyro.outputs import Outcome
 from neuropyro.plot_arguments import require_outcome
-from neuropyro.plot_style import cluster_colours, diagnosis_groups, score_label
+from neuropyro.plot_style import GREY, cluster_colours, diagnosis_groups, score_label
 from neuropyro.score_axis import scores_of_draws
 
 __all__ = ["cluster_means", "plot_loss", "plot_recovery", "plot_stages", "plot_trajectories"]
@@ -61,7 +61,9 @@ def plot_trajectories(outcome: Outcome) -> Figure:
 
 
 def plot_stages(outcome: Outcome) -> Figure:
-    """Draw each subject's scores over time, by diagnosis, with a 90 % interval at the last visit.
+    """Draw each subject's scores over time, dots by diagnosis, with a 90 % interval at the last visit.
+
+    A line is a subject, through all visits: diagnoses that change along it change the dots alone.
 
     Examples
     --------
@@ -79,18 +81,19 @@ def plot_stages(outcome: Outcome) -> Figure:
     axis = figure.subplots()
     cohort = outcome.cohort
     dps, low, high = outcome.summary(outcome.posterior["dps"])
-    for members, colour, name in diagnosis_groups(outcome.cohort):
-        order = np.lexsort((cohort.time, cohort.subject_index))
-        order = order[members[order]]
-        last = np.flatnonzero(np.diff(cohort.subject_index[order])) + 1
-        time, score = np.insert(cohort.time[order], last, np.nan), np.insert(dps[order], last, np.nan)
-        axis.plot(time, score, color=colour, lw=0.8, marker=".", ms=2, alpha=0.7, label=name)
-        if not outcome.fit.is_point:  # at a subject's last visit: a bar for each would hide the lines
-            ends = order[[*(last - 1), -1]]
+    order = np.lexsort((cohort.time, cohort.subject_index))
+    starts = np.flatnonzero(np.diff(cohort.subject_index[order])) + 1  # of each subject but the first
+    lines = (np.insert(x[order], starts, np.nan) for x in (cohort.time, dps))
+    axis.plot(*lines, color=GREY, lw=0.8, zorder=1)
+    is_last = np.isin(np.arange(cohort.n_visits), order[[*(starts - 1), -1]])
+    for members, colour, name in diagnosis_groups(cohort):
+        axis.plot(cohort.time[members], dps[members], ".", ms=4, color=colour, label=name)
+        ends = members & is_last
+        if not outcome.fit.is_point and ends.any():  # at a subject's last visit: a bar for each would hide the lines
             axis.vlines(cohort.time[ends], low[ends], high[ends], color=colour, lw=0.6, alpha=0.5)
     axis.set_xlabel("time (years)")
     axis.set_ylabel(score_label(cohort))
-    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=2)  # beside the lines
     return figure
 
 

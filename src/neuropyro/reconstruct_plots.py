@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import label
@@ -93,32 +94,38 @@ def plot_sd(found: Reconstruction) -> Figure:
     >>> result = fit(model, model.corruption.corrupt(truth, seed=0), "normal", schedule=short, progress=False)
     >>> found = Reconstruction.of(result, truth, draws=4)
     >>> plot_sd(found).axes[-2].get_ylabel()
-    'rms error\n(grey levels)'
+    'rms error (grey levels)'
     """
     if found.fit.is_point:
         raise ValueError("plot_sd: the fit is a point and has no sd; fit with guide='normal', say")
     which, slices, truth = _shown(found), slices_of(found.job), found.job.truth
     shown, sd = len(which), found.sd * GREY_LEVELS
-    figure = Figure(figsize=(1.9 * shown + (0 if truth is None else 3.2), 2.9), layout="constrained")
-    axes = figure.subplots(1, shown + (truth is not None), width_ratios=[1.0] * shown + [1.6] * (truth is not None))
-    panels = list(np.atleast_1d(axes))
+    widths = [1.9 * shown] + [3.2] * (truth is not None)
+    figure = Figure(figsize=(sum(widths), 2.9), layout="constrained")
+    parts = figure.subfigures(1, len(widths), squeeze=False, width_ratios=widths)[
+        0
+    ]  # one grid would give the errors the scale's room too
+    panels = list(parts[0].subplots(1, shown, squeeze=False)[0])
     top = _top_of(sd)
-    for axis, i in zip(panels[:shown], which, strict=True):
+    for axis, i in zip(panels, which, strict=True):
         picture = axis.imshow(sd[i].mean(0), cmap="magma", vmin=0, vmax=top, interpolation="nearest")
         axis.set_title("" if slices is None else f"slice {slices[i]}", fontsize=9)
         axis.set_axis_off()
-    figure.colorbar(
-        picture, ax=panels[:shown], location="bottom", label="posterior sd\n(grey levels of 255)", shrink=0.7
-    )
     if truth is not None:
         error = (found.clean - truth).numpy() * GREY_LEVELS
-        said, true = errors_by_sd(sd, error)
-        panels[-1].plot([0, said.max()], [0, said.max()], color="k", lw=0.8, label="as large as the sd says")
-        panels[-1].plot(said, true, "o-", ms=4, color=BLUE)
-        panels[-1].set_xlabel("posterior sd (grey levels)")
-        panels[-1].set_ylabel("rms error\n(grey levels)")  # the panel is too low for one line
-        panels[-1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8)
+        _draw_errors(parts[1].subplots(), *errors_by_sd(sd, error))
+    said = "posterior sd\n(grey levels of 255)"
+    parts[0].colorbar(picture, ax=panels, location="bottom", label=said, shrink=0.7, aspect=20 * shown)
     return figure
+
+
+def _draw_errors(axis: Axes, said: NDArray[np.float64], true: NDArray[np.float64]) -> None:
+    """Draw root mean square errors over those of the sds, ``(12,)`` each, in grey levels, and where they are alike."""
+    axis.plot([0, said.max()], [0, said.max()], color="k", lw=0.8, label="as large as the sd says")
+    axis.plot(said, true, "o-", ms=4, color=BLUE)
+    axis.set_xlabel("posterior sd (grey levels)")
+    axis.set_ylabel("rms error (grey levels)")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8)
 
 
 def _shown(found: Reconstruction) -> NDArray[np.int64]:

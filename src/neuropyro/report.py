@@ -146,7 +146,10 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
         yield _covariate_table(outcome)
     remarks = filter(None, (remark_on_ends(outcome), remark_on_speeds(outcome), remark_on_years(outcome)))
     caption = ". ".join(
-        (f"A line is a subject{_on_intervals(outcome)}", *(f"{said[0].upper()}{said[1:]}" for said in remarks))
+        (
+            f"A line is a subject, a dot a visit{_on_intervals(outcome)}",
+            *(f"{said[0].upper()}{said[1:]}" for said in remarks),
+        )
     )
     yield from _figure(folder / "stages.png", plots.plot_stages(outcome), f"{caption}.")
     if truth:

@@ -96,22 +96,39 @@ def test_legends_lie_beside_the_data(drawn):
     figure.draw_without_rendering()
     (legend,) = figure.legends
     assert all(legend.get_window_extent().y1 <= axis.get_window_extent().y0 for axis in figure.axes)
+    assert figure.get_suptitle() == "biomarkers, values as in the data"  # beside a panel it would be that one's label
+    assert not figure.get_supylabel()
 
 
 def test_stages_are_a_line_a_subject_with_an_interval_at_its_end(drawn):
     (axis,) = plots.plot_stages(drawn).axes
-    score = np.concatenate([line.get_ydata() for line in axis.lines])
-    assert np.sort(score[~np.isnan(score)]) == pytest.approx(np.sort(np.median(drawn.posterior["dps"], 0)))
-    breaks = sum(int(np.isnan(line.get_ydata()).sum()) for line in axis.lines)
-    assert breaks + len(axis.lines) >= drawn.cohort.n_subjects  # a subject may be both control and patient
+    medians = np.sort(np.median(drawn.posterior["dps"], 0))
+    courses, *dots = (line.get_ydata() for line in axis.lines)
+    assert np.sort(courses[~np.isnan(courses)]) == pytest.approx(medians)
+    assert np.isnan(courses).sum() == drawn.cohort.n_subjects - 1  # none where a diagnosis changes
+    assert np.sort(np.concatenate(dots)) == pytest.approx(medians)
     bars = [bar for collection in axis.collections for bar in collection.get_segments()]
-    ends = {}  # of a subject with each diagnosis
-    for row in np.argsort(drawn.cohort.time):
-        ends[drawn.cohort.subject[row], bool(drawn.cohort.is_control[row])] = row
-    assert drawn.cohort.n_subjects <= len(ends) < drawn.cohort.n_visits
+    ends = {drawn.cohort.subject[row]: row for row in np.argsort(drawn.cohort.time)}
     low, high = np.percentile(drawn.posterior["dps"], (5, 95), axis=0)[:, list(ends.values())]
     assert sorted(bar[0, 1] for bar in bars) == pytest.approx(sorted(low))
     assert sorted(bar[1, 1] for bar in bars) == pytest.approx(sorted(high))
+
+
+def test_a_subjects_line_goes_on_where_the_diagnosis_changes_and_the_dots_change(drawn):
+    made = drawn.cohort
+    first = [made.time[made.subject == who].min() for who in made.subject]
+    words = np.where(made.time == first, "CN", "AD")
+    cohort = Cohort(made.values, made.time, made.subject, words)
+    (axis,) = plots.plot_stages(Outcome(drawn.model, cohort, drawn.fit, draws=20)).axes
+    course, controls, patients = axis.lines
+    whole = np.split(course.get_xdata(), np.flatnonzero(np.isnan(course.get_xdata())))
+    pieces = [piece[~np.isnan(piece)] for piece in whole]
+    for who in made.subjects:
+        times = np.sort(made.time[made.subject == who])
+        assert sum(np.array_equal(piece, times) for piece in pieces) == 1
+    for dots, name in ((controls, "CN"), (patients, "AD")):
+        assert sorted(dots.get_xdata()) == sorted(made.time[words == name])
+    assert sum(len(bars.get_segments()) for bars in axis.collections) == made.n_subjects
 
 
 def test_diagnoses_keep_the_studys_own_words_and_each_has_a_colour():
@@ -119,6 +136,9 @@ def test_diagnoses_keep_the_studys_own_words_and_each_has_a_colour():
     groups = diagnosis_groups(Cohort(np.ones((5, 2)), [1, 2, 3, 4, 5], list("abcde"), words))
     assert [name for _, _, name in groups] == ["CN", "MCI", "AD", "no diagnosis"]
     assert len({colour for _, colour, _ in groups}) == 4
+    gravest = diagnosis_groups(Cohort(np.ones((2, 2)), [1, 2], list("ab"), ["AD", "CN"]))[1]
+    assert gravest[1] == groups[2][1]  # without MCI as with it
+    assert {colour for _, colour, _ in groups[1:3]} != {"#D55E00", "#E69F00"}  # red and orange, alike to many
     assert [members.tolist() for members, _, _ in groups[:2]] == [[w == name for w in words] for name in ("CN", "MCI")]
     numbered = Cohort(np.ones((3, 2)), [1, 2, 3], list("abc"), [1, 2, -1])
     assert [name for _, _, name in diagnosis_groups(numbered)] == ["controls", "patients", "no diagnosis"]
@@ -148,6 +168,7 @@ def test_a_forecast_is_what_was_seen_and_what_is_expected_of_each_biomarker_or_c
     np.testing.assert_allclose(panels[2].lines[1].get_ydata(), later.mean[:, 2])
     (join,) = [line for line in panels[2].lines if line.get_xdata().tolist() == [72, 73]]  # from seen to forecast
     np.testing.assert_allclose(join.get_ydata(), [seen.values[1, 2], later.mean[0, 2]])
+    assert (join.get_color(), join.get_linestyle()) == (after.get_color(), after.get_linestyle())  # the legend's
 
 
 def test_a_point_has_no_intervals():
@@ -285,6 +306,17 @@ def test_sd_maps_are_in_grey_levels_and_a_point_has_none():
         plots.plot_sd(found)
 
 
+def test_sd_maps_and_errors_fill_the_figure():
+    figure = plots.plot_sd(images(Downsample(4)))
+    figure.draw_without_rendering()
+    *panels, errors, bar = figure.axes
+    height = figure.bbox.height
+    assert errors.get_tightbbox().y0 < 0.05 * height
+    assert errors.get_window_extent().height > 0.6 * height
+    below = min(panel.get_window_extent().y0 for panel in panels)
+    assert 0 <= below - bar.get_window_extent().y1 < 0.08 * height  # the scale is next to what it is of
+
+
 def test_worlds_are_slices_and_their_differences_from_the_first():
     first = np.zeros((3, 1, 2, 1, 8, 8))
     times = np.array([[60.0, 70.0]])
@@ -296,6 +328,12 @@ def test_worlds_are_slices_and_their_differences_from_the_first():
     assert [axis.get_title() for axis in axes[:2]] == ["60 years", "70 years"]
     shown = [axis.images[0].get_array() for axis in axes]
     assert [float(picture.mean()) for picture in shown[::2]] == pytest.approx([0.0, 0.25, 0.25, 0.0])
+    figure = plots.plot_worlds(worlds)
+    figure.draw_without_rendering()
+    scales = figure.axes[8:]
+    assert any("red: darker" in scale.get_ylabel() for scale in scales)
+    for scale in scales:  # labels longer than their scales run into those of other rows
+        assert scale.yaxis.label.get_window_extent().height <= scale.get_window_extent().height
 
 
 def test_courses_are_means_within_intervals_by_age():
