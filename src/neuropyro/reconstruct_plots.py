@@ -102,9 +102,8 @@ def plot_sd(found: Reconstruction) -> Figure:
     shown, sd = len(which), found.sd * GREY_LEVELS
     widths = [1.9 * shown] + [3.2] * (truth is not None)
     figure = Figure(figsize=(sum(widths), 2.9), layout="constrained")
-    parts = figure.subfigures(1, len(widths), squeeze=False, width_ratios=widths)[
-        0
-    ]  # one grid would give the errors the scale's room too
+    # Two figures: one grid would give the scale's room to the errors too.
+    parts = list(figure.subfigures(1, len(widths), squeeze=False, width_ratios=widths)[0])
     panels = list(parts[0].subplots(1, shown, squeeze=False)[0])
     top = _top_of(sd)
     for axis, i in zip(panels, which, strict=True):
