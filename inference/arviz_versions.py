@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import arviz
 import numpy as np
 import xarray
 from numpy.typing import NDArray
 
-__all__ = ["IS_TREE", "container", "elpd_of", "group_names", "pareto_shapes", "psis", "read_netcdf", "save_netcdf"]
+with warnings.catch_warnings():  # of what the next version changes, which is taken care of here
+    warnings.simplefilter("ignore", FutureWarning)
+    import arviz
+
+__all__ = [
+    "IS_TREE",
+    "arviz",
+    "container",
+    "elpd_of",
+    "group_names",
+    "pareto_shapes",
+    "psis",
+    "read_netcdf",
+    "save_netcdf",
+]
 
 IS_TREE = int(arviz.__version__.split(".")[0]) >= 1
 

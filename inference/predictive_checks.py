@@ -17,11 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import arviz
 import numpy as np
 from numpy.typing import NDArray
 
-from neuropyro.inference.arviz_versions import elpd_of, pareto_shapes
+from neuropyro.inference.arviz_versions import arviz, elpd_of, pareto_shapes
 from neuropyro.inference.dimensions import naming_of
 from neuropyro.inference.program import observed_values
 from neuropyro.inference.simulation import replicates

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import arviz
 import numpy as np
 import xarray
 from numpy.typing import NDArray
 
+from neuropyro.inference.arviz_versions import arviz
 from neuropyro.inference.dimensions import naming_of
 
 if TYPE_CHECKING:
