@@ -48,8 +48,7 @@ def share_by_themselves(visits: Visits, mesh: Mesh | None) -> float | None:
     >>> round(alike, 1), round(alone, 1)  # half of the change is of a vertex by itself
     (0.0, 0.5)
     """
-    maps = None if mesh is None else _component_maps(visits)
-    if mesh is None or maps is None:
+    if mesh is None or (maps := _component_maps(visits)) is None:
         return None
     known = ~np.isnan(maps[:, 0])
     one, other = mesh.edges[known[mesh.edges].all(1)].T  # type: ignore[index]

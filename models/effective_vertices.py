@@ -76,6 +76,11 @@ def effective_share(visits: Visits) -> float:
 def estimated_weight(visits: Visits, mesh: Mesh | None = None) -> float:
     """Return the power of a vertex's likelihood, from how smooth residuals are, and the course beside them.
 
+    Parameters
+    ----------
+    mesh
+        The vertices' own; without one the course is taken to differ from vertex to vertex.
+
     Examples
     --------
     >>> from neuropyro.data import Cohort
