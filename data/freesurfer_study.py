@@ -52,8 +52,10 @@ def freesurfer_study(
         raise CohortError(f"{root}: no such folder; give FreeSurfer's SUBJECTS_DIR")
     visits = study_table(table)
     smoothed = "" if fwhm is None else f".fwhm{fwhm:g}"
-    folders = _visit_folders(root, visits)
-    parts = _map_files(folders, [f"{h}.{measure}{smoothed}.{space}" for h in hemispheres], visits)
+    folders, no_folder = _visit_folders(root, visits)
+    parts, no_file = _map_files(folders, [f"{h}.{measure}{smoothed}.{space}" for h in hemispheres], visits)
+    if no_folder or no_file:  # both at once: a table is corrected once
+        raise CohortError(". And ".join(filter(None, (no_folder, no_file))))
     own = root / space  # FreeSurfer links its templates into the subjects folder
     whites = {h: own / "surf" / f"{h}.white" for h in hemispheres}
     cortex = {h: own / "label" / f"{h}.cortex.label" for h in hemispheres}
@@ -64,8 +66,8 @@ def freesurfer_study(
     return fields | {"unit": UNITS.get(measure.partition(".")[0])}  # area.pial is an area, too
 
 
-def _visit_folders(root: Path, visits: StudyTable) -> list[Path]:
-    """Return the folder of each visit.
+def _visit_folders(root: Path, visits: StudyTable) -> tuple[list[Path | None], str]:
+    """Return the folder of each visit, and what to say of visits that have none; nothing where all have theirs.
 
     The longitudinal stream's ``SUBJ_SESS.long.SUBJ`` (or another base after ``.long.``) goes before the cross-sectional
     ``SUBJ_SESS``, for all visits alike: the two are not comparable.  A table without sessions has folders ``SUBJ``;
@@ -74,27 +76,31 @@ def _visit_folders(root: Path, visits: StudyTable) -> list[Path]:
     Raises
     ------
     CohortError
-        Where a visit has no folder or several, or some visits have a longitudinal folder and others do not.
+        Where a visit has several folders, or two visits are one.
     """
     if visits.folder is not None:
-        folders = [root / str(name) for name in visits.folder]
-        absent = [row for row, path in enumerate(folders) if not visits.folder[row] or not path.is_dir()]
-        if absent:
-            asks = f"{visits.place(absent[0])} asks for it{visits.and_more(absent)}"
-            raise CohortError(f"{folders[absent[0]]}: no such folder, but {asks}; correct the table")
-        return _distinct(folders, visits)
-    longitudinal = [_longitudinal(root, visits, row) for row in range(len(visits))]
-    if not any(longitudinal):
-        return _distinct(_cross_sectional(root, visits), visits)
-    absent = [row for row, found in enumerate(longitudinal) if found is None]
-    if absent:
-        row, name = absent[0], _folder_names(visits, absent[0])[0]
-        raise CohortError(
-            f"{root / name}.long.{visits.subject[row]}: no such folder, but {visits.place(row)} asks for it"
-            f"{visits.and_more(absent)} and other visits have theirs; run the longitudinal stream on it or drop that "
-            "visit"
-        )
-    return _distinct([found for found in longitudinal if found is not None], visits)
+        named = [root / str(name) if name else None for name in visits.folder]
+        folders, why = [path if path is not None and path.is_dir() else None for path in named], _not_as_named
+    else:
+        folders, why = [_longitudinal(root, visits, row) for row in range(len(visits))], _not_longitudinal
+        if not any(folders):
+            folders, why = [_cross_sectional(root, visits, row) for row in range(len(visits))], _no_folder
+    absent = [row for row, path in enumerate(folders) if path is None]
+    return _distinct(folders, visits), why(root, visits, absent) if absent else ""
+
+
+def _not_as_named(root: Path, visits: StudyTable, rows: Sequence[int]) -> str:
+    assert visits.folder is not None
+    asks = f"{visits.place(rows[0])} asks for it{visits.and_more(rows)}"
+    return f"{root / str(visits.folder[rows[0]])}: no such folder, but {asks}; correct the table"
+
+
+def _not_longitudinal(root: Path, visits: StudyTable, rows: Sequence[int]) -> str:
+    row, name = rows[0], _folder_names(visits, rows[0])[0]
+    return (
+        f"{root / name}.long.{visits.subject[row]}: no such folder, but {visits.place(row)} asks for it"
+        f"{visits.and_more(rows)} and other visits have theirs; run the longitudinal stream on it or drop that visit"
+    )
 
 
 def _longitudinal(root: Path, visits: StudyTable, row: int) -> Path | None:
@@ -111,21 +117,16 @@ def _longitudinal(root: Path, visits: StudyTable, row: int) -> Path | None:
     return found[0] if found else None
 
 
-def _cross_sectional(root: Path, visits: StudyTable) -> list[Path]:
-    names = [_folder_names(visits, row) for row in range(len(visits))]
-    found = [next((root / name for name in some if (root / name).is_dir()), None) for some in names]
-    absent = [row for row, path in enumerate(found) if path is None]
-    if absent:
-        raise _no_folder(root, visits, absent)
-    return [path for path in found if path is not None]
+def _cross_sectional(root: Path, visits: StudyTable, row: int) -> Path | None:
+    return next((root / name for name in _folder_names(visits, row) if (root / name).is_dir()), None)
 
 
-def _no_folder(root: Path, visits: StudyTable, rows: Sequence[int]) -> CohortError:
-    """Return the error of visits without a folder, which names that of the first, and what the subject has."""
+def _no_folder(root: Path, visits: StudyTable, rows: Sequence[int]) -> str:
+    """Say which visits have no folder: what that of the first would be, and what the subject has."""
     name, who = _folder_names(visits, rows[0])[0], str(visits.subject[rows[0]])
     there = _listed(path.name for path in root.glob(f"*{_escaped(who)}*") if path.is_dir()) or "none"
     correct = "" if visits.session is None else "correct its session, "
-    return CohortError(
+    return (
         f"{root / name}.long.{who}: no such folder (nor {name}; there: {there}), but {visits.place(rows[0])} asks for "
         f"it{visits.and_more(rows)}; {correct}drop that visit or name its folder in a column `folder`"
         f"{_or_session(visits)}"
@@ -154,20 +155,35 @@ def _escaped(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def _map_files(folders: Sequence[Path], names: Sequence[str], visits: StudyTable) -> list[list[Path]]:
-    """Return each visit's map, of each hemisphere; all visits that lack one are told at once."""
-    files = [[[f / "surf" / (name + suffix) for suffix in (".mgh", ".mgz")] for f in folders] for name in names]
-    found = [[next((path for path in some if path.is_file()), None) for some in own] for own in files]
-    absent = [row for row in range(len(folders)) if any(own[row] is None for own in found)]
-    if absent:
-        row, surf = absent[0], folders[absent[0]] / "surf"
-        name = next(name for name, own in zip(names, found, strict=True) if own[row] is None)
-        raise CohortError(
-            f"{surf / name}.mgh: no such file, but {visits.place(row)} asks for it{visits.and_more(absent)}; make it "
-            "(recon-all -qcache, mri_surf2surf), choose another measure, fwhm, space or hemispheres (there: "
-            f"{_maps_there(surf, name) or 'none'}), or drop that visit"
-        )
-    return [[path for path in own if path is not None] for own in found]
+def _map_files(
+    folders: Sequence[Path | None], names: Sequence[str], visits: StudyTable
+) -> tuple[list[list[Path]], str]:
+    """Return the maps that there are, of each hemisphere, and what to say of visits whose folders lack one."""
+    found = [[None if folder is None else _map_file(folder / "surf" / name) for folder in folders] for name in names]
+    lacking = [row for row, own in enumerate(zip(*found, strict=True)) if folders[row] is not None and None in own]
+    files = [[path for path in own if path is not None] for own in found]
+    return files, _no_file(folders, names, found, lacking, visits) if lacking else ""
+
+
+def _map_file(path: Path) -> Path | None:
+    files = (path.with_name(path.name + suffix) for suffix in (".mgh", ".mgz"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _no_file(
+    folders: Sequence[Path | None],
+    names: Sequence[str],
+    found: Sequence[Sequence[Path | None]],
+    rows: Sequence[int],
+    visits: StudyTable,
+) -> str:
+    surf = Path(str(folders[rows[0]])) / "surf"
+    name = next(name for name, own in zip(names, found, strict=True) if own[rows[0]] is None)
+    return (
+        f"{surf / name}.mgh: no such file, but {visits.place(rows[0])} asks for it{visits.and_more(rows)}; make it "
+        "(recon-all -qcache, mri_surf2surf), choose another measure, fwhm, space or hemispheres (there: "
+        f"{_maps_there(surf, name) or 'none'}), or drop that visit"
+    )
 
 
 def _maps_there(surf: Path, name: str) -> str:
@@ -181,9 +197,11 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)[:6])
 
 
-def _distinct(folders: list[Path], visits: StudyTable) -> list[Path]:
+def _distinct(folders: list[Path | None], visits: StudyTable) -> list[Path | None]:
     first: dict[Path, int] = {}
     for row, path in enumerate(folders):
+        if path is None:
+            continue
         if path in first:
             raise CohortError(
                 f"{path}: {visits.place(first[path])} and {visits.place(row)} are both this folder; drop "

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from neuropyro.guides.kept_numbers import kept_numbers
+from neuropyro.progress_bars import told
 
 __all__ = ["curvature_products"]
 
@@ -41,7 +42,8 @@ def curvature_products(potential: Callable[[Tensor], Tensor], point: Tensor) -> 
 
     def products(vectors: Tensor) -> Tensor:
         parts = torch.split(vectors, size) if len(vectors) else ()
-        return torch.cat([point.new_zeros(0, len(point)), *(_products(gradient, at, part) for part in parts)]).double()
+        rows = [_products(gradient, at, part) for part in told(parts)]
+        return torch.cat([point.new_zeros(0, len(point)), *rows]).double()
 
     return products
 

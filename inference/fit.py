@@ -36,9 +36,9 @@ from neuropyro.inference.laplace_fit import MODE_NATS, fit_laplace
 from neuropyro.inference.objective import choose_elbo, potential_of
 from neuropyro.inference.optimise import Monitor, Progress, optimise
 from neuropyro.inference.placement import choose_device, described, fingerprint, prepare
-from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.result import Fit, Run
 from neuropyro.inference.warm_start import best_start, centred, find_mode, find_rough_mode
+from neuropyro.progress_bars import watching
 
 __all__ = ["build_guide", "fit"]
 
@@ -293,8 +293,7 @@ class _Task:
     def _init_values(self, seed: int, monitor: Monitor) -> Mapping[str, Tensor]:
         if not hasattr(self.model, "init_values"):
             return {}
-        title = f"{monitor.stage}, starting values"
-        with progress_bar(title, monitor.progress, bar_format="{desc}: {elapsed}"):  # steps that nobody can count
+        with watching(f"{monitor.stage}, starting values", monitor.progress, at_most=True):
             values: Mapping[str, Tensor] = self.model.init_values(self.data, seed)
         return values
 

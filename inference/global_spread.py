@@ -33,9 +33,9 @@ from neuropyro.inference.joint_density import JointDensity
 from neuropyro.inference.noise_density import NoiseDensity
 from neuropyro.inference.objective import allowing_undefined
 from neuropyro.inference.optimise import Monitor, optimise
-from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.short_chains import LEAPS, Paths, short_chains
 from neuropyro.inference.tied_directions import tied_directions
+from neuropyro.progress_bars import progress_bar
 
 __all__ = ["affordable_chains", "match_global_block"]
 

@@ -25,6 +25,7 @@ from neuropyro.inference.convergence import Schedule
 from neuropyro.inference.objective import allowing_undefined, choose_elbo
 from neuropyro.inference.optimise import Monitor
 from neuropyro.inference.warm_start import find_mode, holding, mode_of_part, prior_sds
+from neuropyro.progress_bars import watching
 
 __all__ = ["MODE_NATS", "fit_laplace"]
 
@@ -50,36 +51,38 @@ def fit_laplace(
     part = model.curvature_part(data) if hasattr(model, "curvature_part") else None
     latents, held = find_latents(model, data, init_values), getattr(model, "scale_sites", ())
     if part is None:
-        return _at_mode(model, data, find_mode(model, data, latents, schedule, monitor, held), held)
+        return _at_mode(model, data, find_mode(model, data, latents, schedule, monitor, held), held, monitor)
     mode = mode_of_part(model, part, init_values, schedule, monitor, held)
     with default_dtype(torch.float64):
-        found, left = _at_mode(model, part, mode, held)
+        found, left = _at_mode(model, part, mode, held, monitor)
     guide = make_flat_guide("laplace", Start(latents, latents.start))
     guide.load_state_dict(found.state_dict())
     return guide, left
 
 
-def _at_mode(model: Any, data: Any, mode: Start, held: Collection[str]) -> tuple[FlatGuide, float]:
+def _at_mode(model: Any, data: Any, mode: Start, held: Collection[str], monitor: Monitor) -> tuple[FlatGuide, float]:
     """Return the guide at the mode given the sites that are held, of the curvature of all, and what is left to it.
 
     Away from the joint mode there may be none along what is held: it gets no wider than its prior.
     """
     stays = mode.latents.places(held)
     if not stays.any():
-        return _settled(mode)
+        return _settled(mode, monitor)
     assert mode.potential is not None
-    guide, left = _settled(replace(mode, potential=holding(mode.potential, mode.point, stays), found={}))
+    guide, left = _settled(replace(mode, potential=holding(mode.potential, mode.point, stays), found={}), monitor)
     whitening: Any = guide.law.whitening
     point = torch.where(stays, mode.point, whitening.loc)
     there = replace(mode, point=point, found={})
     widest = prior_sds(choose_elbo(model, data), model, data, there).where(stays, torch.tensor(math.inf).to(point))
-    return make_flat_guide("laplace", replace(there, widest=widest)), left
+    with watching(f"{monitor.stage}, curvature of all", monitor.progress):
+        return make_flat_guide("laplace", replace(there, widest=widest)), left
 
 
-def _settled(mode: Start) -> tuple[FlatGuide, float]:
+def _settled(mode: Start, monitor: Monitor) -> tuple[FlatGuide, float]:
     """Return the guide at the mode, to which curvatures lead from where the search ended, and what is left to it."""
-    for _ in range(ROUNDS):
-        guide, began, left = _polished(mode)
+    for number in range(1, ROUNDS + 1):
+        with watching(f"{monitor.stage}, curvature {number} of at most {ROUNDS}", monitor.progress):
+            guide, began, left = _polished(mode)
         if began < NEAR and left < MODE_NATS:
             break
         whitening: Any = guide.law.whitening

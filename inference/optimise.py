@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 
 from neuropyro.inference.checkpoint import Checkpoint
 from neuropyro.inference.convergence import Rule, Schedule
-from neuropyro.inference.progress_bars import progress_bar
 from neuropyro.inference.result import Run
+from neuropyro.progress_bars import progress_bar
 
 __all__ = ["Monitor", "Progress", "optimise"]
 

@@ -23,7 +23,7 @@ from neuropyro.guides.point import Point
 from neuropyro.inference.convergence import CosineSchedule, Schedule
 from neuropyro.inference.objective import allowing_undefined, choose_elbo, potential_of
 from neuropyro.inference.optimise import Monitor, optimise
-from neuropyro.inference.progress_bars import progress_bar
+from neuropyro.progress_bars import progress_bar
 
 __all__ = ["best_start", "centred", "find_mode", "find_rough_mode", "holding", "mode_of_part", "prior_sds"]
 

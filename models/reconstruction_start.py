@@ -18,6 +18,7 @@ from neuropyro.models.corruption_operator import Corruption, flat_reals
 from neuropyro.models.priors import Pair
 from neuropyro.models.reconstruction_data import Measurements
 from neuropyro.models.reconstruction_source import BATCH, Candidates
+from neuropyro.progress_bars import told
 
 __all__ = ["closeness", "start_values"]
 
@@ -67,7 +68,7 @@ def start_values(model: _Startable, measured: Measurements, seed: int) -> dict[s
     found = measured.source.candidates(model.candidates, seed)
     count = min(model.starts, model.candidates)
     best = closeness(model, measured, found).topk(count, dim=0).indices
-    each = [_improved(model, measured, found.latents[one]) for one in best]
+    each = [_improved(model, measured, found.latents[one]) for one in told(list(best))]
     values = {site: torch.stack([one[site] for one in each]) for site in each[0]}
     scales = _scales(model, measured, 1.0)
     with torch.no_grad():

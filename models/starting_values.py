@@ -28,6 +28,7 @@ from neuropyro.models.starting_search import search
 from neuropyro.models.starting_vertices import refine
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits
+from neuropyro.progress_bars import tell
 
 __all__ = ["group_and_start", "improved", "start_biomarkers", "start_clusters", "start_labelled"]
 
@@ -67,8 +68,10 @@ def start_clusters(
     if not _can_be_improved(curves, starts):
         return starts
     found = [refine(visits, curves, starts)]
+    tell(1, LABELLINGS)
     while len(found) < LABELLINGS and not _found_again([bound for bound, _ in found]):
         found.append(refine(visits, *group_and_start(visits, n_clusters, rng, spread)))
+        tell(len(found), LABELLINGS)
     return [min(found, key=lambda one: one[0])[1]]
 
 

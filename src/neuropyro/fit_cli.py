@@ -309,7 +309,10 @@ def _fit(
 
 def _write(outcome: Outcome, out: Path) -> None:
     from neuropyro.outputs import write_outcome
+    from neuropyro.progress_bars import watching
     from neuropyro.report import write_report
 
-    write_outcome(outcome, out)
-    write_report(outcome, out / "report.html")
+    with watching("results"):
+        write_outcome(outcome, out)
+    with watching("report"):
+        write_report(outcome, out / "report.html")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from neuropyro.data import Cohort
 from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import VertexClusterMixture, VertexMaps
+from neuropyro.progress_bars import told
 from neuropyro.result_columns import described_tables
 from neuropyro.score_diagnosis import known_diagnoses
 from neuropyro.study_memory import STUDY
@@ -212,8 +213,16 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     [6, 24, 1]
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for write in told((_write_fit, _write_tables, _write_posterior, _write_maps)):
+        write(outcome, folder)
+
+
+def _write_fit(outcome: Outcome, folder: Path) -> None:
     outcome.fit.save(folder, outcome.files)
     np.save(folder / "assignments.npy", outcome.assignments)
+
+
+def _write_tables(outcome: Outcome, folder: Path) -> None:
     tables = {f"{name}.csv": columns(outcome) for name, columns in TABLES.items()}
     tables |= {"covariates.csv": outcome.covariates} if outcome.model.covariates else {}
     for name, columns in tables.items():
@@ -221,8 +230,10 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     if outcome.cohort.feature_names is not None:
         _write_biomarkers(outcome, folder / "biomarkers.csv")
     _write_json(described_tables(outcome.cohort, outcome.unit_in_words, tables), folder / "tables.json")
+
+
+def _write_posterior(outcome: Outcome, folder: Path) -> None:
     save_netcdf(outcome.fit.to_arviz(outcome.draws), folder / "posterior.nc")
-    _write_maps(outcome, folder)
 
 
 def _subjects(outcome: Outcome) -> dict[str, NDArray[Any]]:

@@ -116,6 +116,16 @@ def test_visits_that_lack_either_hemisphere_are_told_at_once(study, subjects):
         read(subjects, study.table(subjects))
 
 
+def test_visits_without_a_folder_and_visits_without_a_map_are_told_at_once(study, subjects):
+    folders = [f"{s}_{t}.long.{s}" for s, t in zip(study.subjects, study.sessions, strict=True)]
+    (subjects / folders[1]).rename(subjects / "elsewhere")
+    (subjects / folders[4] / "surf" / "lh.thickness.strip.mgh").unlink()
+    no_folder = r"s1_m12\.long\.s1: no such folder, but .*line 3 asks for it and other visits .* drop that visit"
+    no_file = r"surf/lh\.thickness\.strip\.mgh: no such file, but .*line 6 asks for it; make it"
+    with pytest.raises(CohortError, match=rf"{no_folder}\. And .*{no_file}"):
+        read(subjects, study.table(subjects))
+
+
 def test_longitudinal_folders_go_before_cross_sectional_ones(study, subjects):
     other = subjects / "s1_m00" / "surf"
     other.mkdir(parents=True)
