@@ -11,6 +11,7 @@ from neuropyro.data.clock_columns import goes_with_time
 from neuropyro.data.dates import order_of_dates
 from neuropyro.data.lasting_columns import lasts, seems_to_last
 from neuropyro.data.long_table import long_table
+from neuropyro.data.naming_columns import number_in_words, only_names
 from neuropyro.data.study_table import DATE, DIAGNOSIS, SESSION, SUBJECT, TIME
 from neuropyro.data.text_table import TextTable, letters_of, read_table
 
@@ -40,6 +41,8 @@ class BiomarkersTable:
         Those that are numbers which no subject has twice, and seem never to change by their names or few values.
     empty
         Columns of no value, which are neither.
+    named
+        Those that are numbers and by their names only tell people, records or machines apart.
 
     Examples
     --------
@@ -63,6 +66,7 @@ class BiomarkersTable:
     clocks: Sequence[str] = ()
     supposed: Sequence[str] = ()
     empty: Sequence[str] = ()
+    named: Sequence[str] = ()
 
     def fields(self) -> dict[str, Any]:
         """Return what a `Cohort` takes."""
@@ -88,6 +92,10 @@ class BiomarkersTable:
         if self.clocks:
             goes = "goes" if len(self.clocks) == 1 else "go"
             told.append(_not_biomarkers(self.clocks, f"{goes} with the time (`{self.time}`)"))
+        if self.named:
+            by, tells = ("its name", "tells") if len(self.named) == 1 else ("their names", "tell")
+            told.append(_not_biomarkers(self.named, f"by {by} only {tells} people, records or machines apart"))
+        told += self._remarks_on_words()
         if not self.cells.is_dates(self.time):
             return told
         dates = self.cells.text(self.time).tolist()
@@ -95,13 +103,24 @@ class BiomarkersTable:
         example = f"{dates[0]} is {1970 + self.cells.years(self.time)[0]:.2f}"
         return [*told, f"{self.time}: dates, read as {order}, are taken as years of the calendar: {example}"]
 
+    def _remarks_on_words(self) -> list[str]:
+        """Say which covariates are words that may have been meant as numbers."""
+        texts = [name for name in self.others if not self.cells.is_numeric(name) and not self.cells.is_dates(name)]
+        found = {name: number_in_words(self.cells.text(name)) for name in texts}
+        return [
+            f"{name}: its cells are numbers with something beside them ({cell!r}), and it is taken for a covariate, "
+            "not for a biomarker; write bare numbers if it is one"
+            for name, cell in found.items()
+            if cell
+        ]
+
 
 def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     r"""Read a table of biomarkers: those chosen, or numbers that are not subject, visit, time or diagnosis.
 
     What else there is becomes covariates; so do, unless chosen, numbers that never change within a subject, or that no
-    subject has twice and that seem not to (:mod:`neuropyro.data.lasting_columns`), and those that only tell the time.
-    Columns of no value are left out, unless chosen.
+    subject has twice and that seem not to (:mod:`neuropyro.data.lasting_columns`), those that only tell the time, and
+    those that only name (:mod:`neuropyro.data.naming_columns`).  Columns of no value are left out, unless chosen.
 
     Raises
     ------
@@ -133,14 +152,18 @@ def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     rest = [name for name in rest if name not in empty]
     measured = [] if chosen else _measured(cells, rest)
     who = cells.text(str(subject))
-    lasting = _unless_all(measured, [name for name in measured if lasts(cells.numbers(name), who)])
-    left = [name for name in measured if name not in lasting]
+    named = _unless_all(measured, [name for name in measured if only_names(name)])
+    left = [name for name in measured if name not in named]
+    lasting = _unless_all(left, [name for name in left if lasts(cells.numbers(name), who)])
+    left = [name for name in left if name not in lasting]
     supposed = _unless_all(left, [name for name in left if seems_to_last(name, cells.numbers(name), who)])
     left = [name for name in left if name not in supposed]
     clocks = _clocks(cells, left, str(subject), str(time))
     values = chosen or [name for name in left if name not in clocks]
     others = [name for name in rest if name not in values]
-    return BiomarkersTable(cells, str(subject), str(time), diagnosis, values, others, lasting, clocks, supposed, empty)
+    return BiomarkersTable(
+        cells, str(subject), str(time), diagnosis, values, others, lasting, clocks, supposed, empty, named
+    )
 
 
 def _not_biomarkers(names: Sequence[str], why: str) -> str:

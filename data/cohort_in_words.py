@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["counted", "in_words"]
 
-MOST_NAMES = 8  # of covariates
-MOST_COLUMNS = 30  # which all have a trajectory each; none that was taken by mistake may be hidden
+MOST_WORDS = 8  # of diagnoses
+MOST_COLUMNS = 30  # and covariates: none that was taken by mistake may be hidden
 
 
 def counted(number: int, what: str) -> str:
@@ -51,7 +51,7 @@ def in_words(cohort: Cohort) -> str:
         parts.append(f"{controls} at first visit{_diagnoses(cohort.diagnosis)}")
     parts += [repr(cohort.mesh)] if cohort.mesh is not None else []
     parts += [repr(cohort.space)] if cohort.space is not None else []
-    parts += [f"covariates {_first_of(list(cohort.covariates))}"] if cohort.covariates else []
+    parts += [f"covariates {_first_of(list(cohort.covariates), MOST_COLUMNS)}"] if cohort.covariates else []
     return f"Cohort({'; '.join(parts)})"
 
 
@@ -69,6 +69,6 @@ def _columns(cohort: Cohort) -> str:
     return f"{cohort.n_vertices:,} columns ({_first_of(cohort.feature_names.tolist(), MOST_COLUMNS)})"
 
 
-def _first_of(names: list[str], most: int = MOST_NAMES) -> str:
+def _first_of(names: list[str], most: int = MOST_WORDS) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -33,6 +33,7 @@ Answer = Literal["yes", "no", "not known", "not asked"]
 FAIR_KHAT = 1.0
 MANY_BAD_UNITS = 0.05
 CONVERGED = ("Did the optimisation converge?", "Did the sampler converge?")
+NEAR = "Is the approximation (the guide) near the posterior?"
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,13 @@ class Diagnosis:
         if self.trusted:
             return "Nothing speaks against this fit: means and intervals can be used."
         kinds = (("answered with no", self._asked("no")), ("not known", self._asked("not known")))
-        return f"Use with care; {'; '.join(f'{said}: {asked}' for said, asked in kinds if asked)}."
+        care = "Keep this fit, and take its intervals as approximate" if self._only_far else "Use with care"
+        return f"{care}; {'; '.join(f'{said}: {asked}' for said, asked in kinds if asked)}."
+
+    @property
+    def _only_far(self) -> bool:
+        """Whether nothing but the guide's distance from the posterior is answered with no, as of most large models."""
+        return [finding.question for finding in self.findings if finding.answer == "no"] == [NEAR]
 
     def _asked(self, *answers: Answer) -> str:
         return "; ".join(found.question.rstrip("?").lower() for found in self.findings if found.answer in answers)
@@ -213,19 +220,16 @@ def _agrees(fit: Fit, agreement: Agreement | None) -> Finding:
 
 
 def _near(fit: Fit, weights: Weights | None) -> Finding:
-    question = "Is the approximation (the guide) near the posterior?"
     if weights is None:
         if fit.is_sampled:
-            return Finding(question, "yes", "NUTS draws from the posterior itself, as far as its chains agree.")
-        return Finding(
-            question, "not asked", "A point has no spread to compare.", _another_guide("laplace", "structured")
-        )
+            return Finding(NEAR, "yes", "NUTS draws from the posterior itself, as far as its chains agree.")
+        return Finding(NEAR, "not asked", "A point has no spread to compare.", _another_guide("laplace", "structured"))
     khat = weights.khat
     reason = f"Pareto k-hat {khat:.2f} of {len(weights.log_weights)} draws (near: below {KHAT_LIMIT})."
     if abs(khat - KHAT_LIMIT) < weights.khat_error:
         reason += f" Its error is {weights.khat_error:.1g}: of other draws it may lie on the other side of that."
     if khat < KHAT_LIMIT:
-        return Finding(question, "yes", reason)
+        return Finding(NEAR, "yes", reason)
     far = "far from it" if khat > FAIR_KHAT else "somewhat off"
     nuts = "where data are small NUTS, in Python sample(...)"
     correlated = f"{_another_guide('structured', 'mvn')}, which know correlations"
@@ -237,10 +241,11 @@ def _near(fit: Fit, weights: Weights | None) -> Finding:
     }
     advice = steps.get(str(fit.guide_name), f"{_another_guide('flow')}; or {nuts}")
     reason += (
-        f" All latent variables together are {far}; means and sds one by one may still be good (on studies simulated "
-        "from the model, `calibrate` in Python tells)."
+        f" All latent variables together are {far}, as is usual where there are many: by itself no reason to discard "
+        "the fit. Means and sds one by one may be good (on studies simulated from the model, `calibrate` in Python "
+        "tells)."
     )
-    return Finding(question, "no", reason, advice)
+    return Finding(NEAR, "no", reason, advice)
 
 
 def _another_guide(*names: str) -> str:

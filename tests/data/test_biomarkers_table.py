@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from neuropyro.data.biomarkers_table import biomarkers_table
+from neuropyro.data.naming_columns import number_in_words
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
 
 
@@ -120,3 +121,38 @@ def test_columns_of_no_value_are_left_out_unless_they_are_chosen(tmp_path):
     assert table.remarks() == ["plasma, note: have no value at any visit, and are left out"]
     chosen = biomarkers_table(path, StudyOptions(biomarkers=("MMSE,plasma",)))
     assert (list(chosen.values), list(chosen.empty)) == (["MMSE", "plasma"], ["note"])
+
+
+def test_numbers_that_only_name_and_numbers_in_words_are_covariates_and_told(tmp_path):
+    rows = [
+        f"p{i},{70 + year},{28 - i - year},{5550000 + 37 * i * year},{90 - i - year}%"
+        for i in range(6)
+        for year in (0, 1)
+    ]
+    path = tmp_path / "visits.csv"
+    path.write_text("\n".join(["ID,age,MMSE,Phone,score %", *rows]) + "\n")
+    table = biomarkers_table(path, NO_OPTIONS)
+    assert (list(table.values), list(table.others)) == (["MMSE"], ["Phone", "score %"])
+    names, words = table.remarks()
+    assert names.startswith(
+        "Phone: by its name only tells people, records or machines apart, and is taken for a covariate"
+    )
+    assert words.startswith("score %: its cells are numbers with something beside them ('90%'), and it is taken for a")
+    chosen = biomarkers_table(path, StudyOptions(biomarkers=("MMSE,Phone",)))
+    assert (list(chosen.values), len(chosen.remarks())) == (["MMSE", "Phone"], 1)
+
+
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        (["37%", "", "4.5 %", "-2%", ">90%"], "37%"),
+        (["12mg", "13 mg", "9mg", "1mg"], "12mg"),
+        (["3T", "1.5T", "3T", "3T"], None),  # two kinds
+        (["m12", "m24", "m36", "m48"], None),  # names with numbers
+        (["30.6.2017", "1.7.2017", "2.7.2018", "1.1.2019"], None),  # dates
+        (["37%", "4%", "2%", "1%", "much"], None),
+        (["", ""], None),
+    ],
+)
+def test_what_a_number_with_something_beside_it_is(cells, found):
+    assert number_in_words(cells) == found

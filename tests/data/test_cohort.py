@@ -330,8 +330,8 @@ def test_repr_says_what_is_there():
         assert part in text
     assert "x 4 vertices; " in repr(cohort())
     assert "nothing missing" in repr(cohort())
-    many = {f"c{i}": np.arange(N) for i in range(11)}
-    assert repr(cohort(covariates=many)).endswith("covariates c0, c1, c2, c3, c4, c5, c6, c7 and 3 more)")
+    many = {f"c{i}": np.arange(N) for i in range(33)}
+    assert repr(cohort(covariates=many)).endswith("c28, c29 and 3 more)")
 
 
 def test_from_arrays_names_its_source():

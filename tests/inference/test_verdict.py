@@ -1,6 +1,7 @@
 """Verdicts on fits that are good, and on fits that are bad in a known way; the models are unknown to the library."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from neuropyro.data import simulate_reference
 from neuropyro.inference import Schedule, check_predictive, diagnose, fit, leave_one_out, sample
 from neuropyro.inference.predictive_checks import LeaveOneOut
 from neuropyro.inference.run_agreement import compare_runs
+from neuropyro.inference.verdict import NEAR, Diagnosis, Finding
 from neuropyro.models import VertexClusterMixture
 
 
@@ -174,3 +176,22 @@ def test_names_are_those_of_the_axes(growth):
     rhat = compare_runs(result, 60, limit=15)
     assert rhat.where["level"].startswith("level[kid ")
     assert rhat.where["slope"] == "slope"
+
+
+@pytest.mark.parametrize(
+    ("others", "begins"),
+    [
+        ((), "Keep this fit, and take its intervals as approximate; answered with no: is the approximation"),
+        (
+            ("not known",),
+            "Keep this fit, and take its intervals as approximate; answered with no: is the approximation",
+        ),
+        (("no",), "Use with care; answered with no: is the approximation"),
+    ],
+)
+def test_distance_from_the_posterior_alone_is_no_reason_to_discard_a_fit(others, begins):
+    others = tuple(Finding("Can each row be left out in turn?", answer, "Of some.") for answer in others)
+    findings = (Finding(NEAR, "no", "Pareto k-hat 0.9."), *others)
+    found = Diagnosis(SimpleNamespace(is_point=False), findings, None, None, (), None)
+    assert found.verdict.startswith(begins)
+    assert not found.trusted
