@@ -19,7 +19,7 @@ from neuropyro.models.new_subjects import Personalized
 from neuropyro.models.population import Population, population_of
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.scatter_nodes import ScatterNodes
-from neuropyro.models.scores import SCORE_GLOBALS
+from neuropyro.models.scores import marginal_scores
 from neuropyro.models.spatial import MeshVisits
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.vertex_priors import POWER, SCATTER, VertexPriors
@@ -158,7 +158,7 @@ class FittedClusters:
             sigma=exact["sigma"],
             rho=exact["rho"] if self.model.subject_effect else None,
             spread=level_sd(exact["tau"], exact["sigma"], self.visits) if self.model.visit_effect else None,
-            scores=torch.stack([exact[site] for site in SCORE_GLOBALS]),
+            scores=marginal_scores(exact, self.visits),
             label=z,
             own=None if own is None else own.double(),
             effects=effects_of(exact),

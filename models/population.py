@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neuropyro.models.control_group import CONTROL_SITES
 from neuropyro.models.covariates import effects_of
-from neuropyro.models.scores import SCORE_GLOBALS, place_law
+from neuropyro.models.scores import SCORE_GLOBALS, marginal_scores, place_law
 from neuropyro.models.trajectory import Trajectories
 from neuropyro.models.visits import Visits
 
@@ -90,8 +91,10 @@ def population_of(draw: Mapping[str, Tensor], scatter: Tensor | None, visits: Vi
     """
     theta = Trajectories(*(draw[name] for name in Trajectories._fields))
     rho, omega = (draw.get(site, torch.zeros_like(draw["pi"])) for site in ("rho", "omega"))
-    scores = torch.stack([draw[name] for name in SCORE_GLOBALS])
-    own = place_law(draw, visits).innovations(draw["place"])
+    scores = marginal_scores(draw, visits)
+    alike = {site: value for site, value in draw.items() if site not in CONTROL_SITES}
+    everybody = place_law(alike | dict(zip(SCORE_GLOBALS, scores, strict=True)), visits)
+    own = everybody.innovations(everybody.place(*place_law(draw, visits).log_alpha_and_stage(draw["place"])))
     offsets = draw["u"] / rho if "u" in draw else own.new_zeros(len(own), len(rho))
     shared = Population(
         draw["pi"], theta, scatter, draw["sigma"], rho, omega, scores, effects_of(draw), draw.get("ageing")

@@ -45,11 +45,19 @@ from neuropyro.models.offset_centring import OffsetCentring
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset, with_offsets, without_offsets
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
-from neuropyro.models.scores import SCORE_DIMS, SCORE_GLOBALS, Draws, ScorePriors, fix_gauge, sample_scores
+from neuropyro.models.scores import (
+    SCORE_DIMS,
+    Draws,
+    ScorePriors,
+    fix_gauge,
+    marginal_scores,
+    sample_scores,
+)
 from neuropyro.models.site_units import CLUSTER_UNITS, SCORE_UNITS
 from neuropyro.models.starting_choice import likeliest
+from neuropyro.models.starting_controls import with_controls
 from neuropyro.models.starting_values import start_biomarkers
-from neuropyro.models.trajectory import Trajectories, TrajectoryPriors, sample_trajectories, sigmoid
+from neuropyro.models.trajectory import OF_BIOMARKERS, Trajectories, TrajectoryPriors, sample_trajectories, sigmoid
 from neuropyro.models.visit_contract import OfVisits
 from neuropyro.models.visit_normal import VisitNormal
 from neuropyro.models.visits import Standardise, Visits, prepare_visits
@@ -85,13 +93,13 @@ class SubjectProgression(OfVisits):
     subject_effect: bool = True
     standardise: Standardise = "controls"
     covariates: tuple[str, ...] = ()
-    trajectory_priors: TrajectoryPriors = TrajectoryPriors()  # noqa: RUF009 (frozen)
+    trajectory_priors: TrajectoryPriors = OF_BIOMARKERS
     score_priors: ScorePriors = ScorePriors()  # noqa: RUF009 (frozen)
     rho: Pair = (-0.5, 0.5)
 
     default_guide: ClassVar[str] = "structured"
-    population_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "correlation")
-    scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "rho")
+    population_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "correlation", "control_sd")
+    scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "control_sd", "rho")
     column: ClassVar[str] = "biomarker"
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **SCORE_DIMS,
@@ -157,6 +165,7 @@ class SubjectProgression(OfVisits):
 
     def _complete(self, visits: Visits, start: dict[str, NDArray[np.float64]]) -> dict[str, Tensor]:
         """Add the sites that starts lack, and leave out those that the model lacks."""
+        start = with_controls(start, visits)
         del start["pi"], start["tau"], start["level"]
         if visits.covariates is not None:
             start |= dict.fromkeys(EFFECT_SITES, np.zeros(visits.covariates.shape[1]))
@@ -214,7 +223,7 @@ class SubjectProgression(OfVisits):
                 sigma=draw["sigma"],
                 rho=draw["rho"] if self.subject_effect else None,
                 spread=None,
-                scores=torch.stack([draw[site] for site in SCORE_GLOBALS]),
+                scores=marginal_scores(draw, result.data),
                 label=label,
                 own=None,
                 effects=effects_of(draw),

@@ -8,7 +8,9 @@ for visit n of subject i, with t_0 the cohort's mean time.  Covariates of subjec
 (:mod:`neuropyro.models.covariates`).  That is the law of the DIVE paper, by which who is older is further along, by
 the years between times alpha; since people are recruited by their diagnosis as well, a share of these years counts,
 which is learned: beta is Normal with t_0 nearer to a subject's own time (``time_share``,
-:mod:`neuropyro.models.subject_place`).  Two changes of variables leave the model as it is and make its posterior easy:
+:mod:`neuropyro.models.subject_place`).  Where some people came as controls and others did not, the groups differ in
+both means and in the sd of beta (:mod:`neuropyro.models.control_group`).  Two changes of variables leave the model as
+it is and make its posterior easy:
 
 * In place of beta, an extrapolation over decades where time is age, stands the subject's *stage*, the score at the mean
   time of the subject's own visits.  Given alpha they differ by the constant alpha (mean time - t_0).
@@ -35,15 +37,27 @@ from typing import Any
 import numpy as np
 import pyro
 import pyro.distributions as dist
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuropyro.models.control_group import CONTROL_SITES, ControlGroup
 from neuropyro.models.covariates import EFFECT_SITES, effects_of, shifts
 from neuropyro.models.priors import Pair, log_normal, normal
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import Visits
 
-__all__ = ["SCORE_DIMS", "SCORE_GLOBALS", "Draws", "ScorePriors", "fix_gauge", "place_law", "sample_scores"]
+__all__ = [
+    "SCORE_DIMS",
+    "SCORE_GLOBALS",
+    "Draws",
+    "ScorePriors",
+    "fix_gauge",
+    "marginal_scores",
+    "place_law",
+    "population_hyper",
+    "sample_scores",
+]
 
 SCORE_DIMS = dict.fromkeys(("log_alpha", "stage", "alpha", "beta"), ("subject",)) | {
     "place": ("subject", "coordinate"),
@@ -75,6 +89,10 @@ class ScorePriors:
         Normal: share of the years between subjects that counts as years of the course.  1 is the DIVE paper's: who is
         ten years older is ten years' travel further along; 0 where people were recruited by how far along they are.
         Where all subjects' visits are at like times it says nothing.
+    control_log_alpha, control_beta
+        Normal: by how much controls' mean log speed and mean beta depart from the others', the latter in sds of theirs.
+    control_sd
+        LogNormal: how many times as wide as the others' controls' beta spreads.
     effect_log_alpha, effect_beta
         Normal: effects of one sd of a covariate, on the log speed and on the score that beta_mean is of.
 
@@ -91,6 +109,9 @@ class ScorePriors:
     beta_sd: Pair = (0.3, 0.5)
     correlation: float = 2.0
     time_share: Pair = (0.5, 0.5)
+    control_log_alpha: Pair = (-0.3, 0.5)
+    control_beta: Pair = (-1.0, 1.0)
+    control_sd: Pair = (-0.5, 0.5)
     effect_log_alpha: Pair = (0.0, 0.3)
     effect_beta: Pair = (0.0, 1.0)
 
@@ -99,9 +120,10 @@ def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> 
     """Sample the sites of the progression in the plate of subjects; returns the scores ``(*, visits)``.
 
     Sites: log_alpha_mean, log_alpha_sd, beta_mean, beta_sd, correlation, time_share (scalars) and place (subjects, 2);
-    log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.  Where the visits have covariates, in a
-    plate ``covariate``: effect_log_alpha, effect_beta (C), by which the expected log speed and beta of a subject change
-    with one sd of a covariate.
+    log_alpha, stage, alpha, beta (subjects) and dps (visits) are deterministic.  Where the visits are of controls and
+    others: control_log_alpha, control_beta, control_sd (scalars), by which controls differ.  Where they have
+    covariates, in a plate ``covariate``: effect_log_alpha, effect_beta (C), by which the expected log speed and beta of
+    a subject change with one sd of a covariate.
 
     Examples
     --------
@@ -123,7 +145,8 @@ def sample_scores(priors: ScorePriors, visits: Visits, subjects: pyro.plate) -> 
     concentration = like.new_full((), priors.correlation)
     rho = pyro.sample("correlation", dist.AffineBeta(concentration, concentration, -1.0, 2.0))
     share = pyro.sample("time_share", normal(priors.time_share, like))
-    law = _place_law(Hyper(mean_a, sd_a, mean_b, sd_b, rho, share), _sample_effects(priors, visits), visits)
+    population, group = Hyper(mean_a, sd_a, mean_b, sd_b, rho, share), _sample_group(priors, visits)
+    law = _place_law(population, _sample_effects(priors, visits), visits, group)
     alpha, stage = _sample_places(law, subjects)
     scores = alpha[..., visits.subject] * visits.time_within + stage[..., visits.subject]
     dps: Tensor = pyro.deterministic("dps", scores)
@@ -143,13 +166,62 @@ def place_law(values: Mapping[str, Tensor], visits: Visits) -> SubjectPlace:
     >>> stage  # in the middle: .5 at 70 years, and a score a year
     tensor([-0.5000,  1.5000])
     """
-    return _place_law(Hyper(*(values[site] for site in SCORE_GLOBALS)), effects_of(values), visits)
+    return _place_law(population_hyper(values), effects_of(values), visits, _group_of(values))
 
 
-def _place_law(population: Hyper, effects: Sequence[Tensor] | Tensor | None, visits: Visits) -> SubjectPlace:
+def population_hyper(values: Mapping[str, Tensor]) -> Hyper:
+    """Return what subjects have in common: of those who are no controls, where the two are told apart.
+
+    Examples
+    --------
+    >>> population_hyper(dict.fromkeys(SCORE_GLOBALS, torch.tensor(0.5))).share
+    tensor(0.5000)
+    """
+    return Hyper(*(values[site] for site in SCORE_GLOBALS))
+
+
+def marginal_scores(values: Mapping[str, Tensor], visits: Visits) -> Tensor:
+    """Return what new people are expected to be, whoever they are: `SCORE_GLOBALS` over all that were fitted, ``(6,)``.
+
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> from neuropyro.models.visits import prepare_visits
+    >>> visits = prepare_visits(Cohort(np.array([[0.0], [1.0]]), [69.0, 71.0], ["a", "b"]), None)
+    >>> values = dict(zip(SCORE_GLOBALS, torch.tensor([0.0, 1.0, 0.5, 1.0, 0.0, 1.0])))
+    >>> marginal_scores(values, visits).tolist()  # nobody came as a control
+    [0.0, 1.0, 0.5, 1.0, 0.0, 1.0]
+    """
+    population, group = population_hyper(values), _group_of(values)
+    if group is not None and visits.controls is not None:
+        population = group.marginal(population, visits.controls.to(population.mean_b).mean())
+    return torch.stack(list(population))
+
+
+def _group_of(values: Mapping[str, Tensor]) -> ControlGroup | None:
+    return ControlGroup(*(values[site] for site in CONTROL_SITES)) if CONTROL_SITES[0] in values else None
+
+
+def _place_law(
+    population: Hyper, effects: Sequence[Tensor] | Tensor | None, visits: Visits, group: ControlGroup | None
+) -> SubjectPlace:
     on_speed, on_beta = shifts(visits.covariates, effects)
     own = population._replace(mean_a=population.mean_a + on_speed, mean_b=population.mean_b + on_beta)
+    if group is not None and visits.controls is not None:
+        own = group.of(own, visits.controls)
     return SubjectPlace(own, visits.subject_time)
+
+
+def _sample_group(priors: ScorePriors, visits: Visits) -> ControlGroup | None:
+    """Sample by what controls differ; None where all people are of one group."""
+    if visits.controls is None:
+        return None
+    like = visits.values
+    return ControlGroup(
+        pyro.sample("control_log_alpha", normal(priors.control_log_alpha, like)),
+        pyro.sample("control_beta", normal(priors.control_beta, like)),
+        pyro.sample("control_sd", log_normal(priors.control_sd, like)),
+    )
 
 
 def _sample_effects(priors: ScorePriors, visits: Visits) -> list[Tensor] | None:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from neuropyro.models.priors import Pair, log_normal, normal
 
-__all__ = ["Trajectories", "TrajectoryPriors", "sample_trajectories", "sigmoid"]
+__all__ = ["OF_BIOMARKERS", "Trajectories", "TrajectoryPriors", "sample_trajectories", "sigmoid"]
 
 
 class Trajectories(NamedTuple):
@@ -67,6 +67,10 @@ class TrajectoryPriors:
     c: Pair = (1.0, 2.0)
     d: Pair = (0.0, 2.0)
     sigma: Pair = (0.0, 0.5)
+
+
+OF_BIOMARKERS = TrajectoryPriors(a=(0.0, 20.0), d=(0.0, 5.0))
+"""Of biomarkers: a test of patients is easily 15 sds of the controls below theirs, a cortex hardly one."""
 
 
 def sample_trajectories(priors: TrajectoryPriors, like: Tensor) -> tuple[Trajectories, Tensor]:

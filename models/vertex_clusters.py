@@ -74,6 +74,7 @@ from neuropyro.models.site_units import CLUSTER_UNITS, SCORE_UNITS
 from neuropyro.models.spatial import MeshVisits, PottsMixture, on_mesh
 from neuropyro.models.spatial_start import start_on_mesh
 from neuropyro.models.starting_choice import likeliest
+from neuropyro.models.starting_controls import with_controls
 from neuropyro.models.starting_values import start_clusters, start_labelled
 from neuropyro.models.trajectory import TrajectoryPriors, sample_trajectories
 from neuropyro.models.vertex_answers import VertexAnswers
@@ -156,9 +157,9 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
     vertex_priors: VertexPriors = VertexPriors()  # noqa: RUF009 (frozen)
 
     default_guide: ClassVar[str] = "structured"
-    population_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "correlation")
+    population_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "correlation", "control_sd")
     # Scatter too: free to grow before scores are right, it takes what they leave, and the fit stays where it is wrong.
-    scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "rho", "tau", "omega", *SCATTER)
+    scale_sites: ClassVar[tuple[str, ...]] = ("log_alpha_sd", "beta_sd", "control_sd", "rho", "tau", "omega", *SCATTER)
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         **SCORE_DIMS,
         **dict.fromkeys(CLUSTER_SITES, ("cluster",)),
@@ -297,6 +298,7 @@ class VertexClusterMixture(VertexAnswers, OfVisits):
 
     def _complete(self, visits: Visits, start: dict[str, NDArray[np.float64]]) -> dict[str, Tensor]:
         """Add the sites that starts lack, and leave out those that the model lacks."""
+        start = with_controls(start, visits)
         if self.scatter:
             scatter = {site: np.full(self.n_clusters, STARTING_SCATTER) for site in SCATTER}
             start = scatter | {POWER: np.full(self.n_clusters, self.vertex_priors.power[0])} | start

@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from neuropyro.data import Cohort
 from neuropyro.data.given_cohort import check_cohort
 from neuropyro.data.named_columns import columns_like, other_columns
+from neuropyro.models.control_group import controls_of
 from neuropyro.models.covariates import CovariateCoding, code_covariates
 from neuropyro.models.standardise import Standardise, centred_times, location_and_scale
 from neuropyro.models.vertex_effects import SubjectSums
@@ -57,6 +58,8 @@ class Visits:
         Row numbers of the visits that set the gauge.
     is_control
         ``(visits,)`` bool.
+    controls
+        ``(subjects,)``: 1 for who came as a control, else 0; None where there are too few of either kind.
     location, scale
         ``(vertices,)``: value = location + scale * standardised value, in the cohort's unit.
     names
@@ -94,6 +97,7 @@ class Visits:
     is_control: Tensor
     location: Tensor
     scale: Tensor
+    controls: Tensor | None = None
     names: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     covariates: Tensor | None = None
     coding: CovariateCoding | None = None
@@ -250,7 +254,7 @@ def visits_like(fitted: Visits, cohort: Cohort) -> Visits:
     scale = np.where(fitted.is_informative.cpu().numpy(), scale, 0.0)
     values = fitted.values
     placed = _placed(cohort, location, scale, float(fitted.origin), values.device, values.dtype, fitted.coding)
-    return replace(placed, course=fitted.course, weight=fitted.weight)
+    return replace(placed, course=fitted.course, weight=fitted.weight, controls=None)  # who they are is not asked
 
 
 def _placed(
@@ -273,7 +277,7 @@ def _placed(
 
     values = tensor(standard).T  # stored visit by visit, as the cohort is
     within, mean_time = centred_times(cohort)
-    mean_time = mean_time - origin
+    mean_time, controls = mean_time - origin, controls_of(cohort)
     return Visits(
         values=values,
         observed=None if seen.all() else tensor(seen).T,
@@ -287,6 +291,7 @@ def _placed(
         share_seen=tensor(seen.mean(1)),
         reference=tensor(np.flatnonzero(cohort.is_reference), torch.long),
         is_control=tensor(cohort.is_control, torch.bool),
+        controls=None if controls is None else tensor(controls),
         location=tensor(location),
         scale=tensor(scale),
         names={"subject": cohort.subjects} | ({} if cohort.feature_names is None else {"vertex": cohort.feature_names}),

@@ -60,10 +60,10 @@ class _FitOptions:
     def model(self, cohort: Cohort) -> VertexClusterMixture:
         """Return the model."""
         from neuropyro.models import VertexClusterMixture
-        from neuropyro.study_preparation import check_clusters, effects_of_maps
+        from neuropyro.study_preparation import check_clusters, kind_of_columns
 
         check_clusters(cohort, self.clusters)
-        switches = effects_of_maps(cohort, self.visit_effect, self.vertex_effect)
+        switches = kind_of_columns(cohort, self.visit_effect, self.vertex_effect)
         return VertexClusterMixture(self.clusters, ageing=self.ageing, **switches)
 
     def options(self) -> dict[str, Any]:

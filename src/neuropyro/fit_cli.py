@@ -199,7 +199,7 @@ def dive_fit(
         check_spatial,
         check_subjects,
         clusters_of,
-        effects_of_maps,
+        kind_of_columns,
         prepare_study,
     )
     from neuropyro.study_remarks import missing_hemispheres, remarks, vertices_kept
@@ -220,7 +220,7 @@ def dive_fit(
     inputs = cohort, *study.files()
     _check_room(out, inputs)
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
-    switches |= effects_of_maps(opened, visit_effect, vertex_effect) | clusters_of(opened, clusters)
+    switches |= kind_of_columns(opened, visit_effect, vertex_effect) | clusters_of(opened, clusters)
     switches |= {"spatial": "potts" if spatial else None, "covariates": listed(covariates)}
     scaled = None if standardise == "none" else standardise
     schedule = Schedule(max_steps=max_steps, warm_up=min(max_steps, Schedule.warm_up))

@@ -95,7 +95,7 @@ def _select(
         How to read maps.
     """
     from neuropyro.data import Cohort
-    from neuropyro.study_preparation import check_clusters, check_spatial, check_subjects, effects_of_maps
+    from neuropyro.study_preparation import check_clusters, check_spatial, check_subjects, kind_of_columns
 
     refuse_file(out)
     wanted = numbers(clusters)
@@ -110,7 +110,7 @@ def _select(
     fits = f"{len(wanted) * (folds + 1)} fits follow, of all subjects and of {folds} parts left out, for each number"
     print(loaded, *_of_biomarkers(loaded), fits, sep="\n", file=sys.stderr)
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
-    switches |= effects_of_maps(loaded, visit_effect, vertex_effect)
+    switches |= kind_of_columns(loaded, visit_effect, vertex_effect)
     model = VertexClusterMixture(
         wanted[0], spatial="potts" if spatial else None, covariates=listed(covariates), **switches
     )

@@ -25,7 +25,7 @@ __all__ = [
     "check_spatial",
     "check_subjects",
     "clusters_of",
-    "effects_of_maps",
+    "kind_of_columns",
     "prepare_alike",
     "prepare_study",
 ]
@@ -285,15 +285,18 @@ def prepare_alike(cohort: Cohort, fit: Path) -> Cohort:
     return cohort
 
 
-def effects_of_maps(cohort: Cohort, visit_effect: bool | None, vertex_effect: bool | None) -> dict[str, Any]:
-    """Return a model's switches for what maps on a mesh have: each as given, or else on where there is a mesh.
+def kind_of_columns(cohort: Cohort, visit_effect: bool | None, vertex_effect: bool | None) -> dict[str, Any]:
+    """Return a model's switches for maps on a mesh, each as given or else on where there is one, or biomarkers' priors.
 
     Examples
     --------
-    >>> table = Cohort([[2.0] * 3] * 2, time=[70, 71], subject=["a", "b"])  # no mesh
-    >>> effects_of_maps(table, None, True)
+    >>> table = Cohort([[2.0] * 3] * 2, time=[70, 71], subject=["a", "b"])  # no mesh, and no names
+    >>> kind_of_columns(table, None, True)
     {'visit_effect': False, 'vertex_effect': True}
     """
+    from neuropyro.models.trajectory import OF_BIOMARKERS  # takes seconds, for which no error of use should wait
+
     on_mesh = cohort.mesh is not None
     given = {"visit_effect": visit_effect, "vertex_effect": vertex_effect}
-    return {name: on_mesh if switch is None else switch for name, switch in given.items()}
+    priors = {} if cohort.feature_names is None else {"trajectory_priors": OF_BIOMARKERS}
+    return {name: on_mesh if switch is None else switch for name, switch in given.items()} | priors

@@ -53,7 +53,9 @@ def unstaged(model: VertexClusterMixture, cohort: Cohort, seed: int = 0) -> Star
     """
     sd = (float(np.log(NO_SPREAD)), FIRM)
     whole = (1.0, NO_SPREAD)  # all years between subjects count
-    like = replace(model, score_priors=replace(model.score_priors, log_alpha_sd=sd, beta_sd=sd, time_share=whole))
+    none = (0.0, NO_SPREAD)  # and controls are as fast as others
+    priors = replace(model.score_priors, log_alpha_sd=sd, beta_sd=sd, time_share=whole, control_log_alpha=none)
+    like = replace(model, score_priors=priors)
     visits = like.prepare(cohort)
     start = {site: np.asarray(value.double().cpu()) for site, value in like.init_values(visits, seed).items()}
     return Started(like, start | _timed(like, visits, start, seed))
@@ -72,7 +74,7 @@ def _timed(
     a, b, c, d = fit_trajectories(curves, theta, scores).T
     nobody = np.zeros((visits.n_subjects, 2))
     spread = {"log_alpha_sd": np.array(NO_SPREAD), "beta_sd": np.array(NO_SPREAD), "correlation": np.array(0.0)}
-    spread |= {"time_share": np.array(1.0)}
+    spread |= {"time_share": np.array(1.0), "control_log_alpha": np.array(0.0)}
     place = {"log_alpha_mean": np.array(-np.log(scale)), "beta_mean": np.array(-shift / scale)}
     values = spread | place | {"place": nobody, "a": a, "b": b, "c": c, "d": d}
     values |= {"pi": curves.share, "sigma": curves.residual_sd, "level": curves.course.T}

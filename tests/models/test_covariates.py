@@ -48,12 +48,16 @@ def test_log_alpha_and_beta_given_covariates_are_bivariate_normal_about_a_line(c
     apoe4 = np.array([cohort.covariates["apoe4"][cohort.subject == i][0] for i in cohort.subjects], float)
     male = np.array([cohort.covariates["sex"][cohort.subject == i][0] == "M" for i in cohort.subjects], float)
     x = np.stack([(apoe4 - apoe4.mean()) / apoe4.std(), (male - male.mean()) / male.std()], 1)
-    sd_a, sd_b, rho = g["log_alpha_sd"], g["beta_sd"], g["correlation"]
-    covariance = [[sd_a**2, rho * sd_a * sd_b], [rho * sd_a * sd_b, sd_b**2]]
-    means = np.stack([g["log_alpha_mean"] + x @ g["effect_log_alpha"], g["beta_mean"] + x @ g["effect_beta"]], 1)
+    control = cohort.is_control[[np.flatnonzero(cohort.subject == i)[0] for i in cohort.subjects]].astype(float)
+    assert 5 <= control.sum() <= 15
+    sd_a, sd_b, rho = g["log_alpha_sd"], g["beta_sd"] * g["control_sd"] ** control, g["correlation"]
+    covariance = [[[sd_a**2, rho * sd_a * sd], [rho * sd_a * sd, sd**2]] for sd in sd_b]
+    mean_a = g["log_alpha_mean"] + x @ g["effect_log_alpha"] + control * g["control_log_alpha"]
+    mean_b = g["beta_mean"] + x @ g["effect_beta"] + control * g["control_beta"] * g["beta_sd"]
+    means = np.stack([mean_a, mean_b], 1)
     counted = g["beta"] + (1 - g["time_share"]) * g["alpha"] * visits.subject_time.numpy()
     pairs = np.stack([g["log_alpha"], counted], 1)
-    by_scipy = [multivariate_normal(m, covariance).logpdf(p) for m, p in zip(means, pairs, strict=True)]
+    by_scipy = [multivariate_normal(m, c).logpdf(p) for m, c, p in zip(means, covariance, pairs, strict=True)]
     # The map from the innovations to places keeps volumes (tests of scores), so that the place has their density.
     np.testing.assert_allclose(
         nodes["place"]["log_prob"].numpy() - np.log(sd_a * sd_b * np.sqrt(1 - rho**2)), by_scipy, rtol=1e-9
@@ -197,12 +201,17 @@ def test_subjects_without_values_are_placed_by_their_covariates(cohort):
     )
     placed = model.personalize(result, unseen, draws=4000)
     x, times = simulated.data.covariates.numpy(), simulated.data.subject_time
+    share = simulated.data.controls.mean().item()  # of whom nobody asks which they are
+    of_controls = truth["control_log_alpha"], truth["control_beta"] * truth["beta_sd"]
+    sd_a = np.sqrt(truth["log_alpha_sd"] ** 2 + share * (1 - share) * of_controls[0] ** 2)
+    within = truth["beta_sd"] ** 2 * (1 - share + share * truth["control_sd"] ** 2)
+    sd_b = np.sqrt(within + share * (1 - share) * of_controls[1] ** 2)
     for i in (0, 3, 7):
-        mean = truth["log_alpha_mean"] + x[i] @ strong["effect_log_alpha"]
-        assert np.log(placed.alpha[:, i]).mean() == pytest.approx(mean, abs=5 * truth["log_alpha_sd"] / np.sqrt(4000))
-        mean = truth["beta_mean"] + x[i] @ strong["effect_beta"]
+        mean = truth["log_alpha_mean"] + x[i] @ strong["effect_log_alpha"] + share * of_controls[0]
+        assert np.log(placed.alpha[:, i]).mean() == pytest.approx(mean, abs=5 * sd_a / np.sqrt(4000))
+        mean = truth["beta_mean"] + x[i] @ strong["effect_beta"] + share * of_controls[1]
         counted = placed.beta[:, i] + (1 - truth["time_share"]) * placed.alpha[:, i] * float(times[i])
-        assert counted.mean() == pytest.approx(mean, abs=5 * truth["beta_sd"] / np.sqrt(4000))
+        assert counted.mean() == pytest.approx(mean, abs=5 * sd_b / np.sqrt(4000))
 
 
 @pytest.mark.parametrize(("model", "guide"), [(MODELS[0], "map"), (MODELS[1], "structured")])

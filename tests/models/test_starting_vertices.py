@@ -106,11 +106,11 @@ def test_volume_is_that_of_the_peak_over_places():
 
 
 def of_the_prior(*words):
-    """Return a cohort of the model's own prior, 60 subjects x 4 visits, whose subjects differ lastingly."""
+    """Return a cohort of the model's own prior, 60 subjects x 4 visits, whose subjects differ lastingly; no diagnosis."""
     model = VertexClusterMixture(3)
     design = simulate_reference(n_subjects=60, n_vertices=200, n_clusters=3, seed=0)
     first = np.array([design.time[design.subject == s].min() for s in design.subject])
-    design = replace(design, time=design.time - first)
+    design = replace(design, time=design.time - first, diagnosis=None)
     return model, simulate_prior(model, design, int(np.random.SeedSequence(words).generate_state(1)[0]))
 
 
