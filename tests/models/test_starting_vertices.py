@@ -106,7 +106,7 @@ def test_volume_is_that_of_the_peak_over_places():
 
 
 def of_the_prior(*words):
-    """Return a cohort of the model's own prior, 60 subjects x 4 visits, whose subjects differ lastingly; no diagnosis."""
+    """Return a cohort of the model's own prior, 60 subjects x 4 visits who differ lastingly, without diagnoses."""
     model = VertexClusterMixture(3)
     design = simulate_reference(n_subjects=60, n_vertices=200, n_clusters=3, seed=0)
     first = np.array([design.time[design.subject == s].min() for s in design.subject])
