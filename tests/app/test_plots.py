@@ -61,6 +61,18 @@ def test_trajectories_are_the_posterior_median_and_its_interval_beside_the_visit
         assert corners.max() == pytest.approx(high.max())
 
 
+def test_a_cluster_that_hardly_changes_is_seen_to():
+    made = simulate_reference(n_subjects=8, n_vertices=12, seed=1)
+    cohort = Cohort(made.values * np.repeat([1.0, 0.01], 6), made.time, made.subject, made.diagnosis)
+    model = VertexClusterMixture(2, labels=(0,) * 6 + (1,) * 6)
+    found = Outcome(model, cohort, fit(model, cohort, guide="normal", schedule=STEPS, progress=False), draws=20)
+    changing, still = plots.plot_trajectories(found).axes
+    spans = [float(np.diff(axis.get_ylim())[0]) for axis in (changing, still)]
+    assert spans[1] == pytest.approx(spans[0] / 2)
+    heights = [np.ptp(axis.collections[0].get_paths()[0].vertices[:, 1]) for axis in (changing, still)]
+    assert heights[1] / spans[1] < 0.05  # of the panel, which its band would fill
+
+
 def test_biomarkers_have_their_own_curves_in_their_own_unit():
     made = simulate_reference(n_subjects=20, n_vertices=4, n_clusters=2, seed=2)
     names, units = np.array(["volume", "area", "score", "test"]), np.array([1.0, 1000.0, 0.1, 10.0])
