@@ -15,6 +15,7 @@ from neuropyro.data.study_table import DATE, SUBJECT, TIME
 from neuropyro.data.text_table import TextTable, read_table, table_of
 from neuropyro.data.unknown_names import few
 from neuropyro.data.wild_times import refuse_wild_times
+from neuropyro.data.written_numbers import with_plain_numbers
 
 __all__ = ["long_table"]
 
@@ -43,7 +44,7 @@ def long_table(
     >>> fields["feature_names"].tolist(), fields["values"].tolist()
     (['MMSE'], [[28.0], [nan]])
     """
-    table = _table(frame)
+    table = _table(frame, subject, diagnosis)
     _refuse_absent(table, subject, time)
     taken = {subject, time, diagnosis, *covariates}
     names = [c for c in table.columns if c not in taken] if features is None else list(features)
@@ -64,10 +65,11 @@ def long_table(
     }
 
 
-def _table(frame: Any) -> TextTable:
+def _table(frame: Any, subject: str, diagnosis: str | None) -> TextTable:
     if isinstance(frame, TextTable):
         return frame
-    return read_table(frame) if isinstance(frame, str | Path) else table_of(frame)
+    table = read_table(frame) if isinstance(frame, str | Path) else table_of(frame)
+    return with_plain_numbers(table, but=(subject, diagnosis))
 
 
 def _refuse_absent(table: TextTable, subject: str, time: str) -> None:
