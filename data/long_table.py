@@ -22,7 +22,7 @@ __all__ = ["long_table"]
 
 def long_table(
     frame: Any,
-    features: Sequence[str] | None = None,
+    biomarkers: Sequence[str] | None = None,
     subject: str = "ID",
     time: str = "TIME",
     diagnosis: str | None = None,
@@ -47,7 +47,7 @@ def long_table(
     table = _table(frame, subject, diagnosis)
     _refuse_absent(table, subject, time)
     taken = {subject, time, diagnosis, *covariates}
-    names = [c for c in table.columns if c not in taken] if features is None else list(features)
+    names = [c for c in table.columns if c not in taken] if biomarkers is None else list(biomarkers)
     if not names:
         raise _no_column(table)
     table.refuse_empty(subject, "fill it in or drop the visit")
@@ -111,5 +111,5 @@ def _no_column(table: TextTable) -> CohortError:
     )
     return CohortError(
         f"{table.source}: no column is left for the biomarkers, which are numbers; name them by --biomarkers A,B,C, in "
-        f"Python `features`{'' if table.places is None else of_maps}"
+        f"Python `biomarkers`{'' if table.places is None else of_maps}"
     )
