@@ -183,6 +183,15 @@ def test_a_forecast_is_what_was_seen_and_what_is_expected_of_each_biomarker_or_c
     assert (join.get_color(), join.get_linestyle()) == (after.get_color(), after.get_linestyle())  # the legend's
 
 
+def test_a_forecast_of_one_visit_says_so_and_what_was_never_seen():
+    once = Cohort([[np.nan, 25.0]], [70], ["a"], feature_names=np.array(["tau", "MMSE"]))
+    mean = np.array([[3.0, 24.0]])
+    later = Forecasted(np.array(["a"]), np.array([72.0]), np.zeros((4, 1)), mean, mean - 1, mean + 1, level=0.9)
+    figure = plots.plot_forecast(later, once)
+    assert figure.get_suptitle() == "subject a, 1 visit so far, values as in the data"
+    assert [axis.get_title() for axis in figure.axes] == ["no value so far", ""]
+
+
 def test_a_point_has_no_intervals():
     (axis,) = plots.plot_stages(outcome("map")).axes
     assert not axis.collections
