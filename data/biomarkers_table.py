@@ -14,6 +14,7 @@ from neuropyro.data.long_table import long_table
 from neuropyro.data.naming_columns import number_in_words, only_names
 from neuropyro.data.study_table import DATE, DIAGNOSIS, SESSION, SUBJECT, TIME
 from neuropyro.data.text_table import TextTable, letters_of, read_table
+from neuropyro.data.written_numbers import with_plain_numbers
 
 if TYPE_CHECKING:
     from neuropyro.data.open_study import StudyOptions
@@ -43,6 +44,8 @@ class BiomarkersTable:
         Columns of no value, which are neither.
     named
         Those that are numbers and by their names only tell people, records or machines apart.
+    unused
+        Codes for a missing value that no cell is.
 
     Examples
     --------
@@ -67,6 +70,7 @@ class BiomarkersTable:
     supposed: Sequence[str] = ()
     empty: Sequence[str] = ()
     named: Sequence[str] = ()
+    unused: Sequence[str] = ()
 
     def fields(self) -> dict[str, Any]:
         """Return what a `Cohort` takes."""
@@ -78,7 +82,9 @@ class BiomarkersTable:
 
     def remarks(self) -> list[str]:
         """Say what of the reading a user may not expect."""
-        told = []
+        told = list(self.cells.readings)
+        if self.unused:
+            told.append(f"--missing {','.join(self.unused)}: no cell of the table is that")
         if self.empty:
             has = "has no value at any visit, and is" if len(self.empty) == 1 else "have no value at any visit, and are"
             told.append(f"{', '.join(self.empty)}: {has} left out")
@@ -121,6 +127,7 @@ def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     What else there is becomes covariates; so do, unless chosen, numbers that never change within a subject, or that no
     subject has twice and that seem not to (:mod:`neuropyro.data.lasting_columns`), those that only tell the time, and
     those that only name (:mod:`neuropyro.data.naming_columns`).  Columns of no value are left out, unless chosen.
+    Columns of percentages are numbers, and so are those of decimal commas, where semicolons or tabs part the cells.
 
     Raises
     ------
@@ -138,7 +145,9 @@ def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     ('age', ['MMSE'], ['sex'], ['line 2'])
     """
     chosen = [name.strip() for words in options.biomarkers for name in words.split(",")]
-    cells = read_table(path).with_missing(code for words in options.missing for code in words.split(","))
+    codes = [code for words in options.missing for code in words.split(",")]
+    cells = read_table(path).with_missing(codes)
+    unused = [code for code in codes if not cells.has(code)]
     cells.refuse_unknown({"--subject": options.subject, "--time": options.time, "--diagnosis": options.diagnosis})
     for name in chosen:
         cells.refuse_unknown({"--biomarkers": name})
@@ -147,6 +156,7 @@ def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     diagnosis = options.diagnosis or cells.first_of(DIAGNOSIS)
     found = {"subject": (subject, SUBJECT), "time in years": (time, (*TIME, *DATE))}
     cells.refuse_without({role: names for role, (name, names) in found.items() if name is None})
+    cells = with_plain_numbers(cells, but=(subject, diagnosis))
     rest = [name for name in cells.columns if name not in (subject, time, diagnosis)]
     empty = [name for name in rest if name not in chosen and cells.empty(name).all()]
     rest = [name for name in rest if name not in empty]
@@ -162,7 +172,7 @@ def biomarkers_table(path: Path, options: StudyOptions) -> BiomarkersTable:
     values = chosen or [name for name in left if name not in clocks]
     others = [name for name in rest if name not in values]
     return BiomarkersTable(
-        cells, str(subject), str(time), diagnosis, values, others, lasting, clocks, supposed, empty, named
+        cells, str(subject), str(time), diagnosis, values, others, lasting, clocks, supposed, empty, named, unused
     )
 
 

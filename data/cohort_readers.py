@@ -201,7 +201,7 @@ class CohortReaders:
     def from_dataframe(
         cls,
         frame: Any,
-        features: Sequence[str] | None = None,
+        biomarkers: Sequence[str] | None = None,
         subject: str = "ID",
         time: str = "TIME",
         diagnosis: str | None = None,
@@ -213,8 +213,12 @@ class CohortReaders:
         ----------
         frame
             A pandas DataFrame, whose index levels count as columns, or the path of a CSV or TSV file.
-        features
+        biomarkers
             Columns of biomarkers, on any scale, rising or falling; by default all others.
+        subject, time
+            Columns of a subject's name, and of years or dates.
+        diagnosis, covariates
+            Columns of the diagnosis, for controls, and of what else the model may use.
 
         Examples
         --------
@@ -227,19 +231,19 @@ class CohortReaders:
         from neuropyro.data.long_table import long_table
 
         source = frame if isinstance(frame, str | Path) else "DataFrame"
-        return cls._of(source, long_table(frame, features, subject, time, diagnosis, covariates))
+        return cls._of(source, long_table(frame, biomarkers, subject, time, diagnosis, covariates))
 
     @classmethod
-    def from_tadpole(cls, table: Any, features: Sequence[str] | None = None) -> Self:
+    def from_tadpole(cls, table: Any, biomarkers: Sequence[str] | None = None) -> Self:
         """Read the TADPOLE challenge's D1/D2 or D3 table, or ADNIMERGE.
 
-        Time is age.  Visits with none of the features are left out.  Diagnoses are CN, MCI and AD.  Covariates, where
+        Time is age.  Visits with none of the biomarkers are left out.  Diagnoses are CN, MCI and AD.  Covariates, where
         the table has them: sex, education, apoe4, site, D1 and D2 (1 for visits of that set) and exam_date (a decimal
         year).
 
         Parameters
         ----------
-        features
+        biomarkers
             Columns; ``<volume>_ICV`` divides a volume by ICV.  By default ADAS13, MMSE, CDRSB, RAVLT_immediate and FDG,
             and Ventricles, Hippocampus, WholeBrain, Entorhinal, Fusiform and MidTemp over ICV, as far as they are
             there.
@@ -247,7 +251,7 @@ class CohortReaders:
         from neuropyro.data.tadpole import tadpole_table
 
         source = table if isinstance(table, str | Path) else "DataFrame"
-        return cls._of(source, tadpole_table(table, features))
+        return cls._of(source, tadpole_table(table, biomarkers))
 
     @classmethod
     def _of(cls, source: str | Path, fields: Mapping[str, Any]) -> Self:

@@ -64,15 +64,22 @@ def order_of_dates(cells: Sequence[str], name: str, place: Callable[[int], str])
     best = max(read, key=lambda order: sum(found is not None for found in read[order]))
     for row, day in zip(rows, read[best], strict=True):
         if day is None:
-            like = f" ({best}, as others are)" if is_date(cells[row]) else ""
-            said = f"{place(row)}: `{name}` is {str(cells[row])!r}, not a date like 2017-06-30{like}"
-            raise CohortError(f"{said}; correct it")
+            raise CohortError(
+                f"{place(row)}: `{name}` is {str(cells[row])!r}, {_fault(str(cells[row]), best)}; correct it"
+            )
     for found in (dates for dates in read.values() if None not in dates):
         unlike = [row for row, one, two in zip(rows, found, read[best], strict=True) if one != two]
         if unlike:
             said = f"{place(unlike[0])}: `{name}` is {str(cells[unlike[0]])!r}, and no date of the column tells its day"
             raise CohortError(f"{said} from its month; write dates as 2017-06-30")
     return best
+
+
+def _fault(cell: str, order: str) -> str:
+    """Say what is wrong with a cell that is no date in the order of the others."""
+    if is_date(cell):
+        return f"not a date like 2017-06-30 ({order}, as others are)"
+    return f"a day that there is not ({order})" if _ORDERS[order][0].fullmatch(cell) else "not a date like 2017-06-30"
 
 
 def years_of_dates(cells: Sequence[str], name: str, place: Callable[[int], str]) -> NDArray[np.float64]:

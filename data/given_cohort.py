@@ -34,5 +34,5 @@ def _remedy(given: Any) -> str:
     if isinstance(given, str | Path):
         return f"read the file, as Cohort.open({str(given)!r})"
     if hasattr(given, "columns"):
-        return "make one, as Cohort.from_dataframe(frame, features=[...], subject=COLUMN, time=COLUMN)"
+        return "make one, as Cohort.from_dataframe(frame, biomarkers=[...], subject=COLUMN, time=COLUMN)"
     return "make one, as Cohort(values, time=..., subject=...), values being (visits, columns)"

@@ -15,13 +15,14 @@ from neuropyro.data.study_table import DATE, SUBJECT, TIME
 from neuropyro.data.text_table import TextTable, read_table, table_of
 from neuropyro.data.unknown_names import few
 from neuropyro.data.wild_times import refuse_wild_times
+from neuropyro.data.written_numbers import with_plain_numbers
 
 __all__ = ["long_table"]
 
 
 def long_table(
     frame: Any,
-    features: Sequence[str] | None = None,
+    biomarkers: Sequence[str] | None = None,
     subject: str = "ID",
     time: str = "TIME",
     diagnosis: str | None = None,
@@ -43,10 +44,10 @@ def long_table(
     >>> fields["feature_names"].tolist(), fields["values"].tolist()
     (['MMSE'], [[28.0], [nan]])
     """
-    table = _table(frame)
+    table = _table(frame, subject, diagnosis)
     _refuse_absent(table, subject, time)
     taken = {subject, time, diagnosis, *covariates}
-    names = [c for c in table.columns if c not in taken] if features is None else list(features)
+    names = [c for c in table.columns if c not in taken] if biomarkers is None else list(biomarkers)
     if not names:
         raise _no_column(table)
     table.refuse_empty(subject, "fill it in or drop the visit")
@@ -64,10 +65,11 @@ def long_table(
     }
 
 
-def _table(frame: Any) -> TextTable:
+def _table(frame: Any, subject: str, diagnosis: str | None) -> TextTable:
     if isinstance(frame, TextTable):
         return frame
-    return read_table(frame) if isinstance(frame, str | Path) else table_of(frame)
+    table = read_table(frame) if isinstance(frame, str | Path) else table_of(frame)
+    return with_plain_numbers(table, but=(subject, diagnosis))
 
 
 def _refuse_absent(table: TextTable, subject: str, time: str) -> None:
@@ -109,5 +111,5 @@ def _no_column(table: TextTable) -> CohortError:
     )
     return CohortError(
         f"{table.source}: no column is left for the biomarkers, which are numbers; name them by --biomarkers A,B,C, in "
-        f"Python `features`{'' if table.places is None else of_maps}"
+        f"Python `biomarkers`{'' if table.places is None else of_maps}"
     )

@@ -28,7 +28,7 @@ def readable(path: Path, kind: str) -> Iterator[None]:
     Raises
     ------
     CohortError
-        Where there is no such file, or the reader raises anything.
+        Where there is no such file, it is empty, or the reader raises anything.
 
     Examples
     --------
@@ -41,6 +41,8 @@ def readable(path: Path, kind: str) -> Iterator[None]:
     """
     if not path.is_file():
         raise CohortError(f"{path}: no such file")
+    if not path.stat().st_size:
+        raise CohortError(f"{path}: an empty file, of 0 bytes; write or copy it again")
     try:
         yield
     except CohortError:

@@ -15,6 +15,7 @@ from neuropyro.data.errors import CohortError
 from neuropyro.data.text_table import TextTable, read_table, table_of
 from neuropyro.data.unknown_names import few
 from neuropyro.data.wild_times import refuse_wild_times
+from neuropyro.data.written_numbers import with_plain_numbers
 
 __all__ = ["SESSION_REMEDY", "StudyTable", "study_table"]
 
@@ -196,6 +197,7 @@ def study_table(
     roles = {"subject": SUBJECT, "time": (*TIME, *DATE)}
     found = {"subject": use["subject"], "time": use["time"] or cells.first_of(DATE)}
     cells.refuse_without({role: names for role, names in roles.items() if found[role] is None})
+    cells = with_plain_numbers(cells, but=[use[role] for role in use if role != "time"])
     who = _required(cells, str(use["subject"]))
     when, taken = _times(cells, who, use["time"])
     rest = [c for c in cells.columns if c not in {*use.values(), taken}] if covariates is None else covariates

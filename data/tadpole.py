@@ -57,8 +57,8 @@ def is_tadpole(path: Path) -> bool:
     return {"RID", "VISCODE", "AGE"} <= set(column_names(path))
 
 
-def tadpole_table(table: Any, features: Sequence[str] | None = None) -> dict[str, Any]:
-    """Read TADPOLE's columns: what a `Cohort` takes, values ``(visits, features)``; see `Cohort.from_tadpole`.
+def tadpole_table(table: Any, biomarkers: Sequence[str] | None = None) -> dict[str, Any]:
+    """Read TADPOLE's columns: what a `Cohort` takes, values ``(visits, biomarkers)``; see `Cohort.from_tadpole`.
 
     Raises
     ------
@@ -74,16 +74,16 @@ def tadpole_table(table: Any, features: Sequence[str] | None = None) -> dict[str
     >>> fields["time"].tolist(), fields["values"].tolist(), fields["feature_names"].tolist()
     ([70.0, 70.5], [[0.25], [0.5]], ['Ventricles_ICV'])
     """
-    wanted = (*KEYS, *VOLUMES, *SCORES, *COVARIATES.values(), *_columns(features or ()))
+    wanted = (*KEYS, *VOLUMES, *SCORES, *COVARIATES.values(), *_columns(biomarkers or ()))
     cells = read_table(table, wanted) if isinstance(table, str | Path) else table_of(table)
     cells = TextTable(cells.source, cells.columns, cells.places, MISSING | {"-4", "-4.0"})
     for name in ("RID", "VISCODE", "AGE"):
         cells.column(name)
-    names = _default_features(cells) if features is None else list(features)
+    names = _default_features(cells) if biomarkers is None else list(biomarkers)
     values = np.stack([_feature(cells, name) for name in names], 1)
     kept = np.asarray(~np.isnan(values).all(1))
     if not kept.any():
-        raise CohortError(f"{cells.source}: no visit has any of {', '.join(names)}; name other `features`")
+        raise CohortError(f"{cells.source}: no visit has any of {', '.join(names)}; name other `biomarkers`")
     rid = _rids(cells)
     fields: dict[str, Any] = {
         "values": values,
@@ -109,7 +109,7 @@ def _default_features(cells: TextTable) -> list[str]:
     icv = cells.first_of(("icv", "icv_bl"))
     volumes = [f"{name}_ICV" for name in VOLUMES if icv and name in cells.columns and not cells.empty(name).all()]
     if not scores + volumes:
-        raise CohortError(f"{cells.source}: none of {', '.join(SCORES + VOLUMES)} is there; name `features`")
+        raise CohortError(f"{cells.source}: none of {', '.join(SCORES + VOLUMES)} is there; name `biomarkers`")
     return scores + volumes
 
 

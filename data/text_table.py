@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data.dates import is_date, years_of_dates
 from neuropyro.data.errors import CohortError
+from neuropyro.data.table_rows import kept_cells, separator_of, table_rows
 from neuropyro.data.unknown_names import few, there_are
+from neuropyro.data.written_numbers import DECIMAL_COMMA, may_be_thousands
 
 __all__ = ["MISSING", "TextTable", "column_names", "letters_of", "read_table", "table_of"]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 """Cells, in lower case, that stand for nothing."""
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+COMMAS_ARE_FREE = (";", "\t")  # separators of tables in which spreadsheets write 29,8
 STRAY = 0.1  # share of a column's cells: fewer that are no numbers are a mistake
 
 
@@ -38,6 +40,10 @@ class TextTable:
         ``(rows,)``: where each row is, for errors; None where its number says it.
     missing
         Cells, in lower case, that stand for nothing.
+    commas_are_free
+        Whether a comma in a cell can be a decimal one: semicolons or tabs part the cells.
+    readings
+        How cells were read that are no plain numbers, in sentences.
 
     Examples
     --------
@@ -50,6 +56,8 @@ class TextTable:
     columns: Mapping[str, NDArray[Any]]
     places: Sequence[str] | None = None
     missing: frozenset[str] = MISSING
+    commas_are_free: bool = False
+    readings: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -66,6 +74,11 @@ class TextTable:
     def with_missing(self, codes: Iterable[str]) -> TextTable:
         """Return the table where some more cells, in any case, stand for nothing; 999 is 999.0 too."""
         return replace(self, missing=self.missing | {code.strip().lower() for code in codes})
+
+    def has(self, code: str) -> bool:
+        """Whether any cell is this code for a missing value."""
+        alone = replace(self, missing=frozenset({code.strip().lower()}))
+        return any(alone.empty(name).any() for name in self.columns)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return the cells of a column, which must exist."""
@@ -123,10 +136,19 @@ class TextTable:
     def refuse_stray_text(self, name: str, remedy: str) -> None:
         """Refuse a column of numbers but for a few cells, which the user hardly means as text."""
         stray = self._strays(name)
-        if all(DECIMAL_COMMA.fullmatch(str(self.column(name)[row]).strip()) for row in stray):
-            self._refuse(name, stray, "with a decimal comma", "write numbers with points")
+        self._refuse_commas(name, stray)
         if len(stray) <= STRAY * (~self.empty(name)).sum():
             self._refuse(name, stray, "not a number as elsewhere", remedy)
+
+    def _refuse_commas(self, name: str, rows: Sequence[int]) -> None:
+        """Refuse cells that are no numbers where all of them would be, but for a comma."""
+        words = [str(self.column(name)[row]).strip() for row in rows]
+        if not all(DECIMAL_COMMA.fullmatch(word) for word in words):
+            return
+        if words and self.commas_are_free and may_be_thousands(words):
+            both = f"{words[0].replace(',', '.')} or {words[0].replace(',', '')}"
+            self._refuse(name, rows, f"which may be {both}", "write numbers with points, and thousands without a comma")
+        self._refuse(name, rows, "with a decimal comma", "write numbers with points")
 
     def refuse_empty(self, name: str, remedy: str) -> None:
         """Refuse a column with an empty cell."""
@@ -136,7 +158,9 @@ class TextTable:
 
     def numbers(self, name: str, remedy: str = "correct it or leave it empty") -> NDArray[np.float64]:
         """Return a column of numbers, NaN where there is nothing; an error of one that is no number says the remedy."""
-        self._refuse(name, self._strays(name), "not a number", remedy)
+        stray = self._strays(name)
+        self._refuse_commas(name, stray)
+        self._refuse(name, stray, "not a number", remedy)
         cells, empty = self.column(name), self.empty(name)
         return np.array([np.nan if e else float(c) for c, e in zip(cells, empty, strict=True)], np.float64)
 
@@ -184,13 +208,15 @@ def read_table(path: str | Path, columns: Iterable[str] | None = None) -> TextTa
         raise CohortError(f"{path}: no such file")
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            header, rows = _kept_cells(_rows(path, stream), columns, path)
+            separator = separator_of(path, stream)
+            header, rows = kept_cells(table_rows(stream, separator), columns, path)
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise CohortError(f"{path}: not a table of text ({error}); save it as CSV in UTF-8") from None
     if not rows:
         raise CohortError(f"{path}: no rows below the header; a table needs one row for each visit")
     cells = {name: np.array([row[i] for _, row in rows], np.str_) for i, name in enumerate(header)}
-    return TextTable(str(path), cells, places=[f"{path} line {line}" for line, _ in rows])
+    places = [f"{path} line {line}" for line, _ in rows]
+    return TextTable(str(path), cells, places, commas_are_free=separator in COMMAS_ARE_FREE)
 
 
 def column_names(path: Path) -> list[str]:
@@ -206,40 +232,10 @@ def column_names(path: Path) -> list[str]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return [name.strip() for name in next(_rows(path, stream), (0, []))[1]]
+            rows = table_rows(stream, separator_of(path, stream))
+            return [name.strip() for name in next(rows, (0, []))[1]]
     except (UnicodeDecodeError, csv.Error):
         return []
-
-
-Row = tuple[int, list[str]]
-
-
-def _rows(path: Path, stream: TextIO) -> Iterator[Row]:
-    """Yield each row that is not blank, with the number of its line."""
-    first = stream.readline()
-    stream.seek(0)
-    if path.suffix in (".dat", ".txt"):
-        lines: Iterable[Row] = ((n, line.split()) for n, line in enumerate(stream, start=1))
-    else:
-        reader = csv.reader(stream, delimiter="\t" if path.suffix == ".tsv" else max(",;\t", key=first.count))
-        lines = ((reader.line_num, row) for row in reader)
-    return ((n, row) for n, row in lines if any(cell.strip() for cell in row))
-
-
-def _kept_cells(rows: Iterator[Row], columns: Iterable[str] | None, path: Path) -> tuple[list[str], list[Row]]:
-    """Return the names of the columns wanted and their cells; of a wide table nothing else is kept in memory."""
-    header = [name.strip() for name in next(rows, (0, []))[1]]
-    wanted = set(header if columns is None else columns) - {""}
-    repeated = sorted(name for name in wanted if header.count(name) > 1)
-    if repeated:
-        raise CohortError(f"{path}: the column `{repeated[0]}` is there twice; drop one")
-    places = [i for i, name in enumerate(header) if name in wanted]
-    kept: list[Row] = []
-    for line, row in rows:
-        if len(row) != len(header):
-            raise CohortError(f"{path} line {line}: {len(row)} cells below a header of {len(header)}; correct it")
-        kept.append((line, [row[i].strip() for i in places]))
-    return [header[i] for i in places], kept
 
 
 def table_of(frame: Any) -> TextTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -130,9 +131,15 @@ def check_name(name: str) -> None:
     Traceback (most recent call last):
         ...
     ValueError: no guide named 'gaussian'; there are map, laplace, ..., and any Pyro guide
+    >>> check_name("Laplace")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: no guide named 'Laplace'; there are map, ..., and any Pyro guide; did you mean 'laplace'?
     """
     if name not in GUIDES:
-        raise ValueError(f"no guide named {name!r}; there are {', '.join(GUIDES)}, and any Pyro guide")
+        alike = get_close_matches(name.lower(), GUIDES, n=1)
+        meant = f"; did you mean {alike[0]!r}?" if alike else ""
+        raise ValueError(f"no guide named {name!r}; there are {', '.join(GUIDES)}, and any Pyro guide{meant}")
 
 
 def _starting_at(init_values: Mapping[str, Tensor]) -> Callable[..., Any]:

@@ -1,7 +1,9 @@
 """Fits of the same data side by side: which guide, or which model, to trust.
 
 The ELBO bounds the log evidence from below, so that of two guides of one model the higher one is nearer to the
-posterior.  Between models neither ELBOs nor point estimates' densities compare; leave-one-out does.
+posterior.  Where some draws of a guide lie where the posterior is all but nil, a few of them make all of the mean: the
+ELBO is then that of the others, which bounds it from above, and ranks nothing.  Between models neither ELBOs nor point
+estimates' densities compare; leave-one-out does.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.default_dtype import default_dtype
+from neuropyro.inference.comparison_remarks import legend, on_leave_one_out, on_other_elbos, on_strays
 from neuropyro.inference.dimensions import Naming, naming_of
 from neuropyro.inference.fit import fit
 from neuropyro.inference.predictive_checks import LeaveOneOut, leave_one_out
 from neuropyro.inference.result import Fit
 from neuropyro.inference.run_agreement import small_sites
-from neuropyro.inference.weights import log_weights
+from neuropyro.inference.weights import Weights, log_weights
 
 __all__ = ["Comparison", "Row", "compare", "compare_guides"]
 
@@ -37,7 +40,8 @@ class Row:
     name
         What it is called here.
     elbo, elbo_error
-        ELBO over fresh draws and its standard error, nats; for a point minus infinity, for NUTS not known (NaN).
+        ELBO over fresh draws, strays left out, and its standard error, nats; for a point minus infinity, for NUTS not
+        known (NaN).
     khat
         Pareto k-hat of the guide; NaN where it has no density.
     seconds
@@ -48,6 +52,8 @@ class Row:
         Leave-one-out, or None.
     mean, sd
         Of each small site's elements, by ``site``, or ``site[i]``, or ``site[label]`` where the model names its axes.
+    weights
+        Importance weights of the guide, which tell of strays; None for a point or NUTS.
 
     Examples
     --------
@@ -66,6 +72,12 @@ class Row:
     loo: LeaveOneOut | None
     mean: Mapping[str, float]
     sd: Mapping[str, float]
+    weights: Weights | None = None
+
+    @property
+    def strays(self) -> int:
+        """How many draws lie where the posterior is all but nil; with any, the ELBO is an upper bound alone."""
+        return 0 if self.weights is None else int(self.weights.is_stray.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +117,13 @@ class Comparison:
 
     @property
     def best(self) -> Row:
-        """The fit of the highest leave-one-out density, or where that is not known of all, of the highest ELBO."""
+        """The fit of the highest leave-one-out density, or where that is not known of all, of the highest ELBO.
+
+        Where draws stray an ELBO is lower than any without strays.
+        """
         if all(_ranks(row.loo) for row in self.rows):
             return max(self.rows, key=lambda row: row.loo.elpd if row.loo is not None else -math.inf)
-        return max(self.rows, key=lambda row: row.elbo if math.isfinite(row.elbo) else -math.inf)
+        return max(self.rows, key=lambda row: (not row.strays, row.elbo if math.isfinite(row.elbo) else -math.inf))
 
     def loo_difference(self, row: Row) -> tuple[float, float]:
         """Return how far a row's elpd is below the highest, and the standard error of that; NaN where not known."""
@@ -140,20 +155,22 @@ class Comparison:
         sites += [[name, *(_pair(row.mean.get(name), row.sd.get(name)) for row in self.rows)] for name in shown]
         rest = len(self.elements) - len(shown)
         more = [f"({rest} more, of which these fits agree better)"] if rest else []
-        return "\n".join([*_aligned(fits), *self._remarks(), "", *_aligned(sites), *more])
+        return "\n".join([*_aligned(fits), *self._remarks(), "", *_aligned(sites), *more, *self._legend(shown)])
 
     def _remarks(self) -> list[str]:
-        """Say of which fits leave-one-out is not known."""
+        """Say what of the first table ranks nothing, and why."""
+        astray = [on_strays(row.name, row.weights) for row in self.rows if row.strays and row.weights is not None]
         unknown = [row.name for row in self.rows if row.loo is not None and not _ranks(row.loo)]
-        if not unknown:
-            return []
-        why = "units weigh too much (bad k)"
-        return [
-            f"Leave-one-out is not known of {', '.join(unknown)}: {why}. Guides of one model compare by ELBO, k-hat."
-        ]
+        return [*astray, *on_leave_one_out(unknown, by_elbo=not astray), *on_other_elbos(self.fits)]
+
+    def _legend(self, shown: Sequence[str]) -> list[str]:
+        """Say what the second table's sites are, where a model tells."""
+        models = [fit.model for fit in self.fits.values()]
+        return legend(shown, *(_together(models, name) for name in ("meanings", "units")))
 
     def _cells(self, row: Row) -> list[str]:
-        elbo = "point" if row.elbo == -math.inf else _pair(row.elbo, row.elbo_error, ".1f")
+        known = f"≤ {row.elbo:.1f}" if row.strays else _pair(row.elbo, row.elbo_error, ".1f")
+        elbo = "point" if row.elbo == -math.inf else known
         cells = [row.name, elbo, _number(row.khat, ".2f"), f"{row.seconds:.1f}", "yes" if row.converged else "no"]
         if row.loo is None:
             return [*cells, "-", "-", "-"]
@@ -239,17 +256,19 @@ def _row(name: str, fit: Fit, draws: int) -> Row:
     with default_dtype(fit.dtype):
         weights = None if fit.is_point or fit.is_sampled else log_weights(fit, draws)
         loo = leave_one_out(fit, draws)
+    inner = weights.without_strays if weights else None
     elements = _elements(small_sites(fit.posterior(draws)), naming_of(fit.model, fit.data))
     return Row(
         name=name,
-        elbo=weights.elbo if weights else -math.inf if fit.is_point else math.nan,
-        elbo_error=weights.elbo_error if weights else math.nan,
+        elbo=inner.elbo if inner else -math.inf if fit.is_point else math.nan,
+        elbo_error=inner.elbo_error if inner else math.nan,
         khat=weights.khat if weights else math.nan,
         seconds=fit.seconds,
         converged=fit.converged,
         loo=loo,
         mean={key: float(x.mean()) for key, x in elements.items()},
         sd={key: math.nan if fit.is_point else float(x.std()) for key, x in elements.items()},
+        weights=weights,
     )
 
 
@@ -260,6 +279,10 @@ def _elements(draws: Mapping[str, NDArray[Any]], naming: Naming) -> dict[str, ND
         for site, values in draws.items()
         for name, column in zip(naming.elements(site, values.shape[1:]), values.reshape(len(values), -1).T, strict=True)
     }
+
+
+def _together(models: Sequence[Any], name: str) -> dict[str, str]:
+    return {site: said for model in models for site, said in getattr(model, name, {}).items()}
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -33,6 +33,7 @@ Answer = Literal["yes", "no", "not known", "not asked"]
 FAIR_KHAT = 1.0
 MANY_BAD_UNITS = 0.05
 CONVERGED = ("Did the optimisation converge?", "Did the sampler converge?")
+ESTIMATES = "estimates from all of them"
 NEAR = "Is the approximation (the guide) near the posterior?"
 
 
@@ -230,6 +231,12 @@ def _near(fit: Fit, weights: Weights | None) -> Finding:
         reason += f" Its error is {weights.khat_error:.1g}: of other draws it may lie on the other side of that."
     if khat < KHAT_LIMIT:
         return Finding(NEAR, "yes", reason)
+    strays = int(weights.is_stray.sum())
+    if strays:
+        reason += (
+            f" {strays} of them {'lies' if strays == 1 else 'lie'} where the posterior is all but nil: some number is "
+            "far off there, such as one person's speed; medians bear that, means and ends of intervals may not."
+        )
     far = "far from it" if khat > FAIR_KHAT else "somewhat off"
     nuts = "where data are small NUTS, in Python sample(...)"
     correlated = f"{_another_guide('structured', 'mvn')}, which know correlations"
@@ -287,6 +294,7 @@ def _leaves_out(fit: Fit, loo: LeaveOneOut | None) -> Finding:
     reason = f"{str(loo)[0].upper()}{str(loo)[1:]}."
     if loo.bad <= MANY_BAD_UNITS:
         return Finding(question, "yes", reason)
+    reason += f" So it is not known how a left-out {loo.unit} would be predicted; {ESTIMATES} are not touched by that."
     subjects = 'whole subjects: neuropyro dive select, or in Python leave_one_out(fit, unit="subject_terms")'
     whole = subjects if hasattr(fit.model, "subject_log_likelihood") else ""
     return Finding(

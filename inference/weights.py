@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["KHAT_LIMIT", "Weights", "log_weights", "psis_khat"]
 
 CHUNK = 64  # draws at once
+STRAY, STRAY_NATS = 30.0, 10.0  # sds below the median: too wide in one number alone, 500 draws seldom reach so far
+SD_BY_MAD = 1.4826  # sd of a Normal by the median distance from its median
 KHAT_LIMIT = 0.7
 
 
@@ -64,6 +67,26 @@ class Weights:
     def elbo_error(self) -> float:
         """Standard error of the mean log-weight."""
         return float(self.log_weights.std(ddof=1) / math.sqrt(len(self.log_weights)))
+
+    @cached_property
+    def is_stray(self) -> NDArray[np.bool_]:
+        """``(draws,)``: which draws lie where the posterior is all but nil.
+
+        Their log-weights are so far below the median (30 sds as the middle half tells them, and 10 nats at least)
+        that a few of them make the mean and its standard error, whatever the others say.
+
+        Examples
+        --------
+        >>> Weights(np.array([-3.0, -2.0, -1.0, 0.0, -1e6])).is_stray.tolist()
+        [False, False, False, False, True]
+        """
+        below = np.median(self.log_weights) - self.log_weights
+        return np.asarray(below > max(STRAY * SD_BY_MAD * float(np.median(np.abs(below))), STRAY_NATS))
+
+    @property
+    def without_strays(self) -> Weights:
+        """Those of all other draws, whose ELBO is an upper bound of all draws' own."""
+        return Weights(self.log_weights[~self.is_stray])
 
     @property
     def log_evidence(self) -> float:

@@ -59,13 +59,15 @@ class Arguments:
         try:
             return float(word)
         except ValueError:
-            raise CorruptionError(f"{self.named(option)} must be a number, got {word!r}") from None
+            raise CorruptionError(
+                f"{self.named(option)} must be a number, got {word!r}{_named_options(word)}"
+            ) from None
 
     def whole(self, option: str | None, default: int | None = None) -> int:
         """Read a whole number."""
         word = self.word(option, None if default is None else repr(default))
         if not re.fullmatch(r"[+-]?\d+", word):
-            raise CorruptionError(f"{self.named(option)} must be a whole number, got {word!r}")
+            raise CorruptionError(f"{self.named(option)} must be a whole number, got {word!r}{_named_options(word)}")
         return int(word)
 
     def flag(self, option: str, default: bool) -> bool:
@@ -98,3 +100,8 @@ class Arguments:
         if unknown:
             known = ", ".join(sorted(option for option in self.asked if option)) or "none"
             raise CorruptionError(f"{' and '.join(unknown)} has no meaning; options are: {known}")
+
+
+def _named_options(word: str) -> str:
+    """Say what to do where a value has an option without a name behind it."""
+    return "; write an option with its name, as superres:4,kernel=area" if "," in word else ""

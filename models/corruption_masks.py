@@ -135,7 +135,7 @@ def reframed(corruption: Corruption, to_square: Callable[[NDArray[np.bool_]], Te
 
 def _refused(said: str) -> CorruptionError:
     """Return the error that says so, and what a mask is."""
-    return CorruptionError(f"Mask: {said}; {MEANING}")
+    return CorruptionError(f"{said}; {MEANING}")
 
 
 def _checked_mask(mask: Tensor) -> Tensor:
@@ -143,10 +143,10 @@ def _checked_mask(mask: Tensor) -> Tensor:
     if mask.ndim not in (2, 3, 4):
         raise CorruptionError(f"Mask: it must be (H, W), (C, H, W) or (B, C, H, W), got {tuple(mask.shape)}")
     if not torch.isfinite(mask).all():
-        raise _refused("it has values that are not finite")
+        raise _refused("Mask: it has values that are not finite")
     observed = mask.reshape((1,) * (4 - mask.ndim) + tuple(mask.shape)) != 0
     if not observed.any():
-        raise _refused("it hides every pixel")
+        raise _refused("Mask: it hides every pixel")
     return observed
 
 

@@ -72,7 +72,8 @@ class Downsample(Corruption):
         By which sides shrink, 1 or more.  A side that is no multiple of it shrinks to the next whole number below, and
         the adjoint then needs ``image_size``.
     kernel
-        ``"bicubic"`` or ``"area"``, the mean of each block.
+        ``"bicubic"``, or ``"area"``, the mean of each block (a box).  The wrong one is an error that is no noise: of a
+        phantom at 16 of 64 pixels the two differ by .03 (root mean square, on -1..1).
     antialias
         Whether the bicubic kernel is as wide as the factor (True), or four pixels of the large image (False, the
         BRGM paper's).
@@ -104,7 +105,7 @@ class Downsample(Corruption):
         if int(factor) != factor or factor < 1:
             raise CorruptionError(f"Downsample: the factor must be a whole number of 1 or more, got {factor}")
         if kernel not in get_args(Kernel):
-            raise CorruptionError(f"Downsample: the kernel must be bicubic or area, got {kernel!r}")
+            raise CorruptionError(f"Downsample: the kernel must be bicubic or area (means of blocks), got {kernel!r}")
         if kernel == "area" and not antialias:
             raise CorruptionError("Downsample: means over areas are anti-aliased; leave out antialias, or use bicubic")
         self.factor, self.kernel, self.antialias = int(factor), kernel, antialias

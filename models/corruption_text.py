@@ -4,7 +4,8 @@
 text                                         corruption
 ===========================================  =========================================================================
 ``identity``                                 none
-``superres:8``                               ``Downsample(8)``; ``kernel=area``, ``antialias=no``, ``size=64x64``
+``superres:8``                               ``Downsample(8)``, bicubic; ``kernel=area`` (means of blocks),
+                                             ``antialias=no``, ``size=64x64``
 ``inpaint:mask.png``                         ``Mask("mask.png")``: black (.png, .npy, ...) is the hole
 ``inpaint:rectangle,height=.25,width=.5``    ``Mask(Rectangle(.25, .5))``; likewise ``ellipse``, ``half,side=top``,
                                              ``stripes,count=4``, ``pixels,fraction=.5``, ``freeform,seed=1``

@@ -13,6 +13,7 @@ from neuropyro.models.covariates import CovariateEffects, reported_effects
 from neuropyro.models.offset_centring import OffsetCentring
 from neuropyro.models.population_units import PopulationUnits
 from neuropyro.models.posterior import Posterior
+from neuropyro.models.site_units import MEANINGS
 from neuropyro.models.visits import Visits
 
 __all__ = ["OfVisits"]
@@ -40,6 +41,9 @@ class OfVisits:
 
     column: ClassVar[str] = "vertex"
     """Name of the dimension of vertices or biomarkers."""
+
+    meanings: ClassVar[dict[str, str]] = MEANINGS
+    """What each site is, in words."""
 
     def coords(self, visits: Visits) -> Arrays:
         """Return the cohort's names of subjects and vertices (or biomarkers), where it has them, and of covariates."""

@@ -26,3 +26,10 @@ def test_each_link_resolves_to_its_top_level_folder():
 def test_folders_are_flat():
     nested = [p for folder in package_folders() for p in folder.glob("*/*.py") if not p.parent.is_symlink()]
     assert nested == []
+
+
+def test_each_constraint_is_one_version_of_another_package():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pairs = [line.split("==") for line in lines]
+    assert all(len(pair) == 2 for pair in pairs)
+    assert len({name for name, _ in pairs}) == len(pairs)

@@ -185,11 +185,15 @@ def counterfactual(
     one = _chosen(whole, subject)
     from neuropyro.anatomy_outputs import write_worlds  # takes seconds, for which no error of use should wait
     from neuropyro.models import AnatomySimulator
+    from neuropyro.models.anatomy_observation import observe_cohort
     from neuropyro.models.anatomy_parts import is_treated
 
     simulator = AnatomySimulator(generator)
     for world in worlds.values():
         simulator.parts.check_interventions(world, is_treated(one))
+    parts = simulator.parts
+    with naming(cohort):  # before anything is said of what follows
+        observe_cohort(one, parts.abduction(parts.has_maps(one), one.images is not None).measures)
     print(_whose(one, whole, subject is None), f"inferring what was not seen of {one}", sep="\n", file=sys.stderr)
     if guide == "mode" and one.images is not None:
         print("slices at their mode: their sds are too small; --guide normal, the default, has them", file=sys.stderr)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
+from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
@@ -41,7 +43,7 @@ Every command also takes: --config FILE.toml, whose tables are named as the comm
 standard output; and --quiet (-q), for nothing but errors on standard error.
 
 Exit status: 0 done, also where a fit did not converge, which is said; 1 some of the files were left out; 2 an error of
-use or data (no file could be used, for one), told in one line.
+use or data (no file could be used, for one), told in one line; 130 stopped by Ctrl-C, which is said.
 
 For research use only; not a medical device."""
 
@@ -67,6 +69,7 @@ forecast_cli.register(dive)
 selection_cli.register(dive)
 evaluation_cli.register(dive)
 
+STOPPED = 130  # as shells have it: 128 and the number of the signal
 LOGGED_EVERY = "30"  # seconds
 
 
@@ -110,6 +113,12 @@ def _run(words: list[str], manners: Manners) -> int:
         sys.stdout.flush()
     except CycloptsError as error:
         return _failed(told(error))
+    except KeyboardInterrupt:
+        return _stopped(words)
+    except SystemExit as end:  # which cyclopts makes of what a user stops while a command runs
+        if end.code != STOPPED:
+            raise
+        return _stopped(words)
     except BrokenPipeError:  # who reads has enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, FloatingPointError) as error:
@@ -117,6 +126,19 @@ def _run(words: list[str], manners: Manners) -> int:
     finally:
         app.config = checks
     return 0
+
+
+def _stopped(words: list[str]) -> int:
+    """Say that a user has stopped a command, and what is there of it."""
+    out = next((Path(after) for word, after in pairwise([*words, ""]) if word == "--out"), None)
+    out = next((Path(word.removeprefix("--out=")) for word in words if word.startswith("--out=")), out)
+    if out is None:
+        complain("stopped")
+    elif out.exists():
+        complain(f"stopped; in {out} is what was there before, and what was finished")
+    else:
+        complain("stopped; nothing was written")
+    return STOPPED
 
 
 def _failed(said: str) -> int:

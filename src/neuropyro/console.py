@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import sys
@@ -119,6 +120,7 @@ def speaking(manners: Manners) -> Iterator[None]:
         if manners.json:
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         stack.enter_context(_warnings_said())
+        stack.enter_context(_fonts_unsaid())
         try:
             yield
         finally:
@@ -141,6 +143,22 @@ def _warnings_said() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
+
+
+@contextlib.contextmanager
+def _fonts_unsaid() -> Iterator[None]:
+    """Leave out which fonts of formulas were not found.
+
+    Matplotlib looks all of them up for the ticks of a logarithmic axis, and logs each that its list of fonts lacks (as
+    a list does that was made while it was being installed), though figures need none of them.
+    """
+    log = logging.getLogger("matplotlib.font_manager")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def say(text: str, **facts: Any) -> None:

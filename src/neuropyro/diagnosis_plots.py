@@ -21,6 +21,8 @@ __all__ = ["plot_comparison", "plot_diagnosis"]
 
 COLUMNS = 6  # of the page, which one, two or three panels share
 MOST_SITES = 30
+PANEL_HEIGHT, LINE_HEIGHT = 3.3, 0.13  # inches; of a line of the words below
+MOST_TICKS = 5  # of a panel a third of the page wide, whose labels are as long as -150,000
 MOST_NAMES = 12  # that an axis has room for
 COLOURS = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINE_LENGTH = 150
@@ -45,15 +47,16 @@ def plot_diagnosis(diagnosis: Diagnosis) -> Figure:
     >>> len(figure.axes)  # one run is compared with none
     5
     """
-    figure = Figure(figsize=(11, 9), layout="constrained")
-    grid = figure.add_gridspec(3, COLUMNS, height_ratios=[1, 1, 0.75])
+    said = _wrapped(diagnosis_in_words(diagnosis))
+    height = LINE_HEIGHT * (said.count("\n") + 2)
+    figure = Figure(figsize=(11, 2 * PANEL_HEIGHT + height), layout="constrained")
+    grid = figure.add_gridspec(3, COLUMNS, height_ratios=[PANEL_HEIGHT, PANEL_HEIGHT, height])
     for row, panels in enumerate(_panels(diagnosis)):
         for i, draw in enumerate(panels):
             width = COLUMNS // len(panels)
             draw(figure.add_subplot(grid[row, i * width : (i + 1) * width]))
     words = figure.add_subplot(grid[2, :])
     words.axis("off")
-    said = _wrapped(diagnosis_in_words(diagnosis))
     words.text(0, 1, said, va="top", fontsize=7.5, family="monospace", transform=words.transAxes)
     return figure
 
@@ -97,16 +100,20 @@ def plot_comparison(comparison: Comparison) -> Figure:
     grid = figure.add_gridspec(2, 3, height_ratios=[2.2, max(0.22 * len(shown), 1)])
     names = [row.name for row in comparison.rows]
     elbo = [row.elbo if math.isfinite(row.elbo) else math.nan for row in comparison.rows]
+    elbo_errors = [math.nan if row.strays else row.elbo_error for row in comparison.rows]
+    astray = ", ".join(row.name for row in comparison.rows if row.strays)
+    at_most = f"; of {astray} at most" if astray else ""
     below = [comparison.loo_difference(row) for row in comparison.rows]
     top = np.nanmax(elbo) if not np.isnan(elbo).all() else math.nan
     columns = [
-        ("ELBO below the best (nats)", [x - top for x in elbo], [row.elbo_error for row in comparison.rows]),
+        (f"ELBO below the best (nats{at_most})", [x - top for x in elbo], elbo_errors),
         ("Pareto k-hat", [row.khat if math.isfinite(row.khat) else math.nan for row in comparison.rows], None),
         ("LOO elpd below the best (nats)", [x for x, _ in below], [error for _, error in below]),
     ]
     for i, (title, values, errors) in enumerate(columns):
         axis = figure.add_subplot(grid[0, i])
         axis.errorbar(values, range(len(names)), xerr=errors, fmt="o", color=BLUE)
+        axis.locator_params(axis="x", nbins=MOST_TICKS)
         axis.set_yticks(range(len(names)), names if i == 0 else [""] * len(names))
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.set_title(title, fontsize=10)
@@ -151,13 +158,17 @@ def _losses(axis: Axes, fit: Fit) -> None:
 
 
 def _weights(axis: Axes, weights: Weights) -> None:
-    axis.hist(weights.log_weights - weights.elbo, 40, color=BLUE)
+    """Draw those of all but strays: one of these alone would leave the others no more than a bar."""
+    middle, strays = float(np.median(weights.log_weights)), int(weights.is_stray.sum())
+    axis.hist(weights.without_strays.log_weights - middle, 40, color=BLUE)
     axis.set_title(
         f"log importance weights: k-hat {weights.khat:.2f}, {weights.effective_draws:.0f} effective of "
         f"{len(weights.log_weights)}",
         fontsize=10,
     )
-    axis.set_xlabel("log weight of a draw, from their mean (nats)")
+    lowest = f"{weights.log_weights.min() - middle:,.0f}".replace("-", "−")
+    beyond = f"\n{strays} of the draws beyond, down to {lowest}" if strays else ""
+    axis.set_xlabel(f"log weight of a draw, from their median (nats){beyond}")
 
 
 def _runs(axis: Axes, agreement: Agreement) -> None:

@@ -202,7 +202,8 @@ def dive_fit(
         kind_of_columns,
         prepare_study,
     )
-    from neuropyro.study_remarks import missing_hemispheres, remarks, vertices_kept
+    from neuropyro.study_remarks import missing_hemispheres, remarks
+    from neuropyro.vertices_left_out import vertices_left_out
 
     opened = Cohort.open(cohort, study)
     check_subjects(opened)
@@ -230,7 +231,7 @@ def dive_fit(
     loaded, notes = prepared.cohort, prepared.notes
     reading, lines = _read_as(cohort, study)
     reading += [f"guide {chosen}, by the size of the study; --guide names another"] * (guide is None)
-    kept = vertices_kept(opened) if is_study(cohort) else []
+    kept = vertices_left_out(opened, cohort, study) if is_study(cohort) else []
     print(loaded, *reading, *kept, *notes, *remarks(loaded, standardise, lines, ageing), sep="\n", file=sys.stderr)
     outcome = _fit(loaded, options, (*kept, *notes), tuple(map(str, inputs)), standardise=scaled, **switches)
     _make_room(out, inputs)  # not before: what is refused or stopped leaves the earlier fit

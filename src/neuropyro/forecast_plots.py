@@ -70,12 +70,15 @@ def plot_forecast(found: Forecasted, cohort: Cohort, label: NDArray[np.int64] | 
         axis.errorbar(found.time[after], panel.mean[after], ends, fmt="o", ms=3, capsize=3, label=said, **LATER)
         _join(axis, (cohort.time[before], panel.seen[before]), (found.time[after], panel.mean[after]))
         axis.set_ylabel(panel.title)
+        if not np.isfinite(panel.seen).any():
+            axis.set_title("no value so far", fontsize=8)
         axis.set_xlabel("time (years)")
         axis.tick_params(labelbottom=True)  # a shared axis has numbers in the last row alone, where panels may be few
     for axis in axes[len(panels) :]:
         axis.remove()
+    visits = "1 visit" if cohort.n_visits == 1 else f"{cohort.n_visits} visits"
     note = "" if cohort.feature_names is None else f", {IN_THE_DATA}"
-    figure.suptitle(f"subject {cohort.subjects[0]}{note}", fontsize=10)
+    figure.suptitle(f"subject {cohort.subjects[0]}, {visits} so far{note}", fontsize=10)
     keys = axes[0].get_legend_handles_labels()
     figure.legend(*keys, loc="outside lower center", ncols=len(keys[0]), fontsize=8, frameon=False)
     return figure

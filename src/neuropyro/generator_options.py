@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # PyTorch takes a second to import, and --help needs none of it
     from neuropyro.generators import DiscriminatorConfig, GeneratorConfig
     from neuropyro.generators.training_config import TrainingConfig
+
+OPTIONS = {"img_resolution": "--resolution", "channel_base": "--channel-base", "mapping_layers": "--mapping-layers"}
+"""Of the command line, by the name of the setting that they give."""
 
 __all__ = ["ImageOptions", "NetworkOptions", "TrainingOptions"]
 
@@ -72,13 +76,29 @@ class NetworkOptions:
     mapping_layers: int = 4
 
     def configs(self, images: ImageOptions) -> tuple[GeneratorConfig, DiscriminatorConfig]:
-        """Return the settings of both networks for such images."""
+        """Return the settings of both networks for such images.
+
+        Raises
+        ------
+        ValueError
+            Naming the option whose value no network can have.
+        """
         from neuropyro.generators import DiscriminatorConfig, GeneratorConfig
 
         sizes: dict[str, Any] = {"img_resolution": images.resolution, "img_channels": images.colours}
         sizes |= {"channel_base": self.channel_base, "channel_max": self.channel_max}
-        maker = GeneratorConfig(**sizes, z_dim=self.latent, w_dim=self.latent, mapping_layers=self.mapping_layers)
-        return maker, DiscriminatorConfig(**sizes)
+        own: dict[str, Any] = {"z_dim": self.latent, "w_dim": self.latent, "mapping_layers": self.mapping_layers}
+        try:
+            return GeneratorConfig(**sizes, **own), DiscriminatorConfig(**sizes)
+        except ValueError as error:
+            raise ValueError(_by_option(str(error))) from error
+
+
+def _by_option(said: str) -> str:
+    """Return an error of the networks' settings with the options' names for their own."""
+    for name, option in OPTIONS.items():
+        said = re.sub(rf"\b{name}\b", option, said)
+    return said
 
 
 @dataclass(frozen=True)

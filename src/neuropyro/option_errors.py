@@ -31,7 +31,8 @@ EXPECTED: dict[Any, tuple[str, str]] = {
 SEVERAL = {int: "3,4", float: "0.5,1"}
 """An example of several."""
 
-LEAST = {"--seed": 0, "--max-steps": 1, "--restarts": 1}
+COUNTS = ("max-steps", "restarts", "subjects", "visits", "shard", "latent", "channel-base", "channel-max")
+LEAST = {"--seed": 0} | {f"--{name}": 1 for name in COUNTS}
 """The least that a number may be which every command that has it hands on to others, whose errors know no option."""
 
 
@@ -81,7 +82,7 @@ def refuse_fractions(app: App, commands: tuple[str, ...], arguments: ArgumentCol
 
 
 def refuse_too_small(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Refuse a seed below 0, and no steps or restarts; a configuration of cyclopts.
+    """Refuse a seed below 0, and counts that are no count; a configuration of cyclopts.
 
     Raises
     ------

@@ -24,21 +24,36 @@ TERMS = (
 """Terms, explained where they first stand, unless they are there already."""
 SITE = ("of the data (V) ", "of values as standardised ")
 """The name of the model's observed site, and what it is."""
+ESTIMATES = ("estimates from all of them", "scores and curves")
+"""What is known of units all the same, in general, and in DIVE."""
 IN_PYTHON = "; allow more warm_up"
-SPREAD = re.compile(r"; (?:its global block, by|\S+ of short chains' paths)[^;]*?(\.?)$")
+SPREAD = re.compile(r"; (?:its global block, by|\S+ of short chains' paths)[^;]*?(, and not settled)?(\.?)$")
+UNSETTLED = (
+    "; how wide the intervals of curves are had not settled: take them as approximate, and to see by how much they may "
+    "differ fit again with another --seed and `neuropyro compare` the two"
+)
 
 
 def plain_verdict(verdict: str) -> str:
     """Return a fit's verdict without what was done to the guide afterwards, and what can be done in Python alone.
 
+    Where what was done to the guide had not come to an end, it says so, and what that means.
+
     Examples
     --------
     >>> plain_verdict("converged after 9 steps; its global block, by 46 short chains, 1.3 times as wide as by the ELBO")
     'converged after 9 steps'
+    >>> chains = "its global block, by 64 short chains, 1.07 times as wide as by the ELBO, and not settled"
+    >>> plain_verdict(f"converged after 9 steps; {chains}")[:85]
+    'converged after 9 steps; how wide the intervals of curves are had not settled: take t'
     >>> plain_verdict("not converged: a step of Newton's to the mode would gain 7.9 nats; allow more warm_up")
     "not converged: a step of Newton's to the mode would gain 7.9 nats"
     """
-    return SPREAD.sub(r"\1", verdict).removesuffix(IN_PYTHON)
+    return SPREAD.sub(_spread_in_words, verdict).removesuffix(IN_PYTHON)
+
+
+def _spread_in_words(found: re.Match[str]) -> str:
+    return (UNSETTLED if found[1] else "") + found[2]
 
 
 def more_steps(steps: int) -> int:
@@ -79,4 +94,4 @@ def diagnosis_in_words(diagnosis: Diagnosis) -> str:
           yes  Did it converge? Converged after 9 steps.
     """
     plain = [replace(finding, reason=plain_verdict(finding.reason)) for finding in diagnosis.findings]
-    return explained("\n".join([diagnosis.verdict, *map(str, plain)]).replace(*SITE))
+    return explained("\n".join([diagnosis.verdict, *map(str, plain)]).replace(*SITE).replace(*ESTIMATES))

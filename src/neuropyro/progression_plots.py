@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -18,7 +21,8 @@ __all__ = ["cluster_means", "plot_loss", "plot_recovery", "plot_stages", "plot_t
 def plot_trajectories(outcome: Outcome) -> Figure:
     """Draw each cluster's mean value at each visit over the score, and its trajectory with a 90 % interval.
 
-    The interval is that of a curve beside the visits: see :mod:`neuropyro.score_axis`.
+    The interval is that of a curve beside the visits: see :mod:`neuropyro.score_axis`.  Panels of one unit span at
+    least half of what the tallest does, lest noise look like a course in a cluster that hardly changes.
 
     Examples
     --------
@@ -55,9 +59,19 @@ def plot_trajectories(outcome: Outcome) -> Figure:
         axis.plot(grid, middle, "k", lw=1.5)
         axis.set_title(f"cluster {k + 1}", fontsize=10, color=cluster_colours(n_clusters)[k])
         axis.set_xlabel(score_label(outcome.cohort))
+    if not outcome.each_alone:  # else each is in a unit of its own
+        _at_least_half_as_high(list(axes.flat[:n_clusters]))
     axes[0, 0].set_ylabel(f"mean of its {outcome.columns}\n({outcome.unit_in_words})")
     axes[0, 0].legend(fontsize=8, markerscale=4, frameon=False)
     return figure
+
+
+def _at_least_half_as_high(axes: Sequence[Axes]) -> None:
+    """Let each panel span at least half of what the tallest does, about its own middle."""
+    ends = np.array([axis.get_ylim() for axis in axes])
+    half = np.maximum(np.diff(ends)[:, 0], np.diff(ends).max() / 2) / 2
+    for axis, middle, reach in zip(axes, ends.mean(1), half, strict=True):
+        axis.set_ylim(middle - reach, middle + reach)
 
 
 def plot_stages(outcome: Outcome) -> Figure:

@@ -79,7 +79,7 @@ def _reconstruct(
     corruption
         What happened to them, as superres:8, inpaint:mask.png, kspace:4, blur:2+noise:.05; sizes are those of the
         generator's images, and noise is an sd where black is -1 and white 1. In a mask black is the hole and white was
-        seen.
+        seen. superres is bicubic, as Pillow's resize; superres:8,kernel=area is the mean of each 8 x 8 pixels.
     generator
         A bundled name, or a checkpoint's path.
     guide

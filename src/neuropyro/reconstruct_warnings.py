@@ -29,12 +29,19 @@ NEARLY_ALL = 0.9  # share of a picture that few mean to hide
 EMPTY, VARIED = 0.05, 0.25  # range of brightness, as a share of the picture's, of background and of what has content
 COLOURED = 0.02  # root mean square of channels' deviations from their mean, as a share of the brightness range
 
+SHRUNK = {
+    "bicubic": "if it is a mean of pixels, as by a box, give kernel=area (superres:4,kernel=area); else ",
+    "area": "if it is no mean of pixels, as by bicubic resizing, leave out kernel=area; else ",
+}
 REMEDY = "give a --generator trained on such images"
 OTHERWISE = f"{REMEDY}, or correct --corruption or --intensity"
 
 
 def check_warnings(
-    checks: Mapping[str, NDArray[np.float64]], learned_noise: bool = False, slices: Sequence[int] | None = None
+    checks: Mapping[str, NDArray[np.float64]],
+    learned_noise: bool = False,
+    slices: Sequence[int] | None = None,
+    kernel: str | None = None,
 ) -> list[str]:
     """Say which of the checks of a fit are bad, image by image.
 
@@ -46,6 +53,8 @@ def check_warnings(
         Whether the noise was learned with the image, and not stated.
     slices
         Numbers of the images in their file; from 1 on if None.
+    kernel
+        By which the corruption shrinks images, which may be another than the picture's; None where it does not.
 
     Examples
     --------
@@ -59,24 +68,34 @@ def check_warnings(
     for i, number in enumerate(range(1, count + 1) if slices is None else slices):
         where = f"slice {number}: " if count > 1 else ""
         surprise, away, misfit = (float(checks[name][i]) for name in ("surprise", "latent_distance", "misfit"))
-        unlike = []
+        unlike, shrunk = [], ""
         if surprise > SURPRISING:
+            shrunk = SHRUNK.get(kernel or "", "")
             unlike.append(f"the measurements are {surprise:.1f} sds from the generated image's (1 is usual)")
         if away > FAR:
             unlike.append(f"the latent is {away:.1f} sds from the mean (1 or less is usual)")
         if unlike:
             said.append(
-                f"{where}unlike what the generator was trained on: {' and '.join(unlike)}; intervals are too narrow, "
-                f"in holes above all; {OTHERWISE}"
+                f"{where}unlike what the generator was trained on{' or shrunk otherwise' * bool(shrunk)}: "
+                f"{' and '.join(unlike)}; intervals are too narrow, in holes above all; {shrunk}{OTHERWISE}"
             )
-        if misfit > CONTRADICTS:
-            remedy = "correct --corruption and its noise, or give more --steps"
-            said.append(f"{where}contradicts its input: off by {misfit:.1f} sds of the noise; {remedy}")
         noise = float(checks["noise"][i])
+        if misfit > CONTRADICTS:
+            said.append(f"{where}contradicts its input: {_off_by(misfit, noise, learned_noise)}")
         if learned_noise and noise > NOISY:
             taken = f"what the generator cannot make is taken for noise, with an sd of {GREYS * noise:.0f} grey levels"
             said.append(f"{where}{taken}; if the picture is not so noisy, {REMEDY}, or give the noise, as +noise:.02")
     return said
+
+
+def _off_by(misfit: float, noise: float, learned: bool) -> str:
+    """Say by how much a result is off its measurements; a noise that was learned may itself be what is wrong."""
+    off = f"off by {misfit:.1f} sds of the noise"
+    if not learned:
+        return f"{off}; correct --corruption and its noise, or give more --steps"
+    left = f"{misfit * noise:.2g}".replace("0.", ".", 1)
+    too_small = f"which was learned as {noise:.2g}, too small, as happens with --guide map and with many measurements"
+    return f"{off}, {too_small}; give what is left of the measurements, +noise:{left}, or correct --corruption"
 
 
 def noise_warnings(stated: float | None) -> list[str]:

@@ -33,6 +33,7 @@ from neuropyro.data import Cohort
 from neuropyro.inference import Fit, Schedule, fit
 from neuropyro.inference.reproducibility import Reproducibility, reproducibility
 from neuropyro.models import VertexClusterMixture
+from neuropyro.selection_words import overlaps, reasons
 from neuropyro.started import Started, start_of
 
 __all__ = ["CRITERIA", "Candidate", "Selection", "select"]
@@ -93,6 +94,8 @@ class Selection:
         One for each number, in the order given.
     folds
         Parts that the subjects were dealt to.
+    kind
+        What is clustered: "vertices" or "biomarkers".
 
     Examples
     --------
@@ -108,6 +111,7 @@ class Selection:
 
     candidates: tuple[Candidate, ...]
     folds: int
+    kind: str = "vertices"
 
     @property
     def clusters(self) -> int:
@@ -137,32 +141,13 @@ class Selection:
         if len(set(said.values())) == 1:
             return f"Held-out likelihood, leave-one-out, BIC and ICL all choose {self.clusters} clusters."
         parts = ", ".join(f"{CRITERIA[name]} {number}" for name, number in said.items())
-        reasons = [reason for holds, reason in self._reasons(said) if holds]
-        return (
-            f"The criteria disagree: {parts}. {' '.join(reasons)} Chosen: {self.clusters}, by ICL, whose clusters are "
-            "told apart."
-        )
+        apart = ", whose clusters are told apart" if any(map(overlaps, self.candidates)) else ""
+        why = " ".join(reasons(self, said))
+        return f"The criteria disagree: {parts}. {why} Chosen: {self.clusters}, by ICL{apart}."
 
-    def _reasons(self, said: dict[str, int]) -> list[tuple[bool, str]]:
-        own = next(candidate for candidate in self.candidates if candidate.clusters == self.clusters)
-        by, error = self.deficit(own, "held_out")
-        return [
-            (
-                said["held_out"] > own.clusters,
-                f"More clusters predict new subjects better by {by:.0f} ± {error:.0f} nats, but overlap: vertices of "
-                "one kind differ otherwise than the model has it, or between kinds there is no gap.",
-            ),
-            (
-                said["held_out"] < own.clusters,
-                "Fewer predict new subjects as well, for each vertex's own course is known from the others.",
-            ),
-            (said["bic"] > own.clusters, "BIC counts clusters that overlap, too."),
-            (said["bic"] < own.clusters, "BIC does not mind that fewer clusters overlap more."),
-            (
-                said["loo"] != said["held_out"],
-                "Leave-one-out keeps globals that were fitted with the subject left out.",
-            ),
-        ]
+    def candidate(self, clusters: int) -> Candidate:
+        """Return what is known of a number of clusters."""
+        return next(one for one in self.candidates if one.clusters == clusters)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return a table, a row a number of clusters."""
@@ -243,13 +228,14 @@ def select(
         raise ValueError("select: labels are known; there is nothing to select")
     options = {"guide": guide, "seed": seed, "device": device, "progress": False}
     candidates: list[Candidate] = []
-    with tqdm(total=len(numbers) * (folds + 1), desc="select", disable=not progress) as bar:
+    kind = "vertices" if cohort.feature_names is None else "biomarkers"
+    with tqdm(total=len(numbers) * (folds + 1), desc="select", unit="fit", disable=not progress) as bar:
         for number in numbers:
             if candidates:
-                keep(Selection(tuple(candidates), folds))
+                keep(Selection(tuple(candidates), folds, kind))
             task = _Task(replace(model, n_clusters=number), cohort, folds, seed, options, fold_schedule, bar.update)
             candidates.append(task.run(schedule))
-    return Selection(tuple(candidates), folds)
+    return Selection(tuple(candidates), folds, kind)
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ def register(app: App) -> None:
     >>> register(app)
     >>> app("select cohort.npz --clusters 8:2 --out select", result_action="return_value")
     Traceback (most recent call last):
-    ValueError: clusters: '8:2' names no numbers from 1 on; give the smaller one first
+    ValueError: --clusters: '8:2' names no numbers from 1 on; give the smaller one first
     """
     app.command(_select)
 
@@ -107,7 +107,10 @@ def _select(
     from neuropyro.models import VertexClusterMixture
     from neuropyro.selection import select as select_clusters
 
-    fits = f"{len(wanted) * (folds + 1)} fits follow, of all subjects and of {folds} parts left out, for each number"
+    fits = (
+        f"{len(wanted) * (folds + 1)} fits follow, of all subjects and of {folds} parts left out, for each number; "
+        "when the first is done, the bar says how long all the others will take"
+    )
     print(loaded, *_of_biomarkers(loaded), fits, sep="\n", file=sys.stderr)
     switches: dict[str, Any] = {"scatter": scatter, "subject_effect": subject_effect, "ageing": ageing}
     switches |= kind_of_columns(loaded, visit_effect, vertex_effect)
@@ -216,10 +219,10 @@ def numbers(text: str) -> list[int]:
         return _some(list(range(int(found[1]), int(found[2]) + 1)), text)
     if re.fullmatch(r"\d+(,\d+)*", text):
         return _some([int(part) for part in text.split(",")], text)
-    raise ValueError(f"clusters: {text!r} is neither like 2:8 nor like 2,3,5")
+    raise ValueError(f"--clusters: {text!r} is neither like 2:8 nor like 2,3,5")
 
 
 def _some(wanted: list[int], text: str) -> list[int]:
     if not wanted or min(wanted) < 1:
-        raise ValueError(f"clusters: {text!r} names no numbers from 1 on; give the smaller one first")
+        raise ValueError(f"--clusters: {text!r} names no numbers from 1 on; give the smaller one first")
     return wanted

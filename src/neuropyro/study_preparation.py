@@ -35,6 +35,7 @@ ADJUSTMENT, HEMISPHERES = STEPS = ("adjustment.npz", "hemispheres.npz")
 
 MOST_ALONE = 30  # biomarkers, each with a trajectory of its own
 OF_MAPS = 3  # clusters
+FEW = 10  # visits, in which a biomarker may never change by chance
 
 
 def check_subjects(cohort: Cohort) -> None:
@@ -93,7 +94,9 @@ def _refuse_constant(cohort: Cohort) -> None:
     if (levels < 2).any():
         first, others = int((levels < 2).argmax()), shlex.join([",".join(map(str, cohort.feature_names[levels > 1]))])
         remedy = f"leave it out: --biomarkers {others}" if others else "give biomarkers that vary"
-        why = "it never changes" if levels[first] else "it has no value at any visit"
+        remedy = f"give more visits, or {remedy}" if cohort.n_visits < FEW else remedy
+        why = "it never changes" if levels[first] else "it has no value"
+        why += f" in {cohort.n_visits:,} visits of {cohort.n_subjects:,} people"
         raise CohortError(f"{cohort.feature_names[first]}: {why}, so that it has no trajectory; {remedy}")
 
 
@@ -151,10 +154,7 @@ def check_hemispheres(cohort: Cohort, level: bool) -> None:
 def check_spatial(cohort: Cohort, spatial: bool) -> None:
     """Refuse neighbours where there are none, before anything is written.
 
-    Raises
-    ------
-    CohortError
-        Where the cohort has no mesh; biomarkers never have one.
+    It raises a `CohortError` where the cohort has no mesh; biomarkers never have one.
 
     Examples
     --------

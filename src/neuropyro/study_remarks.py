@@ -10,11 +10,10 @@ import numpy as np
 from neuropyro.data import Cohort
 from neuropyro.data.cohort_checks import visit_in_words
 from neuropyro.data.missing_maps import empty_parts, missing_in_words
-from neuropyro.data.surface_space import SurfaceSpace
 from neuropyro.hemisphere_levels import Unsteadiness, lasting_contrast, unsteadiness
 from neuropyro.score_diagnosis import known_diagnoses
 
-__all__ = ["missing_hemispheres", "remarks", "vertices_kept"]
+__all__ = ["missing_hemispheres", "remarks"]
 
 DIAGNOSES = frozenset(
     {"cn", "nc", "nl", "ctl", "hc", "control", "healthy", "normal", "smc", "mci", "emci", "lmci", "ad", "dementia"}
@@ -56,29 +55,12 @@ def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = (), ageing:
     return list(chain.from_iterable(told))
 
 
-def vertices_kept(cohort: Cohort) -> list[str]:
-    """Say how many vertices of a study's surface maps were left out as they were read; nothing where none was.
-
-    Examples
-    --------
-    >>> space = SurfaceSpace(".mgh", ("lh",), sizes=(4,), index=np.array([0, 1, 3]))
-    >>> vertices_kept(Cohort(np.ones((2, 3)), time=[70, 71], subject=["a", "b"], space=space))[0].split(":")[0]
-    '1 of 4 vertices of the maps is left out'
-    """
-    whole = sum(cohort.space.sizes) if isinstance(cohort.space, SurfaceSpace) else cohort.n_vertices
-    out = whole - cohort.n_vertices
-    if not out:
-        return []
-    are = "is" if out == 1 else "are"
-    why = "the medial wall, what is outside the mask, and what is 0 or missing at every visit"
-    return [f"{out:,} of {whole:,} vertices of the maps {are} left out: {why}"]
-
-
 def missing_hemispheres(cohort: Cohort) -> list[str]:
     """Say which visits of a cohort of maps have no value, or none in one hemisphere; of files, their reader warns.
 
     Examples
     --------
+    >>> from neuropyro.data.surface_space import SurfaceSpace
     >>> space = SurfaceSpace(".mgh", ("lh", "rh"), sizes=(1, 1), index=np.array([0, 1]))
     >>> cohort = Cohort([[np.nan, 2.5], [2.4, 2.5]], time=[70, 71], subject=["a", "a"], space=space)
     >>> [line.partition(":")[0] for line in missing_hemispheres(cohort)]

@@ -69,7 +69,7 @@ def _compare(*fit: Path, data: Path | None = None, out: Path | None = None, draw
 
 def _facts(row: Row) -> dict[str, Any]:
     loo = {} if row.loo is None else {"elpd": row.loo.elpd, "elpd_error": row.loo.error, "bad_shapes": row.loo.bad}
-    names = ("elbo", "elbo_error", "khat", "seconds", "converged")
+    names = ("elbo", "elbo_error", "strays", "khat", "seconds", "converged")
     return {name: getattr(row, name) for name in names} | loo
 
 

@@ -213,7 +213,7 @@ def test_a_world_of_no_node_is_refused_before_anything_is_written(study, tmp_pat
     assert not (tmp_path / "none").exists()
 
 
-def test_a_cohort_that_is_none_of_the_simulators_is_named(tmp_path):
+def test_a_cohort_that_is_none_of_the_simulators_is_named(tmp_path, capsys):
     other = tmp_path / "clinic.npz"
     with pytest.raises(FileNotFoundError, match=r"clinic\.npz: no such file; give a cohort \(\.npz\), such as a shard"):
         run("counterfactual", other, "--do", "apoe4=0", "--out", tmp_path / "none")
@@ -222,6 +222,7 @@ def test_a_cohort_that_is_none_of_the_simulators_is_named(tmp_path):
         ValueError, match=r"clinic\.npz: values: MMSE, volume are not columns of the simulator's, which"
     ):
         run("counterfactual", other, "--do", "apoe4=0", "--out", tmp_path / "none")
+    assert capsys.readouterr().err == ""  # nothing is said to be inferred from it
 
 
 def test_a_study_of_nobody_is_refused():

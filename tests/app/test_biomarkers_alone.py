@@ -161,12 +161,12 @@ def test_two_clusters_for_four_kinds_are_told_of(fitted, capsys):
     assert report.count("90 % interval") == report.count("90 % interval, given its cluster") == 1
 
 
-@pytest.mark.parametrize(("level", "why"), [("3", "it never changes"), ("", "it has no value at any visit")])
+@pytest.mark.parametrize(("level", "why"), [("3", "it never changes in 4"), ("", "it has no value in 4")])
 def test_one_without_a_trajectory_is_told_before_anything_is_done(tmp_path, level, why):
     path, chosen = tmp_path / "t.csv", ("--biomarkers", "MMSE (of 30),flat")
     path.write_text(f"ID,age,MMSE (of 30),flat\na,70,29,{level}\na,71,27,{level}\nb,66,30,\nb,67,29,{level}\n")
-    remedy = r"leave it out: --biomarkers 'MMSE \(of 30\)'$"  # as a shell takes it
-    with pytest.raises(ValueError, match=f"flat: {why}, so that it has no trajectory; {remedy}"):
+    remedy = r"give more visits, or leave it out: --biomarkers 'MMSE \(of 30\)'$"  # as a shell takes it
+    with pytest.raises(ValueError, match=f"flat: {why} visits of 2 people, so that it has no trajectory; {remedy}"):
         run("dive", "fit", path, "--out", tmp_path / "fit", *chosen)
     assert not (tmp_path / "fit").exists()
 

@@ -1,6 +1,7 @@
 """Manners that every command shares: help with examples, TOML, JSON, quiet, exit statuses."""
 
 import json
+import logging
 import re
 import shlex
 import sys
@@ -46,6 +47,35 @@ def test_examples_can_be_parsed(line, tmp_path):
     command, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
     path = next(p for p, lines in EXAMPLES.items() if line in lines)
     assert command.__doc__ == commands(app)[path].default_command.__doc__
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (False, "stopped; nothing was written"),
+        (True, "stopped; in out is what was there before, and what was finished"),
+    ],
+)
+@pytest.mark.parametrize("words", [("--out", "out"), ("--out=out",)])
+def test_who_stops_a_command_is_told_what_is_there_of_it(monkeypatch, tmp_path, capsys, there, said, words):
+    def stopped(*given, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("neuropyro.data.simulate_reference", stopped)
+    (tmp_path / "out").mkdir() if there else None
+    monkeypatch.setattr("neuropyro.simulation_cli._require_npz", lambda out: None)
+    assert run(monkeypatch, "simulate", "reference", *words) == 130
+    assert capsys.readouterr().err == f"neuropyro: {said}\n"
+
+
+def test_fonts_that_formulas_might_need_are_not_told(capsys):
+    fonts = logging.getLogger("matplotlib.font_manager")
+    before = fonts.level
+    with speaking(Manners()):
+        fonts.warning("findfont: Font family ['cmb10'] not found. Falling back to DejaVu Sans.")
+    assert capsys.readouterr().err == ""
+    assert fonts.level == before  # what is outside of the command line is left as it was
 
 
 def test_help_shows_the_examples(monkeypatch, capsys):

@@ -122,7 +122,7 @@ def test_convert_overwrites_only_when_told(tmp_path):
         (["train", "phantoms", "--out", "run", "--device", "gpu9"], "device gpu9: not on this machine"),
         (["train", "phantoms", "--out", "run", "--colours", "3"], "phantoms are grey"),
         (["train", "phantoms", "--out", "run", "--plane", "sagittal"], "plane must be 'coronal' or 'axial'"),
-        (["train", "phantoms", "--out", "run", "--resolution", "48"], "img_resolution must be a power of two"),
+        (["train", "phantoms", "--out", "run", "--resolution", "48"], "--resolution must be a power of two"),
         (["train", "brain.mgz", "--out", "run"], "brain.mgz: neither 'phantoms', nor a folder, nor a volume"),
         (["train", "empty", "--out", "run"], "empty: no picture in this folder"),
         (["train", "phantoms", "--out", "occupied"], "occupied"),

@@ -38,6 +38,8 @@ RECONSTRUCT = "reconstruct x.nii --corruption superres:4 --out o"
         ("dive select x.npz --clusters 2:3 --out o --seed=-1", "--seed: -1 is too small; give 0 or more"),
         (f"{FIT} --max-steps 0", "--max-steps: 0 is too small; give 1 or more"),
         (f"{FIT} --restarts 0", "--restarts: 0 is too small; give 1 or more"),
+        ("simulate anatomy --out o --subjects -3", "--subjects: -3 is too small; give 1 or more"),
+        ("simulate cohort --out o.npz --visits 0", "--visits: 0 is too small; give 1 or more"),
         (f"{FIT} --seed one", "--seed: 'one' is not a whole number; give one, as --seed 0"),
         (f"{FIT} --clusters", "--clusters: no value; give a whole number, as --clusters 3"),
         (f"{FIT} --missing -4,999", "--missing: '-4,999' begins with a dash, as options do; write --missing=-4,999"),

@@ -1,13 +1,15 @@
 """What users are told of a fit: terms explained once, inner names left out, and what is not known headed so."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from neuropyro.diagnosis_plots import plot_diagnosis
-from neuropyro.inference import Diagnosis, Finding, Schedule
+from neuropyro.inference import Diagnosis, Finding, Schedule, Weights
 from neuropyro.inference.predictive_checks import LeaveOneOut
+from neuropyro.inference.verdict import ESTIMATES
 from neuropyro.plain_words import diagnosis_in_words, explained, more_steps, plain_verdict
 
 CHAINS = "its global block, by 46 short chains, 1.34 times as wide as by the ELBO"
@@ -25,6 +27,29 @@ def test_what_was_done_to_the_guide_is_no_part_of_the_verdict(clause):
     assert plain_verdict(f"converged after 9 steps: 1.5 nats; {clause}") == "converged after 9 steps: 1.5 nats"
     assert plain_verdict(f"Converged after 9 steps; {clause}.") == "Converged after 9 steps."
     assert plain_verdict("not converged: it stopped; still improving") == "not converged: it stopped; still improving"
+
+
+@pytest.mark.parametrize("verdict", ["converged after 9 steps: 1.5 nats", "Converged after 9 steps"])
+def test_widths_that_were_still_changing_are_said_in_plain_words(verdict):
+    said = plain_verdict(f"{verdict}; {CHAINS}, and not settled")
+    assert said.startswith(f"{verdict}; how wide the intervals of curves are had not settled")
+    assert "take them as approximate" in said
+    assert "another --seed" in said
+    assert "short chains" not in said
+    assert plain_verdict(f"{verdict}; {CHAINS}, and not settled.") == f"{said}."
+
+
+def test_what_leave_one_out_does_not_tell_says_nothing_against_scores():
+    asked = Finding("Can each biomarker be left out in turn?", "not known", f"{ESTIMATES} are not touched by that.")
+    assert "scores and curves are not touched by that." in diagnosis_in_words(diagnosed(asked))
+
+
+def test_the_axis_of_log_weights_is_where_the_draws_are():
+    inner = np.random.default_rng(0).normal(-2085.0, 7.5, 490)
+    weights = Weights(np.concatenate([inner, -2085 - np.geomspace(1e3, 1.75e6, 10)]))
+    axis = plot_diagnosis(replace(diagnosed(), weights=weights)).axes[1]
+    assert axis.get_xlim()[0] > -60
+    assert "\n10 of the draws beyond, down to −1,7" in axis.get_xlabel()
 
 
 def test_a_term_is_explained_once_and_only_where_it_is_not_already():

@@ -61,6 +61,18 @@ def test_trajectories_are_the_posterior_median_and_its_interval_beside_the_visit
         assert corners.max() == pytest.approx(high.max())
 
 
+def test_a_cluster_that_hardly_changes_is_seen_to():
+    made = simulate_reference(n_subjects=8, n_vertices=12, seed=1)
+    cohort = Cohort(made.values * np.repeat([1.0, 0.01], 6), made.time, made.subject, made.diagnosis)
+    model = VertexClusterMixture(2, labels=(0,) * 6 + (1,) * 6)
+    found = Outcome(model, cohort, fit(model, cohort, guide="normal", schedule=STEPS, progress=False), draws=20)
+    changing, still = plots.plot_trajectories(found).axes
+    spans = [float(np.diff(axis.get_ylim())[0]) for axis in (changing, still)]
+    assert spans[1] == pytest.approx(spans[0] / 2)
+    heights = [np.ptp(axis.collections[0].get_paths()[0].vertices[:, 1]) for axis in (changing, still)]
+    assert heights[1] / spans[1] < 0.05  # of the panel, which its band would fill
+
+
 def test_biomarkers_have_their_own_curves_in_their_own_unit():
     made = simulate_reference(n_subjects=20, n_vertices=4, n_clusters=2, seed=2)
     names, units = np.array(["volume", "area", "score", "test"]), np.array([1.0, 1000.0, 0.1, 10.0])
@@ -169,6 +181,15 @@ def test_a_forecast_is_what_was_seen_and_what_is_expected_of_each_biomarker_or_c
     (join,) = [line for line in panels[2].lines if line.get_xdata().tolist() == [72, 73]]  # from seen to forecast
     np.testing.assert_allclose(join.get_ydata(), [seen.values[1, 2], later.mean[0, 2]])
     assert (join.get_color(), join.get_linestyle()) == (after.get_color(), after.get_linestyle())  # the legend's
+
+
+def test_a_forecast_of_one_visit_says_so_and_what_was_never_seen():
+    once = Cohort([[np.nan, 25.0]], [70], ["a"], feature_names=np.array(["tau", "MMSE"]))
+    mean = np.array([[3.0, 24.0]])
+    later = Forecasted(np.array(["a"]), np.array([72.0]), np.zeros((4, 1)), mean, mean - 1, mean + 1, level=0.9)
+    figure = plots.plot_forecast(later, once)
+    assert figure.get_suptitle() == "subject a, 1 visit so far, values as in the data"
+    assert [axis.get_title() for axis in figure.axes] == ["no value so far", ""]
 
 
 def test_a_point_has_no_intervals():

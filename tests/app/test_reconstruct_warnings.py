@@ -3,8 +3,15 @@
 import nibabel
 import numpy as np
 import pytest
+from torch.nn.functional import avg_pool2d
 
 from neuropyro.data.image_files import read_image
+from neuropyro.data.phantoms import BrainPhantoms
+from neuropyro.generators import load_generator
+from neuropyro.inference import fit
+from neuropyro.inference.convergence import CosineSchedule
+from neuropyro.models import LatentReconstruction
+from neuropyro.models.corruption import Downsample
 from neuropyro.reconstruct_warnings import (
     channel_warnings,
     check_warnings,
@@ -37,6 +44,23 @@ def test_a_bad_check_is_said_with_a_remedy_and_its_slice(odd, said, remedy):
     assert check_warnings(checks(FINE, FINE | odd), slices=(80, 90)) == [line.replace("slice 2", "slice 90")]
     assert said in line
     assert remedy in line.partition(";")[2]
+
+
+@pytest.mark.parametrize(("kernel", "remedy"), [("bicubic", "give kernel=area"), ("area", "leave out kernel=area")])
+def test_the_kernel_that_shrank_a_picture_is_among_the_suspects(kernel, remedy):
+    (line,) = check_warnings(checks(FINE | {"surprise": 1.94}), kernel=kernel)
+    assert line.startswith("unlike what the generator was trained on or shrunk otherwise: the measurements are 1.9 sds")
+    assert remedy in line
+    assert "else give a --generator" in line
+    (line,) = check_warnings(checks(FINE | {"latent_distance": 2.3}), kernel=kernel)  # which no kernel explains
+    assert "kernel" not in line
+
+
+def test_a_learned_noise_that_is_too_small_is_said_with_the_one_to_give():
+    (line,) = check_warnings(checks(FINE | {"misfit": 2.6, "noise": 0.0034}), learned_noise=True)
+    assert "off by 2.6 sds of the noise, which was learned as 0.0034, too small" in line
+    assert "+noise:.0088" in line  # 2.6 * .0034
+    assert "+noise" not in check_warnings(checks(FINE | {"misfit": 2.6}))[0]
 
 
 def test_noise_is_said_to_be_large_where_it_was_learned():
@@ -126,3 +150,18 @@ def test_pixels_that_were_nan_are_counted(tmp_path):
     np.save(tmp_path / "t1.npy", volume)
     assert read_image(tmp_path / "t1.npy").missing == 3
     assert missing_warnings(read_image(tmp_path / "t1.nii", slices=4).missing, image.pixels) == []
+
+
+@pytest.mark.slow
+def test_of_means_of_pixels_the_kernel_of_means_is_nearer_and_does_not_warn():
+    truth = BrainPhantoms(64, split="test")([0]).images
+    found, errors = {}, {}
+    for kernel in ("bicubic", "area"):
+        model = LatentReconstruction(load_generator("brains64"), Downsample(4, kernel), candidates=500, starts=2)
+        schedule = CosineSchedule(0.06, max_steps=200, warm_up=100, window=20)
+        result = fit(model, avg_pool2d(truth, 4), guide="structured", schedule=schedule, progress=False)
+        found[kernel] = check_warnings(model.checks(result, 16), learned_noise=True, kernel=kernel)
+        errors[kernel] = np.sqrt(np.square(model.estimate(result, 32) - truth.numpy()).mean())
+    assert found["area"] == []
+    assert "give kernel=area" in found["bicubic"][0]
+    assert errors["area"] < 0.9 * errors["bicubic"]

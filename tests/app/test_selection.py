@@ -1,6 +1,7 @@
 """The number of clusters: rules and sentences on made-up numbers, and a small study end to end."""
 
 import csv
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,8 +53,8 @@ def test_the_smaller_number_wins_within_the_standard_error_only():
 def test_a_sentence_says_where_they_disagree():
     said = made_up(noise=0.1, bic=(30.0, 20.0, 10.0)).sentence
     assert said.startswith("The criteria disagree: held-out likelihood 3, leave-one-out 3, BIC 4, ICL 4.")
-    assert "Fewer predict new subjects as well" in said
-    assert said.endswith("Chosen: 4, by ICL, whose clusters are told apart.")
+    assert "Fewer predict new subjects as well, for each vertex's own course" in said
+    assert said.endswith("Chosen: 4, by ICL.")  # none overlap
 
 
 def test_more_clusters_that_overlap_are_not_chosen():
@@ -64,6 +65,23 @@ def test_more_clusters_that_overlap_are_not_chosen():
     assert found.clusters == 3
     assert "More clusters predict new subjects better by 10 ± 0 nats, but overlap" in found.sentence
     assert "BIC counts clusters that overlap, too." in found.sentence
+    assert found.sentence.endswith("Chosen: 3, by ICL, whose clusters are told apart.")
+
+
+def test_clusters_that_are_told_apart_are_not_said_to_overlap():
+    """ICL is BIC where no label is uncertain: what it has against more clusters is that they explain too little."""
+    gains, bic = (np.full(50, -3.0), np.zeros(50), np.full(50, 0.2)), (30.0, 20.0, 25.0)
+    rows = [candidate(k, g, g, b, b) for k, g, b in zip((2, 3, 4), gains, bic, strict=True)]
+    said = Selection(tuple(rows), 5, "biomarkers").sentence
+    assert "More clusters predict new subjects better by 10 ± 0 nats, and are told apart as well" in said
+    assert "overlap" not in said
+    assert said.endswith("Chosen: 3, by ICL.")
+
+
+def test_biomarkers_are_called_so():
+    found = replace(made_up(noise=0.1, bic=(30.0, 20.0, 10.0)), kind="biomarkers")
+    assert "each biomarker's own course" in found.sentence
+    assert "vert" not in found.sentence
 
 
 @pytest.mark.parametrize(("text", "expected"), [("2:4", [2, 3, 4]), ("3:3", [3]), ("2,5", [2, 5]), ("4", [4])])
@@ -73,7 +91,7 @@ def test_numbers_are_read_with_both_ends(text, expected):
 
 @pytest.mark.parametrize("text", ["", "two", "4:2", "0:3", "2-4"])
 def test_other_texts_are_refused(text):
-    with pytest.raises(ValueError, match="clusters: "):
+    with pytest.raises(ValueError, match="--clusters: "):
         numbers(text)
 
 

@@ -108,7 +108,7 @@ def test_the_command_line_reads_a_subjects_folder_and_writes_its_format(arrays, 
     assert (out / "clusters.frames.txt").read_text().splitlines()[0] == "cluster"
     assert load_fit(out, data=Cohort.load(out / "cohort.npz")).guide_name == "map"  # the adjusted cohort is the fit's
     told = capsys.readouterr().err
-    out_of = f"{len(WALL):,} of {maps.shape[1]:,} vertices of the maps are left out: the medial wall, "
+    out_of = f"{len(WALL):,} of {maps.shape[1]:,} vertices of the maps are left out: what is 0 or missing at"
     assert told.count(out_of) == 1
     assert (out / "report.html").read_text().count(out_of) == 1
     for done in (load_hemisphere_levels(out / "hemispheres.npz"), load_adjustment(out / "adjustment.npz")):

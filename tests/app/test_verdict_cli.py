@@ -29,10 +29,12 @@ def test_compare(folder, tmp_path, capsys):
     run("compare", folder / "map", folder / "normal", "--data", folder / "cohort.npz", "--out", tmp_path, "--draws", 40)
     printed = capsys.readouterr().out
     assert [line.split()[0] for line in printed.splitlines()[1:3]] == ["map", "normal"]
-    *shown, more = (line.split() for line in printed.splitlines())
-    kept = [line.split() for line in (tmp_path / "comparison.txt").read_text().splitlines()]
+    table, _, legend = printed.rpartition("\n\n")
+    *shown, more = (line.split() for line in table.splitlines())
+    kept = [line.split() for line in (tmp_path / "comparison.txt").read_text().rpartition("\n\n")[0].splitlines()]
     assert [line for line in kept if line in shown] == shown
     assert " ".join(more) == f"({len(kept) - len(shown)} more, of which these fits agree better)"  # the file has all
+    assert "log_alpha_mean: mean log speed of people" in legend
     assert (tmp_path / "comparison.png").stat().st_size > 10_000
 
 

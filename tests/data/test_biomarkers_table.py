@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neuropyro.data import Cohort, CohortError, study_table
 from neuropyro.data.biomarkers_table import biomarkers_table
 from neuropyro.data.naming_columns import number_in_words
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions
@@ -125,21 +126,96 @@ def test_columns_of_no_value_are_left_out_unless_they_are_chosen(tmp_path):
 
 def test_numbers_that_only_name_and_numbers_in_words_are_covariates_and_told(tmp_path):
     rows = [
-        f"p{i},{70 + year},{28 - i - year},{5550000 + 37 * i * year},{90 - i - year}%"
+        f"p{i},{70 + year},{28 - i - year},{5550000 + 37 * i * year},{90 - i - year}mg"
         for i in range(6)
         for year in (0, 1)
     ]
     path = tmp_path / "visits.csv"
-    path.write_text("\n".join(["ID,age,MMSE,Phone,score %", *rows]) + "\n")
+    path.write_text("\n".join(["ID,age,MMSE,Phone,dose", *rows]) + "\n")
     table = biomarkers_table(path, NO_OPTIONS)
-    assert (list(table.values), list(table.others)) == (["MMSE"], ["Phone", "score %"])
+    assert (list(table.values), list(table.others)) == (["MMSE"], ["Phone", "dose"])
     names, words = table.remarks()
     assert names.startswith(
         "Phone: by its name only tells people, records or machines apart, and is taken for a covariate"
     )
-    assert words.startswith("score %: its cells are numbers with something beside them ('90%'), and it is taken for a")
+    assert words.startswith("dose: its cells are numbers with something beside them ('90mg'), and it is taken for a")
     chosen = biomarkers_table(path, StudyOptions(biomarkers=("MMSE,Phone",)))
     assert (list(chosen.values), len(chosen.remarks())) == (["MMSE", "Phone"], 1)
+
+
+def semicolons(folder: Path, cells: list[str], name: str = "visits.csv", head: str = "volume") -> Path:
+    """Two visits each, with a test in whole numbers, and a column of such cells."""
+    rows = [f"p{i // 2};{70 + i % 2},5;{28 - i};{cell}" for i, cell in enumerate(cells)]
+    path = folder / name
+    text = "\n".join([f"ID;age;MMSE;{head}", *rows]) + "\n"
+    path.write_text(text.replace(";", "\t") if path.suffix == ".tsv" else text)
+    return path
+
+
+def test_a_column_of_percentages_is_a_biomarker(tmp_path):
+    path = semicolons(tmp_path, ["92%", "90 %", "", "88%", "87.5%", "n/a"], head="FDG")
+    table = biomarkers_table(path, NO_OPTIONS)
+    assert list(table.values) == ["MMSE", "FDG"]
+    np.testing.assert_array_equal(table.fields()["values"][:, 1], [92, 90, np.nan, 88, 87.5, np.nan])
+    assert table.remarks()[0] == "FDG: read as numbers in per cent ('92%' is 92)"
+    chosen = biomarkers_table(path, StudyOptions(biomarkers=("FDG",)))
+    np.testing.assert_array_equal(chosen.fields()["values"][:, 0], table.fields()["values"][:, 1])
+
+
+def test_percentages_with_other_things_beside_them_stay_a_covariate(tmp_path):
+    path = semicolons(tmp_path, ["92%", "90%", "91", "88%", "87%", "86%"], head="FDG")
+    table = biomarkers_table(path, NO_OPTIONS)
+    assert (list(table.values), list(table.others)) == (["MMSE"], ["FDG"])
+    assert any("its cells are numbers with something beside them ('92%')" in said for said in table.remarks())
+    coded = biomarkers_table(path, StudyOptions(missing=("91",)))  # a code for a missing value is no such thing
+    np.testing.assert_array_equal(coded.fields()["values"][:, 1], [92, 90, np.nan, 88, 87, 86])
+
+
+@pytest.mark.parametrize("name", ["visits.csv", "visits.tsv"])
+def test_decimal_commas_are_read_where_semicolons_or_tabs_part_cells(tmp_path, name):
+    path = semicolons(tmp_path, ["31", "29,8", "", "-0,25", "30,125", "28"], name)
+    table = biomarkers_table(path, NO_OPTIONS)
+    fields = table.fields()
+    np.testing.assert_array_equal(fields["values"][:, 1], [31, 29.8, np.nan, -0.25, 30.125, 28])
+    np.testing.assert_array_equal(fields["time"], [70.5, 71.5] * 3)
+    assert table.remarks()[0] == "age, volume: read as numbers with a decimal comma ('70,5' is 70.5)"
+    np.testing.assert_array_equal(Cohort.from_dataframe(path, subject="ID", time="age").values, fields["values"])
+    assert study_table(path).time.tolist() == [70.5, 71.5] * 3
+    np.testing.assert_array_equal(study_table(path).covariates["volume"], fields["values"][:, 1])
+
+
+def test_a_comma_that_may_part_thousands_is_refused_with_both_readings(tmp_path):
+    path = semicolons(tmp_path, ["1,234", "1,250", "1,301", "1,244", "1,277", "980"])
+    with pytest.raises(CohortError, match=r"line 2: `volume` is '1,234', which may be 1\.234 or 1234 \(and 4 more"):
+        biomarkers_table(path, NO_OPTIONS)
+    sure = semicolons(tmp_path, ["0,234", "1,250", "1,301", "1,244", "1,277", "1,980"])  # no thousands begin with 0
+    np.testing.assert_array_equal(biomarkers_table(sure, NO_OPTIONS).fields()["values"][0, 1], 0.234)
+
+
+@pytest.mark.parametrize("cells", [["29,8", "30.5", "31"] * 2, ["29,8", "30,1,2", "31"] * 2])
+def test_commas_beside_points_or_other_commas_are_not_guessed(tmp_path, cells):
+    with pytest.raises(CohortError, match="`volume` is '29,8'"):
+        biomarkers_table(semicolons(tmp_path, cells), StudyOptions(biomarkers=("MMSE,volume",))).fields()
+
+
+def test_quoted_decimal_commas_between_commas_stay_refused(tmp_path):
+    path = semicolons(tmp_path, ["29,8", "30,1", "31,2", "32,2"])
+    path.write_text("\n".join(",".join(f'"{c}"' for c in line.split(";")) for line in path.read_text().splitlines()))
+    with pytest.raises(CohortError, match="`volume` is '29,8', with a decimal comma"):
+        biomarkers_table(path, NO_OPTIONS)
+
+
+def test_names_of_people_with_commas_stay_names(tmp_path):
+    path = tmp_path / "visits.csv"
+    path.write_text("ID;age;MMSE\n1,10;70;28\n1,1;71;27\n")
+    assert biomarkers_table(path, NO_OPTIONS).fields()["subject"].tolist() == ["1,10", "1,1"]
+
+
+def test_codes_for_missing_values_that_no_cell_is_are_told(tmp_path):
+    path = semicolons(tmp_path, ["31", "-4.0", "30", "29"])
+    table = biomarkers_table(path, StudyOptions(missing=("-4", "abc,999")))
+    assert "--missing abc,999: no cell of the table is that" in table.remarks()
+    assert not any("missing" in said for said in biomarkers_table(path, StudyOptions(missing=("-4",))).remarks())
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,15 @@ def test_the_whole_column_tells_the_order(order):
     ("cells", "told"),
     [
         (["03/04/2010", "05/06/2011"], "0: `seen` is '03/04/2010', and no date of the column tells its day from its"),
-        (["2010-01-01", "2011-13-01"], "1: `seen` is '2011-13-01', not a date like 2017-06-30; correct it"),
+        (
+            ["2010-01-01", "2011-13-01"],
+            r"1: `seen` is '2011-13-01', a day that there is not \(year-month-day\);",
+        ),
+        (
+            ["28.02.2016", "31.02.2016"],
+            r"1: `seen` is '31.02.2016', a day that there is not \(day/month/year\);",
+        ),
+        (["28.02.2016", "in 2016"], "1: `seen` is 'in 2016', not a date like 2017-06-30; correct it"),
         (["25/02/2010", "26/02/2010", "02/27/2010"], r"2: `seen` .*, not a date like .* \(day/month/year, as others"),
     ],
 )

@@ -45,7 +45,7 @@ def test_a_file_is_as_good_as_a_frame(tmp_path):
 
 def test_whole_numbers_as_subjects_and_other_names():
     frame = FRAME.rename(columns={"ID": "who", "TIME": "when"}).assign(who=[7, 7, 3, 3])
-    cohort = read(frame, subject="who", time="when", features=["ventricles"])
+    cohort = read(frame, subject="who", time="when", biomarkers=["ventricles"])
     assert cohort.subjects.tolist() == [3, 7]
     assert cohort.feature_names.tolist() == ["ventricles"]
 
@@ -54,7 +54,7 @@ def test_whole_numbers_as_subjects_and_other_names():
     ("frame", "options", "message"),
     [
         (FRAME, {"covariates": []}, r"DataFrame row 0: `sex` is 'F', not a number \(and 3 more rows\); correct"),
-        (FRAME, {"features": ["weight"]}, "DataFrame: no column `weight`; there are ID, TIME"),
+        (FRAME, {"biomarkers": ["weight"]}, "DataFrame: no column `weight`; there are ID, TIME"),
         (
             FRAME,
             {"subject": "RID"},
@@ -120,5 +120,5 @@ def test_a_table_of_visits_without_biomarkers_may_be_one_of_maps(tmp_path):
         CohortError, match=r"in a FreeSurfer folder, give that first, as SUBJECTS_DIR --table .*visits\.csv"
     ):
         Cohort.open(path)
-    with pytest.raises(CohortError, match=r"in Python `features`$"):
+    with pytest.raises(CohortError, match=r"in Python `biomarkers`$"):
         read(FRAME[["ID", "TIME"]], diagnosis=None, covariates=[])

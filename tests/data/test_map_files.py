@@ -74,7 +74,7 @@ def test_how_many_visits_lack_the_same_is_told(study, table, tmp_path):
 
 
 def test_whatever_a_reader_raises_is_one_line_that_names_the_file(tmp_path):
-    (tmp_path / "x").touch()
+    (tmp_path / "x").write_text("x")
     for error in (KeyError("a"), MemoryError(), RuntimeError("two\n lines")):
         with (
             pytest.raises(CohortError, match=r"x: damaged, or not a map \(.*\); write it again") as caught,
@@ -84,3 +84,12 @@ def test_whatever_a_reader_raises_is_one_line_that_names_the_file(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(KeyboardInterrupt), readable(tmp_path / "x", "a map"):
         raise KeyboardInterrupt
+
+
+def test_an_empty_file_is_told_to_be_empty(tmp_path):
+    (tmp_path / "lh.thickness.mgh").touch()
+    with (
+        pytest.raises(CohortError, match=r"lh\.thickness\.mgh: an empty file, of 0 bytes; write or copy it again"),
+        readable(tmp_path / "lh.thickness.mgh", "an MGH map"),
+    ):
+        pass

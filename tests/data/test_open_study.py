@@ -191,9 +191,9 @@ def test_years_of_the_calendar_are_years(study, tmp_path):
     assert Cohort.open(path).time.tolist() == [2009.5, 2011.25]
 
 
-def test_decimal_commas_are_named(study, tmp_path):
+def test_decimal_commas_between_commas_are_named(study, tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text("ID;age;tau\na;71;1,5\na;72;1,75\nb;65;2\n")
+    path.write_text('ID,age,tau\na,71,"1,5"\na,72,"1,75"\nb,65,2\n')
     with pytest.raises(
         CohortError, match=r"t\.csv line 2: `tau` is '1,5', with a decimal comma \(and 1 more line\); write"
     ):

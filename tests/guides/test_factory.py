@@ -56,6 +56,10 @@ def test_a_guide_without_curvature_starts_narrow_about_the_values_given(name):
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match="map, laplace, normal"):
         check_name("laplac")
+    with pytest.raises(ValueError, match=r"no guide named 'Structured'; .*; did you mean 'structured'\?"):
+        check_name("Structured")
+    with pytest.raises(ValueError, match=r"any Pyro guide$"):
+        check_name("sgd")
     with pytest.raises(ValueError, match="no guide named"):
         make_guide("laplac", model, Y, {})
 

@@ -9,8 +9,10 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from neuropyro.inference import Schedule, compare, compare_guides, fit
+from neuropyro.data import simulate_reference
+from neuropyro.inference import LeaveOneOut, Schedule, Weights, compare, compare_guides, fit
 from neuropyro.inference.comparison import SITES_SHOWN, Comparison, Row
+from neuropyro.models import VertexClusterMixture
 
 Y = torch.linspace(-1, 1, 9) + 0.4
 
@@ -73,6 +75,44 @@ def test_a_sum_of_units_that_weigh_too_much_ranks_nothing():
     assert np.isnan(unknown.loo_difference(unknown.rows[1])).all()
     assert "Leave-one-out is not known of right, stiff" in str(unknown)
     assert "not known" not in str(found)
+
+
+def test_an_elbo_of_which_strays_make_all_is_a_bound_that_ranks_nothing():
+    inner = np.random.default_rng(0).normal(-20.0, 1.0, 98)
+    astray = Weights(np.concatenate([inner, [-5e3, -1.75e6]]))
+    heavy = LeaveOneOut(-30.0, 2.0, np.full(9, 0.9), np.zeros(9))
+    means = {"mean": 1.0}
+    wild = Row("wild", inner.mean(), 0.1, 2.9, 1.0, True, heavy, means, means, astray)
+    tame = Row("tame", -25.0, 0.1, 2.4, 1.0, True, heavy, means, means, Weights(inner - 5))
+    found = Comparison((wild, tame), {})
+    assert (wild.strays, tame.strays) == (2, 0)
+    assert found.best is tame  # 5 nats below the bound, which the two strays leave far
+    lines = str(found).splitlines()
+    assert f"≤ {inner.mean():.1f}" in lines[1]
+    assert "±" not in lines[1].split("wild")[1].split("2.90")[0]
+    assert lines[3].startswith(
+        "wild: 2 of 100 draws lie where the posterior is all but nil, up to 1,749,980 nats below"
+    )
+    assert "compare by ELBO" not in str(found)
+    assert "compare by ELBO" in str(Comparison((tame,), {}))
+
+
+def test_the_elbo_of_a_fit_whose_widths_were_set_afterwards_is_said_to_be_another():
+    result = fit(conjugate, Y, "laplace", progress=False)
+    widened = "converged; its global block, by 64 short chains, 1.07 times as wide as by the ELBO"
+    run = replace(result.runs[0], verdict=widened)
+    assert "before short chains set widths" in str(compare({"one": replace(result, runs=(run,))}))
+    assert "short chains" not in str(compare({"one": result}))
+
+
+def test_sites_that_a_model_tells_of_have_a_legend():
+    cohort = simulate_reference(n_subjects=6, n_vertices=9, n_clusters=2, seed=0)
+    result = fit(VertexClusterMixture(2), cohort, "map", schedule=Schedule(max_steps=2, warm_up=1), progress=False)
+    said = compare([result], draws=5).in_words().splitlines()
+    assert "sigma: sd of the residuals; unit: standardised" in said
+    told = {line.partition(":")[0] for line in said}
+    sites = {line.partition("[")[0] for line in said if "[" in line} | {"time_share", "correlation"}
+    assert sites <= told  # none is left without a word
 
 
 def test_all_elements_can_be_had_in_words():

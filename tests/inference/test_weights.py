@@ -117,6 +117,22 @@ def test_summaries_of_weights():
     assert weights.effective_draws == pytest.approx(16 / 10)
 
 
+def test_strays_are_left_out_of_what_few_of_them_would_make():
+    inner = np.random.default_rng(0).normal(-2085.0, 7.5, 490)
+    weights = Weights(np.concatenate([inner, -2085 - np.geomspace(1e3, 1.75e6, 10)]))
+    assert weights.is_stray.sum() == 10
+    assert weights.elbo < -4000  # of nothing but the strays
+    assert weights.without_strays.elbo == pytest.approx(inner.mean())
+    assert weights.without_strays.elbo_error == pytest.approx(inner.std(ddof=1) / 490**0.5)
+
+
+@pytest.mark.parametrize("nats", [1e-9, 1.0, 100.0])
+def test_a_guide_that_is_too_wide_has_no_strays_by_that_alone(nats):
+    """Log-weights of a Normal that is too wide in one number fall off as a chi-square of one degree of freedom."""
+    drawn = np.random.default_rng(1).chisquare(1, (50, 500))
+    assert sum(Weights(-nats * row).is_stray.any() for row in drawn) <= 5
+
+
 @pytest.mark.parametrize("shape", [0.3, 0.7, 1.2])
 def test_k_hat_is_as_uncertain_as_it_says(shape):
     rng = np.random.default_rng(0)

@@ -57,7 +57,7 @@ def test_adaptive_pooling_agrees_where_blocks_are_whole():
     [
         ((0,), "whole number of 1 or more, got 0"),
         ((2.5,), "whole number of 1 or more, got 2.5"),
-        ((2, "lanczos"), "bicubic or area, got 'lanczos'"),
+        ((2, "lanczos"), r"bicubic or area \(means of blocks\), got 'lanczos'"),
         ((2, "area", False), "leave out antialias"),
     ],
 )
