@@ -3,7 +3,9 @@ r"""Along which directions elements of a plate move together, more or less freel
 With the global block held, take the curvature of the negative log density in the guide's own noise, mean over some of
 its draws: where the guide is right that is the identity.  Elements are independent under the guide, so what couples
 them shows as eigenvalues far from 1: small where they can move together and each says little of it, large where they
-are known together better than each.  Lanczos' method finds those at both ends.
+are known together better than each.  Lanczos' method finds those at both ends.  A direction that is nearly all one
+number's is no tie: the guide has learned that number's own width and tails, and a curvature that is nil in a long tail
+would widen it by as much again.
 
 References
 ----------
@@ -24,6 +26,7 @@ __all__ = ["tied_directions"]
 
 MOST_DRAWS = 8
 STEPS = 3  # of Lanczos' for each direction
+ALONE = 0.9  # of a direction's length, in one number
 LEAST, MOST = 1e-2, 1e2  # curvatures beyond count as these: single precision knows no others
 
 
@@ -74,6 +77,7 @@ def tied_directions(guide: FlatGuide, density: Density, n: int, draws: int) -> t
     if not found.directions.isfinite().all():
         return torch.eye(len(about[0]))[:, local[:n].cpu()].to(about), torch.ones(n).to(about)
     wider = found.curvature[0].clamp(LEAST, MOST).rsqrt()
+    wider = torch.where(found.directions[0].abs().amax(0).to(wider) > ALONE, torch.ones_like(wider), wider)
     far = wider.log().abs().topk(n).indices
     directions = about.new_zeros(about.shape[1], n)
     directions[local] = found.directions[0][:, far].to(directions)
