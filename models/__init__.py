@@ -8,13 +8,14 @@ from neuropyro.models.progression import SubjectProgression
 from neuropyro.models.reconstruction import LatentReconstruction
 from neuropyro.models.reconstruction_storage import load_reconstruction, save_reconstruction
 from neuropyro.models.scores import ScorePriors
-from neuropyro.models.trajectory import TrajectoryPriors
+from neuropyro.models.trajectory import OF_BIOMARKERS, TrajectoryPriors
 from neuropyro.models.vertex_clusters import VertexClusterMixture
 from neuropyro.models.vertex_maps import VertexMaps
 from neuropyro.models.vertex_priors import VertexPriors
 from neuropyro.models.visit_normal import VisitNormal
 
 __all__ = [
+    "OF_BIOMARKERS",
     "AnatomySimulator",
     "CovariateEffects",
     "Forecasted",

@@ -47,6 +47,7 @@ from neuropyro.models.anatomy_mechanisms import Function, Gaussian, positive
 from neuropyro.models.anatomy_thickness import ORIGIN, Thickness
 from neuropyro.models.covariates import CovariateEffects, reported_effects
 from neuropyro.models.posterior import Posterior
+from neuropyro.models.scores import marginal_scores
 from neuropyro.models.vertex_clusters import VertexClusterMixture
 
 __all__ = ["fitted_progression", "fitted_thickness"]
@@ -123,7 +124,7 @@ def fitted_progression(result: Posterior, draws: int = 200) -> dict[str, ScalarM
     >>> from types import SimpleNamespace
     >>> sites = {"log_alpha_mean": -1.5, "log_alpha_sd": 0.4, "beta_mean": 0.7, "beta_sd": 1.0, "correlation": 0.6}
     >>> sites |= {"time_share": 0.3}
-    >>> data = SimpleNamespace(origin=torch.tensor(72.0), coding=None)
+    >>> data = SimpleNamespace(origin=torch.tensor(72.0), coding=None, controls=None)
     >>> result = SimpleNamespace(data=data, posterior=lambda _: {s: np.full(3, x) for s, x in sites.items()})
     >>> mechanisms = fitted_progression(result)
     >>> round(mechanisms["beta"].sd, 6), mechanisms["dps"].function  # of onset given speed: sqrt(1 - .6^2)
@@ -131,17 +132,18 @@ def fitted_progression(result: Posterior, draws: int = 200) -> dict[str, ScalarM
     """
     posterior = result.posterior(draws)
     mean = {site: float(x.mean()) for site, x in posterior.items() if x.ndim == 1}
-    speed, onset = Linear(mean["log_alpha_mean"]), Linear(mean["beta_mean"])
+    known = {site: torch.tensor(x, dtype=torch.float64) for site, x in mean.items()}
+    mean_a, sd_a, mean_b, sd_b, rho, share = marginal_scores(known, result.data).tolist()
+    speed, onset = Linear(mean_a), Linear(mean_b)
     if result.data.coding is not None:
         effects = reported_effects(result.data.coding, posterior)
         speed = _effects(speed.intercept, effects, effects.log_alpha)
         onset = _effects(onset.intercept, effects, effects.beta)
-    rho, sd_a, sd_b = mean["correlation"], mean["log_alpha_sd"], mean["beta_sd"]
     given_speed = _OnsetGivenSpeed(onset, speed, rho * sd_b / sd_a)
     return {
         "alpha": Gaussian(speed, sd_a, "subject", positive()),
         "beta": Gaussian(given_speed, sd_b * max(1 - rho**2, 1e-6) ** 0.5, "subject"),
-        "dps": Function(ScoreLine(float(result.data.origin), mean["time_share"])),
+        "dps": Function(ScoreLine(float(result.data.origin), share)),
     }
 
 
