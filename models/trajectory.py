@@ -69,7 +69,7 @@ class TrajectoryPriors:
     sigma: Pair = (0.0, 0.5)
 
 
-OF_BIOMARKERS = TrajectoryPriors(a=(0.0, 20.0), d=(0.0, 5.0))
+OF_BIOMARKERS = TrajectoryPriors(a=(0.0, 10.0), d=(0.0, 3.0))
 """Of biomarkers: a test of patients is easily 15 sds of the controls below theirs, a cortex hardly one."""
 
 

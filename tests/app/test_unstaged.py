@@ -8,7 +8,7 @@ from neuropyro.inference import Schedule, fit
 from neuropyro.models import VertexClusterMixture
 from neuropyro.unstaged import unstaged
 
-SHORT = Schedule(max_steps=20, warm_up=5)
+SHORT = Schedule(max_steps=60, warm_up=20)
 
 
 @pytest.mark.parametrize(("labels", "guide"), [(None, "map"), ([0, 1] * 10, "normal")])

@@ -10,6 +10,7 @@ import torch
 from neuropyro.guides import Start, find_latents
 from neuropyro.inference import Schedule, fit
 from neuropyro.inference.laplace_fit import MODE_NATS, _settled
+from neuropyro.inference.optimise import Monitor
 
 
 class Halved:
@@ -95,7 +96,7 @@ def potential(x):
 def test_newtons_steps_lead_from_where_the_search_ended_to_the_mode(away):
     latents = find_latents(seen_through_exp, None, {})
     point = torch.tensor([math.log(5.0) + away], dtype=torch.float64)
-    guide, left = _settled(Start(latents, point, potential))
+    guide, left = _settled(Start(latents, point, potential), Monitor(""))
     assert left < MODE_NATS
     assert guide.law.whitening.loc.item() == pytest.approx(math.log(5.0), abs=0.14 / 50**0.5)
     # The curvature is of a place .05 nats off at most, .32 sds or .045, and there exp(.045) times as large at most.
@@ -105,7 +106,7 @@ def test_newtons_steps_lead_from_where_the_search_ended_to_the_mode(away):
 def test_where_no_step_gets_nearer_the_nats_that_are_left_are_told():
     latents = find_latents(seen_through_exp, None, {})
     start = Start(latents, torch.tensor([2.0], dtype=torch.float64), lambda x: torch.log1p(x.abs()).sum())
-    _, left = _settled(start)  # a cusp: everywhere else the curvature is below 0
+    _, left = _settled(start, Monitor(""))  # a cusp: everywhere else the curvature is below 0
     assert left > MODE_NATS
 
 
