@@ -15,7 +15,7 @@ def default_guide(cohort: Cohort, spatial: bool = False) -> str:
 
     Large are those that a mode is looked for on part of: ``structured`` takes hours of them.
 
-    In five simulated studies of 22 people with maps of a cortex intervals of ``laplace`` held 39 to 67 % of the scores,
+    In five simulated studies of 22 people with maps of a cortex intervals of ``laplace`` held 31 to 97 % of the scores,
     those of ``normal`` 11 to 39 %, in two of 60 people 49 and 62 %, and 33 and 49 %; scores were about as good.
 
     Parameters
