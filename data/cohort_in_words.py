@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["counted", "in_words"]
 
+CALENDAR = 1800.0  # years from which on a time is no age
 MOST_WORDS = 8  # of diagnoses
 MOST_COLUMNS = 30  # and covariates: none that was taken by mistake may be hidden
 
@@ -43,7 +44,7 @@ def in_words(cohort: Cohort) -> str:
     missing = sum(int(np.isnan(row).sum()) for row in cohort.values) / cohort.values.size
     parts = [
         f"{counted(cohort.n_visits, 'visit')} of {counted(cohort.n_subjects, 'subject')} x {_columns(cohort)}",
-        f"{each} a subject, ages or times {cohort.time.min():.4g} to {cohort.time.max():.4g} years",
+        f"{each} a subject, {_times(cohort.time)}",
         f"{missing:.1%} missing" if missing else "nothing missing",
     ]
     if cohort.diagnosis is not None:
@@ -53,6 +54,13 @@ def in_words(cohort: Cohort) -> str:
     parts += [repr(cohort.space)] if cohort.space is not None else []
     parts += [f"covariates {_first_of(list(cohort.covariates), MOST_COLUMNS)}"] if cohort.covariates else []
     return f"Cohort({'; '.join(parts)})"
+
+
+def _times(time: NDArray[np.float64]) -> str:
+    first, last = time.min(), time.max()
+    if first > CALENDAR:
+        return f"dates {first:.2f} to {last:.2f} (years of the calendar)"
+    return f"ages or times {first:.4g} to {last:.4g} years"
 
 
 def _diagnoses(diagnosis: NDArray[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -57,11 +58,13 @@ def there_are(asked: str, known: Sequence[str], option: str = "") -> str:
     --------
     >>> there_are("apoe", ["sex", "apoe4"], "--covariates")
     'there are sex, apoe4; did you mean --covariates apoe4?'
+    >>> there_are("visit_date", ["Visit date"], "--time")
+    "there are Visit date; did you mean --time 'Visit date'?"
     >>> there_are("weight", ["sex"])
     'there are sex'
     """
     alike = nearest(asked, known)
-    meant = "" if alike is None else f"; did you mean {f'{option} {alike}'.strip()}?"
+    meant = "" if alike is None else f"; did you mean {_typed(option, alike)}?"
     return f"there are {', '.join(few(known)) or 'none'}{meant}"
 
 
@@ -88,5 +91,10 @@ def unknown_covariate(cohort: Cohort, name: str, option: str = "", others: Seque
     alike = nearest(name, columns)
     if alike is not None and nearest(name, known) is None:
         rest = ",".join(few(column for column in columns if column != alike))
-        said += f"; {alike} is a biomarker in it: give {f'{option} {alike}'.strip()} and --biomarkers {rest}"
+        said += f"; {alike} is a biomarker in it: give {_typed(option, alike)} and --biomarkers {shlex.quote(rest)}"
     return CohortError(said)
+
+
+def _typed(option: str, name: str) -> str:
+    """Return an option with a name as a shell takes it, or the name alone."""
+    return f"{option} {shlex.quote(name)}" if option else name

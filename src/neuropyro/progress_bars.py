@@ -7,6 +7,7 @@ of its steps, and whoever called may watch.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -83,7 +84,10 @@ def tell(done: int, steps: int) -> None:
     if watcher is not None:
         bar, shown = watcher
         bar.bar_format, bar.total, bar.n = shown, steps, done
-        bar.refresh()
+        now = time.time()
+        if done == steps or now - bar.last_print_t >= bar.mininterval:  # as tqdm's own: in a log a line each time
+            bar.refresh()
+            bar.last_print_t = now
 
 
 def told(steps: Sequence[Step]) -> Iterator[Step]:

@@ -1,5 +1,6 @@
 """Steps told from deep inside are shown to whoever watches, and to nobody else."""
 
+import time
 from contextlib import redirect_stderr
 from io import StringIO
 
@@ -22,9 +23,15 @@ def watched(steps, **options):
         assert list(told(steps)) == list(steps)
 
 
-def test_each_step_is_counted():
-    lines = shown(lambda: watched("abc"))
-    assert [line.partition(" [")[0] for line in lines[1:5]] == [f"work: {n} of 3" for n in range(4)]
+def test_each_step_that_takes_long_is_counted_and_the_last():
+    def work(seconds):
+        with watching("work"):
+            for _ in told("abc"):
+                time.sleep(seconds)
+
+    counts = [line.partition(" [")[0] for line in shown(lambda: work(0.15))]
+    assert [line for line in counts if line != "work: 00:00"][:3] == [f"work: {n} of 3" for n in (1, 2, 3)]
+    assert "work: 2 of 3" not in [line.partition(" [")[0] for line in shown(lambda: work(0.0))]
 
 
 def test_a_limit_is_said_to_be_one_and_may_be_missed():

@@ -381,3 +381,8 @@ def test_of_several_rows_of_one_visit_only_equal_ones_are_refused():
     values[3] = values[2]
     with pytest.raises(CohortError, match="two rows with the same values for subject a at 1 years"):
         Cohort(values, time, subject)
+
+
+def test_times_of_the_calendar_are_not_called_ages():
+    dates = Cohort(np.zeros((3, 1)), time=[2014.25, 2015.5, 2016.0], subject=["a", "a", "b"])
+    assert "dates 2014.25 to 2016.00 (years of the calendar)" in repr(dates)
