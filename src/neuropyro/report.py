@@ -176,7 +176,8 @@ def _model_in_words(outcome: Outcome) -> str:
     )
     n = outcome.model.n_clusters
     clusters = f"each of {n} with a trajectory of its own" if outcome.each_alone else f"{n} cluster{'s' * (n > 1)}"
-    return f"{clusters}; with {', '.join(has) or 'nothing else'}; without {', '.join(lacks) or 'nothing'}"
+    groups = "" if outcome.fit.data.controls is None else "; controls' speeds and scores have a law of their own"
+    return f"{clusters}; with {', '.join(has) or 'nothing else'}; without {', '.join(lacks) or 'nothing'}{groups}"
 
 
 def _on_intervals(outcome: Outcome) -> str:
@@ -185,7 +186,7 @@ def _on_intervals(outcome: Outcome) -> str:
         return ""
     if outcome.cohort.mesh is None:
         return "; bars are 90 % intervals at the last visit"
-    held = "two fifths to all" if outcome.fit.guide_name == "laplace" else "a tenth to two thirds"
+    held = "a third to all" if outcome.fit.guide_name == "laplace" else "a tenth to two thirds"
     return (
         "; bars are 90 % intervals at the last visit, too narrow where what is left of a map is smooth over the "
         f"surface (on simulated cortices they hold the true score at {held} of the visits): compare "
