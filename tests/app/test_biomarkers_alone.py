@@ -8,6 +8,10 @@ import pytest
 from scipy.special import expit
 
 from neuropyro.cli import app
+from neuropyro.data import Cohort
+from neuropyro.inference import load_fit
+from neuropyro.outputs import Outcome
+from neuropyro.plots import plot_trajectories
 
 PEOPLE, VISITS = 60, 3
 TRUTH = {  # start, whole change, onset on the scale of the stages, steepness, noise
@@ -198,3 +202,11 @@ def test_biomarkers_have_no_neighbours(tmp_path, command):
     with pytest.raises(ValueError, match="--spatial: biomarkers have no mesh, so no neighbours; leave it out"):
         run("dive", *command.split(), tmp_path / "t.csv", "--spatial", "--out", tmp_path / "fit")
     assert not (tmp_path / "fit").exists()
+
+
+def test_panels_of_trajectories_are_called_as_the_biomarkers_and_say_their_scores(fitted):
+    fit = load_fit(fitted[0] / "fit", Cohort.load(fitted[0] / "fit/cohort.npz"))
+    axes = plot_trajectories(Outcome(fit.model, Cohort.load(fitted[0] / "fit/cohort.npz"), fit)).axes
+    assert [axis.get_title() for axis in axes] == list(TRUTH)
+    assert all(axis.get_xticklabels()[0].get_visible() for axis in axes)
+    assert axes[0].get_ylabel().startswith("value")
