@@ -26,6 +26,7 @@ __all__ = [
 
 NUMBERS_AT_ONCE = 1 << 22
 OLDEST = 130  # years
+CALENDAR = (1800, 2200)  # years of it: no ages, and no years since a visit
 
 
 def numbers(values: ArrayLike) -> NDArray[np.floating[Any]]:
@@ -119,7 +120,7 @@ def refuse_days(time: NDArray[np.float64], who: NDArray[np.int64], source: str) 
     low, high = (np.full(who.max() + 1, end) for end in (np.inf, -np.inf))
     np.minimum.at(low, who, time)
     np.maximum.at(high, who, time)
-    no_date = time.min() < 1800 or time.max() > 2200
+    no_date = time.min() < CALENDAR[0] or time.max() > CALENDAR[1]
     if (high - low).max() > OLDEST or (time.max() > OLDEST and no_date):
         raise CohortError(
             f"{source}: time: {time.min():g} to {time.max():g} are no years; divide days by 365.25, months by 12"

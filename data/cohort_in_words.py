@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropyro.data.cohort_checks import CALENDAR
 from neuropyro.data.control_diagnosis import words_of_controls
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["counted", "in_words"]
 
-CALENDAR = 1800.0  # years from which on a time is no age
 MOST_WORDS = 8  # of diagnoses
 MOST_COLUMNS = 30  # and covariates: none that was taken by mistake may be hidden
 
@@ -58,7 +58,7 @@ def in_words(cohort: Cohort) -> str:
 
 def _times(time: NDArray[np.float64]) -> str:
     first, last = time.min(), time.max()
-    if first > CALENDAR:
+    if first > CALENDAR[0]:
         return f"dates {first:.2f} to {last:.2f} (years of the calendar)"
     return f"ages or times {first:.4g} to {last:.4g} years"
 

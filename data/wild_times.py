@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuropyro.data.cohort_checks import OLDEST
+from neuropyro.data.cohort_checks import CALENDAR, OLDEST
 from neuropyro.data.errors import CohortError
 from neuropyro.data.text_table import TextTable
 
 __all__ = ["refuse_wild_times"]
 
 FEW = 0.1  # of the times: where more are no years, none of them are, and their unit is another
-CALENDAR, ADULT = (1800, 2200), 18
+ADULT = 18
 
 
 def refuse_wild_times(table: TextTable, name: str, when: NDArray[np.float64]) -> None:

@@ -45,14 +45,7 @@ from neuropyro.models.offset_centring import OffsetCentring
 from neuropyro.models.offsets import OFFSET_SITES, sample_offset, with_offsets, without_offsets
 from neuropyro.models.posterior import Posterior
 from neuropyro.models.priors import Pair, log_normal
-from neuropyro.models.scores import (
-    SCORE_DIMS,
-    Draws,
-    ScorePriors,
-    fix_gauge,
-    marginal_scores,
-    sample_scores,
-)
+from neuropyro.models.scores import SCORE_DIMS, Draws, ScorePriors, fix_gauge, marginal_scores, sample_scores
 from neuropyro.models.site_units import CLUSTER_UNITS, SCORE_UNITS
 from neuropyro.models.starting_choice import likeliest
 from neuropyro.models.starting_controls import with_controls

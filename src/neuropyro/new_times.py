@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropyro.data.cohort_checks import CALENDAR
 from neuropyro.data.errors import CohortError
 
 __all__ = ["check_times"]
 
-CALENDAR = 1800  # from which times are years of the calendar
 ADULT, OLDEST = 18, 110  # years: of ages that may be
 SHORTEST = 10.0  # years by which the range of a fit reaches on, where it is shorter itself
 FEW = 0.1  # of the new visits
@@ -56,7 +56,7 @@ ages; give the new subjects' times as those of the fit were, or name another col
     """
     (first, last), (low, high) = ((float(x.min()), float(x.max())) for x in (new, fitted))
     ranges = f"{first:.4g} to {last:.4g}, where the fit's times are {low:.4g} to {high:.4g}"
-    if (first >= CALENDAR) != (float(fitted.mean()) >= CALENDAR):
+    if (first >= CALENDAR[0]) != (float(fitted.mean()) >= CALENDAR[0]):
         raise CohortError(
             f"time: {ranges}; ages and dates do not mix: give the new subjects' times as those of the fit were"
         )
@@ -71,7 +71,7 @@ ages; give the new subjects' times as those of the fit were, or name another col
 
 def _from_elsewhere(new: Times, fitted: Times) -> bool:
     low, high = float(fitted.min()), float(fitted.max())
-    alike = low >= CALENDAR or (_are_ages(new) and _are_ages(fitted))
+    alike = low >= CALENDAR[0] or (_are_ages(new) and _are_ages(fitted))
     if alike or (new.max() >= low and new.min() <= high):
         return False
     reach = max(high - low, SHORTEST)

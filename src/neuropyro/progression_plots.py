@@ -45,7 +45,7 @@ def plot_trajectories(outcome: Outcome) -> Figure:
     grid = np.linspace(dps.min(), dps.max(), 200)
     scores = scores_of_draws(grid, outcome.posterior["dps"])
     means = cluster_means(outcome)
-    p, names = outcome.trajectories, outcome.cluster_names if outcome.each_alone else _numbered(n_clusters)
+    p, kind = outcome.trajectories, "" if outcome.each_alone and outcome.columns == "biomarkers" else "cluster "
     for k, axis in enumerate(axes.flat):
         if k >= n_clusters:
             axis.axis("off")
@@ -57,7 +57,7 @@ def plot_trajectories(outcome: Outcome) -> Figure:
         middle, low, high = outcome.summary(curve)
         axis.fill_between(grid, low, high, color="k", alpha=0.2, lw=0)
         axis.plot(grid, middle, "k", lw=1.5)
-        axis.set_title(names[k], fontsize=10)
+        axis.set_title(f"{kind}{outcome.cluster_names[k]}", fontsize=10)
         axis.spines["top"].set(color=cluster_colours(n_clusters)[k], linewidth=3)  # as on maps; words would be too pale
         axis.set_xlabel(score_label(outcome.cohort))
         axis.tick_params(labelbottom=k + columns >= n_clusters)  # nothing is below, or an empty place
@@ -67,10 +67,6 @@ def plot_trajectories(outcome: Outcome) -> Figure:
     axes[0, 0].set_ylabel(f"{what}\n({outcome.unit_in_words})")
     axes[0, 0].legend(fontsize=8, markerscale=4, frameon=False)
     return figure
-
-
-def _numbered(n_clusters: int) -> list[str]:
-    return [f"cluster {k + 1}" for k in range(n_clusters)]
 
 
 def _at_least_half_as_high(axes: Sequence[Axes]) -> None:

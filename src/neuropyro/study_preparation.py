@@ -154,7 +154,10 @@ def check_hemispheres(cohort: Cohort, level: bool) -> None:
 def check_spatial(cohort: Cohort, spatial: bool) -> None:
     """Refuse neighbours where there are none, before anything is written.
 
-    It raises a `CohortError` where the cohort has no mesh; biomarkers never have one.
+    Raises
+    ------
+    CohortError
+        Where the cohort has no mesh; biomarkers never have one.
 
     Examples
     --------
