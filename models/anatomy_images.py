@@ -7,8 +7,8 @@ directions of ventricles and of atrophy (:mod:`neuropyro.models.anatomy_directio
 covariate alone; delta is the node ``atrophy``.  kappa is such that the ventricles, measured in the image, have the area
 that the node ``ventricles`` says.  How far a latent has to go for that differs between anatomies by a factor of two and
 more, so the response is measured for each: a few images along v_d, between which it is taken to be linear, give a first
-kappa, and measuring the image there gives a second and a third (the secant method), which also makes good what atrophy
-does to the area by the way.
+kappa, and measuring the image there gives a second and a third (the secant method).  Atrophy opens fissures that lie
+where ventricles are looked for: by how much is measured for each anatomy too, and does not count as ventricle.
 
 A simulated subject has w = mean + psi (mapping(z) - mean), z standard normal (where codes say the ventricles and the
 atrophy, these stand at the typical first), and r of a fraction of its spread in the card: both are choices.  At its
@@ -41,6 +41,7 @@ AMOUNTS = (-4.0, -2.0, 0.0, 2.0, 4.0)  # along v_d, in typical areas, at which i
 FARTHEST = 6.0  # along v_d
 CORRECTIONS, CLOSE = 2, 0.005  # of kappa, where the area is off by more than this share
 ZERO = AMOUNTS.index(0.0)
+LOSS = 0.2  # of the cortex, at which it is measured what atrophy opens
 LEAST_SLOPE = 1e-2  # of measured areas along v_d
 BATCH = 64  # images at once
 
@@ -49,12 +50,14 @@ class Anatomy(NamedTuple):
     """What N images are of, and where each stands: at ``level`` and ``atrophy`` the image is G(w).
 
     w ``(N, num_ws, w_dim)``; areas ``(N, amounts)`` measured along v_d, rising, relative to the typical one; level,
-    atrophy ``(N,)``; other ``(N,)``, what is measured in the image that is no ventricle, as far as it is known.
+    atrophy ``(N,)``; other ``(N,)``, what is measured in the image that is no ventricle, as far as it is known;
+    opened ``(N,)``, how much is added to that where the whole cortex is lost.
 
     Examples
     --------
     >>> areas = torch.tensor([[0.2, 0.6, 1.0, 1.8, 2.6]])
-    >>> here = Anatomy(torch.zeros(1, 1, 2), areas, level=areas[:, 2], atrophy=torch.zeros(1), other=torch.zeros(1))
+    >>> none = torch.zeros(1)
+    >>> here = Anatomy(torch.zeros(1, 1, 2), areas, level=areas[:, 2], atrophy=none, other=none, opened=none)
     >>> there = here.at(torch.tensor([1.5]), torch.tensor([0.1]))
     >>> there.level, there.atrophy, there.areas is areas
     (tensor([1.5000]), tensor([0.1000]), True)
@@ -65,6 +68,7 @@ class Anatomy(NamedTuple):
     level: Tensor
     atrophy: Tensor
     other: Tensor
+    opened: Tensor
 
     def at(self, level: Tensor, atrophy: Tensor) -> Anatomy:
         """Return the same images, standing elsewhere."""
@@ -171,8 +175,9 @@ class SliceImage(Mechanism):
         """Measure how the ventricles of anatomies w ``(N, num_ws, w_dim)`` respond; they stand at what they show."""
         along = torch.tensor(AMOUNTS).to(w)[:, None, None, None] * self.ventricles.to(w)
         areas = rising(torch.stack([self.measure(self.images(w + step)) for step in along], -1))
-        own = areas[:, ZERO]
-        return Anatomy(w, areas, own.clamp_min(0.05), torch.zeros_like(own), torch.zeros_like(own))
+        own, none = areas[:, ZERO], torch.zeros_like(areas[:, ZERO])
+        opened = (self.measure(self.images(w + LOSS * self.atrophy.to(w))) - own) / LOSS
+        return Anatomy(w, areas, own.clamp_min(0.05), atrophy=none, other=none, opened=opened)
 
     def simulated(self, z: Tensor) -> Anatomy:
         """Chart simulated subjects z ``(N, z_dim)``: of a generator with codes it is known how large ventricles are."""
@@ -185,11 +190,12 @@ class SliceImage(Mechanism):
     def render(self, anatomy: Anatomy, ventricles: Tensor, atrophy: Tensor) -> Tensor:
         """Images ``(N, T, C, H, W)`` of anatomies at ventricles and atrophy ``(N, T)``, without r."""
         w, areas, other = anatomy.w, anatomy.areas, anatomy.other[:, None]
-        wanted = other + (areas[:, [ZERO]] - other) * (ventricles.to(w) / anatomy.level[:, None])
-        lost = (atrophy.to(w) - anatomy.atrophy[:, None])[..., None] * self.atrophy.to(w)
+        lost = atrophy.to(w) - anatomy.atrophy[:, None]
+        own = (areas[:, [ZERO]] - other) * (ventricles.to(w) / anatomy.level[:, None])
+        wanted = own + other + anatomy.opened[:, None] * lost
 
         def made(kappa: Tensor) -> Tensor:
-            moves = kappa[..., None] * self.ventricles.to(w) + lost
+            moves = kappa[..., None] * self.ventricles.to(w) + lost[..., None] * self.atrophy.to(w)
             return self.images((w[:, None] + moves.unsqueeze(-2)).flatten(0, 1)).reshape(*kappa.shape, *self.shape)
 
         kappa = amounts(areas, wanted)
