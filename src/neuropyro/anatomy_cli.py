@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from neuropyro.anatomy_dictionary import CODED
+from neuropyro.anatomy_arguments import parse_do, parse_times
 from neuropyro.console import say
 from neuropyro.new_cohort import naming
 from neuropyro.one_subject import one_subject
@@ -22,10 +21,13 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of i
     from neuropyro.models.anatomy_counterfactual import Counterfactual
     from neuropyro.models.anatomy_program import Interventions
 
-__all__ = ["counterfactual", "parse_do", "parse_times", "register", "simulate_anatomy"]
+__all__ = ["counterfactual", "register", "simulate_anatomy"]
 
 MOST_NAMED = 5  # subjects, in what is said
-OLDEST = 120  # years
+AT_VISITS = (
+    "at the visits' own ages every world keeps the visits' noise, so that intervals are narrow; at other ages, which "
+    "--times gives, it is new"
+)
 NO_COHORT = "{}: no such file; give a cohort (.npz), such as a shard that `neuropyro simulate anatomy` writes"
 
 Guide = Literal["mode", "laplace", "normal", "lowrank", "mvn", "structured", "flow"]
@@ -145,7 +147,7 @@ def counterfactual(
     subject
         Whose, by the name in the cohort; the first if not given, which is said.
     times
-        Ages, as 55:90:5 or 70,72.5; those of the visits if not given.
+        Ages, as 55:90:5 or 70,72.5; those of the visits if not given, at which all worlds keep the visits' own noise.
     draws
         From the posterior.
     guide
@@ -197,6 +199,8 @@ def counterfactual(
     print(_whose(one, whole, subject is None), f"inferring what was not seen of {one}", sep="\n", file=sys.stderr)
     if guide == "mode" and one.images is not None:
         print("slices at their mode: their sds are too small; --guide normal, the default, has them", file=sys.stderr)
+    if ages is None:
+        print(AT_VISITS, file=sys.stderr)
     with naming(cohort):
         exogenous = simulator.infer_exogenous(one, draws, seed=seed, fit=_runner(guide, steps, seed))
     with tqdm(worlds.items(), "worlds", unit="world") as bar:
@@ -255,57 +259,3 @@ def _runner(guide: Guide, steps: int, seed: int) -> Any:
 
     schedule = CosineSchedule(0.06, max_steps=steps, warm_up=steps // 2, window=20)
     return lambda model, data: fit(model, data, guide=guide, schedule=schedule, seed=seed)
-
-
-def parse_do(text: str) -> Interventions:
-    """Read interventions, such as ``apoe4=2,treatment=.5``; what tables have words of may be given as a word.
-
-    Raises
-    ------
-    ValueError
-        Where a part is no node and number.
-
-    Examples
-    --------
-    >>> parse_do("apoe4=2,site=B")
-    {'apoe4': 2.0, 'site': 1.0}
-    """
-    found: dict[str, float] = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        name, _, number = part.partition("=")
-        words = CODED.get(name.strip(), ())
-        try:
-            found[name.strip()] = float(words.index(number.strip()) if number.strip() in words else number)
-        except ValueError:
-            wanted = f"one of {', '.join(words)}" if words else "a number"
-            raise ValueError(f"do: {part!r} is not a node and {wanted}, such as apoe4=2") from None
-    return found
-
-
-def parse_times(text: str) -> list[float]:
-    """Read ages, such as ``55:90:5`` (the last one included) or ``70,72.5``.
-
-    Raises
-    ------
-    ValueError
-        Where it is neither, or nobody is of that age.
-
-    Examples
-    --------
-    >>> parse_times("55:70:5"), parse_times("70,72.5")
-    ([55.0, 60.0, 65.0, 70.0], [70.0, 72.5])
-    """
-    try:
-        numbers = [float(part) for part in text.replace(",", ":").split(":")]
-    except ValueError:
-        numbers = [math.nan]
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"times: {text!r} is not ages, such as 55:90:5 or 70,72.5")
-    if ":" in text:
-        if len(numbers) != 3 or numbers[2] <= 0 or numbers[1] < numbers[0]:
-            raise ValueError(f"times: {text!r} is not first:last:step, such as 55:90:5")
-        first, last, step = numbers
-        numbers = [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]
-    if not all(0 <= age <= OLDEST for age in numbers):
-        raise ValueError(f"times: {text!r} has an age that nobody is of; give years from 0 to {OLDEST}")
-    return numbers

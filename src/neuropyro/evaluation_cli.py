@@ -60,7 +60,8 @@ class _FitOptions:
     def model(self, cohort: Cohort) -> VertexClusterMixture:
         """Return the model."""
         from neuropyro.models import VertexClusterMixture
-        from neuropyro.study_preparation import check_clusters, kind_of_columns
+        from neuropyro.study_checks import check_clusters
+        from neuropyro.study_defaults import kind_of_columns
 
         check_clusters(cohort, self.clusters)
         switches = kind_of_columns(cohort, self.visit_effect, self.vertex_effect)

@@ -192,25 +192,14 @@ def dive_fit(
     if not overwrite:
         keep_fits([out])
     from neuropyro.data import Cohort
-    from neuropyro.study_preparation import (
-        check_clusters,
-        check_covariates,
-        check_hemispheres,
-        check_spatial,
-        check_subjects,
-        clusters_of,
-        kind_of_columns,
-        prepare_study,
-    )
+    from neuropyro.study_checks import check_study
+    from neuropyro.study_defaults import clusters_of, kind_of_columns, remark_on_clusters
+    from neuropyro.study_preparation import prepare_study
     from neuropyro.study_remarks import missing_hemispheres, remarks
     from neuropyro.vertices_left_out import vertices_left_out
 
     opened = Cohort.open(cohort, study)
-    check_subjects(opened)
-    check_clusters(opened, clusters)
-    check_covariates(opened, listed(covariates))
-    check_spatial(opened, spatial)
-    check_hemispheres(opened, level_hemispheres)
+    check_study(opened, clusters, listed(covariates), spatial, level_hemispheres)
     from neuropyro.default_guide import default_guide
     from neuropyro.inference import Schedule  # takes seconds, for which no error of use should wait
 
@@ -231,6 +220,7 @@ def dive_fit(
     loaded, notes = prepared.cohort, prepared.notes
     reading, lines = _read_as(cohort, study)
     reading += [f"guide {chosen}, by the size of the study; --guide names another"] * (guide is None)
+    reading += remark_on_clusters(opened, clusters)
     kept = vertices_left_out(opened, cohort, study) if is_study(cohort) else []
     print(loaded, *reading, *kept, *notes, *remarks(loaded, standardise, lines, ageing), sep="\n", file=sys.stderr)
     outcome = _fit(loaded, options, (*kept, *notes), tuple(map(str, inputs)), standardise=scaled, **switches)

@@ -95,7 +95,8 @@ def _select(
         How to read maps.
     """
     from neuropyro.data import Cohort
-    from neuropyro.study_preparation import check_clusters, check_spatial, check_subjects, kind_of_columns
+    from neuropyro.study_checks import check_clusters, check_spatial, check_subjects
+    from neuropyro.study_defaults import kind_of_columns
 
     refuse_file(out)
     wanted = numbers(clusters)
@@ -144,10 +145,10 @@ def _write(found: Selection, lines: list[str], out: Path) -> None:
 
 def _of_biomarkers(cohort: Cohort) -> list[str]:
     """Say of named biomarkers that clusters are not what a fit gives them by default."""
-    from neuropyro.study_preparation import clusters_of
+    from neuropyro.study_defaults import each_alone
 
-    own = "labels" in clusters_of(cohort, None)
-    return [f"without --clusters a fit gives each of the {cohort.n_vertices} biomarkers its own trajectory"] * own
+    own = f"without --clusters a fit gives each of the {cohort.n_vertices} biomarkers its own trajectory"
+    return [own] * each_alone(cohort, None)
 
 
 def _caution(found: Selection, cohort: Cohort) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neuropyro.anatomy_cli import parse_do, parse_times
+from neuropyro.anatomy_arguments import parse_do, parse_times
 from neuropyro.anatomy_files import Study, write_study
 from neuropyro.cli import app
 from neuropyro.data import Cohort
@@ -127,6 +127,7 @@ def test_counterfactual_writes_every_world(study, shards, tmp_path, capsys, monk
     run("counterfactual", shard, "--do", "apoe4=2", elsewhere, "--draws", 3, "--guide", "mode", "--out", tmp_path)
     told = capsys.readouterr()
     assert str(tmp_path / "counterfactual.png") in told.out
+    assert "every world keeps the visits' noise" in told.err
     first, second = shards[0].subjects
     assert f"subject {first}, the first of 2; --subject takes another: {second}\n" in told.err
     assert "worlds: 100%" in told.err

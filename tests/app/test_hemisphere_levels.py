@@ -15,7 +15,8 @@ from neuropyro.hemisphere_levels import (
     load_hemisphere_levels,
     unsteadiness,
 )
-from neuropyro.study_preparation import check_hemispheres, prepare_alike, prepare_study
+from neuropyro.study_checks import check_hemispheres
+from neuropyro.study_preparation import prepare_alike, prepare_study
 from neuropyro.study_remarks import remarks
 
 LEFT, RIGHT = slice(0, 30), slice(30, 50)

@@ -9,7 +9,8 @@ import pytest
 
 from neuropyro.adjustment import fit_adjustment
 from neuropyro.data import Cohort, CohortError
-from neuropyro.study_preparation import check_clusters, prepare_study
+from neuropyro.study_checks import check_clusters
+from neuropyro.study_preparation import prepare_study
 
 
 @pytest.fixture

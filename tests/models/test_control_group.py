@@ -15,7 +15,7 @@ from neuropyro.models.scores import SCORE_GLOBALS, place_law
 from neuropyro.models.starting_controls import told_apart
 from neuropyro.models.subject_place import Hyper, SubjectPlace
 from neuropyro.models.visits import prepare_visits
-from neuropyro.study_preparation import clusters_of, kind_of_columns
+from neuropyro.study_defaults import clusters_of, kind_of_columns
 
 OTHERS = Hyper(*torch.tensor([-1.2, 0.4, 1.5, 1.1, 0.3, 0.4], dtype=torch.float64))
 GROUP = ControlGroup(*torch.tensor([-0.5, -1.8, 0.5], dtype=torch.float64))
