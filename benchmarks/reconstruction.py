@@ -35,8 +35,9 @@ from neuropyro.inference import fit
 from neuropyro.inference.convergence import CosineSchedule
 from neuropyro.models import LatentReconstruction
 from neuropyro.models.corruption import Corruption, parse_corruption
+from neuropyro.models.reconstruction_conditioning import conditional_residual
 from neuropyro.models.reconstruction_data import in_reals, in_reals_mask
-from neuropyro.models.reconstruction_spread import conditional_residual, spread_of
+from neuropyro.models.reconstruction_kernel import spread_of
 
 NOISE = 0.02
 TASKS = (

@@ -28,7 +28,8 @@ from neuropyro.models.anatomy_images import SliceImage
 from neuropyro.models.anatomy_scanners import Scanners
 from neuropyro.models.corruption import Compose, Corruption, Downsample, Identity
 from neuropyro.models.reconstruction import LatentReconstruction
-from neuropyro.models.reconstruction_spread import conditional_residual, spread_of
+from neuropyro.models.reconstruction_conditioning import conditional_residual
+from neuropyro.models.reconstruction_kernel import spread_of
 
 __all__ = ["ImageDraws", "Runner", "infer_images"]
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from neuropyro.generators.residuals import ResidualCovariance
 from neuropyro.models.corruption_operator import Corruption, CorruptionError
 from neuropyro.models.reconstruction_features import feature_vectors
+from neuropyro.models.reconstruction_kernel import spread_of
 from neuropyro.models.reconstruction_source import ImageSource
-from neuropyro.models.reconstruction_spread import MeasurementSpread, spread_of
+from neuropyro.models.reconstruction_spread import MeasurementSpread
 
 __all__ = ["Measurements", "in_reals", "in_reals_mask", "placed_measurements"]
 

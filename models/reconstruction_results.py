@@ -15,8 +15,9 @@ from torch import Tensor
 
 from neuropyro.models.corruption_operator import Corruption
 from neuropyro.models.posterior import Posterior
+from neuropyro.models.reconstruction_conditioning import conditional_residual
 from neuropyro.models.reconstruction_data import Measurements, in_reals
-from neuropyro.models.reconstruction_spread import MeasuredNormal, conditional_residual
+from neuropyro.models.reconstruction_spread import MeasuredNormal
 
 __all__ = ["Drawn", "OfImages"]
 
@@ -111,8 +112,7 @@ class Drawn:
         measured, spread = self.measured, self.measured.spread
         typical = 1.0 if measured.residual is None else measured.residual.typical_scale
         away = measured.values - in_reals(self.corruption.A(self.generated()))
-        square = spread.coordinates(away.flatten(1)).square() / spread.total(self.sigma, typical)
-        return ((square * spread.counts).sum(1) / spread.counts.sum(1)).sqrt()
+        return (spread.distance(away.flatten(1), self.sigma, typical) / spread.counts.sum(1)).sqrt()
 
 
 def _white(like: Tensor, rng: torch.Generator) -> Tensor:

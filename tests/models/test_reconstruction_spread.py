@@ -5,18 +5,15 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from neuropyro.models import reconstruction_spread
+from neuropyro.models import reconstruction_kernel
 from neuropyro.models.corruption import Blur, Compose, Downsample, Identity, Intensity, Mask, Undersample, as_corruption
 from neuropyro.models.corruption_intensity import BiasField
 from neuropyro.models.corruption_kspace_patterns import Lines
 from neuropyro.models.corruption_mask_shapes import Pixels, Rectangle
-from neuropyro.models.reconstruction_spread import (
-    MeasuredNormal,
-    as_measurements,
-    conditional_residual,
-    flat_reals,
-    spread_of,
-)
+from neuropyro.models.corruption_operator import as_measurements, flat_reals
+from neuropyro.models.reconstruction_conditioning import conditional_residual
+from neuropyro.models.reconstruction_kernel import spread_of
+from neuropyro.models.reconstruction_spread import MeasuredNormal
 
 RNG = np.random.default_rng(0)
 OWN_MASKS = np.stack([RNG.random((1, 8, 8)) > share for share in (0.2, 0.6)])
@@ -41,6 +38,7 @@ CASES = {
     "blurred, with bias and lost pixels": Compose(Intensity(BiasField()), Blur(0.7), Mask(Pixels(0.3))),
     "k-space": Undersample(Lines(2.0, 0.2)),
     "two coils": Undersample(Lines(2.0, 0.2), coils=2),
+    "more numbers than pixels": Undersample(Lines(1.3, 0.2), coils=4),
     "a mask for each image": Mask(OWN_MASKS),
     "a phase for each image": Undersample(Lines(2.0, 0.2), phase=RNG.standard_normal((2, 8, 8))),
 }
@@ -69,8 +67,18 @@ class Design:
 
 
 @pytest.fixture(params=CASES, ids=str)
-def design(request, residual):
+def design(request, residual, monkeypatch):
+    if request.param == "more numbers than pixels":
+        monkeypatch.setattr(reconstruction_kernel, "DENSE_LIMIT", 64)
     return Design(CASES[request.param], residual)
+
+
+def test_of_more_numbers_than_pixels_as_many_directions_are_kept(residual, monkeypatch):
+    monkeypatch.setattr(reconstruction_kernel, "DENSE_LIMIT", 64)
+    spread = Design(CASES["more numbers than pixels"], residual).spread
+    assert spread.basis.shape == (1, 384, 64)  # 6 of 8 lines of 8 complex numbers, of 4 coils
+    assert spread.beyond == 320
+    torch.testing.assert_close(spread.basis[0].mT @ spread.basis[0], torch.eye(64, dtype=torch.float64))
 
 
 def test_log_density_is_that_of_a_multivariate_normal(design):
@@ -160,7 +168,7 @@ def test_conjugate_gradients_where_measurements_are_many(design, residual, monke
     y = clean_data(design)
     white = (torch.randn(2, 1, 8, 8).double(), torch.randn_like(y) * (y != 0))
     expected = conditional_residual(design.corruption, residual, design.spread, y, SIGMA, TAU, white)
-    monkeypatch.setattr(reconstruction_spread, "DENSE_LIMIT", 0)
+    monkeypatch.setattr(reconstruction_kernel, "DENSE_LIMIT", 0)
     spread = spread_of(design.corruption, residual, design.seen, design.y)
     assert spread.basis is None
     found = conditional_residual(design.corruption, residual, spread, y, SIGMA, TAU, white)
@@ -168,7 +176,7 @@ def test_conjugate_gradients_where_measurements_are_many(design, residual, monke
 
 
 def test_many_measurements_keep_their_variances(residual, monkeypatch):
-    monkeypatch.setattr(reconstruction_spread, "DENSE_LIMIT", 0)
+    monkeypatch.setattr(reconstruction_kernel, "DENSE_LIMIT", 0)
     design = Design(Identity(), residual)
     assert design.spread.basis is None
     expected = design.covariance.diagonal()

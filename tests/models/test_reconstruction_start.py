@@ -8,7 +8,7 @@ from torch import nn
 from neuropyro.models import LatentReconstruction
 from neuropyro.models.corruption import Downsample, Identity, Mask, Undersample
 from neuropyro.models.corruption_kspace_patterns import Lines
-from neuropyro.models.reconstruction_spread import flat_reals
+from neuropyro.models.corruption_operator import flat_reals
 from neuropyro.models.reconstruction_start import WIDE, closeness
 
 MASKS = np.random.default_rng(0).random((3, 1, 8, 8)) > 0.4
