@@ -121,8 +121,8 @@ def observe_cohort(cohort: Cohort, measures: Measures) -> Observation:
     Raises
     ------
     CohortError
-        Where maps or images have another shape than the simulator's, named columns are none of its nodes, a covariate
-        is text, or a subject's differs between visits.
+        Where maps or images have another shape than the simulator's, named columns are none of its nodes or a name is
+        one but for its case, a covariate is text, or a subject's differs between visits.
 
     Examples
     --------
@@ -132,6 +132,7 @@ def observe_cohort(cohort: Cohort, measures: Measures) -> Observation:
     ([[10.0, 20.0], [12.0, 0.0]], [[True, True], [True, False]], [[0.0, 1.0], [0.0, 0.0]])
     """
     _refuse_other_biomarkers(cohort, measures)
+    _refuse_other_spellings(cohort, measures)
     order = np.lexsort((cohort.time, cohort.subject_index))
     who = cohort.subject_index[order]
     counts = np.bincount(who)
@@ -174,6 +175,20 @@ class _Grid:
         full = np.full((*self.shape, *rows.shape[1:]), np.nan, dtype)
         full[self.who, self.place] = rows[self.order]
         return full
+
+
+def _refuse_other_spellings(cohort: Cohort, measures: Measures) -> None:
+    """Refuse names that are a node's but for case and signs between letters, lest what was seen is passed over."""
+    nodes = {_letters(name): name for name in measures.levels}
+    names = [*cohort.covariates, *([] if cohort.feature_names is None else cohort.feature_names.tolist())]
+    for name in names:
+        node = nodes.get(_letters(name), name)
+        if node != name:
+            raise CohortError(f"{name}: written `{node}` in the simulator; rename it, or leave it out of the cohort")
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def _refuse_other_biomarkers(cohort: Cohort, measures: Measures) -> None:

@@ -376,6 +376,11 @@ def test_cohorts_that_are_no_observation_are_refused(sim, cohort):
         CohortError, match=r"values: MMSE are not columns .* which has .*mmse.*`neuropyro simulate anat"
     ):
         sim.infer_exogenous(Cohort(np.ones((1, 1)), [70.0], ["a"], feature_names=["MMSE"]), 2)
+    with pytest.raises(CohortError, match="MMSE: written `mmse` in the simulator; rename it"):
+        sim.infer_exogenous(Cohort(np.ones((1, 2)), [70.0], ["a"], feature_names=["adas", "MMSE"]), 2)
+    named = Cohort(np.ones((1, 20)), [70.0], ["a"], covariates={"APOE-4": [1]})
+    with pytest.raises(CohortError, match="APOE-4: written `apoe4` in the simulator"):
+        sim.infer_exogenous(named, 2)
     words = Cohort(np.ones((2, 20)), [70.0, 71.0], ["a", "b"], covariates={"sex": ["M", "F"]})
     with pytest.raises(
         CohortError, match="covariate_sex: 'F', 'M', where the simulator has numbers, 0 female and 1 ma"
