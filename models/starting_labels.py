@@ -41,7 +41,7 @@ def label_vertices(visits: Visits, n_clusters: int, rng: np.random.Generator) ->
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     """
     points = _features(visits, n_clusters)
-    if len(np.unique(points, axis=0)) < n_clusters:
+    if len(points) == 1 or len(np.unique(points, axis=0)) < n_clusters:
         return np.arange(len(points)) % n_clusters
     some = points if len(points) <= MOST else points[rng.choice(len(points), MOST, replace=False)]
     seed = int(rng.integers(2**31))

@@ -23,7 +23,8 @@ __all__ = ["ScoreDiagnosis", "fit_score_diagnosis", "known_diagnoses"]
 Floats = NDArray[np.float64]
 SEVERITY = {"smc": 1, "emci": 2, "mci": 3, "lmci": 4, "ad": 5, "dementia": 5}
 """Order of usual words for patients; all others go before them."""
-MILD, GRAVE = ("mci", "mild"), ("dementia", "alzheimer")  # within longer words
+MILD = ("mci", "mild", "uncertain", "questionable", "incipient", "prodromal")  # within longer words, as GRAVE
+GRAVE = ("dementia", "alzheimer")
 
 
 @dataclass(frozen=True, eq=False)

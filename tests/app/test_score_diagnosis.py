@@ -77,6 +77,10 @@ def test_refuses():
 
 def test_diagnoses_are_in_the_order_of_severity_by_the_words_in_them():
     names = ["AD dementia", "Mild AD", "Alzheimer's disease", "MCI due to AD", "CN", "EMCI", "late LMCI", "FTD", "SMC"]
-    mild, grave = ["EMCI", "MCI due to AD", "Mild AD", "late LMCI"], ["AD dementia", "Alzheimer's disease"]
-    cohort = Cohort(np.ones((9, 2)), np.arange(60.0, 69.0), np.arange(9), np.array(names))
+    names.append("uncertain dementia")
+    mild, grave = (
+        ["EMCI", "MCI due to AD", "Mild AD", "late LMCI", "uncertain dementia"],
+        ["AD dementia", "Alzheimer's disease"],
+    )
+    cohort = Cohort(np.ones((10, 2)), np.arange(60.0, 70.0), np.arange(10), np.array(names))
     assert known_diagnoses(cohort) == ("CN", "FTD", "SMC", *mild, *grave)
