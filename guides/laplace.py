@@ -10,7 +10,7 @@ of scores correlate .94 with the truth on average, but .20 in one data set, whic
 populations stay where they start (:mod:`neuropyro.inference.laplace_fit`).
 
 On maps of a cortex of up to some 60 people it is the better one: in five studies of 22 with smooth maps its intervals
-held 31 to 97 % of the true scores, in two of 60 49 and 62 % (`normal`: 11 to 39, and 33 and 49 %); where vertices
+held 31 to 97 % of the true scores, in two of 60 48 and 62 % (`normal`: 13 to 38, and 28 and 46 %); where vertices
 differ each by itself 94 % of 34 people's (`normal` 54 %), and 97 % of 60 people's.
 
 References

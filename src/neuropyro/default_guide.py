@@ -16,7 +16,7 @@ def default_guide(cohort: Cohort, spatial: bool = False) -> str:
     Large are those that a mode is looked for on part of: ``structured`` takes hours of them.
 
     In five simulated studies of 22 people with maps of a cortex intervals of ``laplace`` held 31 to 97 % of the scores,
-    those of ``normal`` 11 to 39 %, in two of 60 people 49 and 62 %, and 33 and 49 %; scores were about as good.
+    those of ``normal`` 13 to 38 %, in two of 60 people 48 and 62 %, and 28 and 46 %; scores were about as good.
 
     Parameters
     ----------
