@@ -4,8 +4,8 @@ Represents: skew, curvature and other departures from a Normal, as far as two la
 two networks over all D latent variables at each step, of D squared numbers each: for some thousands of latent variables
 at most.
 
-Coverage: on small studies of DIVE's own prior (50 data sets; docs/coverage.md) its 90 % intervals held 81 +- 2 % of the
-true scores, 84 +- 2 % of the speeds, 63 +- 5 % of the clusters' onsets c and 71 +- 4 % of their steepnesses b.
+Coverage: on small studies of DIVE's own prior (20 data sets; docs/coverage.md) its 90 % intervals held 83 +- 4 % of the
+true scores, 84 +- 3 % of the speeds, 77 +- 7 % of the clusters' onsets c and 72 +- 7 % of their steepnesses b.
 
 References
 ----------

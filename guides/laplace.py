@@ -4,9 +4,8 @@ Represents: the posterior as it looks from its mode in unconstrained space; exac
 too wide where the density falls off otherwise.  Nothing is learned once the mode is found.  Cost: D gradients and the
 cube of D once: for some thousands of latent variables at most.
 
-Coverage: on small studies of DIVE's own prior (50 data sets; docs/coverage.md) its 90 % intervals held 83 +- 2 % of the
-true scores, 86 +- 2 % of the speeds, 73 +- 4 % of the clusters' onsets c and 73 +- 4 % of their steepnesses b.  Means
-of scores correlate .94 with the truth on average, but .20 in one data set, which others find with .34 to .78.  Sds of
+Coverage: on small studies of DIVE's own prior (20 data sets; docs/coverage.md) its 90 % intervals held 85 +- 4 % of the
+true scores, 87 +- 2 % of the speeds, 82 +- 6 % of the clusters' onsets c and 80 +- 6 % of their steepnesses b.  Sds of
 populations stay where they start (:mod:`neuropyro.inference.laplace_fit`).
 
 On maps of a cortex of up to some 60 people it is the better one: in five studies of 22 with smooth maps its intervals

@@ -3,8 +3,8 @@
 Represents: location and spread of each latent variable, and their correlations as far as about sqrt(D) common
 directions carry them.  Cost: that of the mean-field guide, plus D times the rank squared a step.
 
-Coverage: on small studies of DIVE's own prior (50 data sets; docs/coverage.md) its 90 % intervals held 82 +- 2 % of the
-true scores, 78 +- 2 % of the speeds, 67 +- 4 % of the clusters' onsets c and 71 +- 4 % of their steepnesses b.
+Coverage: on small studies of DIVE's own prior (20 data sets; docs/coverage.md) its 90 % intervals held 82 +- 4 % of the
+true scores, 81 +- 3 % of the speeds, 80 +- 7 % of the clusters' onsets c and 73 +- 7 % of their steepnesses b.
 
 References
 ----------

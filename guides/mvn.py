@@ -3,8 +3,8 @@
 Represents: location, spread and every linear correlation, in unconstrained space; no skew, one mode.  Cost: D gradients
 to start, then the square of D a step and in memory: for some thousands of latent variables at most.
 
-Coverage: on small studies of DIVE's own prior (50 data sets; docs/coverage.md) its 90 % intervals held 83 +- 2 % of the
-true scores, 84 +- 2 % of the speeds, 67 +- 5 % of the clusters' onsets c and 75 +- 3 % of their steepnesses b: by the
+Coverage: on small studies of DIVE's own prior (20 data sets; docs/coverage.md) its 90 % intervals held 84 +- 4 % of the
+true scores, 85 +- 3 % of the speeds, 78 +- 7 % of the clusters' onsets c and 77 +- 7 % of their steepnesses b: by the
 ELBO alone what all subjects hang on is too narrow, where `structured` has it by short chains.
 
 References

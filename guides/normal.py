@@ -4,8 +4,8 @@ Represents: location and spread of each latent variable, none of their correlati
 under the posterior (a subject's speed and stage), its sds are those of one given the other: too narrow.  Cost: one
 gradient a step and a draw of every site; starting it takes some tens of gradients more.
 
-Coverage: on small studies of DIVE's own prior (50 data sets; docs/coverage.md) its 90 % intervals held 79 +- 2 % of the
-true scores, 73 +- 3 % of the speeds, 53 +- 5 % of the clusters' onsets c and 54 +- 4 % of their steepnesses b: too
+Coverage: on small studies of DIVE's own prior (20 data sets; docs/coverage.md) its 90 % intervals held 80 +- 4 % of the
+true scores, 78 +- 4 % of the speeds, 67 +- 8 % of the clusters' onsets c and 60 +- 7 % of their steepnesses b: too
 narrow throughout.  On the DIVE paper's simulation (300 subjects, 1,000 vertices) they held the true score at 57 to 87 %
 of the visits (5 seeds); on a simulated cortex whose maps depart from the model by lasting traits of each subject at 7 %
 (measured before scores were in units of their population).  Of an image's latents it is far from the posterior:
