@@ -120,7 +120,7 @@ def prepare_alike(cohort: Cohort, fit: Path) -> Cohort:
     >>> cohort, fit = simulate_reference(n_subjects=30, n_vertices=9, seed=0), Path(tempfile.mkdtemp())
     >>> prepared = prepare_study(cohort, adjust=["age"])
     >>> prepared.save(fit)
-    >>> np.array_equal(prepare_alike(cohort, fit).values, prepared.cohort.values)
+    >>> bool((prepare_alike(cohort, fit).values == prepared.cohort.values).all())
     True
     """
     if (fit / HEMISPHERES).is_file():
