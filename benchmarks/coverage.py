@@ -30,8 +30,8 @@ Data sets from DIVE's own prior: 60 subjects with four yearly visits, 200 vertic
 often half seen, and clusters of one vertex in ten are among them.  Share of the true values inside the interval, mean
 over data sets and its Monte Carlo error; the least share of scores in any data set; CPU seconds of a fit.  Made by
 `python benchmarks/coverage.py`; a row a data set is in the CSV file beside this one.  Intervals lie between Weibull's
-quantiles of 199 draws.  In data set 3 no curve is seen to change, and what people differ by is taken for the course by
-every guide: scores correlate .1 with the truth, and a fifth of them are held.
+quantiles of 199 draws.  In data set 3 hardly a curve is seen to change, and every guide takes what people differ by for
+the course: scores correlate .1 with the truth, and a fifth of them are held.
 """
 LEVEL, DRAWS = 0.9, 199
 CHAIN = {"draws": 300, "warm_up": 200, "chains": 1}

@@ -20,8 +20,8 @@ many gradients as the steps did; there are at most eight.
 
 Coverage: on small studies of DIVE's own prior (60 subjects, 200 vertices, four yearly visits; 50 data sets, eight draws
 a step) its 90 % intervals held 88 +- 2 % of the true scores, 89 +- 2 % of the speeds, 88 +- 3 % of the clusters'
-steepnesses b, and 85 +- 4 % of their onsets c; half of the data sets held 90 % of the scores, four less than
-73 %, of which one 22 %: nothing in it is seen to change (docs/coverage.md).  Beside NUTS on five such data sets
+steepnesses b, and 85 +- 4 % of their onsets c; half of the data sets held 90 % of the scores, four less than 73 %, of
+which one 22 %: hardly a curve of it is seen to change (docs/coverage.md).  Beside NUTS on five such data sets
 (docs/beside_nuts.md) means of scores are .08 sds of NUTS apart and those of any other site .15 at most, where .08 would
 be by chance, and sds are .93 to 1.06 of NUTS's, in any one data set .89 to 1.13; on a sixth, where most vertices show
 no progression, NUTS did not end in a quarter of an hour.  Of 40 simulated cortices (300 subjects, 491 vertices, DIVE

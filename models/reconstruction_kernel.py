@@ -10,10 +10,8 @@ is 0.
 
 from __future__ import annotations
 
-import math
-
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from neuropyro.generators.residuals import ResidualCovariance
 from neuropyro.models.corruption_operator import Corruption, as_measurements, flat_reals
@@ -61,16 +59,15 @@ def spread_of(
     if residual is None:
         return MeasurementSpread(places, counts, torch.zeros_like(counts))
     g, m = places.shape
-    pixels = math.prod(image[1:])
-    if g == 1 and m > DENSE_LIMIT >= pixels and m * pixels <= MOST_NUMBERS:
-        return MeasurementSpread(places, counts, *_factored(corruption, residual, places[0], y))
+    pixels = torch.Size(image[1:])
+    if g == 1 and m > DENSE_LIMIT >= pixels.numel() and m * pixels.numel() <= MOST_NUMBERS:
+        return MeasurementSpread(places, counts, *_factored(corruption, residual, places[0], y, pixels))
     if m > DENSE_LIMIT or g > MATRICES:
         diagonal = _diagonal(corruption, residual, torch.zeros((g, *image[1:]), dtype=y.real.dtype, device=y.device))
         return MeasurementSpread(places, counts, diagonal.gather(-1, places) * counts)
     kernel = _kernel(corruption, residual, places, y)
     kernel = kernel * counts.unsqueeze(-1) * counts.unsqueeze(-2) - torch.diag_embed(1 - counts)  # padding comes last
-    variance, basis = _eigen(kernel)
-    return MeasurementSpread(places, counts, variance.to(counts), basis.to(counts))
+    return MeasurementSpread(places, counts, *_eigen(kernel))
 
 
 def _is_shared(corruption: Corruption, observed: Tensor, black: Tensor) -> bool:
@@ -102,12 +99,13 @@ def _kernel(corruption: Corruption, residual: ResidualCovariance, places: Tensor
     return (kernel + kernel.mT) / 2
 
 
-def _factored(corruption: Corruption, residual: ResidualCovariance, places: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _factored(
+    corruption: Corruption, residual: ResidualCovariance, places: Tensor, y: Tensor, pixels: Size
+) -> tuple[Tensor, Tensor]:
     """Return k (1, p) and U (1, m, p) of K = B B' for the images' p pixels, B = L R found some columns at a time."""
-    shape = corruption.image_shape(tuple(y.shape))[1:]
     columns = []
-    for part in torch.split(torch.eye(math.prod(shape), dtype=y.real.dtype, device=y.device), CHUNK):
-        seen = corruption.linear(residual.root(part.reshape(-1, *shape)))
+    for part in torch.split(torch.eye(pixels.numel(), dtype=y.real.dtype, device=y.device), CHUNK):
+        seen = corruption.linear(residual.root(part.reshape(-1, *pixels)))
         columns.append(flat_reals(seen, y.ndim - 1)[:, places])
     B = torch.cat(columns).mT
     variance, V = _eigen(B.mT @ B)

@@ -98,7 +98,7 @@ class MeasurementSpread:
 
     def log_density(self, v: Tensor, sigma: Tensor, scale: Tensor | float) -> Tensor:
         """Log-density (*, B) of deviations v (*, B, n) under tau^2 K + sigma^2."""
-        volume = self.total(sigma, scale).log().sum(-1) + 2 * self.beyond * sigma.log()
+        volume = self.total(sigma, scale).log().sum(-1) + torch.xlogy(2 * self.beyond, sigma)
         return -0.5 * (self.distance(v, sigma, scale) + volume + math.log(2 * math.pi) * self.counts.sum(-1))
 
     def draw(self, n: int, sigma: Tensor, scale: Tensor | float, shape: Size) -> Tensor:
