@@ -9,6 +9,7 @@ from neuropyro.models.corruption_operator import CorruptionError
 
 __all__ = ["Arguments"]
 
+EXAMPLES = {"superres": "4", "inpaint": "mask.png", "blur": "2", "motion": "9", "kspace": "4", "noise": ".02"}
 FLAGS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -50,7 +51,7 @@ class Arguments:
         """Read it as it stands."""
         self.asked.add(option)
         if not self.given.get(option) and default is None:
-            raise CorruptionError(f"{self.named(option)} is missing, as in '{self.name}:...'")
+            raise CorruptionError(f"{self.named(option)} is missing, as in '{self.name}:{EXAMPLES[self.name]}'")
         return self.given.get(option) or str(default)
 
     def number(self, option: str | None, default: float | None = None) -> float:
@@ -88,6 +89,19 @@ class Arguments:
                 f"{self.named(option)} must be a height and a width like 64x64, got {self.word(option)!r}"
             )
         return int(match[1]), int(match[2])
+
+    def window(self, option: str) -> tuple[float, float, float, float] | None:
+        """Read top x left x height x width; None where it is not given."""
+        self.asked.add(option)
+        if option not in self.given:
+            return None
+        try:
+            top, left, height, width = (float(part) for part in self.word(option).split("x"))
+        except ValueError:
+            raise CorruptionError(
+                f"{self.named(option)} must be top, left, height and width like 8x0x48x64, got {self.word(option)!r}"
+            ) from None
+        return top, left, height, width
 
     def like(self, option: str, default: Any) -> Any:
         """Read what is of the kind that ``default`` is: a whole number, a number or a word."""

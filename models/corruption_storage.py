@@ -109,4 +109,6 @@ def _rebuilt(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     arguments = {name: _rebuilt(item, tensors) for name, item in value["arguments"].items()}
     if arguments.get("image_size") is not None:
         arguments["image_size"] = tuple(arguments["image_size"])
+    if arguments.get("window") is not None:
+        arguments["window"] = tuple(arguments["window"])
     return known[kind](*arguments.pop("parts", ()), **arguments)

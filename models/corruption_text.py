@@ -5,7 +5,8 @@ text                                         corruption
 ===========================================  =========================================================================
 ``identity``                                 none
 ``superres:8``                               ``Downsample(8)``, bicubic; ``kernel=area`` (means of blocks),
-                                             ``antialias=no``, ``size=64x64``
+                                             ``antialias=no``, ``size=64x64``, ``window=8x0x48x64`` (top, left,
+                                             height and width, px, of the part of that size that was seen)
 ``inpaint:mask.png``                         ``Mask("mask.png")``: black (.png, .npy, ...) is the hole
 ``inpaint:rectangle,height=.25,width=.5``    ``Mask(Rectangle(.25, .5))``; likewise ``ellipse``, ``half,side=top``,
                                              ``stripes,count=4``, ``pixels,fraction=.5``, ``freeform,seed=1``
@@ -52,7 +53,8 @@ def _identity(given: Arguments, noise: float | None) -> Corruption:
 def _superres(given: Arguments, noise: float | None) -> Corruption:
     """``superres:FACTOR``."""
     kernel: Any = given.word("kernel", "bicubic")
-    return Downsample(given.whole(None), kernel, given.flag("antialias", True), given.size("size"), noise)
+    size, window = given.size("size"), given.window("window")
+    return Downsample(given.number(None), kernel, given.flag("antialias", True), size, noise, window)
 
 
 def _inpaint(given: Arguments, noise: float | None) -> Corruption:

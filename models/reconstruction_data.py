@@ -167,7 +167,8 @@ def _check_measurements(y: Tensor, observed: Tensor, corruption: Corruption, sou
     if found != wanted:
         raise CorruptionError(
             f"reconstruction: measurements {tuple(y.shape)} are of images {found}, the generator makes {wanted}; give "
-            f"another factor, one that divides {wanted[-1]}, or bring the image to the generator's frame"
+            f"another factor, one that divides {wanted[-1]}, or Downsample its image_size, or bring the image to the "
+            "generator's frame"
         )
     shape = corruption.measurement_shape((len(y), *wanted))
     if tuple(y.shape) != tuple(shape):

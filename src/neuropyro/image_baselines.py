@@ -24,7 +24,8 @@ from torch.nn.functional import interpolate
 from neuropyro.image_metrics import psnr
 from neuropyro.image_total_variation import squared_norm, total_variation
 from neuropyro.image_wavelets import wavelet_sparse
-from neuropyro.models.corruption import Corruption
+from neuropyro.models.corruption import Corruption, Downsample
+from neuropyro.models.corruption_resampling import Window
 
 __all__ = [
     "Baseline",
@@ -45,6 +46,8 @@ WEIGHTS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 def bicubic(corruption: Corruption, y: Tensor) -> Tensor:
     """Bicubic interpolation of ``y`` (B, C, h, w) to the image's size; ``y`` itself where it has it.
 
+    Where a window of the image was seen, the rest is black.
+
     Raises
     ------
     ValueError
@@ -52,14 +55,24 @@ def bicubic(corruption: Corruption, y: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> from neuropyro.models.corruption_resampling import Downsample
     >>> bicubic(Downsample(4), torch.full((1, 1, 4, 4), 0.5)).mean((2, 3))
     tensor([[0.5000]])
     """
     if y.ndim != 4 or y.is_complex():
         raise ValueError(f"bicubic: it interpolates images (B, C, h, w), got {tuple(y.shape)} of {y.dtype}")
     size = corruption.image_shape(tuple(y.shape))[2:]
+    for part in corruption.modules():
+        if isinstance(part, Downsample) and part.window is not None:
+            y = _in_black(y, part.window, part.factor, size)
     return y if tuple(y.shape[2:]) == size else interpolate(y, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
+
+
+def _in_black(y: Tensor, window: Window, factor: float, size: tuple[int, ...]) -> Tensor:
+    """Return measurements of a window of an image with black where the rest of it lies, at their own resolution."""
+    (top, left), (down, across) = (round(at / factor) for at in window[:2]), (round(side / factor) for side in size)
+    black = y.new_full((*y.shape[:2], down, across), -1.0)
+    black[..., top : top + y.shape[-2], left : left + y.shape[-1]] = y
+    return black
 
 
 def zero_filled(corruption: Corruption, y: Tensor) -> Tensor:
@@ -155,7 +168,6 @@ def tuned(
 
     Examples
     --------
-    >>> from neuropyro.models.corruption_resampling import Downsample
     >>> images = torch.zeros(1, 1, 8, 8)
     >>> images[..., 4:] = 1  # an edge, which little smoothing tells best from little noise
     >>> best = tuned(partial(total_variation, steps=100), Downsample(1), images, weights=(0.001, 0.5), noise=0.01)
@@ -175,7 +187,6 @@ def baselines_for(corruption: Corruption, y: Tensor) -> dict[str, Baseline]:
 
     Examples
     --------
-    >>> from neuropyro.models.corruption_resampling import Downsample
     >>> list(baselines_for(Downsample(4), torch.zeros(1, 1, 16, 16)))
     ['bicubic', 'total_variation']
     """

@@ -18,7 +18,8 @@ from neuropyro.result_folder import check_room, keep_fits, make_room, refuse_fil
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and --help needs none of it
     from neuropyro.models.corruption import Corruption
-    from neuropyro.reconstruct_inputs import Framing, Job
+    from neuropyro.reconstruct_framing import Framing
+    from neuropyro.reconstruct_inputs import Job
     from neuropyro.reconstruct_outputs import Reconstruction
 
 __all__ = ["register"]
@@ -101,7 +102,8 @@ def _reconstruct(
     intensity
         Brightness in the files that is black, and that is white, as 0,255; found if not given.
     field_of_view
-        Of the generator's square, mm, for files that say how large their pixels are; brains64: 179 (coronal).
+        Of the generator's square: mm, for files that say how large their pixels are (brains64: 179, coronal), and
+        pixels of the picture for others; found if not given, in these from how much of the picture its content fills.
     vgg
         VGG16's weights, with LPIPS's heads, for the metric LPIPS.
     seed
@@ -169,7 +171,7 @@ class _Work:
         from neuropyro.models import LatentReconstruction
         from neuropyro.models.corruption import parse_corruption
         from neuropyro.models.reconstruction_pose import PosePrior
-        from neuropyro.reconstruct_inputs import Framing
+        from neuropyro.reconstruct_framing import Framing
 
         network, operator = load_generator(generator), parse_corruption(corruption)
         model = LatentReconstruction(network, operator, prior, pose=PosePrior() if pose else None)

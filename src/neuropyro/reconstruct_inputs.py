@@ -3,94 +3,25 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neuropyro.data.image_files import read_image
-from neuropyro.data.image_frames import Frame, foreground_centre, foreground_extent, robust_range
-from neuropyro.data.image_slices import ImageFileError, ImageSlices, Which
+from neuropyro.data.image_frames import Frame
+from neuropyro.data.image_slices import ImageFileError, ImageSlices
 from neuropyro.data.kspace_files import KSpace, read_kspace
-from neuropyro.data.phantom_recipe import FIELD_OF_VIEW
 from neuropyro.models.corruption import Corruption, CorruptionError, Undersample
 from neuropyro.models.corruption_masks import Mask, reframed
 from neuropyro.reconstruct_files import is_kspace, name_of
+from neuropyro.reconstruct_framing import Framing
+from neuropyro.reconstruct_small import downsampling, enlargement, window_of
 
-__all__ = ["Framing", "Job", "brightness", "job_of"]
-
-FULL = 0.25  # of a whole-number type's range: pictures that use less of it are stretched by their own range
-BRIGHT = 99.5  # percentile
-ALIKE = 1.25  # ratio of sizes within which a head is taken to fill the image as the generator's do
-
-
-@dataclass(frozen=True)
-class Framing:
-    """How images are brought to the generator's frame.
-
-    Parameters
-    ----------
-    size, channels
-        Of the generator's images.
-    bright
-        Bright end of its images, -1..1.
-    slices, plane
-        Of volumes.
-    intensity
-        Brightness in the file that becomes -1 and 1; see :func:`brightness` if None.
-    field_of_view
-        Of the generator's square, mm; the whole image if None.  It is used where the file says how large pixels are.
-    head
-        Side of the heads that the generator makes, as a share of its square.  Where the file does not say how large
-        pixels are, and a head is clearly smaller or larger in it, the square is cut so that it fills it as much.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "brain.npy"
-    >>> np.save(path, np.linspace(0, 1, 96, dtype=np.float32).reshape(8, 12))
-    >>> frame = Framing(size=16, channels=1).frame(read_image(path))
-    >>> frame.low, frame.high  # of numbers from 0 to 1, what becomes -1 and 1
-    (0.0, 1.0)
-    """
-
-    size: int
-    channels: int
-    bright: float = 1.0
-    slices: Which = "all"
-    plane: str = "coronal"
-    intensity: tuple[float, float] | None = None
-    field_of_view: float | None = None
-    head: float | None = None
-
-    @classmethod
-    def of(cls, generator: Any, images: Tensor, **given: Any) -> Framing:
-        """Find it for a generator, of which ``images`` (N, C, H, W) are samples."""
-        bright = float(np.percentile(images.numpy(), BRIGHT))
-        details = getattr(getattr(generator, "card", None), "details", {})
-        size, plane = generator.img_resolution, given.get("plane", "coronal")
-        if given.get("field_of_view") is None and "recipe" in details and plane in FIELD_OF_VIEW:
-            given["field_of_view"] = FIELD_OF_VIEW[plane] * size / (size - 1)  # between the outermost pixels' edges
-            sides = [foreground_extent(image, -1.0, bright) for image in images.numpy() if (image > bright - 0.5).any()]
-            given["head"] = float(np.median(sides)) / size if sides else None
-        return cls(size, generator.img_channels, bright, **given)
-
-    def frame(self, image: ImageSlices, size: int | None = None) -> Frame:
-        """Find the frame of a file's images."""
-        intensity = self.intensity or brightness(image, self.bright)
-        frame = Frame.around(image.pixels, size or self.size, self.channels, intensity=intensity)
-        if self.field_of_view is None or (image.spacing is None and self.head is None):
-            return frame
-        centre = foreground_centre(image.pixels, *intensity)
-        if image.spacing is not None:
-            return frame.with_field_of_view(self.field_of_view, image.spacing, centre)
-        assert self.head is not None
-        side = foreground_extent(image.pixels, *intensity) / self.head
-        alike = 1 / ALIKE < side / frame.box[2] < ALIKE
-        return frame if alike else frame.with_field_of_view(side, (1.0, 1.0), centre)
+__all__ = ["Job", "job_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,11 +39,17 @@ class Job:
     truth
         Clean images (B, C, H, W) in the generator's frame, where they are known.
     image, frame
-        The file, and the generator's square in it; None for k-space.
+        The file, and the generator's square in it; in it enlarged by a whole factor, where it is as small as what the
+        corruption leaves; None for k-space.
     truth_image, truth_frame
-        Those of the file that the truth is from.
+        Those of the file that the truth is from, which is resampled to a multiple of a small picture.
+    truth_side
+        Of the square in that file as it is, px.
     indices
         Places of the images in a file of k-space.
+    remarks
+        Where its content lies otherwise than in the generator's images; see
+        :meth:`~neuropyro.reconstruct_framing.Framing.remarks`.
 
     Examples
     --------
@@ -133,7 +70,14 @@ class Job:
     frame: Frame | None = None
     truth_image: ImageSlices | None = None
     truth_frame: Frame | None = None
+    truth_side: float = 0.0
     indices: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def enlarged(self) -> int:
+        """By how much the picture is enlarged in which ``frame`` lies; 1 where it is not."""
+        return 1 if self.image is None or self.frame is None else self.frame.height // self.image.pixels.shape[-2]
 
 
 def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Framing, simulate: bool, seed: int) -> Job:
@@ -170,15 +114,14 @@ def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Fram
     if any(isinstance(part, Undersample) for part in corruption.modules()):
         raise CorruptionError(
             f"{file}: pixels, while the corruption kspace needs complex k-space (.npy) or fastMRI's .h5; of an image, "
-            "give it as --truth alone, and it is corrupted first"
+            "give it as --truth alone, and it is corrupted first; k-space whose real and imaginary parts lie side by "
+            "side is joined by a[..., 0] + 1j * a[..., 1]"
         )
-    frame = framing.frame(image)
+    times = enlargement(image, corruption, framing.size)
+    frame = framing.frame(image, times)
     corruption = _in_frame(corruption, frame)
-    shape = corruption.measurement_shape((len(image), framing.channels, framing.size, framing.size))
-    if len(shape) != 4 or shape[2] != shape[3]:
-        raise CorruptionError(f"{file}: the corruption makes {shape} of images; give measurements of that kind")
-    y = frame.at(shape[-1]).to_square(image.pixels)
-    job = Job(name_of(file), corruption, y, None, image, frame)
+    y = _measured(corruption, frame, image, framing.channels) if times == 1 else window_of(corruption, image, frame)
+    job = Job(name_of(file), corruption, y, None, image, frame, remarks=tuple(framing.remarks(image, frame)))
     return job if truth is None else _with_truth(job, truth, framing)
 
 
@@ -186,23 +129,37 @@ def _simulated(file: Path, corruption: Corruption, framing: Framing, seed: int) 
     """Corrupt a clean image."""
     image = _clean(file, framing)
     frame = framing.frame(image)
-    corruption = _in_frame(corruption, frame)
-    x = frame.to_square(image.pixels)
-    return Job(name_of(file), corruption, corruption.corrupt(x, seed), x, image, frame, image, frame)
+    corruption = _of_any_side(_in_frame(corruption, frame), frame.size)
+    x, said = frame.to_square(image.pixels), tuple(framing.remarks(image, frame))
+    y, of_truth = corruption.corrupt(x, seed), (image, frame, frame.box[2])
+    return Job(name_of(file), corruption, y, x, image, frame, *of_truth, remarks=said)
 
 
 def _with_truth(job: Job, truth: Path, framing: Framing) -> Job:
-    """Add the clean images, in the brightness and, where both are of one size, in the frame of the corrupted ones."""
+    """Add the clean images, in the brightness of the corrupted ones and, where both are of one shape, their frame."""
     image = _clean(truth, framing)
     if len(image) != len(job.y):
         raise ImageFileError(f"{truth}: it has {len(image)} slices, the corrupted image {len(job.y)}")
     assert job.image is not None
     assert job.frame is not None
-    frame = job.frame
-    if image.pixels.shape != job.image.pixels.shape:
-        given = Framing(**(vars(framing) | {"intensity": (frame.low, frame.high)}))
-        frame = given.frame(image)
-    return Job(**(vars(job) | {"truth": frame.to_square(image.pixels), "truth_image": image, "truth_frame": frame}))
+    width, known = image.pixels.shape[-1], image.spacing is not None or job.image.spacing is not None
+    if image.pixels.shape[-2:] == job.image.pixels.shape[-2:] and job.enlarged == 1:
+        frame = job.frame
+    elif known or not _of_one_shape(image.pixels, job.image.pixels):
+        frame = Framing(**(vars(framing) | {"intensity": (job.frame.low, job.frame.high)})).frame(image)
+    else:
+        times = max(round(width / job.frame.width), 1)  # so that no box has to be rounded
+        frame = job.frame.enlarged(times)
+        image = image.resized(frame.height, frame.width)
+    frame = replace(frame, channels=image.pixels.shape[1])
+    clean, side = frame.to_square(image.pixels), frame.box[2] * width / frame.width
+    return replace(job, truth=clean, truth_image=image, truth_frame=frame, truth_side=side)
+
+
+def _of_one_shape(one: NDArray[np.floating], other: NDArray[np.floating]) -> bool:
+    """Whether pictures' sides have one ratio, but for a pixel."""
+    (h, w), (height, width) = one.shape[-2:], other.shape[-2:]
+    return bool(abs(h - w * height / width) <= 1)
 
 
 def _of_kspace(file: Path, truth: Path | None, corruption: Corruption, framing: Framing) -> Job:
@@ -251,14 +208,28 @@ def _clean(file: Path, framing: Framing) -> ImageSlices:
     return image
 
 
+def _measured(corruption: Corruption, frame: Frame, image: ImageSlices, channels: int) -> Tensor:
+    """Bring a picture to what the corruption leaves of the generator's images."""
+    shape = _of_any_side(corruption, frame.size).measurement_shape((len(image), channels, frame.size, frame.size))
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise CorruptionError(f"{image.path}: the corruption makes {shape} of images; give measurements of that kind")
+    return frame.at(shape[-1]).to_square(image.pixels)
+
+
+def _of_any_side(corruption: Corruption, size: int) -> Corruption:
+    """Let images be of ``size`` px where the factor by which they shrink does not divide that."""
+    found = downsampling(corruption)
+    if found is not None and size % found.factor:
+        found.image_size = (size, size)
+    return corruption
+
+
 def _in_frame(corruption: Corruption, frame: Frame) -> Corruption:
-    """Resample masks that have the file's size to the generator's."""
+    """Resample masks that have the file's size to the generator's, where its square is not just that file."""
     _refuse_other_sizes(corruption, frame)
     sizes = {tuple(b.shape[-2:]) for n, b in corruption.named_buffers() if n.endswith("mask") and b.dtype == torch.bool}
-    own = (frame.height, frame.width)
-    return (
-        reframed(corruption, frame.mask_to_square) if own in sizes and own != (frame.size, frame.size) else corruption
-    )
+    own, whole = (frame.height, frame.width), frame.box == (0, 0, frame.size, frame.size)
+    return reframed(corruption, frame.mask_to_square) if own in sizes and not whole else corruption
 
 
 def _refuse_other_sizes(corruption: Corruption, frame: Frame) -> None:
@@ -271,28 +242,3 @@ def _refuse_other_sizes(corruption: Corruption, frame: Frame) -> None:
                     *found, *own
                 )
             )
-
-
-def brightness(image: ImageSlices, bright: float) -> tuple[float, float]:
-    """Brightness in the file of -1 and 1.
-
-    Pictures of 8 or 16 bits: the type's whole range, if they use it.  Other numbers within -1..1 or 0..1: that range.
-    Else the bright end of the image becomes ``bright``, the generator's, on -1..1.
-
-    Examples
-    --------
-    >>> ramp, path = np.linspace(0, 200, 101, dtype=np.float32).reshape(1, 1, 1, 101), Path("scan")
-    >>> brightness(ImageSlices(ramp, path, np.dtype(np.uint8), "png"), bright=1.0)
-    (0.0, 255.0)
-    >>> [round(x) for x in brightness(ImageSlices(ramp, path, np.dtype(np.int16), "nifti"), bright=0.0)]
-    [1, 397]
-    """
-    pixels = image.pixels
-    low, high = float(pixels.min()), float(pixels.max())
-    if image.kind != "nifti":
-        if image.dtype.kind == "u" and high >= FULL * np.iinfo(image.dtype).max:
-            return 0.0, float(np.iinfo(image.dtype).max)
-        if image.dtype.kind == "f" and low >= -1 and high <= 1 and high > 0.1:
-            return (-1.0, 1.0) if low < -0.05 else (0.0, 1.0)
-    low, high = robust_range(pixels, (100 - BRIGHT, BRIGHT))
-    return low, low + (high - low) * 2 / (bright + 1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,8 @@ class Reconstruction:
         """Why not to trust some of the images."""
         job = self.job
         picture = None if job.image is None else job.image.pixels
-        said = place_warnings(job.image, self.model.generator) + channel_warnings(picture, self.clean.numpy())
+        said = list(job.remarks) + place_warnings(job.image, self.model.generator)
+        said += channel_warnings(picture, self.clean.numpy())
         if job.image is not None:
             said += missing_warnings(job.image.missing, job.image.pixels)
         if job.truth_image is not None and job.truth_image is not job.image:
@@ -150,10 +152,10 @@ class Reconstruction:
             full = job.truth if job.image is job.truth_image and job.truth is not None else job.y
             said += mask_warnings(full.cpu().numpy(), self.hole.cpu().numpy() > 0)
         sizes = job.y.shape[-1], self.clean.shape[-1]
-        if job.frame is not None and job.image is not job.truth_image:
+        if job.frame is not None and job.image is not job.truth_image and job.enlarged == 1:
             said += size_warnings(job.frame.box[2], *sizes)
         if job.truth_frame is not None:
-            said += truth_warnings(job.truth_frame.box[2], *sizes)
+            said += truth_warnings(job.truth_side, *sizes)
         learned = self.model.sigma is None and not self.model.preset
         kernel = next((part.kernel for part in job.corruption.modules() if isinstance(part, Downsample)), None)
         return said + noise_warnings(self.model.sigma) + check_warnings(self.checks, learned, slices_of(job), kernel)
@@ -163,8 +165,8 @@ class Reconstruction:
         truth = self.job.truth
         assert truth is not None
         common: dict[str, Any] = {"observed": self.hole, "where": truth > BLACK, "features": self.features}
-        draws = None if self.fit.is_point else torch.as_tensor(self.drawn["clean"])
-        each = image_metrics(self.clean.clamp(-1, 1), truth, draws=draws, **common)
+        draws = None if self.fit.is_point else self._where_truth_is(torch.as_tensor(self.drawn["clean"]))
+        each = image_metrics(self._where_truth_is(self.clean).clamp(-1, 1), truth, draws=draws, **common)
         found: dict[str, Any] = _means(each)
         if (slices := slices_of(self.job)) is not None:
             found["slices"] = by_slice(each, slices)
@@ -175,6 +177,13 @@ class Reconstruction:
             estimate = method(self.model.corruption, self.job.y)
             found[name] = _means(image_metrics(estimate, truth, observed=self.hole, features=self.features))
         return found
+
+    def _where_truth_is(self, images: Tensor) -> Tensor:
+        """Return images (..., H, W) with black, as in the truth, where the square reaches beyond the clean picture."""
+        if (frame := self.job.truth_frame) is None:
+            return images
+        known = frame.mask_to_square(np.ones((frame.height, frame.width)))
+        return torch.where(known.to(images.device), images, -1.0)
 
 
 def _has_mask_of_a_user(corruption: Corruption) -> bool:
@@ -203,8 +212,8 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
 
     Files: ``clean.npy`` (B, C, H, W), ``draws.npy`` (draws, B, C, H, W), ``sd.npy``, ``corrupted.npy`` and
     ``measured.npy``, in the generator's frame and unit; ``clean`` and ``sd_image`` in the format, frame and unit of the
-    input, or, where that is smaller than the generator's images or no picture, in PNG (255 grey levels are -1 to 1, and
-    0 to 2 of the sd); the fit,
+    input, or, where the square laid in it is smaller than the generator's images, or it is no picture, in PNG (255 grey
+    levels are -1 to 1, and 0 to 2 of the sd), a small picture enlarged by a whole factor; the fit,
     ``posterior.nc`` and the model (:func:`~neuropyro.models.reconstruction_storage.load_reconstruction`);
     ``checks.json``; ``metrics.json`` where the truth is known; and the figures ``figure.png`` and ``sd.png``.  A point
     has no sd: ``sd_image`` and ``sd.png`` are left out, and ``sd.npy`` is of the residual image alone.  A volume is
@@ -240,7 +249,10 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
     save_reconstruction(found.model, folder, generator)
     save_netcdf(found.fit.to_arviz(found.draws, predictive_draws=min(found.draws, 32)), folder / "posterior.nc")
     slices = slices_of(found.job)
-    checks = {} if slices is None else {"slices": slices}
+    checks: dict[str, Any] = {} if slices is None else {"slices": slices}
+    if (frame := found.job.frame) is not None:
+        box = (at / found.job.enlarged for at in frame.box)
+        checks["square"] = dict(zip(("top", "left", "height", "width"), box, strict=True))
     checks |= {name: values.tolist() for name, values in found.checks.items()}
     _write_json(folder / "checks.json", checks | {"warnings": found.warnings})
     if found.job.truth is not None:
@@ -253,10 +265,11 @@ def write_reconstruction(found: Reconstruction, folder: Path, generator: str) ->
 def _write_in_place(found: Reconstruction, folder: Path) -> None:
     """Write the estimate and its sd in the frame, format and unit of the file, or in PNG where that is small."""
     image, frame = found.job.image, found.job.frame
-    if image is None or frame is None or min(frame.box[2:]) < frame.size:
-        _write_pictures(folder, "clean", found.clean)
+    if image is None or frame is None or found.job.enlarged > 1 or min(frame.box[2:]) < frame.size:
+        small = None if frame is None else _shown(frame, found.job.enlarged)
+        _write_pictures(folder, "clean", _in_picture(found.clean, small))
         if not found.fit.is_point:
-            _write_pictures(folder, "sd_image", torch.as_tensor(found.sd) - 1)  # black is no sd
+            _write_pictures(folder, "sd_image", _in_picture(torch.as_tensor(found.sd) - 1, small))  # black is no sd
         return
     end = SUFFIXES[image.kind]
     name = "clean_image" if end == ".npy" else "clean"  # clean.npy is the array in the generator's frame
@@ -265,6 +278,17 @@ def _write_in_place(found: Reconstruction, folder: Path) -> None:
     if not found.fit.is_point:
         width = frame.from_square(torch.as_tensor(found.sd) - 1) - frame.low
         write_image(folder / f"sd_image{end}", like, width, others=0.0)
+
+
+def _shown(frame: Frame, enlarged: int) -> Frame:
+    """Frame in a small picture made larger, if it is not yet; brightness -1 to 1, channels the square's."""
+    own = replace(frame, low=-1.0, high=1.0, channels=frame.square_channels)
+    return own if enlarged > 1 else own.enlarged(math.ceil(frame.size / min(frame.box[2:])))
+
+
+def _in_picture(images: Tensor, frame: Frame | None) -> Tensor:
+    """Put the generator's images where they lie in a picture; as they are where there is none."""
+    return images if frame is None else torch.as_tensor(frame.from_square(images))
 
 
 def _as_png(image: Any) -> Any:

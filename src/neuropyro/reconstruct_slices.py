@@ -22,7 +22,8 @@ def slices_of(job: Job) -> tuple[int, ...] | None:
     >>> import numpy as np
     >>> from pathlib import Path
     >>> from neuropyro.models.corruption import Downsample
-    >>> from neuropyro.reconstruct_inputs import Framing, job_of
+    >>> from neuropyro.reconstruct_framing import Framing
+    >>> from neuropyro.reconstruct_inputs import job_of
     >>> path = Path(tempfile.mkdtemp()) / "stack.npy"
     >>> np.save(path, np.random.default_rng(0).random((9, 8, 8), np.float32))
     >>> framing = Framing(size=16, channels=1, slices=(3, -1))

@@ -77,12 +77,12 @@ def check_warnings(
         if unlike:
             said.append(
                 f"{where}unlike what the generator was trained on{' or shrunk otherwise' * bool(shrunk)}: "
-                f"{' and '.join(unlike)}; intervals are too narrow, in holes above all; {shrunk}{OTHERWISE}"
+                f"{' and '.join(unlike)}; intervals may be too narrow, in holes above all; {shrunk}{OTHERWISE}"
             )
         noise = float(checks["noise"][i])
         if misfit > CONTRADICTS:
             said.append(f"{where}contradicts its input: {_off_by(misfit, noise, learned_noise)}")
-        if learned_noise and noise > NOISY:
+        elif learned_noise and noise > NOISY:
             taken = f"what the generator cannot make is taken for noise, with an sd of {GREYS * noise:.0f} grey levels"
             said.append(f"{where}{taken}; if the picture is not so noisy, {REMEDY}, or give the noise, as +noise:.02")
     return said

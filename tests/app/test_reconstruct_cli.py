@@ -18,7 +18,7 @@ from neuropyro.inference import load_fit
 from neuropyro.models import reconstruction
 from neuropyro.models.corruption import Undersample
 from neuropyro.models.reconstruction_storage import load_reconstruction
-from neuropyro.reconstruct_inputs import Framing, brightness
+from neuropyro.reconstruct_framing import Framing, brightness
 
 SIDE = 16
 EVERYTHING = {
@@ -92,8 +92,9 @@ def test_truth_alone_is_corrupted_and_compared(generator, guide, tmp_path):
     assert set(found) == keys | (set() if guide == "map" else {"crps", "coverage90", "width90"})
     error = np.load(folder / "clean.npy").clip(-1, 1) - (read_image(truth).pixels / 127.5 - 1)
     assert found["rmse"] == pytest.approx(127.5 * np.sqrt((error**2).mean()), rel=1e-4)
-    checks = {"latent_distance", "residual_scale", "surprise", "misfit", "noise", "warnings"}
+    checks = {"latent_distance", "residual_scale", "surprise", "misfit", "noise", "warnings", "square"}
     assert set(read(folder / "checks.json")) == checks
+    assert read(folder / "checks.json")["square"] == {"top": 0, "left": 0, "height": SIDE, "width": SIDE}
 
 
 def test_a_folder_holds_one_reconstruction_alone(generator, tmp_path, capsys):

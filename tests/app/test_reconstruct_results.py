@@ -15,7 +15,8 @@ from neuropyro.data.image_slices import ImageFileError
 from neuropyro.generators import Card, Generator, GeneratorConfig, save_generator
 from neuropyro.models import reconstruction
 from neuropyro.models.corruption import Blur, Undersample, parse_corruption
-from neuropyro.reconstruct_inputs import Framing, job_of
+from neuropyro.reconstruct_framing import Framing
+from neuropyro.reconstruct_inputs import job_of
 from neuropyro.reconstruct_plots import plot_reconstruction, plot_sd
 from neuropyro.reconstruct_slices import slices_of
 

@@ -9,7 +9,8 @@ from neuropyro.data.image_files import read_image
 from neuropyro.data.image_slices import ImageFileError
 from neuropyro.models.corruption import Undersample
 from neuropyro.models.corruption_text import parse_corruption
-from neuropyro.reconstruct_inputs import Framing, job_of
+from neuropyro.reconstruct_framing import Framing
+from neuropyro.reconstruct_inputs import job_of
 
 SIDE = 16
 

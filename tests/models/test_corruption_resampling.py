@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 
-from neuropyro.models.corruption import CorruptionError, Downsample
+from neuropyro.models.corruption import CorruptionError, Downsample, parse_corruption
 from neuropyro.models.corruption_resampling import area_matrix
 
 
@@ -41,6 +41,17 @@ def test_sides_that_are_no_multiple():
     torch.testing.assert_close(block, torch.tensor([[2, 2, 1, 0, 0], [0, 0, 1, 2, 2]], dtype=torch.float64) / 5)
 
 
+@pytest.mark.parametrize("side", range(16, 64))
+def test_factors_need_not_be_whole(side):
+    """A square of any side around a small picture; the text rounds the factor, and means the same."""
+    x = torch.randn(1, 1, 64, 64, dtype=torch.float64)
+    shrunk = Downsample(64 / side, image_size=64)
+    wanted = interpolate(x, size=(side, side), mode="bicubic", antialias=True)
+    torch.testing.assert_close(shrunk.A(x), wanted, atol=1e-12, rtol=0)
+    assert shrunk.adjointness_test(x) < 1e-12
+    torch.testing.assert_close(parse_corruption(shrunk.text).A(x), wanted, atol=1e-12, rtol=0)
+
+
 def test_constants_stay():
     for kernel, antialias in (("bicubic", True), ("bicubic", False), ("area", True)):
         y = Downsample(4, kernel, antialias).A(torch.full((1, 1, 16, 16), -1.0))
@@ -55,8 +66,9 @@ def test_adaptive_pooling_agrees_where_blocks_are_whole():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0,), "whole number of 1 or more, got 0"),
-        ((2.5,), "whole number of 1 or more, got 2.5"),
+        ((0,), "number of 1 or more, got 0"),
+        ((0.5,), "number of 1 or more, got 0.5"),
+        ((float("nan"),), "number of 1 or more, got nan"),
         ((2, "lanczos"), r"bicubic or area \(means of blocks\), got 'lanczos'"),
         ((2, "area", False), "leave out antialias"),
     ],
