@@ -82,7 +82,7 @@ class BiomarkersTable:
 
     def remarks(self) -> list[str]:
         """Say what of the reading a user may not expect."""
-        told = list(self.cells.readings)
+        told = [self._roles(), *self.cells.readings]
         if self.unused:
             told.append(f"--missing {','.join(self.unused)}: no cell of the table is that")
         if self.empty:
@@ -108,6 +108,11 @@ class BiomarkersTable:
         order = order_of_dates(dates, self.time, self.cells.place)
         example = f"{dates[0]} is {1970 + self.cells.years(self.time)[0]:.2f}"
         return [*told, f"{self.time}: dates, read as {order}, are taken as years of the calendar: {example}"]
+
+    def _roles(self) -> str:
+        """Say which columns tell people, the time and the diagnosis."""
+        of_diagnosis = "no column for a diagnosis" if self.diagnosis is None else f"the diagnosis by `{self.diagnosis}`"
+        return f"people are told by `{self.subject}`, the time by `{self.time}`, {of_diagnosis}"
 
     def _remarks_on_words(self) -> list[str]:
         """Say which covariates are words that may have been meant as numbers."""

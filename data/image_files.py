@@ -175,8 +175,8 @@ def _as_stack(array: NDArray[Any], path: Path) -> NDArray[Any]:
     if array.ndim == 4 and array.shape[1] in (1, 3):
         return array
     raise ImageFileError(
-        f"{path}: images are (H, W), (C, H, W), (N, H, W) or (N, C, H, W), got {array.shape}; k-space must be complex: "
-        "real and imaginary parts that lie side by side are joined by a[..., 0] + 1j * a[..., 1]"
+        f"{path}: images are (H, W), (C, H, W), (N, H, W) or (N, C, H, W), got {array.shape} of {array.dtype}; k-space "
+        "must be complex, or have real and imaginary parts in a last axis of 2"
     )
 
 

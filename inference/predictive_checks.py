@@ -231,8 +231,10 @@ class LeaveOneOut:
 
     def __str__(self) -> str:
         """Return it as a line."""
-        worst = [i for i in np.argsort(-self.shapes)[:MOST_NAMED] if self.shapes[i] > BAD_SHAPE]
-        named = "" if self.names is None else ", ".join(f"{self.names[i]} {self.shapes[i]:.2g}" for i in worst)
+        bad = [i for i in np.argsort(-self.shapes) if self.shapes[i] > BAD_SHAPE]
+        worst = [] if self.names is None else [f"{self.names[i]} {self.shapes[i]:.2g}" for i in bad[:MOST_NAMED]]
+        more = [f"and {len(bad) - MOST_NAMED:,} more"] if worst and len(bad) > MOST_NAMED else []
+        named = ", ".join([*worst, *more])
         return (
             f"log predictive density (elpd) {self.elpd:.1f} ± {self.error:.1f} nats, a {self.unit} left out at a time; "
             f"not known for {100 * self.bad:.3g} % of them, whose Pareto k is above {BAD_SHAPE}"

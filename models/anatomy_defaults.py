@@ -70,6 +70,7 @@ from neuropyro.models.anatomy_mechanisms import (
 __all__ = ["DIAGNOSES", "ORIGIN", "ScoreLine", "default_mechanisms"]
 
 ORIGIN = 70.0  # years, at which beta is the score
+LIFETIME = Support(0.0, 120.0)  # years
 EDUCATION = 15.0
 E4_FREQUENCY = 0.14
 DIAGNOSES = ("CN", "MCI", "AD")
@@ -104,7 +105,7 @@ def _roots(sites: int) -> dict[str, ScalarMechanism]:
         "education": Gaussian(EDUCATION, 2.8, "subject"),
         "apoe4": Discrete(((1 - q) ** 2, 2 * q * (1 - q), q**2)),
         "prs": Gaussian(0.0, 1.0, "subject"),
-        "entry_age": Uniform(55.0, 85.0),
+        "entry_age": Uniform(55.0, 85.0, allowed=LIFETIME),
         "site": Discrete((1 / sites,) * sites),
         "vulnerability": Gaussian(0.0, 1.0, "subject"),
         "reserve": Gaussian(0.0, 1.0, "subject"),
@@ -122,7 +123,7 @@ def _progression() -> dict[str, ScalarMechanism]:
     return {
         "beta": Gaussian(onset, 0.8, "subject"),
         "alpha": Gaussian(speed, 0.3, "subject", positive()),
-        "age": Function(_age_at_visit),
+        "age": Function(_age_at_visit, LIFETIME),
         "dps": Function(ScoreLine()),
     }
 

@@ -91,6 +91,9 @@ class Support(NamedTuple):
         )
 
 
+ANY = Support()
+
+
 class Mechanism(ABC):
     """How a node comes about.
 
@@ -182,9 +185,6 @@ def evaluated(function: Any, parents: Values) -> Any:
     return function(**{name: parents[name] for name in parents_of(function)}) if callable(function) else function
 
 
-ANY = Support()
-
-
 @dataclass(frozen=True)
 class Constant(ScalarMechanism):
     """The same number for everyone, unless someone intervenes.
@@ -244,6 +244,12 @@ class Function(ScalarMechanism):
     """
 
     function: Callable[..., Tensor]
+    allowed: Support = ANY
+
+    @property
+    def support(self) -> Support:
+        """Those allowed."""
+        return self.allowed
 
     @property
     def parents(self) -> tuple[str, ...]:

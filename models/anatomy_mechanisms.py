@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributions import transforms
 
 from neuropyro.models.anatomy_mechanism import (
+    ANY,
     Constant,
     Function,
     Level,
@@ -127,6 +128,12 @@ class Uniform(ScalarMechanism):
     low: float
     high: float
     level: Level = "subject"
+    allowed: Support = ANY
+
+    @property
+    def support(self) -> Support:
+        """Those allowed, among which may be some that nobody has by himself."""
+        return self.allowed
 
     @property
     def parents(self) -> tuple[str, ...]:

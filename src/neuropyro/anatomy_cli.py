@@ -197,7 +197,8 @@ def counterfactual(
     with naming(cohort):  # before anything is said of what follows
         observe_cohort(one, parts.abduction(parts.has_maps(one), one.images is not None).measures)
     print(_whose(one, whole, subject is None), f"inferring what was not seen of {one}", sep="\n", file=sys.stderr)
-    if guide == "mode" and one.images is not None:
+    at_mode = guide == "mode" and one.images is not None
+    if at_mode:
         print("slices at their mode: their sds are too small; --guide normal, the default, has them", file=sys.stderr)
     if ages is None:
         print(AT_VISITS, file=sys.stderr)
@@ -207,7 +208,7 @@ def counterfactual(
         found = {name: simulator.counterfactual(exogenous, world, times=ages) for name, world in bar}
     for name in _unchanged(found, worlds):
         print(f"{name}: the same world as it is, since this is so already or does nothing", file=sys.stderr)
-    figures = [path.resolve() for path in write_worlds(found, one.mesh, out)]
+    figures = [path.resolve() for path in write_worlds(found, one.mesh, out, at_mode)]
     said = "\n".join(f"figure: {figure}" for figure in figures)
     facts = {"figure": figures[0], "figures": figures, "out": out.resolve()}
     say(said, **facts, worlds=list(found), subject=one.subjects[0])

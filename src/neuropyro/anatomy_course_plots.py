@@ -62,9 +62,9 @@ def plot_courses(worlds: Mapping[str, Counterfactual], level: float = 0.9) -> Fi
             _draw(axis, node, *world, colour, level, place - (len(worlds) - 1) / 2)
         axis.set_xlabel("age (years)")
         axis.set_ylabel(LABELS[node].format(unit=units[node]))
-    titled = {"title": f"mean, {100 * level:.3g} % interval", "title_fontsize": 7}
-    said = axes[0].get_legend_handles_labels()
-    figure.legend(*said, loc="outside right upper", fontsize=7, frameon=False, **titled)
+    said = f"mean, {100 * level:.3g} % interval;\nat visits what was new\nat them is kept"
+    titled = {"title": said, "title_fontsize": 7}
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7, frameon=False, **titled)
     return figure
 
 

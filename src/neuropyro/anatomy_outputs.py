@@ -24,7 +24,9 @@ FIELDS = ("thickness", "image", "scan")
 ENDINGS = {"_sd": "sd over draws", "_5": "5 % quantile of the draws", "_95": "95 % quantile of the draws"}
 
 
-def write_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None, out: Path) -> list[Path]:
+def write_worlds(
+    worlds: Mapping[str, Counterfactual], mesh: Mesh | None, out: Path, at_mode: bool = False
+) -> list[Path]:
     """Write tables, draws and figures of one subject's worlds, and return the figures' files.
 
     The first world is the one that the others differ from.
@@ -33,6 +35,11 @@ def write_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None, out: P
     ``thickness.npy`` and ``image.npy`` (draws, times, ...) where there are any, and each time's mean slice in NIfTI and
     PNG; and beside them ``nodes.json`` (what the columns are), ``courses.png`` (numbers by age) and, where there are
     slices or maps, ``counterfactual.png``.
+
+    Parameters
+    ----------
+    at_mode
+        Whether slices' latents are at their mode alone, so that sds of slices are too small, which the figure says.
 
     Examples
     --------
@@ -60,7 +67,10 @@ def write_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None, out: P
     write_dictionary(out / "nodes.json", next(iter(tables.values())), truth=True, endings=ENDINGS)
     figures = {"courses.png": plot_courses(worlds)}
     if has_pictures(first, mesh):
-        figures = {"counterfactual.png": plot_worlds(worlds, mesh)} | figures
+        drawn = plot_worlds(worlds, mesh)
+        if at_mode:
+            drawn.supxlabel("slices are at their mode: their sds are too small", fontsize=8)
+        figures = {"counterfactual.png": drawn} | figures
     for name, figure in figures.items():
         figure.savefig(out / name, dpi=150)
     return [out / name for name in figures]

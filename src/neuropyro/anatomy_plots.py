@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -19,6 +19,7 @@ from neuropyro.data import Mesh
 from neuropyro.data.surface_space import TEMPLATE_VERTICES
 from neuropyro.data.surfaces import template_surface
 from neuropyro.models.anatomy_counterfactual import Counterfactual
+from neuropyro.plot_style import beyond
 
 __all__ = ["has_pictures", "plot_worlds"]
 
@@ -54,6 +55,11 @@ class _Strip:
     low: float
     high: float
     said: str
+
+    @property
+    def beyond(self) -> Literal["neither", "min", "max", "both"]:
+        """At which ends of the scale there are values beyond."""
+        return beyond(self.panels, self.low, self.high)
 
     def draw(self, axis: Axes, t: int) -> ScalarMappable:
         """Draw a panel; what is returned knows its colours."""
@@ -112,7 +118,7 @@ def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None) 
         label.set_in_layout(False)  # room is left for it
         for strip, own in zip(strips, np.split(row, len(strips)), strict=True):
             drawn = [strip.draw(axis, t) for t, axis in enumerate(own)]
-            scale = figure.colorbar(drawn[0], ax=own.tolist(), aspect=10, pad=0.01, extend="both")
+            scale = figure.colorbar(drawn[0], ax=own.tolist(), aspect=10, pad=0.01, extend=strip.beyond)
             scale.set_label(strip.said, fontsize=8)
             scale.ax.tick_params(labelsize=7)
     return figure

@@ -28,7 +28,7 @@ def remark_on_years(outcome: Outcome) -> str:
     """
     if float(outcome.fit.data.subject_time.double().std(correction=0)) < LEAST:
         return ""
-    low, middle, high = 100 * np.quantile(outcome.posterior["time_share"], [0.05, 0.5, 0.95])
+    low, middle, high = np.round(100 * np.quantile(outcome.posterior["time_share"], [0.05, 0.5, 0.95])) + 0.0  # no -0
     interval = "" if outcome.fit.is_point else f" ({low:.0f} to {high:.0f})"
     return (
         f"of the years between people {middle:.0f} %{interval} count as years of the course (100 %: who is older is so "

@@ -105,9 +105,10 @@ def plot_comparison(comparison: Comparison) -> Figure:
     at_most = f"; of {astray} at most" if astray else ""
     below = [comparison.loo_difference(row) for row in comparison.rows]
     top = np.nanmax(elbo) if not np.isnan(elbo).all() else math.nan
+    khats = [row.khat if math.isfinite(row.khat) else math.nan for row in comparison.rows]
     columns = [
         (f"ELBO below the best (nats{at_most})", [x - top for x in elbo], elbo_errors),
-        ("Pareto k-hat", [row.khat if math.isfinite(row.khat) else math.nan for row in comparison.rows], None),
+        (f"Pareto k-hat (dashed: {KHAT_LIMIT:g}, the limit)", khats, None),
         ("LOO elpd below the best (nats)", [x for x, _ in below], [error for _, error in below]),
     ]
     for i, (title, values, errors) in enumerate(columns):
@@ -176,7 +177,7 @@ def _runs(axis: Axes, agreement: Agreement) -> None:
     axis.plot([value for _, value in rhat], range(len(rhat)), "o", color=BLUE, ms=4)
     axis.set_yticks(range(len(rhat)), [name for name, _ in rhat], fontsize=8)
     axis.axvline(RHAT_LIMIT, color=RED, lw=0.8, ls="--")
-    axis.set_title("R-hat over runs, largest", fontsize=10)
+    axis.set_title(f"R-hat over runs, largest (dashed: {RHAT_LIMIT:g}, the limit)", fontsize=10)
 
 
 def _checks(axis: Axes, checks: Sequence[PredictiveCheck]) -> None:
@@ -202,7 +203,7 @@ def _shapes(axis: Axes, loo: LeaveOneOut) -> None:
         axis.set_xticks(range(len(loo.shapes)), names, rotation=45, ha="right", fontsize=8)
     else:
         axis.set_xlabel(loo.unit)
-    axis.set_title(f"Pareto k of leaving each {loo.unit} out", fontsize=10)
+    axis.set_title(f"Pareto k of leaving each {loo.unit} out (dashed: {KHAT_LIMIT:g}, the limit)", fontsize=10)
 
 
 def _wrapped(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from neuropyro.console import say
+from neuropyro.console import say, warn
 from neuropyro.data.cohort_in_words import counted
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, check_path
 from neuropyro.one_subject import one_subject
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from neuropyro.models.forecasting import Forecasted
 
 __all__ = ["register"]
+
+FAR_AHEAD = 3  # times the years for which anybody was followed
 
 
 def register(app: App) -> None:
@@ -103,6 +105,8 @@ def _forecast(
         new = new if person is None else one_subject(new, person)
         kept = new.n_subjects == 1 and new.feature_names is None  # clusters' means need them
         found = result.model.forecast(result, new, years, draws=draws, keep_draws=kept, progress=True)
+    if far := _far_ahead(max(years), fitted):
+        warn(f"warning: {far}")
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "forecasts.csv", _columns(found, result, fitted))
     arrays = {name: getattr(found, name).astype(np.float32) for name in ("mean", "lower", "upper")}
@@ -115,6 +119,20 @@ def _forecast(
     facts = {"forecasts": len(found.time), "subjects": new.n_subjects, "out": out.resolve()}
     whose = f"subject {new.subjects[0]}" if new.n_subjects == 1 else f"{new.n_subjects} subjects"
     say(f"{counted(len(found.time), 'forecast')} of the {of_what} of {whose}: {out}", **facts)
+
+
+def _far_ahead(years: float, fitted: Cohort) -> str:
+    """Say that a forecast reaches far beyond the years in which anybody was followed."""
+    import numpy as np
+
+    low, high = np.full(fitted.n_subjects, np.inf), np.full(fitted.n_subjects, -np.inf)
+    np.minimum.at(low, fitted.subject_index, fitted.time)
+    np.maximum.at(high, fitted.subject_index, fitted.time)
+    longest = float((high - low).max())
+    if years <= max(FAR_AHEAD * longest, 1):
+        return ""
+    followed = f"nobody whom the fit saw was followed for more than {longest:.2g}" if longest else "nobody came twice"
+    return f"--years {years:g}: {followed}, so that forecasts rest on speeds that stay and on curves' ends"
 
 
 def _draw(found: Forecasted, new: Cohort, result: Fit) -> Figure:

@@ -25,13 +25,13 @@ from neuropyro.image_metrics import psnr
 from neuropyro.image_total_variation import squared_norm, total_variation
 from neuropyro.image_wavelets import wavelet_sparse
 from neuropyro.models.corruption import Corruption, Downsample
-from neuropyro.models.corruption_resampling import Window
 
 __all__ = [
     "Baseline",
     "baselines_for",
     "bicubic",
     "biharmonic",
+    "in_place",
     "total_variation",
     "tuned",
     "wavelet_sparse",
@@ -61,18 +61,26 @@ def bicubic(corruption: Corruption, y: Tensor) -> Tensor:
     if y.ndim != 4 or y.is_complex():
         raise ValueError(f"bicubic: it interpolates images (B, C, h, w), got {tuple(y.shape)} of {y.dtype}")
     size = corruption.image_shape(tuple(y.shape))[2:]
-    for part in corruption.modules():
-        if isinstance(part, Downsample) and part.window is not None:
-            y = _in_black(y, part.window, part.factor, size)
+    y = in_place(corruption, y)
     return y if tuple(y.shape[2:]) == size else interpolate(y, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
-def _in_black(y: Tensor, window: Window, factor: float, size: tuple[int, ...]) -> Tensor:
-    """Return measurements of a window of an image with black where the rest of it lies, at their own resolution."""
-    (top, left), (down, across) = (round(at / factor) for at in window[:2]), (round(side / factor) for side in size)
-    black = y.new_full((*y.shape[:2], down, across), -1.0)
-    black[..., top : top + y.shape[-2], left : left + y.shape[-1]] = y
-    return black
+def in_place(corruption: Corruption, y: Tensor) -> Tensor:
+    """Lay measurements (B, C, h, w) of a window of the image where it lies, in black; others are returned as they are.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption import Downsample
+    >>> in_place(Downsample(4, image_size=16, window=(4, 0, 8, 16)), torch.zeros(1, 1, 2, 4))[0, 0, :, 0]
+    tensor([-1.,  0.,  0., -1.])
+    """
+    for part in corruption.modules():
+        if isinstance(part, Downsample) and part.window is not None and part.image_size is not None:
+            top, left = (round(at / part.factor) for at in part.window[:2])
+            black = y.new_full((*y.shape[:2], *(round(side / part.factor) for side in part.image_size)), -1.0)
+            black[..., top : top + y.shape[-2], left : left + y.shape[-1]] = y
+            return black
+    return y
 
 
 def zero_filled(corruption: Corruption, y: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +19,7 @@ __all__ = [
     "IN_THE_DATA",
     "OKABE_ITO",
     "RED",
+    "beyond",
     "cluster_colours",
     "diagnosis_groups",
     "score_label",
@@ -32,6 +33,20 @@ PATIENTS = (RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 IN_THE_DATA = "values as in the data"
 """What is said once of biomarkers' panels: a cohort knows no units but those that names end with."""
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D55E00")
+
+
+def beyond(values: NDArray[Any], low: float, high: float) -> Literal["neither", "min", "max", "both"]:
+    """Return at which ends a scale of colours needs an arrow, for values lie beyond; as ``extend`` of a colour bar.
+
+    Examples
+    --------
+    >>> beyond(np.array([0.0, 3.0]), low=0, high=2)
+    'max'
+    """
+    below, above = bool((values < low).any()), bool((values > high).any())
+    if below:
+        return "both" if above else "min"
+    return "max" if above else "neither"
 
 
 def cluster_colours(n_clusters: int) -> list[Any]:

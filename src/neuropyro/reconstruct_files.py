@@ -39,7 +39,7 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
 
 
 def is_kspace(file: Path) -> bool:
-    """Whether a file holds k-space: HDF5, or complex numbers.
+    """Whether a file holds k-space: HDF5, or complex numbers, also as real and imaginary parts in a last axis of 2.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def is_kspace(file: Path) -> bool:
         array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return False  # reading it as an image tells what is wrong
-    return array.dtype.kind == "c"
+    return array.dtype.kind == "c" or (array.dtype.kind == "f" and array.ndim > 2 and array.shape[-1] == 2)
 
 
 def name_of(file: Path) -> str:

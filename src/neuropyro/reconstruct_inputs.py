@@ -114,8 +114,7 @@ def job_of(file: Path, truth: Path | None, corruption: Corruption, framing: Fram
     if any(isinstance(part, Undersample) for part in corruption.modules()):
         raise CorruptionError(
             f"{file}: pixels, while the corruption kspace needs complex k-space (.npy) or fastMRI's .h5; of an image, "
-            "give it as --truth alone, and it is corrupted first; k-space whose real and imaginary parts lie side by "
-            "side is joined by a[..., 0] + 1j * a[..., 1]"
+            "give it as --truth alone, and it is corrupted first"
         )
     times = enlargement(image, corruption, framing.size)
     frame = framing.frame(image, times)

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
-from neuropyro.image_baselines import zero_filled
-from neuropyro.plot_style import BLUE
+from neuropyro.image_baselines import in_place, zero_filled
+from neuropyro.plot_style import BLUE, beyond
 from neuropyro.reconstruct_slices import slices_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def plot_reconstruction(found: Reconstruction) -> Figure:
         axes[0, k].set_title(title, fontsize=9)
         if "cmap" in style and style["cmap"] != "grey":
             below = axes[-1, k].inset_axes((0.05, -0.12, 0.9, 0.06))  # takes no room of its column's images
-            figure.colorbar(shown, cax=below, orientation="horizontal").ax.tick_params(labelsize=7)
+            ends = beyond(images[list(rows)], style["vmin"], style["vmax"])
+            figure.colorbar(shown, cax=below, orientation="horizontal", extend=ends).ax.tick_params(labelsize=7)
     if (slices := slices_of(found.job)) is not None:
         for axis, i in zip(axes[:, 0], rows, strict=True):
             axis.text(-0.04, 0.5, f"slice {slices[i]}", ha="right", va="center", rotation=90, transform=axis.transAxes)
@@ -114,7 +115,8 @@ def plot_sd(found: Reconstruction) -> Figure:
         error = (found.clean - truth).numpy() * GREY_LEVELS
         _draw_errors(parts[1].subplots(), *errors_by_sd(sd, error))
     said = "posterior sd\n(grey levels of 255)"
-    parts[0].colorbar(picture, ax=panels, location="bottom", label=said, shrink=0.7, aspect=20 * shown)
+    bar: dict[str, Any] = {"location": "bottom", "shrink": 0.7, "aspect": 20 * shown}
+    parts[0].colorbar(picture, ax=panels, label=said, extend=beyond(sd[list(which)].mean(1), 0, top), **bar)
     return figure
 
 
@@ -178,13 +180,12 @@ def _top_of(sd: NDArray[Any]) -> float:
 
 
 def _shown_input(found: Reconstruction) -> NDArray[Any]:
-    """Measurements as pictures: k-space by its zero-filled images, holes black."""
+    """Measurements as pictures: k-space by its zero-filled images, holes and what lies beyond a picture black."""
     y, corruption = found.job.y, found.model.corruption
     if y.is_complex() or y.ndim != 4 or y.shape[1] not in (1, 3):
         images = zero_filled(corruption, y) if corruption.is_linear else found.clean
         return images.numpy()
-    shown: NDArray[Any] = torch.where(corruption.observed(y) != 0, y, -1.0).numpy()
-    return shown
+    return in_place(corruption, torch.where(corruption.observed(y) != 0, y, -1.0)).numpy()
 
 
 def _holes_of(found: Reconstruction) -> NDArray[np.float64] | None:

@@ -189,8 +189,8 @@ def _on_intervals(outcome: Outcome) -> str:
     held = "a third to all" if outcome.fit.guide_name == "laplace" else "a tenth to two thirds"
     return (
         "; bars are 90 % intervals at the last visit, too narrow where what is left of a map is smooth over the "
-        f"surface (on simulated cortices they hold the true score at {held} of the visits): compare "
-        "visits of this fit by them"
+        f"surface (on simulated cortices they hold the true score at {held} of the visits): they tell "
+        "which visits of this fit differ, not how near a score is to the truth"
     )
 
 

@@ -8,12 +8,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from neuropyro.data import Cohort, CohortError
+from neuropyro.data.cohort_checks import visit_in_words
 from neuropyro.data.unknown_names import unknown_covariate
 from neuropyro.hemisphere_levels import fit_hemisphere_levels
 from neuropyro.study_defaults import each_alone
 
-__all__ = ["check_clusters", "check_covariates", "check_hemispheres", "check_spatial", "check_study", "check_subjects"]
+__all__ = [
+    "check_clusters",
+    "check_covariates",
+    "check_hemispheres",
+    "check_spatial",
+    "check_study",
+    "check_subjects",
+    "check_units",
+]
 
+OTHER_UNIT = 20  # times the other maps' size; a patient's z-scores may be a few times as large as others'
 FEW = 10  # visits, in which a biomarker may never change by chance
 
 
@@ -32,6 +42,7 @@ def check_study(
     >>> check_study(Cohort([[2.0] * 3] * 2, [70, 71], subject=["a", "b"]), 3, (), False, level_hemispheres=False)
     """
     check_subjects(cohort)
+    check_units(cohort)
     check_clusters(cohort, clusters)
     check_covariates(cohort, covariates)
     check_spatial(cohort, spatial)
@@ -59,6 +70,40 @@ have in common; give visits of others too, or name the column that tells people 
         raise CohortError(
             f"subject: {count} of one subject ({cohort.subjects[0]}), too few for a course that people have in common; "
             "give visits of others too, or name the column that tells people apart by --subject"
+        )
+
+
+def check_units(cohort: Cohort) -> None:
+    """Refuse a map whose values are many times as large as those of the others, as one in another unit.
+
+    Raises
+    ------
+    CohortError
+        Naming the visit.
+
+    Examples
+    --------
+    >>> maps = np.full((5, 3), 2.5) * [[1], [1], [1000], [1], [1]]
+    >>> check_units(Cohort(maps, time=[70, 71, 72, 70, 71], subject=["a", "a", "a", "b", "b"]))
+    Traceback (most recent call last):
+        ...
+    neuropyro.data.errors.CohortError: values: the map of subject a at 72 years has a median of 2,500, where that of \
+all others is 2.5; bring it to their unit, or leave the visit out
+    """
+    if cohort.feature_names is not None:
+        return
+    blocks = [np.abs(cohort.values[row : row + 1]) for row in range(cohort.n_visits)]
+    size = np.array([np.nanmedian(block) if np.isfinite(block).any() else np.nan for block in blocks])
+    usual = float(np.nanmedian(size))
+    if not usual > 0:
+        return
+    ratio = np.maximum(size / usual, usual / np.maximum(size, np.finfo(np.float64).tiny))
+    if (odd := np.flatnonzero(ratio > OTHER_UNIT)).size:
+        where = visit_in_words(cohort.subject, cohort.time, int(odd[0]))
+        more = f" (and {odd.size - 1} more)" if odd.size > 1 else ""
+        raise CohortError(
+            f"values: the map of {where} has a median of {size[odd[0]]:,.4g}, where that of all others is "
+            f"{usual:.4g}{more}; bring it to their unit, or leave the visit out"
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuropyro.data import Cohort
 from neuropyro.data.cohort_checks import visit_in_words
@@ -25,6 +26,8 @@ LASTING = 0.3  # of what people differ by at a vertex; patterns smoothed by 10 m
 MUCH, BEYOND_CHANCE = 0.2, 3  # of a vertex's own unsteadiness, of which a smooth cortex without such errors has .05
 ADULT, OLDEST, GENERATION = 18, 110, 10  # years: of ages that may be, and by how much people's differ
 CALENDAR, FOLLOWED = (1900, 2100), 1  # years, and for how many the one followed longest is seen at least
+GAP, OTHER_UNIT = 3, 8  # ratios of neighbouring values, and of medians, where units differ as mg/l and g/l do
+FEWEST = 0.02  # of the values: fewer that lie elsewhere are slips
 HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
 
 
@@ -32,9 +35,9 @@ def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = (), ageing:
     """Say what a user may not expect of the data.
 
     That there is no diagnosis, none is a control's, or a covariate looks like one; that a biomarker never changes
-    within a subject, as a gene does, has a value that looks like a code for a missing one, or one far from all others;
-    that visits say nothing of speeds, or contradict each other, or have errors of whole hemispheres, or people do; that
-    times are ages or years of the calendar, while the model has no ageing.
+    within a subject, as a gene does, has a value that looks like a code for a missing one, one far from all others, or
+    values in two units; that visits say nothing of speeds, or contradict each other, or have errors of whole
+    hemispheres, or people do; that times are ages or years of the calendar, while the model has no ageing.
 
     Parameters
     ----------
@@ -50,7 +53,7 @@ def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = (), ageing:
     ['diagnoses are ill, well']
     """
     told = [_without_controls(cohort, standardise), _never_changing(cohort), _codes(cohort)]
-    told += [_far_out(cohort, lines), _visits(cohort, lines), _hemispheres(cohort) or _lasting(cohort)]
+    told += [_far_out(cohort, lines), _units(cohort), _visits(cohort, lines), _hemispheres(cohort) or _lasting(cohort)]
     told += [] if ageing else [_years(cohort)]
     return list(chain.from_iterable(told))
 
@@ -105,13 +108,7 @@ def _codes(cohort: Cohort) -> list[str]:
     said = []
     for name, column in zip(_names(cohort), cohort.values.T, strict=False):
         seen = column[~np.isnan(column)]
-        negative, high = seen[seen < 0], seen.max(initial=0.0)
-        code = None
-        if 0 < negative.size < seen.size and np.unique(negative).size == 1 and negative[0] in NEGATIVE_CODES:
-            code = negative[0]
-        elif high in HIGH_CODES and (seen < high).any() and seen[seen < high].max() < high / FAR:
-            code = high
-        if code is not None:
+        if (code := _code_in(seen)) is not None:
             count = (seen == code).sum()
             are = "1 value is" if count == 1 else f"{count:,} values are"
             unlike = f"{name}: {are} {code:g}, unlike all others"
@@ -119,19 +116,54 @@ def _codes(cohort: Cohort) -> list[str]:
     return said
 
 
+def _code_in(seen: NDArray[np.floating]) -> float | None:
+    """Return the value that looks like a code; None where none does."""
+    negative, high = seen[seen < 0], seen.max(initial=0.0)
+    if 0 < negative.size < seen.size and np.unique(negative).size == 1 and negative[0] in NEGATIVE_CODES:
+        return float(negative[0])
+    if high in HIGH_CODES and (seen < high).any() and seen[seen < high].max() < high / FAR:
+        return float(high)
+    farthest = _farthest(seen)
+    return float(seen[farthest]) if farthest is not None and (seen == seen[farthest]).sum() > 1 else None
+
+
+def _farthest(seen: NDArray[np.floating]) -> int | None:
+    """Return the place of the value that lies far beyond all others; None where none does."""
+    off = np.abs(seen.astype(np.float64) - np.median(seen)) if seen.size else np.zeros(1)
+    spread = np.quantile(off, 0.9)
+    return int(off.argmax()) if spread > 0 and off.max() > OUTLYING * spread else None
+
+
 def _far_out(cohort: Cohort, lines: Sequence[str]) -> list[str]:
     """Name biomarkers with a value that lies far beyond all others, as by a slip of the pen."""
     said = []
     for name, column in zip(_names(cohort), cohort.values.T, strict=False):
         rows = np.flatnonzero(~np.isnan(column))
-        seen = np.asarray(column[rows], np.float64)
-        off = np.abs(seen - np.median(seen)) if seen.size else seen
-        spread = np.quantile(off, 0.9) if seen.size else 0.0
-        if spread > 0 and off.max() > OUTLYING * spread and seen[off.argmax()] not in (*NEGATIVE_CODES, *HIGH_CODES):
-            row, middle = int(rows[off.argmax()]), f"{np.median(seen):g} is their median"
+        seen = column[rows]
+        farthest = _farthest(seen)
+        if farthest is not None and _code_in(seen) is None:
+            row, middle = int(rows[farthest]), f"{np.median(seen):g} is their median"
             where = lines[row] if lines else visit_in_words(cohort.subject, cohort.time, row)
-            far = f"{name}: {seen[off.argmax()]:g} ({where}) lies far from all others ({middle})"
+            far = f"{name}: {seen[farthest]:g} ({where}) lies far from all others ({middle})"
             said.append(f"{far}; correct it if it is wrong, or leave it empty")
+    return said
+
+
+def _units(cohort: Cohort) -> list[str]:
+    """Name biomarkers whose values are of two sizes with nothing between, as those of two units are."""
+    said = []
+    for name, column in zip(_names(cohort), cohort.values.T, strict=False):
+        seen = np.sort(column[~np.isnan(column)])
+        few = max(2, int(FEWEST * seen.size))
+        if seen.size <= 2 * few or seen[0] <= 0 or _code_in(seen) is not None:
+            continue
+        steps = seen[few:-few] / seen[few - 1 : -few - 1]  # each group has that many
+        at = few + int(steps.argmax())
+        ratio = np.median(seen[at:]) / np.median(seen[:at])
+        if steps.max() > GAP and ratio > OTHER_UNIT:
+            low, high = f"{np.median(seen[:at]):.3g}", f"{np.median(seen[at:]):.3g}"
+            sizes = f"{at:,} values lie about {low} and {seen.size - at:,} about {high}, with none between"
+            said.append(f"{name}: {sizes}; if they are in two units, bring them to one")
     return said
 
 

@@ -129,3 +129,48 @@ def test_visits_without_a_hemisphere_are_named():
     (said,) = missing_hemispheres(replace(cohort, values=values))
     assert said.startswith("subject a at 71 years (right hemisphere), subject b at 72 years: NaN throughout")
     assert missing_hemispheres(replace(cohort, values=values, space=None)) == []
+
+
+def of_numbers(column):
+    column = np.asarray(column, float)
+    rows = np.arange(len(column))
+    values = np.stack([column, 20 + rows % 7], 1)
+    return Cohort(values, 70 + rows % 3, rows // 3, np.array(["CN", "AD"])[rows // 3 % 2], feature_names=["x", "y"])
+
+
+@pytest.mark.parametrize("code", [-999999, 999999, -1000, 123456])
+def test_a_far_value_that_comes_again_is_taken_for_a_code(code):
+    column = 20 + np.random.default_rng(0).normal(size=120)
+    column[::15] = code
+    said = [line for line in remarks(of_numbers(column), "controls") if line.startswith("x")]
+    assert said == [
+        f"x: 8 values are {code:g}, unlike all others; if that stands for a missing value, give --missing={code:g}"
+    ]
+    column[::15] = 20
+    column[5] = code
+    (line,) = [line for line in remarks(of_numbers(column), "controls") if line.startswith("x")]
+    assert "lies far from all others" in line
+
+
+@pytest.mark.parametrize("factor", [1000, 10, 28.35])
+def test_two_units_in_a_column_are_told(factor):
+    column = 900 * np.exp(0.1 * np.random.default_rng(1).normal(size=120))
+    column[1::2] /= factor
+    (line,) = [line for line in remarks(of_numbers(column), "controls") if line.startswith("x")]
+    assert line.startswith("x: 60 values lie about ")
+    assert "60 about 9" in line
+    assert "with none between; if they are in two units, bring them to one" in line
+
+
+@pytest.mark.parametrize("kind", ["lognormal", "two groups", "slips", "signed"])
+def test_what_is_of_one_unit_is_left_alone(kind):
+    random = np.random.default_rng(2)
+    column = np.exp(1.2 * random.normal(size=240))
+    if kind == "two groups":  # as amyloid: patients have three times as much
+        column = np.where(np.arange(240) // 3 % 2, 300, 100) * np.exp(0.15 * random.normal(size=240))
+    if kind == "slips":
+        column = 100 + random.normal(size=240)
+        column[7] = 1
+    if kind == "signed":
+        column = random.normal(size=240)
+    assert not [line for line in remarks(of_numbers(column), "controls") if "two units" in line]

@@ -338,6 +338,8 @@ REFUSED = {
     ),
     "a start of nothing": ({"treatment_start": 1.0}, "do: a treatment's start without a treatment"),
     "half an allele": ({"apoe4": [0, 0.5, 1]}, "do: apoe4 cannot be 0.5; give a whole number from 0 to 2"),
+    "age": ({"age": 300}, "do: age cannot be 300; give a number from 0 to 120"),
+    "age at entry": ({"entry_age": -1}, "do: entry_age cannot be -1; give a number from 0 to 120"),
     "points": ({"mmse": 40.0}, "do: mmse cannot be 40; give a number from -0.5 to 30.5"),
     "no number": ({"prs": float("nan")}, "do: prs cannot be nan; give a number"),
     "another number of subjects": ({"apoe4": [0, 1]}, r"do: apoe4 has shape \(2, 1\); give a number"),
