@@ -55,7 +55,9 @@ class BiomarkersTable:
     >>> table = BiomarkersTable(cells, "ID", "seen", None, ["MMSE"])
     >>> table.fields()["time"].round(2).tolist()
     [2017.49]
-    >>> table.remarks()
+    >>> table.remarks()[0]
+    'people are told by `ID`, the time by `seen`, no column for a diagnosis'
+    >>> table.remarks()[1:]
     ['seen: dates, read as day/month/year, are taken as years of the calendar: 30.6.2017 is 2017.49']
     """
 

@@ -93,7 +93,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
     >>> y = torch.linspace(-1.5, 1.5, 20)
     >>> result = fit(model, y, "laplace", schedule=Schedule(warm_up=50), progress=False)
     >>> plot_comparison(compare([result, result], draws=100)).axes[1].get_title()
-    'Pareto k-hat'
+    'Pareto k-hat (dashed: 0.7, the limit)'
     """
     shown = comparison.most_disagreed(MOST_SITES)
     figure = Figure(figsize=(11, 3 + 0.22 * len(shown) + 0.5), layout="constrained")
