@@ -12,8 +12,6 @@ from PIL import Image
 from neuropyro.cli import app
 from neuropyro.data.image_files import read_image
 from neuropyro.data.image_slices import ImageFileError
-from neuropyro.generators import Card, Generator, GeneratorConfig, save_generator
-from neuropyro.models import reconstruction
 from neuropyro.models.corruption import Blur, Undersample, parse_corruption
 from neuropyro.reconstruct_framing import Framing
 from neuropyro.reconstruct_inputs import job_of
@@ -21,22 +19,9 @@ from neuropyro.reconstruct_plots import plot_reconstruction, plot_sd
 from neuropyro.reconstruct_slices import slices_of
 
 SIDE = 16
-DEFAULTS = reconstruction.LatentReconstruction.__init__.__kwdefaults__
 
 
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    torch.manual_seed(0)
-    made = Generator(GeneratorConfig(img_resolution=SIDE, z_dim=4, w_dim=4, channel_base=128, channel_max=8))
-    path = tmp_path_factory.mktemp("generator") / "small.safetensors"
-    save_generator(made, path, Card("small", "nothing", 0, {}, "MIT"))
-    return path
-
-
-@pytest.fixture(autouse=True)
-def few_candidates(monkeypatch):
-    quick = DEFAULTS | {"candidates": 8, "starts": 1, "search_steps": 2}
-    monkeypatch.setattr(reconstruction.LatentReconstruction.__init__, "__kwdefaults__", quick)
+pytestmark = pytest.mark.usefixtures("few_candidates")
 
 
 def picture(path, size):

@@ -13,16 +13,14 @@ from neuropyro.cli import app
 from neuropyro.data.image_frames import Frame
 from neuropyro.data.image_slices import ImageSlices
 from neuropyro.data.phantoms import BrainPhantoms
-from neuropyro.generators import Card, Generator, GeneratorConfig, load_generator, save_generator
+from neuropyro.generators import load_generator
 from neuropyro.image_baselines import bicubic
-from neuropyro.models import reconstruction
 from neuropyro.models.corruption import Downsample, parse_corruption
 from neuropyro.reconstruct_framing import Framing
 from neuropyro.reconstruct_inputs import job_of
 from neuropyro.reconstruct_small import enlargement, window_of
 
 SIDE = 16
-DEFAULTS = reconstruction.LatentReconstruction.__init__.__kwdefaults__
 
 
 def as_picture(pixels):
@@ -117,19 +115,9 @@ def test_a_factor_need_not_divide_the_generators_side(brains, phantom, tmp_path)
     torch.testing.assert_close(job.corruption.A(pale), job.y, atol=1e-5, rtol=0)
 
 
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    torch.manual_seed(0)
-    made = Generator(GeneratorConfig(img_resolution=SIDE, z_dim=4, w_dim=4, channel_base=128, channel_max=8))
-    path = tmp_path_factory.mktemp("generator") / "small.safetensors"
-    save_generator(made, path, Card("small", "nothing", 0, {}, "MIT"))
-    return path
-
-
+@pytest.mark.usefixtures("few_candidates")
 @pytest.mark.parametrize(("height", "width", "side"), [(4, 4, None), (3, 4, None), (4, 4, 6), (4, 4, 3)])
-def test_the_result_lies_on_the_picture(generator, height, width, side, tmp_path, monkeypatch):
-    quick = DEFAULTS | {"candidates": 8, "starts": 1, "search_steps": 2}
-    monkeypatch.setattr(reconstruction.LatentReconstruction.__init__, "__kwdefaults__", quick)
+def test_the_result_lies_on_the_picture(generator, height, width, side, tmp_path):
     levels = np.random.default_rng(0).integers(20, 250, (height, width)).astype(np.uint8)
     Image.fromarray(levels).save(tmp_path / "a.png")
     given = ["--corruption", "superres:4", "--guide", "normal", "--steps", "60", "--draws", "8"]
