@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from neuropyro.data.open_study import StudyOptions
 
 __all__ = ["BiomarkersTable", "biomarkers_table"]
+
+NO_YEARS = re.compile(r"month|week|day", re.IGNORECASE)  # in the name of a column of times
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,9 @@ class BiomarkersTable:
     >>> table = BiomarkersTable(cells, "ID", "seen", None, ["MMSE"])
     >>> table.fields()["time"].round(2).tolist()
     [2017.49]
-    >>> table.remarks()[0]
+    >>> table.roles()
     'people are told by `ID`, the time by `seen`, no column for a diagnosis'
-    >>> table.remarks()[1:]
+    >>> table.remarks()
     ['seen: dates, read as day/month/year, are taken as years of the calendar: 30.6.2017 is 2017.49']
     """
 
@@ -84,7 +87,7 @@ class BiomarkersTable:
 
     def remarks(self) -> list[str]:
         """Say what of the reading a user may not expect."""
-        told = [self._roles(), *self.cells.readings]
+        told = list(self.cells.readings)
         if self.unused:
             told.append(f"--missing {','.join(self.unused)}: no cell of the table is that")
         if self.empty:
@@ -111,10 +114,11 @@ class BiomarkersTable:
         example = f"{dates[0]} is {1970 + self.cells.years(self.time)[0]:.2f}"
         return [*told, f"{self.time}: dates, read as {order}, are taken as years of the calendar: {example}"]
 
-    def _roles(self) -> str:
+    def roles(self) -> str:
         """Say which columns tell people, the time and the diagnosis."""
+        unit = ", which is taken as years" if NO_YEARS.search(self.time) else ""
         of_diagnosis = "no column for a diagnosis" if self.diagnosis is None else f"the diagnosis by `{self.diagnosis}`"
-        return f"people are told by `{self.subject}`, the time by `{self.time}`, {of_diagnosis}"
+        return f"people are told by `{self.subject}`, the time by `{self.time}`{unit}, {of_diagnosis}"
 
     def _remarks_on_words(self) -> list[str]:
         """Say which covariates are words that may have been meant as numbers."""

@@ -16,7 +16,7 @@ from neuropyro.data import cohort_checks as checks
 from neuropyro.data.cohort_files import write_npz
 from neuropyro.data.cohort_in_words import in_words
 from neuropyro.data.cohort_readers import CohortReaders
-from neuropyro.data.control_diagnosis import are_controls, name_controls
+from neuropyro.data.control_diagnosis import are_controls, name_controls, refuse_zero
 from neuropyro.data.errors import CohortError, read_only
 from neuropyro.data.map_space import MapSpace, space_arrays
 from neuropyro.data.mesh import Mesh
@@ -293,6 +293,8 @@ class Cohort(CohortReaders):
         unit, diagnosis = options.unit or made.unit, made.diagnosis
         if options.control is not None:
             diagnosis = name_controls(diagnosis, options.control, str(path))
+        elif is_study(path):  # in a file of arrays 1 is a control
+            refuse_zero(diagnosis, str(path))
         return replace(made, unit=unit, diagnosis=diagnosis)
 
     def __repr__(self) -> str:

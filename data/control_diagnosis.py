@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neuropyro.data.errors import CohortError
 
-__all__ = ["are_controls", "name_controls", "words_of_controls"]
+__all__ = ["are_controls", "name_controls", "refuse_zero", "words_of_controls"]
 
 KNOWN = frozenset(
     {"cn", "nc", "nl", "ctl", "hc", "control", "controls", "healthy", "healthy control", "healthy controls", "normal"}
@@ -36,18 +36,42 @@ def are_controls(diagnosis: NDArray[Any]) -> NDArray[np.bool_]:
 def words_of_controls(diagnosis: NDArray[Any]) -> tuple[list[str], list[str]]:
     """Return which words of diagnoses (visits,) were taken for controls, and which were not, each once.
 
-    Numbers have none.
-
     Examples
     --------
     >>> words_of_controls(np.array(["CN", "cn ", "normaal", "AD", ""]))
     (['CN', 'cn'], ['AD', 'normaal'])
     """
     if diagnosis.dtype.kind != "U":
-        return [], []
+        codes = sorted({int(code) for code in diagnosis if code >= 0})
+        return [str(code) for code in codes if code == 1], [str(code) for code in codes if code != 1]
     words = sorted({str(label).strip() for label in diagnosis} - {""})
     controls = [word for word in words if _means_control(word)]
     return controls, [word for word in words if word not in controls]
+
+
+def refuse_zero(diagnosis: NDArray[Any] | None, source: str) -> None:
+    """Refuse diagnoses (visits,) in numbers of which one is 0: in many studies that is what the healthy have, not 1.
+
+    Raises
+    ------
+    CohortError
+        Asking for the number that means a control.
+
+    Examples
+    --------
+    >>> refuse_zero(np.array([0, 2, 1, -1]), "visits.csv")
+    Traceback (most recent call last):
+    neuropyro.data.errors.CohortError: visits.csv: diagnoses are 0, 1, 2, of which 0 or 1 may be a control's; say \
+which by --control 0 or --control 1
+    """
+    if diagnosis is None or diagnosis.dtype.kind not in "iu" or not (diagnosis == 0).any():
+        return
+    codes = ", ".join(str(code) for code in np.unique(diagnosis[diagnosis >= 0])[:6])
+    if (diagnosis == 1).any():
+        said = f"diagnoses are {codes}, of which 0 or 1 may be a control's; say which by --control 0 or --control 1"
+    else:
+        said = f"diagnoses are {codes}; say which is a control's, as by --control 0"
+    raise CohortError(f"{source}: {said}")
 
 
 def name_controls(diagnosis: NDArray[Any] | None, word: str, source: str = "cohort") -> NDArray[np.str_]:

@@ -12,6 +12,7 @@ Zbontar et al., *fastMRI: an open dataset and benchmarks for accelerated MRI*, a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,30 @@ class KSpace:
         middle = (..., slice(top, top + height), slice(left, left + width))
         dimmed = (height * width / (have[0] * have[1])) ** 0.5  # orthonormal transforms of another size
         return replace(self, measurements=self.measurements[middle] * dimmed, sampled=self.sampled[middle])
+
+    def resized(self, height: int, width: int) -> KSpace:
+        """Do the same, and move the image so that its pixels lie where those of a resized picture do.
+
+        The middle of k-space alone keeps every second pixel's place where sides are halved, of a resized picture it is
+        the middle of two pixels: half a pixel of the file away.
+
+        Raises
+        ------
+        ImageFileError
+            As :meth:`cropped`.
+        """
+        small = self.cropped(height, width)
+        down, across = (
+            _moved(have, side) for have, side in zip(self.measurements.shape[-2:], (height, width), strict=True)
+        )
+        return replace(small, measurements=small.measurements * (down[:, None] * across))
+
+
+def _moved(have: int, side: int) -> Tensor:
+    """Factors (side,) of k-space, of which the middle ``side`` of ``have`` points is left, that move its image."""
+    step = have / side
+    away = (0.5 * step - 0.5 - have // 2 + (side // 2) * step) / have  # of the field of view
+    return torch.exp(2j * math.pi * away * (torch.arange(side) - side // 2)).to(torch.complex64)
 
 
 def read_kspace(path: str | Path, slices: Which = "middle") -> KSpace:

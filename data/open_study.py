@@ -62,7 +62,7 @@ class StudyOptions:
         diagnosis_group, ...), group or pathology.
     control
         The diagnosis that means a control, where it is none of those that are known (CN, NC, NL, CTL, HC, control,
-        healthy, normal, or 1).
+        healthy, normal, or 1); to be named where a table's diagnoses are numbers, one of them 0.
     missing
         Codes of a table of biomarkers that stand for no value, beside empty cells and NA: --missing=-4,999.
 

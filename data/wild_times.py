@@ -42,10 +42,8 @@ drop the visit
         said = f"{table.place(first)}: `{name}` is {when[first]:g}, where all others lie from"
         raise CohortError(f"{said} {others.min():g} to {others.max():g}{more}; correct it or drop the visit")
     if limits is None:
-        low, high = f"{when.min():g}", f"{when.max():g}"
-        raise CohortError(
-            f"{table.source}: `{name}`: {low} to {high} are no years; divide days by 365.25, months by 12"
-        )
+        span = f"`{name}`, {when.min():g} to {when.max():g},"
+        raise CohortError(f"{table.source}: time: {span} are no years; divide days by 365.25, months by 12")
 
 
 def _limits(middle: float) -> tuple[Any, Any] | None:

@@ -195,7 +195,7 @@ def dive_fit(
     from neuropyro.study_checks import check_study
     from neuropyro.study_defaults import clusters_of, kind_of_columns, remark_on_clusters
     from neuropyro.study_preparation import prepare_study
-    from neuropyro.study_remarks import missing_hemispheres, remarks
+    from neuropyro.study_remarks import few_people, missing_hemispheres, remarks
     from neuropyro.vertices_left_out import vertices_left_out
 
     opened = Cohort.open(cohort, study)
@@ -220,7 +220,7 @@ def dive_fit(
     loaded, notes = prepared.cohort, prepared.notes
     reading, lines = _read_as(cohort, study)
     reading += [f"guide {chosen}, by the size of the study; --guide names another"] * (guide is None)
-    reading += remark_on_clusters(opened, clusters)
+    reading += remark_on_clusters(opened, clusters) + few_people(opened)
     kept = vertices_left_out(opened, cohort, study) if is_study(cohort) else []
     print(loaded, *reading, *kept, *notes, *remarks(loaded, standardise, lines, ageing), sep="\n", file=sys.stderr)
     outcome = _fit(loaded, options, (*kept, *notes), tuple(map(str, inputs)), standardise=scaled, **switches)
@@ -246,7 +246,7 @@ def _read_as(path: Path, study: StudyOptions) -> tuple[list[str], list[str]]:
     if not is_of_biomarkers(path, study):
         return [], []
     table = biomarkers_table(path, study)
-    return table.remarks(), table.lines()
+    return [table.roles(), *table.remarks()], table.lines()
 
 
 def _check_room(out: Path, inputs: tuple[Path, ...] = ()) -> None:

@@ -166,7 +166,7 @@ def _of_kspace(file: Path, truth: Path | None, corruption: Corruption, framing: 
     if not isinstance(corruption, Undersample):
         raise CorruptionError(f"{file}: it holds k-space; give kspace:... as the corruption, and nothing beside it")
     kspace = read_kspace(file, framing.slices)
-    y = kspace.cropped(framing.size, framing.size).measurements * ((framing.bright + 1) / 2)
+    y = kspace.resized(framing.size, framing.size).measurements * ((framing.bright + 1) / 2)
     known = Undersample.from_measurement(y, noise=corruption.noise)
     job = Job(name_of(file), known, y, indices=kspace.indices)
     clean = (

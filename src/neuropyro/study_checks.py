@@ -50,7 +50,7 @@ def check_study(
 
 
 def check_subjects(cohort: Cohort) -> None:
-    """Refuse a cohort of one subject, before what one subject leads to is told.
+    """Refuse a cohort of one subject, or in which time stands still, before what that leads to is told.
 
     Raises
     ------
@@ -70,6 +70,13 @@ have in common; give visits of others too, or name the column that tells people 
         raise CohortError(
             f"subject: {count} of one subject ({cohort.subjects[0]}), too few for a course that people have in common; "
             "give visits of others too, or name the column that tells people apart by --subject"
+        )
+    visits = np.bincount(cohort.subject_index)
+    times = len(np.unique(np.stack([cohort.subject_index, cohort.time]), axis=1).T)
+    if times == cohort.n_subjects and (visits > 1).sum() > 1:
+        raise CohortError(
+            "time: all visits of each person are at one time, as where the age at entry stands at each; give the age "
+            "at the visit, or its date, by --time"
         )
 
 

@@ -14,11 +14,13 @@ from neuropyro.data.missing_maps import empty_parts, missing_in_words
 from neuropyro.hemisphere_levels import Unsteadiness, lasting_contrast, unsteadiness
 from neuropyro.score_diagnosis import known_diagnoses
 
-__all__ = ["missing_hemispheres", "remarks"]
+__all__ = ["few_people", "missing_hemispheres", "remarks"]
 
 DIAGNOSES = frozenset(
     {"cn", "nc", "nl", "ctl", "hc", "control", "healthy", "normal", "smc", "mci", "emci", "lmci", "ad", "dementia"}
 )
+FEW_PEOPLE = 8
+LONGEST = 25  # years for which people may have been followed
 OUTLYING = 50  # times the distance from the median within which nine in ten lie
 NEGATIVE_CODES = (-1, -2, -3, -4, -5, -7, -8, -9, -99, -999, -9999)
 MOST_NAMES = 6  # of diagnoses
@@ -27,17 +29,18 @@ MUCH, BEYOND_CHANCE = 0.2, 3  # of a vertex's own unsteadiness, of which a smoot
 ADULT, OLDEST, GENERATION = 18, 110, 10  # years: of ages that may be, and by how much people's differ
 CALENDAR, FOLLOWED = (1900, 2100), 1  # years, and for how many the one followed longest is seen at least
 GAP, OTHER_UNIT = 3, 8  # ratios of neighbouring values, and of medians, where units differ as mg/l and g/l do
-FEWEST = 0.02  # of the values: fewer that lie elsewhere are slips
+FEWEST = 2  # values of a unit
 HIGH_CODES, FAR = (88, 99, 888, 999, 8888, 9999, 99999), 3
 
 
 def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = (), ageing: bool = True) -> list[str]:
     """Say what a user may not expect of the data.
 
-    That there is no diagnosis, none is a control's, or a covariate looks like one; that a biomarker never changes
-    within a subject, as a gene does, has a value that looks like a code for a missing one, one far from all others, or
-    values in two units; that visits say nothing of speeds, or contradict each other, or have errors of whole
-    hemispheres, or people do; that times are ages or years of the calendar, while the model has no ageing.
+    That people's names are nearly alike, or there are more years than studies last; that there is no diagnosis, none is
+    a control's, or a covariate looks like one; that a biomarker never changes within a subject, as a gene does, has a
+    value that looks like a code for a missing one, one far from all others, or values in two units; that visits say
+    nothing of speeds, or contradict each other, or have errors of whole hemispheres, or people do; that times are ages
+    or years of the calendar, while the model has no ageing.
 
     Parameters
     ----------
@@ -52,7 +55,7 @@ def remarks(cohort: Cohort, standardise: str, lines: Sequence[str] = (), ageing:
     >>> [line.split(":")[0] for line in remarks(cohort, "controls")]
     ['diagnoses are ill, well']
     """
-    told = [_without_controls(cohort, standardise), _never_changing(cohort), _codes(cohort)]
+    told = [_people(cohort), _without_controls(cohort, standardise), _never_changing(cohort), _codes(cohort)]
     told += [_far_out(cohort, lines), _units(cohort), _visits(cohort, lines), _hemispheres(cohort) or _lasting(cohort)]
     told += [] if ageing else [_years(cohort)]
     return list(chain.from_iterable(told))
@@ -78,6 +81,36 @@ def missing_hemispheres(cohort: Cohort) -> list[str]:
         for part in empty_parts(values, sides)
     ]
     return [missing_in_words(found)] if found else []
+
+
+def _people(cohort: Cohort) -> list[str]:
+    """Say where names differ by case alone, and where there are more years between visits than studies last."""
+    said, names = list[str](), [str(name) for name in cohort.subjects]
+    first: dict[str, str] = {}
+    alike = [(first[name.lower()], name) for name in names if first.setdefault(name.lower(), name) != name]
+    if alike:
+        more = f" (and {len(alike) - 1:,} more pairs)" if len(alike) > 1 else ""
+        pair = f"{alike[0][0]} and {alike[0][1]}{more}"
+        said.append(f"{pair} are taken for two people: names differ by case alone; if they are one, use one name")
+    low, high = np.full(cohort.n_subjects, np.inf), np.full(cohort.n_subjects, -np.inf)
+    np.minimum.at(low, cohort.subject_index, cohort.time)
+    np.maximum.at(high, cohort.subject_index, cohort.time)
+    if (longest := float((high - low).max())) > LONGEST:
+        who = cohort.subjects[int((high - low).argmax())]
+        said.append(f"subject {who} was followed for {longest:.3g} years by the time; divide it by 12 if it is months")
+    return said
+
+
+def few_people(cohort: Cohort) -> list[str]:
+    """Say where there are few people.
+
+    Examples
+    --------
+    >>> few_people(Cohort(np.ones((2, 3)), time=[70, 71], subject=["a", "b"]))
+    ['2 people are few: what comes out is for the most part what the priors say']
+    """
+    few = f"{cohort.n_subjects} people are few: what comes out is for the most part what the priors say"
+    return [few] if cohort.n_subjects < FEW_PEOPLE else []
 
 
 def _without_controls(cohort: Cohort, standardise: str) -> list[str]:
@@ -154,11 +187,10 @@ def _units(cohort: Cohort) -> list[str]:
     said = []
     for name, column in zip(_names(cohort), cohort.values.T, strict=False):
         seen = np.sort(column[~np.isnan(column)])
-        few = max(2, int(FEWEST * seen.size))
-        if seen.size <= 2 * few or seen[0] <= 0 or _code_in(seen) is not None:
+        if seen.size <= 2 * FEWEST or seen[0] <= 0 or _code_in(seen) is not None:
             continue
-        steps = seen[few:-few] / seen[few - 1 : -few - 1]  # each group has that many
-        at = few + int(steps.argmax())
+        steps = seen[FEWEST:-FEWEST] / seen[FEWEST - 1 : -FEWEST - 1]  # each group has that many
+        at = FEWEST + int(steps.argmax())
         ratio = np.median(seen[at:]) / np.median(seen[:at])
         if steps.max() > GAP and ratio > OTHER_UNIT:
             low, high = f"{np.median(seen[:at]):.3g}", f"{np.median(seen[at:]):.3g}"

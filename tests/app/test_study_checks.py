@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuropyro.data import Cohort, CohortError
-from neuropyro.study_checks import check_units
+from neuropyro.study_checks import check_subjects, check_units
 
 
 def maps(scale=1.0, row=4, mean=2.5):
@@ -27,3 +27,12 @@ def test_maps_of_one_unit_are_kept(scale, mean):
 
 def test_biomarkers_are_of_many_units():
     check_units(Cohort([[2.0, 3000.0], [2000.0, 3.0], [2.0, 3.0]], [70, 71, 72], ["a"] * 3, feature_names=["x", "y"]))
+
+
+def test_an_age_at_entry_at_each_visit_is_refused():
+    ones = np.arange(10.0).reshape(5, 2)
+    still = Cohort(ones, [70, 70, 65, 65, 80], list("aabbc"))
+    with pytest.raises(CohortError, match="all visits of each person are at one time, as where the age at entry"):
+        check_subjects(still)
+    check_subjects(Cohort(ones, [70, 71, 65, 65, 80], list("aabbc")))
+    check_subjects(Cohort(ones[:3], [70, 65, 80], list("abc")))

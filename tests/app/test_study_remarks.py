@@ -174,3 +174,18 @@ def test_what_is_of_one_unit_is_left_alone(kind):
     if kind == "signed":
         column = random.normal(size=240)
     assert not [line for line in remarks(of_numbers(column), "controls") if "two units" in line]
+
+
+def test_names_that_differ_by_case_and_months_are_told():
+    who = ["P1", "p1", "P2", "p2", "P3", "P3"]
+    (line,) = [line for line in remarks(Cohort(np.ones((6, 2)), np.arange(6), who), "none") if "by case" in line]
+    assert line.startswith("P1 and p1 (and 1 more pairs) are taken for two people")
+    months = Cohort(np.ones((4, 2)), [0, 36, 0, 70], ["a", "a", "b", "b"])
+    assert "subject b was followed for 70 years by the time; divide it by 12 if it is months" in remarks(months, "none")
+
+
+def test_a_few_values_of_another_unit_are_told():
+    column = 6000 + 800 * np.random.default_rng(3).normal(size=240)
+    column[30:34] /= 1000
+    (line,) = [line for line in remarks(of_numbers(column), "controls") if line.startswith("x")]
+    assert line.startswith("x: 4 values lie about ")

@@ -211,7 +211,8 @@ def test_the_first_line_says_which_words_were_taken_for_controls():
     assert "at first visit (by CN, Normal, cn; not AD, normaal)" in said
     assert repr(cohort(diagnosis=["CN"] * 5 + [""])).endswith("at first visit (by CN))")
     assert "0 controls at first visit" in repr(cohort(diagnosis=["AD"] * 6))
-    assert " (by" not in repr(cohort(diagnosis=["AD"] * 6)) + repr(cohort(diagnosis=[1, 2, 1, -1, 3, 1]))
+    assert " (by" not in repr(cohort(diagnosis=["AD"] * 6)) + repr(cohort(diagnosis=[2, 3, 2, -1, 3, 2]))
+    assert "at first visit (by 1; not 0, 3)" in repr(cohort(diagnosis=[1, 0, 1, -1, 3, 1]))
 
 
 def test_reference_visits():

@@ -86,6 +86,20 @@ def test_cropping_keeps_field_of_view_and_brightness(tmp_path):
         found.cropped(64, 64)
 
 
+@pytest.mark.parametrize(("height", "width"), [(48, 40), (24, 20), (24, 17), (15, 40), (33, 13)])
+def test_resized_pixels_lie_where_those_of_a_resized_picture_do(height, width, tmp_path):
+    """Of a Gaussian, by its formula: pixel i of n covers (i, i + 1) / n of the field of view."""
+
+    def seen(rows, columns):
+        at = [(np.arange(n) + 0.5) / n * whole for n, whole in ((rows, 48), (columns, 40))]
+        return np.exp(-((at[0][:, None] - 22) ** 2 + (at[1] - 18) ** 2) / (2 * 5**2))
+
+    np.save(tmp_path / "a.npy", kspace_of(seen(48, 40) + 0j))
+    found = read_kspace(tmp_path / "a.npy")
+    image = images_of(found.resized(height, width).measurements[0, 0].numpy()) * found.scale
+    np.testing.assert_allclose(image, seen(height, width), atol=2e-3)
+
+
 def test_files_that_are_no_kspace(tmp_path, coils):
     np.save(tmp_path / "real.npy", np.ones((4, 4)))
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)

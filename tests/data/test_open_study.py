@@ -291,3 +291,14 @@ def test_a_table_needs_no_table(study, tmp_path):
     table = study.write_csv(tmp_path / "t.csv", {"ID": [7, 7], "age": [71, 72], "MMSE": [30, 25]})
     with pytest.raises(CohortError, match=r"t\.csv: --table goes with a folder"):
         Cohort.open(table, StudyOptions(table=tmp_path / "other.csv"))
+
+
+@pytest.mark.parametrize(("codes", "remedy"), [([0, 1, 2], "--control 0 or --control 1"), ([0, 2, 2], "--control 0")])
+def test_which_number_is_a_controls_is_asked_where_one_is_zero(codes, remedy, study, tmp_path):
+    columns = {"ID": ["a", "b", "c"], "age": [71, 68, 70], "diagnosis": codes, "MMSE": [30, 25, 21]}
+    path = study.write_csv(tmp_path / "t.csv", columns)
+    with pytest.raises(CohortError, match=rf"t\.csv: diagnoses are 0, .*{remedy}$"):
+        Cohort.open(path)
+    assert Cohort.open(path, StudyOptions(control="0")).is_control.tolist() == [True, False, False]
+    study.write_csv(path, columns | {"diagnosis": [1, 2, 3]})
+    assert Cohort.open(path).is_control.tolist() == [True, False, False]
