@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from neuropyro.console import listed, say, warn
 from neuropyro.data.open_study import NO_OPTIONS, StudyOptions, is_of_biomarkers, is_study
-from neuropyro.plain_words import more_steps, plain_verdict
+from neuropyro.plain_words import plain_verdict, remedy
 from neuropyro.result_folder import check_room, keep_fits, make_room, refuse_file, unfinished
 from neuropyro.study_memory import keep_reading
 
@@ -234,9 +234,8 @@ def dive_fit(
     _say_fit(outcome, out)
     if not converged:
         why = verdict.removeprefix("not converged: ")
-        takes_steps = f"give more steps, as --max-steps {more_steps(max_steps)}"
-        more = "compare --guide normal and --restarts 4" if chosen == "laplace" else takes_steps
-        warn(f"{out}: the fit has not converged: {why}; results are kept, but do not rely on them; {more}")
+        todo = f"results are kept, but do not rely on them; {remedy(chosen, max_steps)}"
+        warn(f"{out}: the fit has not converged: {why}; {todo}")
 
 
 def _read_as(path: Path, study: StudyOptions) -> tuple[list[str], list[str]]:

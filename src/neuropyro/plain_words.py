@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from neuropyro.inference import Diagnosis
 
-__all__ = ["diagnosis_in_words", "explained", "more_steps", "plain_verdict"]
+__all__ = ["diagnosis_in_words", "explained", "more_steps", "plain_verdict", "remedy"]
 
 FEWEST_STEPS = 12000  # twice the default; a fit that converges ends before
 BEST = "how well the model explains the data, at the least; higher is better"
@@ -65,6 +65,19 @@ def more_steps(steps: int) -> int:
     (12000, 18000)
     """
     return max(2 * steps, FEWEST_STEPS)
+
+
+def remedy(guide: str, steps: int) -> str:
+    """Return what to try where a fit by a guide, of so many steps, has not converged.
+
+    Examples
+    --------
+    >>> remedy("laplace", 600), remedy("normal", 4000)
+    ('compare --guide normal and --restarts 4', 'give more steps, as --max-steps 12000')
+    """
+    if guide == "laplace":
+        return "compare --guide normal and --restarts 4"
+    return f"give more steps, as --max-steps {more_steps(steps)}"
 
 
 def explained(text: str) -> str:

@@ -21,7 +21,7 @@ from neuropyro.known_speeds import remark_on_speeds
 from neuropyro.models import VertexMaps
 from neuropyro.models.vertex_maps import zero_in_words
 from neuropyro.outputs import Outcome
-from neuropyro.plain_words import explained, plain_verdict
+from neuropyro.plain_words import explained, plain_verdict, remedy
 
 __all__ = ["PICTURES", "truth_lines", "write_report"]
 
@@ -113,7 +113,9 @@ def _sections(outcome: Outcome, folder: Path) -> Iterator[str]:
         yield f"<p>{outcome.remark_on_left_out}.</p>"
     yield f"<p><b>Model:</b> {_model_in_words(outcome)}.</p>"
     verdict = html.escape(plain_verdict(outcome.fit.verdict))
-    yield f"<p><b>Optimisation:</b> {explained(f'{verdict}. Final ELBO {outcome.fit.elbo:.6g} nats.')}</p>"
+    steps = max(len(run.losses) for run in outcome.fit.runs)
+    todo = "" if outcome.fit.converged else f" To try next: {remedy(outcome.fit.guide_name or '', steps)}."
+    yield f"<p><b>Optimisation:</b> {explained(f'{verdict}. Final ELBO {outcome.fit.elbo:.6g} nats.')}{todo}</p>"
     said = caution(outcome) if outcome.fit.converged else ""
     if said:
         yield f"<p><b>Caution:</b> {html.escape(said)}.</p>"
