@@ -67,10 +67,8 @@ def write_worlds(
     write_dictionary(out / "nodes.json", next(iter(tables.values())), truth=True, endings=ENDINGS)
     figures = {"courses.png": plot_courses(worlds)}
     if has_pictures(first, mesh):
-        drawn = plot_worlds(worlds, mesh)
-        if at_mode:
-            drawn.supxlabel("slices are at their mode: their sds are too small", fontsize=8)
-        figures = {"counterfactual.png": drawn} | figures
+        note = "slices are at their mode: their sds are too small" if at_mode else ""
+        figures = {"counterfactual.png": plot_worlds(worlds, mesh, note)} | figures
     for name, figure in figures.items():
         figure.savefig(out / name, dpi=150)
     return [out / name for name in figures]

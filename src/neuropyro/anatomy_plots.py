@@ -76,7 +76,7 @@ MAPS = _Kind("thickness", 1.5, 3.5, "viridis", "mm", "thinner")
 CHANGE = "RdBu"  # red is less in slices and maps alike: where tissue is lost both are red
 
 
-def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None) -> Figure:
+def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None, note: str = "") -> Figure:
     """Draw one subject: a block of rows a world, slices on the left and maps beside them, a column a time.
 
     Parameters
@@ -87,6 +87,8 @@ def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None) 
         in the same colours for all worlds; red is less.
     mesh
         Of the maps; they are drawn where it is a template's.
+    note
+        What stands below.
 
     Examples
     --------
@@ -113,14 +115,22 @@ def plot_worlds(worlds: Mapping[str, Counterfactual], mesh: Mesh | None = None) 
         axis.set_axis_off()
     for column, axis in enumerate(axes[0]):
         axis.set_title(f"{times[column % len(times)]:.4g} years", fontsize=9)
+    if note:
+        figure.supxlabel(note, fontsize=8)
+    labels = []
     for (words, strips), row in zip(lines, axes, strict=False):
         label = row[0].text(-0.08, 0.5, words, transform=row[0].transAxes, ha="right", va="center", fontsize=8)
         label.set_in_layout(False)  # room is left for it
+        labels.append(label)
         for strip, own in zip(strips, np.split(row, len(strips)), strict=True):
             drawn = [strip.draw(axis, t) for t, axis in enumerate(own)]
             scale = figure.colorbar(drawn[0], ax=own.tolist(), aspect=10, pad=0.01, extend=strip.beyond)
             scale.set_label(strip.said, fontsize=8)
             scale.ax.tick_params(labelsize=7)
+    figure.draw_without_rendering()  # the layout, which stays, is made without labels
+    figure.set_layout_engine("none")
+    for label in labels:
+        label.set_in_layout(True)  # as notebooks, which cut figures to what is in them, ask
     return figure
 
 

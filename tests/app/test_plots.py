@@ -436,3 +436,18 @@ def test_a_fit_alone_is_told_what_a_figure_is_of(plot):
         TypeError, match=r"drawn of neuropyro\.outputs\.Outcome\(model, cohort, result\), not of a dict"
     ):
         getattr(plots, f"plot_{plot}")({})
+
+
+def test_labels_of_worlds_are_in_what_a_notebook_cuts_out():
+    random = np.random.default_rng(0)
+    names = ["as it is", "a world with a long name"]
+    worlds = {
+        name: Counterfactual(np.array(["a"]), np.array([[70.0, 74.0]]), {"image": random.random((3, 1, 2, 1, 8, 8))})
+        for name in names
+    }
+    figure = plots.plot_worlds(worlds, note="slices at their mode")
+    seen = figure.get_tightbbox().bounds[0] * figure.dpi
+    labels = [text for axis in figure.axes for text in axis.texts]
+    assert [label.get_text() for label in labels] == [names[0], names[1], "difference", "its sd"]
+    assert min(label.get_window_extent().x0 for label in labels) == pytest.approx(seen, abs=1)
+    assert seen >= 0
