@@ -14,6 +14,7 @@ from neuropyro.data.errors import CohortError
 from neuropyro.data.study_table import DATE, SUBJECT, TIME
 from neuropyro.data.text_table import TextTable, read_table, table_of
 from neuropyro.data.unknown_names import few
+from neuropyro.data.visit_codes import remedy_of_times
 from neuropyro.data.wild_times import refuse_wild_times
 from neuropyro.data.written_numbers import with_plain_numbers
 
@@ -95,7 +96,8 @@ def _refuse_repeats(table: TextTable, values: NDArray[Any], subject: NDArray[Any
 
 def _filled(table: TextTable, name: str) -> Any:
     """Return years, of dates those of the calendar."""
-    values = 1970 + table.years(name) if table.is_dates(name) else table.numbers(name, "correct it or drop the visit")
+    remedy = remedy_of_times(table.text(name).tolist())
+    values = 1970 + table.years(name) if table.is_dates(name) else table.numbers(name, remedy)
     lost = np.flatnonzero(~np.isfinite(values))
     if lost.size:
         said = f"{table.place(int(lost[0]))}: `{name}` is missing or infinite{table.and_more(lost)}"

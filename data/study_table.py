@@ -14,6 +14,7 @@ from neuropyro.data.bids_tables import ENTRY_AGE, read_bids
 from neuropyro.data.errors import CohortError
 from neuropyro.data.text_table import TextTable, read_table, table_of
 from neuropyro.data.unknown_names import few
+from neuropyro.data.visit_codes import remedy_of_times
 from neuropyro.data.wild_times import refuse_wild_times
 from neuropyro.data.written_numbers import with_plain_numbers
 
@@ -235,7 +236,11 @@ def _required(cells: TextTable, name: str) -> NDArray[np.str_]:
 def _times(cells: TextTable, who: NDArray[np.str_], name: str | None) -> tuple[NDArray[np.float64], str | None]:
     """Return years, and the column of dates that they were made from."""
     dates = cells.first_of(DATE) if name is None else name if cells.is_dates(name) else None
-    when = cells.years(dates) if dates is not None else cells.numbers(str(name), "correct it or drop the visit")
+    when = (
+        cells.years(dates)
+        if dates is not None
+        else cells.numbers(str(name), remedy_of_times(cells.text(str(name)).tolist()))
+    )
     lost = np.flatnonzero(~np.isfinite(when))
     if lost.size:
         said = f"{cells.place(int(lost[0]))}: `{name or dates}` is missing or infinite{cells.and_more(lost)}"

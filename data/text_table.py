@@ -16,6 +16,7 @@ from neuropyro.data.dates import is_date, years_of_dates
 from neuropyro.data.errors import CohortError
 from neuropyro.data.table_rows import kept_cells, separator_of, table_rows
 from neuropyro.data.unknown_names import few, there_are
+from neuropyro.data.visit_codes import side_by_side
 from neuropyro.data.written_numbers import DECIMAL_COMMA, may_be_thousands
 
 __all__ = ["MISSING", "TextTable", "column_names", "letters_of", "read_table", "table_of"]
@@ -97,7 +98,9 @@ class TextTable:
             each = [f"no column for the {role}; call one {', '.join(names)}" for role, names in lacking.items()]
             there = f"its columns are {', '.join(few(self.columns))}"
             options = " and ".join(f"--{role.split()[0]} COLUMN" for role in lacking)
-            raise CohortError(f"{self.source}: {'; and '.join(each)} ({there}); or name it by {options}")
+            raise CohortError(
+                f"{self.source}: {'; and '.join(each)} ({there}); or name it by {options}{side_by_side(self.columns)}"
+            )
 
     def refuse_unknown(self, named: Mapping[str, str | None]) -> None:
         """Refuse a column that a user named and that is not there, by the option that named it."""

@@ -120,7 +120,8 @@ class Framing:
         said, whole, times = [], max(image.pixels.shape[-2:]), frame.height // image.pixels.shape[-2]
         if self.head is not None and image.spacing is None and (side := frame.box[2] / times) != whole:
             fills, usual = (f"{100 * share:.0f} %" for share in (self.head * side / whole, self.head))
-            where = "black beyond the picture" if side > whole else "of the picture alone"
+            beyond = "unseen beyond the picture" if times > 1 else "black beyond the picture"
+            where = beyond if side > whole else "of the picture alone"
             said.append(
                 f"its content fills {fills} of the picture's side, and {usual} of that of the generator's images: it "
                 f"is reconstructed in a square of {side:g} px around it, {where}; --field-of-view {whole} takes the "
