@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import interpolate
 
 __all__ = ["ImageFileError", "ImageSlices", "Which", "chosen_indices", "finite", "stored"]
 
@@ -96,6 +94,9 @@ class ImageSlices:
         """
         if self.pixels.shape[-2:] == (height, width):
             return self
+        import torch  # takes seconds, which commands that need none of it should not wait for
+        from torch.nn.functional import interpolate
+
         pixels = interpolate(torch.as_tensor(self.pixels), size=(height, width), mode="bicubic", antialias=True)
         return replace(self, pixels=pixels.numpy())
 

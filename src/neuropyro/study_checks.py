@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuropyro.data import Cohort, CohortError
 from neuropyro.data.cohort_checks import visit_in_words
@@ -23,7 +24,8 @@ __all__ = [
     "check_units",
 ]
 
-OTHER_UNIT = 20  # times the other maps' size; a patient's z-scores may be a few times as large as others'
+OTHER_UNIT = 20  # times the other maps' size; a patient's values may be a few times as large as others'
+ONE_SIGN = 0.98  # share of a map's values, as of thickness and volumes; curvature and z-scores are around 0
 FEW = 10  # visits, in which a biomarker may never change by chance
 
 
@@ -99,11 +101,10 @@ all others is 2.5; bring it to their unit, or leave the visit out
     """
     if cohort.feature_names is not None:
         return
-    blocks = [np.abs(cohort.values[row : row + 1]) for row in range(cohort.n_visits)]
-    size = np.array([np.nanmedian(block) if np.isfinite(block).any() else np.nan for block in blocks])
-    usual = float(np.nanmedian(size))
-    if not usual > 0:
+    size = np.array([_size(values) for values in cohort.values])
+    if not np.isfinite(size).any():
         return
+    usual = float(np.nanmedian(size))
     ratio = np.maximum(size / usual, usual / np.maximum(size, np.finfo(np.float64).tiny))
     if (odd := np.flatnonzero(ratio > OTHER_UNIT)).size:
         where = visit_in_words(cohort.subject, cohort.time, int(odd[0]))
@@ -112,6 +113,13 @@ all others is 2.5; bring it to their unit, or leave the visit out
             f"values: the map of {where} has a median of {size[odd[0]]:,.4g}, where that of all others is "
             f"{usual:.4g}{more}; bring it to their unit, or leave the visit out"
         )
+
+
+def _size(values: NDArray[np.floating]) -> float:
+    """Return the median of a map's sizes; NaN of one without values or around 0, whose size tells nothing of a unit."""
+    seen = values[np.isfinite(values) & (values != 0)]
+    one_sign = max((seen > 0).mean(), (seen < 0).mean()) > ONE_SIGN if seen.size else False
+    return float(np.median(np.abs(seen))) if one_sign else np.nan
 
 
 def check_clusters(cohort: Cohort, clusters: int | None) -> None:

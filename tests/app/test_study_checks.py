@@ -19,7 +19,7 @@ def test_a_map_in_another_unit_is_named(scale):
         check_units(maps(scale))
 
 
-@pytest.mark.parametrize(("scale", "mean"), [(1, 2.5), (0.6, 2.5), (8, 0), (0, 2.5)])
+@pytest.mark.parametrize(("scale", "mean"), [(1, 2.5), (0.6, 2.5), (8, 0), (100, 0), (0, 2.5)])
 def test_maps_of_one_unit_are_kept(scale, mean):
     """A thin cortex, curvature or z-scores around 0 that differ, and a map that is empty, which is told elsewhere."""
     check_units(maps(scale or np.nan, mean=mean))
