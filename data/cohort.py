@@ -288,8 +288,11 @@ class Cohort(CohortReaders):
         """Read a study in any format, as its path tells: a folder or a table by `study_fields`, else by `load`."""
         path, options = Path(path), options or StudyOptions()
         check_path(path, options)
-        made = cls._of(path, study_fields(path, options)) if is_study(path) else cls.load(path)
-        checks.refuse_days(made.time, made.subject_index, str(path))
+        if is_study(path):
+            made = cls._of(path, study_fields(path, options))
+        else:
+            made = cls.load(path)
+            checks.refuse_days(made.time, made.subject_index, str(path))
         unit, diagnosis = options.unit or made.unit, made.diagnosis
         if options.control is not None:
             diagnosis = name_controls(diagnosis, options.control, str(path))

@@ -22,6 +22,7 @@ __all__ = [
     "refuse_days",
     "refuse_repeats",
     "visit_in_words",
+    "years_followed",
 ]
 
 NUMBERS_AT_ONCE = 1 << 22
@@ -97,6 +98,25 @@ def finite_times(array: NDArray[Any]) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
+def years_followed(time: NDArray[np.float64], who: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the years from each subject's first visit to the last, ``(subjects,)``.
+
+    Parameters
+    ----------
+    time, who
+        ``(visits,)`` in years, and the place of each visit's subject.
+
+    Examples
+    --------
+    >>> years_followed(np.array([70.0, 65.0, 73.0]), np.array([0, 1, 0])).tolist()
+    [3.0, 0.0]
+    """
+    low, high = (np.full(who.max() + 1, end) for end in (np.inf, -np.inf))
+    np.minimum.at(low, who, time)
+    np.maximum.at(high, who, time)
+    return high - low
+
+
 def refuse_days(time: NDArray[np.float64], who: NDArray[np.int64], source: str) -> None:
     """Refuse times that are no years: those of one subject over a century apart, or no age and no date.
 
@@ -117,11 +137,8 @@ def refuse_days(time: NDArray[np.float64], who: NDArray[np.int64], source: str) 
         ...
     neuropyro.data.errors.CohortError: visits.csv: time: 0 to 730 are no years; divide days by 365.25, months by 12
     """
-    low, high = (np.full(who.max() + 1, end) for end in (np.inf, -np.inf))
-    np.minimum.at(low, who, time)
-    np.maximum.at(high, who, time)
     no_date = time.min() < CALENDAR[0] or time.max() > CALENDAR[1]
-    if (high - low).max() > OLDEST or (time.max() > OLDEST and no_date):
+    if years_followed(time, who).max() > OLDEST or (time.max() > OLDEST and no_date):
         raise CohortError(
             f"{source}: time: {time.min():g} to {time.max():g} are no years; divide days by 365.25, months by 12"
         )

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
 
+from neuropyro.data.cohort_checks import refuse_days
 from neuropyro.data.errors import CohortError
 from neuropyro.data.surface_files import Mask
 
@@ -256,6 +257,8 @@ class CohortReaders:
     @classmethod
     def _of(cls, source: str | Path, fields: Mapping[str, Any]) -> Self:
         try:
-            return cls(**fields)
+            made: Any = cls(**fields)  # a Cohort
         except CohortError as error:
             raise CohortError(f"{source}: {error}") from None
+        refuse_days(made.time, made.subject_index, str(source))
+        return made  # type: ignore[no-any-return]

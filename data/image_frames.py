@@ -190,10 +190,14 @@ class Frame:
             Row and column of the box's middle, px of the upright image; the image's middle if None.
         """
         sides = [max(1, round(field_of_view / step)) for step in spacing]
-        upright = (self.width, self.height) if self.turns % 2 else (self.height, self.width)
+        upright = self._upright_sides
         middle = centre if centre is not None else (upright[0] / 2, upright[1] / 2)
         top, left = (round(m - side / 2) for m, side in zip(middle, sides, strict=True))
         return replace(self, box=(top, left, sides[0], sides[1]))
+
+    @property
+    def _upright_sides(self) -> tuple[int, int]:
+        return (self.width, self.height) if self.turns % 2 else (self.height, self.width)
 
     def within(self) -> Self:
         """Return it with the box moved as little as leaves it in the image, or, where it is larger, around all of it.
@@ -203,12 +207,11 @@ class Frame:
         >>> Frame(8, 4, 1, (-3, 2, 6, 6), 3, 0.0, 1.0).within().box  # 6 of 8 rows, all 4 columns
         (0, 0, 6, 6)
         """
-        upright = (self.width, self.height) if self.turns % 2 else (self.height, self.width)
-        spare = [whole - side for whole, side in zip(upright, self.box[2:], strict=True)]
+        spare = [whole - side for whole, side in zip(self._upright_sides, self.box[2:], strict=True)]
         starts = [min(max(at, min(room, 0)), max(room, 0)) for at, room in zip(self.box[:2], spare, strict=True)]
         return replace(self, box=(starts[0], starts[1], *self.box[2:]))
 
-    def enlarged(self, times: float) -> Self:
+    def enlarged(self, times: int) -> Self:
         """Return the same place in an image whose sides are ``times`` as long.
 
         Examples
@@ -216,8 +219,8 @@ class Frame:
         >>> Frame(8, 4, 1, (0, -2, 8, 8), 32, 0.0, 1.0).enlarged(4).box
         (0, -8, 32, 32)
         """
-        height, width, *box = (round(times * at) for at in (self.height, self.width, *self.box))
-        return replace(self, height=height, width=width, box=(box[0], box[1], box[2], box[3]))
+        top, left, height, width = (times * at for at in self.box)
+        return replace(self, height=times * self.height, width=times * self.width, box=(top, left, height, width))
 
     def at(self, size: int) -> Self:
         """Return the same frame on a square of another side, for images of another resolution and their truth."""

@@ -236,11 +236,10 @@ def _required(cells: TextTable, name: str) -> NDArray[np.str_]:
 def _times(cells: TextTable, who: NDArray[np.str_], name: str | None) -> tuple[NDArray[np.float64], str | None]:
     """Return years, and the column of dates that they were made from."""
     dates = cells.first_of(DATE) if name is None else name if cells.is_dates(name) else None
-    when = (
-        cells.years(dates)
-        if dates is not None
-        else cells.numbers(str(name), remedy_of_times(cells.text(str(name)).tolist()))
-    )
+    if dates is None:
+        when = cells.numbers(str(name), remedy_of_times(cells.text(str(name)).tolist()))
+    else:
+        when = cells.years(dates)
     lost = np.flatnonzero(~np.isfinite(when))
     if lost.size:
         said = f"{cells.place(int(lost[0]))}: `{name or dates}` is missing or infinite{cells.and_more(lost)}"

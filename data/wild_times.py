@@ -1,4 +1,4 @@
-"""Times that are no years: a few, which are slips of the pen, told by their line, or those of another unit."""
+"""A few times that cannot be what the others are: a slip of the pen, told by its line."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ADULT = 18
 
 
 def refuse_wild_times(table: TextTable, name: str, when: NDArray[np.float64]) -> None:
-    """Refuse times ``(rows,)`` that are no years: ages, of the calendar, or since a visit.
+    """Refuse a few times ``(rows,)`` that are no years, where most are: ages, of the calendar, or since a visit.
 
     Raises
     ------
     CohortError
-        Naming the table and the column; where most are years, the first one's line, and where the others lie.
+        Naming the table, the column, the first one's line, and where the others lie.
 
     Examples
     --------
@@ -41,9 +41,6 @@ drop the visit
         more = table.and_more(np.flatnonzero(wild))
         said = f"{table.place(first)}: `{name}` is {when[first]:g}, where all others lie from"
         raise CohortError(f"{said} {others.min():g} to {others.max():g}{more}; correct it or drop the visit")
-    if limits is None:
-        span = f"`{name}`, {when.min():g} to {when.max():g},"
-        raise CohortError(f"{table.source}: time: {span} are no years; divide days by 365.25, months by 12")
 
 
 def _limits(middle: float) -> tuple[Any, Any] | None:

@@ -51,7 +51,9 @@ class Arguments:
         """Read it as it stands."""
         self.asked.add(option)
         if not self.given.get(option) and default is None:
-            raise CorruptionError(f"{self.named(option)} is missing, as in '{self.name}:{EXAMPLES[self.name]}'")
+            raise CorruptionError(
+                f"{self.named(option)} is missing, as in '{self.name}:{EXAMPLES.get(self.name, '...')}'"
+            )
         return self.given.get(option) or str(default)
 
     def number(self, option: str | None, default: float | None = None) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from neuropyro.models.corruption_operator import Corruption, CorruptionError, Shape, require_image, require_shape
 
-__all__ = ["Downsample", "Window", "area_matrix"]
+__all__ = ["Downsample", "Window", "area_matrix", "downsampling"]
 
 Kernel = Literal["bicubic", "area"]
 Span = tuple[float, float]
@@ -204,3 +204,17 @@ def _checked_window(window: Window | None, image_size: tuple[int, int] | None) -
     if not (beyond <= ROUNDED and height > 0 and width > 0):
         raise CorruptionError(f"Downsample: the window {window} does not lie in an image of {image_size} px")
     return top, left, height, width
+
+
+def downsampling(corruption: Corruption) -> Downsample | None:
+    """Return the part that shrinks images, where there is one alone.
+
+    Examples
+    --------
+    >>> from neuropyro.models.corruption import parse_corruption
+    >>> found = downsampling(parse_corruption("blur:2+superres:4"))
+    >>> found.factor, downsampling(parse_corruption("blur:2"))
+    (4.0, None)
+    """
+    found = [part for part in corruption.modules() if isinstance(part, Downsample)]
+    return found[0] if len(found) == 1 else None

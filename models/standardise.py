@@ -31,6 +31,7 @@ __all__ = ["Standardise", "centred_times", "location_and_scale", "moderated"]
 Standardise = Literal["controls", "all"] | None
 Floats = NDArray[np.float64]
 SAME_TIME = 1e-6  # squared years: visits of a subject closer than that are at one time
+ROUNDING = 8  # times the precision of a number, of the sum of squares: less is left by subtraction alone
 CONSTANT = 1e-6  # a vertex whose sd is below this fraction of its size is constant
 
 
@@ -149,7 +150,8 @@ def _moments(cohort: Cohort) -> _Moments:
     overall = total / np.maximum(count, 1)
     least = np.square(CONSTANT * mean)
     overall = np.where(overall > least, overall, 0.0)
-    usable = (freedom > 0) & (within > least)
+    rounding = ROUNDING * np.finfo(values.dtype).eps * total / np.maximum(freedom, 1)  # of what was taken from what
+    usable = (freedom > 0) & (within > np.maximum(least, rounding))
     return _Moments(
         np.where(count > 0, mean, np.nan), np.where(usable, within, overall), np.where(usable, freedom, count)
     )

@@ -101,12 +101,12 @@ def _forecast(
         raise ValueError(f"{fit}: a fit of {type(result.model).__name__}; give the folder of a `dive fit`")
     fitted = Cohort.load(data or fit / "cohort.npz")
     new = fitted if cohort is None else open_like(cohort, study, fit, result)
+    if far := _far_ahead(max(years), fitted):
+        warn(f"warning: {far}")
     with naming(cohort or data or fit / "cohort.npz"):
         new = new if person is None else one_subject(new, person)
         kept = new.n_subjects == 1 and new.feature_names is None  # clusters' means need them
         found = result.model.forecast(result, new, years, draws=draws, keep_draws=kept, progress=True)
-    if far := _far_ahead(max(years), fitted):
-        warn(f"warning: {far}")
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "forecasts.csv", _columns(found, result, fitted))
     arrays = {name: getattr(found, name).astype(np.float32) for name in ("mean", "lower", "upper")}
@@ -122,13 +122,18 @@ def _forecast(
 
 
 def _far_ahead(years: float, fitted: Cohort) -> str:
-    """Say that a forecast reaches far beyond the years in which anybody was followed."""
-    import numpy as np
+    """Say that a forecast reaches far beyond the years in which anybody was followed; nothing where it does not.
 
-    low, high = np.full(fitted.n_subjects, np.inf), np.full(fitted.n_subjects, -np.inf)
-    np.minimum.at(low, fitted.subject_index, fitted.time)
-    np.maximum.at(high, fitted.subject_index, fitted.time)
-    longest = float((high - low).max())
+    Examples
+    --------
+    >>> from neuropyro.data import Cohort
+    >>> seen = Cohort([[2.5], [2.4], [2.6]], time=[70, 72, 65], subject=["a", "a", "b"])
+    >>> _far_ahead(6, seen), _far_ahead(50, seen)[:60]
+    ('', '--years 50: nobody whom the fit saw was followed for more th')
+    """
+    from neuropyro.data.cohort_checks import years_followed
+
+    longest = float(years_followed(fitted.time, fitted.subject_index).max())
     if years <= max(FAR_AHEAD * longest, 1):
         return ""
     followed = f"nobody whom the fit saw was followed for more than {longest:.2g}" if longest else "nobody came twice"

@@ -24,7 +24,8 @@ from torch.nn.functional import interpolate
 from neuropyro.image_metrics import psnr
 from neuropyro.image_total_variation import squared_norm, total_variation
 from neuropyro.image_wavelets import wavelet_sparse
-from neuropyro.models.corruption import Corruption, Downsample
+from neuropyro.models.corruption import Corruption
+from neuropyro.models.corruption_resampling import downsampling
 
 __all__ = [
     "Baseline",
@@ -55,6 +56,7 @@ def bicubic(corruption: Corruption, y: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> from neuropyro.models.corruption import Downsample
     >>> bicubic(Downsample(4), torch.full((1, 1, 4, 4), 0.5)).mean((2, 3))
     tensor([[0.5000]])
     """
@@ -74,13 +76,13 @@ def in_place(corruption: Corruption, y: Tensor) -> Tensor:
     >>> in_place(Downsample(4, image_size=16, window=(4, 0, 8, 16)), torch.zeros(1, 1, 2, 4))[0, 0, :, 0]
     tensor([-1.,  0.,  0., -1.])
     """
-    for part in corruption.modules():
-        if isinstance(part, Downsample) and part.window is not None and part.image_size is not None:
-            top, left = (round(at / part.factor) for at in part.window[:2])
-            black = y.new_full((*y.shape[:2], *(round(side / part.factor) for side in part.image_size)), -1.0)
-            black[..., top : top + y.shape[-2], left : left + y.shape[-1]] = y
-            return black
-    return y
+    part = downsampling(corruption)
+    if part is None or part.window is None or part.image_size is None:
+        return y
+    (top, left), sides = ([round(at / part.factor) for at in some] for some in (part.window[:2], part.image_size))
+    black = y.new_full((*y.shape[:2], *sides), -1.0)
+    black[..., top : top + y.shape[-2], left : left + y.shape[-1]] = y
+    return black
 
 
 def zero_filled(corruption: Corruption, y: Tensor) -> Tensor:
@@ -176,6 +178,7 @@ def tuned(
 
     Examples
     --------
+    >>> from neuropyro.models.corruption import Downsample
     >>> images = torch.zeros(1, 1, 8, 8)
     >>> images[..., 4:] = 1  # an edge, which little smoothing tells best from little noise
     >>> best = tuned(partial(total_variation, steps=100), Downsample(1), images, weights=(0.001, 0.5), noise=0.01)
@@ -195,6 +198,7 @@ def baselines_for(corruption: Corruption, y: Tensor) -> dict[str, Baseline]:
 
     Examples
     --------
+    >>> from neuropyro.models.corruption import Downsample
     >>> list(baselines_for(Downsample(4), torch.zeros(1, 1, 16, 16)))
     ['bicubic', 'total_variation']
     """

@@ -48,6 +48,9 @@ def is_kspace(file: Path) -> bool:
     >>> np.save(path, np.zeros((8, 8), np.complex64))
     >>> is_kspace(path), is_kspace(Path("brain.png"))
     (True, False)
+    >>> np.save(path, np.zeros((8, 8, 2), np.float32))
+    >>> is_kspace(path)
+    True
     """
     if file.suffix.lower() != ".npy":
         return file.suffix.lower() in HDF5

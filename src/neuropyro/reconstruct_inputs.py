@@ -17,9 +17,10 @@ from neuropyro.data.image_slices import ImageFileError, ImageSlices
 from neuropyro.data.kspace_files import KSpace, read_kspace
 from neuropyro.models.corruption import Corruption, CorruptionError, Undersample
 from neuropyro.models.corruption_masks import Mask, reframed
+from neuropyro.models.corruption_resampling import downsampling
 from neuropyro.reconstruct_files import is_kspace, name_of
 from neuropyro.reconstruct_framing import Framing
-from neuropyro.reconstruct_small import downsampling, enlargement, window_of
+from neuropyro.reconstruct_small import enlargement, window_of
 
 __all__ = ["Job", "job_of"]
 
@@ -219,7 +220,7 @@ def _of_any_side(corruption: Corruption, size: int) -> Corruption:
     """Let images be of ``size`` px where the factor by which they shrink does not divide that."""
     found = downsampling(corruption)
     if found is not None and size % found.factor:
-        found.image_size = (size, size)
+        found.seeing(size, found.factor, found.window)
     return corruption
 
 

@@ -22,7 +22,8 @@ from neuropyro.image_baselines import baselines_for
 from neuropyro.image_metrics import PerceptualDistance, image_metrics
 from neuropyro.inference import Fit, save_netcdf
 from neuropyro.models import LatentReconstruction
-from neuropyro.models.corruption import Corruption, Downsample, Mask
+from neuropyro.models.corruption import Corruption, Mask
+from neuropyro.models.corruption_resampling import downsampling
 from neuropyro.models.reconstruction_storage import save_reconstruction
 from neuropyro.reconstruct_inputs import Job
 from neuropyro.reconstruct_places import place_warnings
@@ -157,7 +158,7 @@ class Reconstruction:
         if job.truth_frame is not None:
             said += truth_warnings(job.truth_side, *sizes)
         learned = self.model.sigma is None and not self.model.preset
-        kernel = next((part.kernel for part in job.corruption.modules() if isinstance(part, Downsample)), None)
+        kernel = None if (shrunk := downsampling(job.corruption)) is None else shrunk.kernel
         return said + noise_warnings(self.model.sigma) + check_warnings(self.checks, learned, slices_of(job), kernel)
 
     def metrics(self) -> dict[str, Any]:

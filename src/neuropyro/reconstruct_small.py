@@ -13,38 +13,28 @@ from torch import Tensor
 
 from neuropyro.data.image_frames import Frame
 from neuropyro.data.image_slices import ImageSlices
-from neuropyro.models.corruption import Corruption, Downsample
+from neuropyro.models.corruption import Corruption
+from neuropyro.models.corruption_resampling import downsampling
 
-__all__ = ["downsampling", "enlargement", "window_of"]
-
-
-def downsampling(corruption: Corruption) -> Downsample | None:
-    """Return the part that shrinks images, where there is one alone.
-
-    Examples
-    --------
-    >>> from neuropyro.models.corruption import parse_corruption
-    >>> found = downsampling(parse_corruption("blur:2+superres:4"))
-    >>> found.factor, downsampling(parse_corruption("blur:2"))
-    (4.0, None)
-    """
-    found = [part for part in corruption.modules() if isinstance(part, Downsample)]
-    return found[0] if len(found) == 1 else None
+__all__ = ["enlargement", "window_of"]
 
 
 def enlargement(image: ImageSlices, corruption: Corruption, size: int) -> int:
     """By how much a small picture's sides are enlarged to the generator's ``size`` px; 1 of another picture.
 
+    It is 1 as well where the corruption says itself which window was seen.
+
     Examples
     --------
     >>> import numpy as np
     >>> from pathlib import Path
+    >>> from neuropyro.models.corruption import Downsample
     >>> small = ImageSlices(np.zeros((1, 1, 12, 16), np.float32), Path("a.png"), np.dtype(np.uint8), "png")
     >>> enlargement(small, Downsample(4), 64), enlargement(small, Downsample(2), 64)  # which leaves 32 px
     (4, 1)
     """
     found, own = downsampling(corruption), max(image.pixels.shape[-2:])
-    if found is None or image.spacing is not None or size < found.factor:
+    if found is None or found.window is not None or image.spacing is not None or size < found.factor:
         return 1
     return round(size / own) if found.measurement_shape((1, 1, size, size))[-1] == own else 1
 
@@ -61,6 +51,7 @@ def window_of(corruption: Corruption, image: ImageSlices, frame: Frame) -> Tenso
     --------
     >>> import numpy as np
     >>> from pathlib import Path
+    >>> from neuropyro.models.corruption import Downsample
     >>> small = ImageSlices(np.zeros((1, 1, 16, 16), np.float32), Path("a.png"), np.dtype(np.uint8), "png")
     >>> around = Frame(64, 64, 1, (-8, -8, 80, 80), 64, 0.0, 255.0)  # of 4 x 16 px: 2 x 4 more on each side
     >>> shrunk = Downsample(4)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data import Cohort, CohortError
-from neuropyro.data.cohort_checks import visit_in_words
+from neuropyro.data.cohort_checks import visit_in_words, years_followed
 from neuropyro.data.unknown_names import unknown_covariate
 from neuropyro.hemisphere_levels import fit_hemisphere_levels
 from neuropyro.study_defaults import each_alone
@@ -73,9 +73,8 @@ have in common; give visits of others too, or name the column that tells people 
             f"subject: {count} of one subject ({cohort.subjects[0]}), too few for a course that people have in common; "
             "give visits of others too, or name the column that tells people apart by --subject"
         )
-    visits = np.bincount(cohort.subject_index)
-    times = len(np.unique(np.stack([cohort.subject_index, cohort.time]), axis=1).T)
-    if times == cohort.n_subjects and (visits > 1).sum() > 1:
+    still = not years_followed(cohort.time, cohort.subject_index).any()
+    if still and (np.bincount(cohort.subject_index) > 1).sum() > 1:
         raise CohortError(
             "time: all visits of each person are at one time, as where the age at entry stands at each; give the age "
             "at the visit, or its date, by --time"

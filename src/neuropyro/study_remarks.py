@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropyro.data import Cohort
-from neuropyro.data.cohort_checks import visit_in_words
+from neuropyro.data.cohort_checks import visit_in_words, years_followed
 from neuropyro.data.missing_maps import empty_parts, missing_in_words
 from neuropyro.hemisphere_levels import Unsteadiness, lasting_contrast, unsteadiness
 from neuropyro.score_diagnosis import known_diagnoses
@@ -92,11 +92,9 @@ def _people(cohort: Cohort) -> list[str]:
         more = f" (and {len(alike) - 1:,} more pairs)" if len(alike) > 1 else ""
         pair = f"{alike[0][0]} and {alike[0][1]}{more}"
         said.append(f"{pair} are taken for two people: names differ by case alone; if they are one, use one name")
-    low, high = np.full(cohort.n_subjects, np.inf), np.full(cohort.n_subjects, -np.inf)
-    np.minimum.at(low, cohort.subject_index, cohort.time)
-    np.maximum.at(high, cohort.subject_index, cohort.time)
-    if (longest := float((high - low).max())) > LONGEST:
-        who = cohort.subjects[int((high - low).argmax())]
+    followed = years_followed(cohort.time, cohort.subject_index)
+    if (longest := float(followed.max())) > LONGEST:
+        who = cohort.subjects[int(followed.argmax())]
         said.append(f"subject {who} was followed for {longest:.3g} years by the time; divide it by 12 if it is months")
     return said
 
@@ -174,7 +172,7 @@ def _far_out(cohort: Cohort, lines: Sequence[str]) -> list[str]:
         rows = np.flatnonzero(~np.isnan(column))
         seen = column[rows]
         farthest = _farthest(seen)
-        if farthest is not None and _code_in(seen) is None:
+        if farthest is not None and seen[farthest] != _code_in(seen):
             row, middle = int(rows[farthest]), f"{np.median(seen):g} is their median"
             where = lines[row] if lines else visit_in_words(cohort.subject, cohort.time, row)
             far = f"{name}: {seen[farthest]:g} ({where}) lies far from all others ({middle})"
@@ -187,7 +185,8 @@ def _units(cohort: Cohort) -> list[str]:
     said = []
     for name, column in zip(_names(cohort), cohort.values.T, strict=False):
         seen = np.sort(column[~np.isnan(column)])
-        if seen.size <= 2 * FEWEST or seen[0] <= 0 or _code_in(seen) is not None:
+        seen = seen[seen != _code_in(seen)]  # None is no value
+        if seen.size <= 2 * FEWEST or seen[0] <= 0:
             continue
         steps = seen[FEWEST:-FEWEST] / seen[FEWEST - 1 : -FEWEST - 1]  # each group has that many
         at = FEWEST + int(steps.argmax())
@@ -239,10 +238,8 @@ def _are_ages(cohort: Cohort) -> bool:
 
 def _are_dates(cohort: Cohort) -> bool:
     """Whether times may be years of the calendar, in which people were followed."""
-    entry = np.full(cohort.n_subjects, np.inf)
-    np.minimum.at(entry, cohort.subject_index, cohort.time)
     inside = CALENDAR[0] <= cohort.time.min() and cohort.time.max() <= CALENDAR[1]
-    return bool(inside and (cohort.time - entry[cohort.subject_index]).max() >= FOLLOWED)
+    return bool(inside and years_followed(cohort.time, cohort.subject_index).max() >= FOLLOWED)
 
 
 def _hemispheres(cohort: Cohort) -> list[str]:

@@ -189,3 +189,16 @@ def test_a_few_values_of_another_unit_are_told():
     column[30:34] /= 1000
     (line,) = [line for line in remarks(of_numbers(column), "controls") if line.startswith("x")]
     assert line.startswith("x: 4 values lie about ")
+
+
+def test_a_code_hides_neither_a_slip_nor_a_second_unit():
+    column = 20 + np.random.default_rng(0).normal(size=120)
+    column[::15], column[5] = -4, 5000
+    said = [line for line in remarks(of_numbers(column), "controls") if line.startswith("x")]
+    assert [line.split(" ")[1:4] for line in said] == [["8", "values", "are"], ["5000", "(subject", "1"]]
+    column = 900 * np.exp(0.1 * np.random.default_rng(1).normal(size=120))
+    column[1::2] /= 1000
+    column[::15] = -4
+    said = [line for line in remarks(of_numbers(column), "controls") if line.startswith("x")]
+    assert "--missing=-4" in said[0]
+    assert "if they are in two units" in said[1]
